@@ -1,0 +1,31 @@
+#include "cache/entry.hpp"
+
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+namespace millrace::cache {
+
+Entry::Entry(const EntryDraft& draft)
+    : version(draft.version), born(draft.born), expiry(draft.expiry), stale_until(draft.stale_until),
+      records_size(std::uint32_t(draft.records.size())), ttl_count(std::uint16_t(draft.ttl_offsets.size())),
+      answers(draft.answers), authorities(draft.authorities), info(draft.info.value_or(no_info)),
+      rcode(draft.rcode), authentic(draft.authentic), failure(draft.failure),
+      refresh_after(draft.expiry.count()) {
+    auto* offsets = reinterpret_cast<std::uint16_t*>(this + 1);
+    if (ttl_count) std::memcpy(offsets, draft.ttl_offsets.data(), draft.ttl_offsets.size_bytes());
+    if (records_size) std::memcpy(offsets + ttl_count, draft.records.data(), draft.records.size());
+}
+
+EntryPtr Entry::make(const EntryDraft& draft) {
+    std::size_t bytes = sizeof(Entry) + draft.ttl_offsets.size_bytes() + draft.records.size();
+    void* memory = std::malloc(bytes);
+    return EntryPtr(memory ? new (memory) Entry(draft) : nullptr);
+}
+
+void EntryDeleter::operator()(const Entry* entry) const {
+    entry->~Entry();
+    std::free(const_cast<Entry*>(entry));
+}
+
+} // namespace millrace::cache

@@ -1,0 +1,89 @@
+#include "cache/grace.hpp"
+
+#include <cstdlib>
+#include <new>
+
+namespace millrace::cache {
+
+void Grace::Reader::online() { rte_rcu_qsbr_thread_online(qsbr_, id_); }
+void Grace::Reader::offline() { rte_rcu_qsbr_thread_offline(qsbr_, id_); }
+void Grace::Reader::quiescent() { rte_rcu_qsbr_quiescent(qsbr_, id_); }
+
+void Grace::Reader::finish(std::uint64_t count) {
+    // Release: without it control could see the Wake as finished, and free its Entry, while the worker's reads
+    // of that Entry are still to come.
+    finished_.store(finished_.load(std::memory_order_relaxed) + count, std::memory_order_release);
+}
+
+std::uint64_t Grace::Reader::outstanding() const {
+    return sent_ - finished_.load(std::memory_order_acquire); // pairs with finish()
+}
+
+void Grace::FreeQsbr::operator()(rte_rcu_qsbr* qsbr) const { std::free(qsbr); }
+
+Grace::Grace() {
+    std::size_t size = rte_rcu_qsbr_get_memsize(limits::readers);
+    std::size_t rounded = (size + RTE_CACHE_LINE_SIZE - 1) / RTE_CACHE_LINE_SIZE * RTE_CACHE_LINE_SIZE;
+    auto* memory = static_cast<rte_rcu_qsbr*>(std::aligned_alloc(RTE_CACHE_LINE_SIZE, rounded));
+    if (!memory || rte_rcu_qsbr_init(memory, limits::readers) != 0) throw std::bad_alloc();
+    qsbr_.reset(memory);
+}
+
+Grace::~Grace() {
+    free_batch(open_);
+    free_batch(waiting_);
+}
+
+Grace::Reader* Grace::add_reader() {
+    if (reader_count_ == limits::readers) return nullptr;
+    Reader& reader = readers_[reader_count_];
+    reader.qsbr_ = qsbr_.get();
+    reader.id_ = reader_count_++;
+    rte_rcu_qsbr_thread_register(reader.qsbr_, reader.id_);
+    return &reader;
+}
+
+Grace::Period Grace::begin() {
+    Period period;
+    period.token = rte_rcu_qsbr_start(qsbr_.get());
+    for (unsigned i = 0; i < reader_count_; ++i) period.sent[i] = readers_[i].sent_;
+    return period;
+}
+
+bool Grace::passed(const Period& period) {
+    for (unsigned i = 0; i < reader_count_; ++i) {
+        // Acquire pairs with finish(): what the worker read for that Wake happened before what follows here.
+        if (readers_[i].finished_.load(std::memory_order_acquire) < period.sent[i]) return false;
+    }
+    return rte_rcu_qsbr_check(qsbr_.get(), period.token, false) == 1;
+}
+
+void Grace::retire(EntryPtr entry) {
+    limbo_bytes_ += entry->bytes();
+    ++limbo_entries_;
+    entry->limbo_next_ = open_;
+    open_ = entry.release();
+}
+
+void Grace::reclaim() {
+    if (waiting_ && passed(period_)) {
+        free_batch(waiting_);
+        waiting_ = nullptr;
+    }
+    if (!waiting_ && open_) {
+        waiting_ = open_;
+        open_ = nullptr;
+        period_ = begin();
+    }
+}
+
+void Grace::free_batch(const Entry* batch) {
+    while (batch) {
+        EntryPtr entry(batch);
+        batch = entry->limbo_next_;
+        limbo_bytes_ -= entry->bytes();
+        --limbo_entries_;
+    }
+}
+
+} // namespace millrace::cache

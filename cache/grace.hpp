@@ -1,0 +1,88 @@
+// Grace periods: when may a retired Entry be freed?
+//
+// A worker reads Entries without a lock. It holds them in two ways, and a retired Entry must wait for both:
+//   1. Found in the table: held until the worker's next quiescent(). rte_rcu_qsbr tells when every reader that was
+//      online at retirement has been quiescent since (P. McKenney, RCU; DPDK prog guide, "RCU Library").
+//   2. Named by a Wake still in the worker's ring, perhaps for many bursts: control counts the Wakes that it sent
+//      to each worker, the worker counts those it has finished. A Wake carries only Entries not yet retired, so
+//      all Wakes that name an Entry were sent before its retirement.
+// No pins, no reference counts. Retiring never fails and never allocates: Entries link into one of two batches.
+// `open` collects; `waiting` waits for one period begun after its last member was retired. A new period begins only
+// when the last one passed, so two batches suffice however long a reader stalls.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include <rte_rcu_qsbr.h>
+
+#include "cache/entry.hpp"
+#include "cache/limits.hpp"
+
+namespace millrace::cache {
+
+class Grace {
+  public:
+    /// A registered reader. The functions marked "reader" belong to its own thread.
+    class alignas(64) Reader {
+      public:
+        void online();    ///< reader: may hold Entries from here on
+        void offline();   ///< reader: holds nothing; control does not wait for it
+        void quiescent(); ///< reader, online: holds nothing at this moment
+
+        /// Reader: `count` more Wakes were answered and handed to the port. Called before quiescent().
+        void finish(std::uint64_t count);
+        /// Control: a Wake was put into the reader's ring.
+        void sent() { ++sent_; }
+        std::uint64_t outstanding() const; ///< control: Wakes sent and not finished
+
+      private:
+        friend class Grace;
+        rte_rcu_qsbr* qsbr_ = nullptr;
+        unsigned id_ = 0;
+        std::uint64_t sent_ = 0;                               // control's alone
+        alignas(64) std::atomic<std::uint64_t> finished_{0};   // written by the reader alone
+    };
+
+    /// A point that every reader must get past.
+    struct Period {
+        std::uint64_t token = 0;
+        std::array<std::uint64_t, limits::readers> sent{};
+    };
+
+    Grace();
+    ~Grace(); ///< frees what is retired; no reader may be online
+    Grace(const Grace&) = delete;
+    Grace& operator=(const Grace&) = delete;
+
+    /// Control, before the reader's thread starts. Null when limits::readers are registered.
+    Reader* add_reader();
+
+    // Control's alone, all of them.
+    Period begin();                     ///< what was unlinked before this call is covered by the period
+    bool passed(const Period& period);  ///< every reader has been quiescent and has finished the Wakes of then
+    void retire(EntryPtr entry);        ///< unlinked from every place where a reader could find it
+    void reclaim();                     ///< frees what may be freed; once per tick
+    std::size_t limbo_bytes() const { return limbo_bytes_; }
+    std::size_t limbo_entries() const { return limbo_entries_; }
+
+  private:
+    struct FreeQsbr {
+        void operator()(rte_rcu_qsbr* qsbr) const;
+    };
+    void free_batch(const Entry* batch);
+
+    std::unique_ptr<rte_rcu_qsbr, FreeQsbr> qsbr_;
+    std::array<Reader, limits::readers> readers_;
+    unsigned reader_count_ = 0;
+    const Entry* open_ = nullptr;
+    const Entry* waiting_ = nullptr;
+    Period period_;
+    std::size_t limbo_bytes_ = 0;
+    std::size_t limbo_entries_ = 0;
+};
+
+} // namespace millrace::cache

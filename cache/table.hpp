@@ -1,0 +1,161 @@
+// The cache: keys to Entries, shared by every worker without a lock.
+//
+// One writer per key. Everything that changes the table (start, publish, flush) runs on one thread, the owner:
+// there is no read-decide-write across threads, so nothing can act in between, and "is this result superseded?"
+// and "store it" are one step by construction. A worker decides nothing about a key; it loads one word of its Slot.
+//
+// A tbb::concurrent_unordered_map finds and inserts without locks but has habits that its users must respect:
+// it creates buckets lazily inside find (an allocation on a polling lcore), and it doubles its bucket count when
+// the load factor is exceeded. So a shard is built with as many buckets as slots, each touched, the load factor
+// out of the way, and inserts refuse at capacity (checked against oneTBB 2021.8, _concurrent_unordered_base.h:
+// get_bucket, adjust_table_size). Shards are built when their first key arrives.
+//
+// A worker loads, for each shard that it touches, the epoch and then the pointer, both acquire, never the reverse:
+// an epoch is stored after the pointer that it belongs to, so whoever sees the epoch sees that pointer or a later.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <tbb/concurrent_unordered_map.h>
+
+#include "cache/entry.hpp"
+#include "cache/grace.hpp"
+#include "cache/key.hpp"
+
+namespace millrace::cache {
+
+/// A key inside a shard: its hash, and its bytes in the shard's arena (or, to look up, in a Key).
+struct KeyRef {
+    Hash hash;
+    const std::uint8_t* bytes;
+
+    std::size_t size() const { return Key::header_octets + bytes[Key::header_octets - 1]; }
+    std::span<const std::uint8_t> name() const {
+        return {bytes + Key::header_octets, bytes[Key::header_octets - 1]};
+    }
+    Key key() const; ///< a copy by value
+    bool operator==(const KeyRef& other) const {
+        return hash == other.hash && size() == other.size() && std::memcmp(bytes, other.bytes, size()) == 0;
+    }
+};
+
+/// A key's place. Workers load `entry` (acquire); the owner stores it (release). The rest is the owner's alone.
+struct Slot {
+    std::atomic<const Entry*> entry{nullptr};
+    Generation started = 0; ///< newest generation started for this key: all older ones can never publish
+};
+using Node = std::pair<const KeyRef, Slot>;
+
+/// Where a key was found: what a worker's hot index keeps. Valid while the shard's epoch is `epoch`.
+struct Place {
+    const Node* node = nullptr;
+    std::uint64_t epoch = 0;
+};
+
+enum class Publication : std::uint8_t {
+    accepted,   ///< readers see it from now on; the Entry before it is retired
+    superseded, ///< a newer generation has started, a newer version is published, or a flush forbids it
+    full,       ///< no slot or no memory left; clients get the Entry privately
+};
+
+struct TableLimits {
+    std::size_t entries; ///< keys, live or empty
+    std::size_t bytes;   ///< of slots, keys, Entries and limbo together
+};
+
+class Table {
+  public:
+    Table(const TableLimits& limits, Grace& grace);
+    ~Table();
+
+    // Any registered, online reader; the owner too.
+
+    Place locate(const Key& key, Hash hash) const;
+    /// Whether a Place of this hash found at `epoch` may still be used.
+    bool is_current(Hash hash, std::uint64_t epoch) const {
+        return word(hash).epoch.load(std::memory_order_acquire) == epoch;
+    }
+    /// The Entry published for the key, or null. It may be expired, or under the floor.
+    const Entry* find(const Key& key, Hash hash) const {
+        const Node* node = locate(key, hash).node;
+        // Acquire: without it the worker could read the Entry's fields from before they were written.
+        return node ? node->second.entry.load(std::memory_order_acquire) : nullptr;
+    }
+    /// No Entry of this group at or below this generation may be served, not even stale.
+    Generation floor(unsigned group) const { return floors_[group].load(std::memory_order_acquire); }
+    const Hasher& hasher() const { return hasher_; }
+
+    // The owner's alone. An assertion checks the thread.
+
+    /// Supersedes every generation of the key before this one, for good. False: no slot could be had (full).
+    bool start(const Key& key, Hash hash, Generation generation);
+
+    /// One step: refuses a superseded version, else makes the Entry visible and retires the one before. Takes the
+    /// Entry only when accepted. `hook` is called between the stages, for tests that stop the owner there.
+    template <class Hook = void (*)(int)>
+    Publication publish(const Key& key, Hash hash, EntryPtr& entry, Hook hook = [](int) {});
+
+    /// Empties the slots of one shard (0 to shard_count() - 1) that hold a generation at or below `last` and whose
+    /// key `matches`; returns how many.
+    std::size_t flush(std::size_t shard, Generation last, const std::function<bool(const KeyRef&)>& matches);
+    void raise_floor(unsigned group, Generation generation);
+
+    std::size_t shard_count() const { return shards_; }
+    std::size_t entries() const { return entries_; }     ///< slots with an Entry
+    std::size_t slots() const { return slots_; }         ///< with or without
+    std::size_t bytes() const { return bytes_ + grace_.limbo_bytes(); }
+
+  private:
+    struct Shard;
+    struct alignas(64) ShardWord {
+        std::atomic<std::uint64_t> epoch{0};
+        std::atomic<Shard*> shard{nullptr};
+    };
+    struct HashOf {
+        std::size_t operator()(const KeyRef& key) const { return key.hash; }
+    };
+    using Map = tbb::concurrent_unordered_map<KeyRef, Slot, HashOf, std::equal_to<KeyRef>>;
+
+    /// By the upper bits of the hash; the buckets go by the lower ones.
+    ShardWord& word(Hash hash) const { return words_[std::size_t((__uint128_t(hash) * shards_) >> 64)]; }
+    void assert_owner() const;
+    Node* find_or_insert(const Key& key, Hash hash);
+    Shard* build_shard(ShardWord& word);
+    Publication judge(const Node* node, unsigned group, const Entry& entry) const;
+    void swap_in(Node& node, EntryPtr entry);
+
+    TableLimits limits_;
+    Grace& grace_;
+    Hasher hasher_;
+    std::size_t shards_;
+    std::unique_ptr<ShardWord[]> words_;
+    std::array<std::atomic<Generation>, limits::groups> floors_{};
+    std::thread::id owner_;
+    std::uint64_t last_epoch_ = 0;
+    std::size_t entries_ = 0;
+    std::size_t slots_ = 0;
+    std::size_t bytes_ = 0;
+};
+
+template <class Hook>
+Publication Table::publish(const Key& key, Hash hash, EntryPtr& entry, Hook hook) {
+    assert_owner();
+    hook(0);
+    Node* node = find_or_insert(key, hash);
+    hook(1);
+    Publication verdict = judge(node, key.group, *entry);
+    hook(2);
+    if (verdict == Publication::accepted) swap_in(*node, std::move(entry));
+    hook(3);
+    return verdict;
+}
+
+} // namespace millrace::cache

@@ -1,0 +1,288 @@
+#include "control/asio_network.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <deque>
+
+#include <asio/buffer.hpp>
+#include <asio/ip/tcp.hpp>
+#include <asio/ip/udp.hpp>
+#include <asio/read.hpp>
+#include <asio/write.hpp>
+
+#include "cache/wire.hpp"
+
+namespace millrace::control {
+
+namespace {
+
+constexpr unsigned datagrams_per_wake = 16; // then other sockets get their turn
+
+std::errc last_error() {
+    return std::errc(errno);
+}
+
+/// Errors of the kernel that say "later" or "lost", which UDP is allowed to do.
+bool is_passing(int error) {
+    return error == EAGAIN || error == ENOBUFS || error == EINTR || error == ENOMEM;
+}
+
+} // namespace
+
+/// One socket. Kept alive by its slot and by the operations that run on it; says nothing once it is closed.
+class AsioNetwork::Link : public std::enable_shared_from_this<Link> {
+  public:
+    Link(AsioNetwork& network, NetworkHandler& handler, std::uint64_t token)
+        : network_(network), handler_(handler), token_(token) {}
+    virtual ~Link() = default;
+
+    virtual std::errc send(std::span<const std::uint8_t> message) = 0;
+    virtual void close() = 0;
+    virtual bool is_tcp() const = 0;
+
+    Socket id = 0;
+
+  protected:
+    void deliver(std::span<const std::uint8_t> message) {
+        handler_.on_message(id, token_, message, boot_time());
+    }
+    void report(std::errc error) { handler_.on_network_error(id, token_, error, boot_time()); }
+
+    AsioNetwork& network_;
+    bool closed_ = false;
+
+  private:
+    NetworkHandler& handler_;
+    std::uint64_t token_;
+};
+
+class AsioNetwork::UdpLink final : public Link {
+  public:
+    UdpLink(AsioNetwork& network, NetworkHandler& handler, std::uint64_t token)
+        : Link(network, handler, token), socket_(network.context_) {}
+
+    std::errc open(const dataplane::Endpoint& remote, std::uint16_t source_port) {
+        sockaddr_storage local{}, peer{};
+        socklen_t peer_size = dataplane::to_sockaddr(remote, peer);
+        constexpr std::uint8_t zeros[4] = {};
+        bool v4 = remote.address.is_v4();
+        dataplane::Endpoint any{v4 ? dataplane::Address::v4(zeros) : dataplane::Address{}, source_port};
+        socklen_t local_size = dataplane::to_sockaddr(any, local);
+        int fd = ::socket(peer.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        if (fd < 0) return last_error();
+        auto* local_address = reinterpret_cast<sockaddr*>(&local);
+        auto* peer_address = reinterpret_cast<sockaddr*>(&peer);
+        if (::bind(fd, local_address, local_size) != 0 || ::connect(fd, peer_address, peer_size) != 0) {
+            std::errc error = last_error();
+            ::close(fd);
+            return error;
+        }
+        asio::error_code error;
+        socket_.assign(v4 ? asio::ip::udp::v4() : asio::ip::udp::v6(), fd, error);
+        if (error) ::close(fd);
+        remote_ = remote;
+        return std::errc(error.value());
+    }
+
+    void start() { wait(); }
+
+    std::errc send(std::span<const std::uint8_t> message) override {
+        ssize_t sent =
+            ::send(socket_.native_handle(), message.data(), message.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+        return sent >= 0 || is_passing(errno) ? std::errc{} : last_error();
+    }
+
+    void close() override {
+        closed_ = true;
+        asio::error_code ignored;
+        socket_.close(ignored);
+    }
+
+    bool is_tcp() const override { return false; }
+
+  private:
+    void wait() {
+        socket_.async_wait(asio::socket_base::wait_read, [this, self = shared_from_this()](asio::error_code) {
+            if (!closed_) receive();
+        });
+    }
+
+    void receive() {
+        for (unsigned i = 0; i < datagrams_per_wake; ++i) {
+            sockaddr_storage from{};
+            socklen_t from_size = sizeof from;
+            auto& room = network_.datagram_;
+            ssize_t size =
+                ::recvfrom(socket_.native_handle(), room.data(), room.size(), MSG_DONTWAIT | MSG_TRUNC,
+                           reinterpret_cast<sockaddr*>(&from), &from_size);
+            if (size < 0 && is_passing(errno)) break;
+            if (size < 0) return report(last_error());
+            if (std::size_t(size) > room.size()) {
+                ++network_.counters_.oversized;
+            } else if (dataplane::from_sockaddr(from) != remote_) {
+                ++network_.counters_.foreign;
+            } else {
+                deliver({room.data(), std::size_t(size)});
+                if (closed_) return;
+            }
+        }
+        wait();
+    }
+
+    asio::ip::udp::socket socket_;
+    dataplane::Endpoint remote_;
+};
+
+class AsioNetwork::TcpLink final : public Link {
+  public:
+    TcpLink(AsioNetwork& network, NetworkHandler& handler, std::uint64_t token)
+        : Link(network, handler, token), socket_(network.context_) {}
+
+    std::errc open(const dataplane::Endpoint& remote) {
+        bool v4 = remote.address.is_v4();
+        asio::error_code error;
+        socket_.open(v4 ? asio::ip::tcp::v4() : asio::ip::tcp::v6(), error);
+        if (error) return std::errc(error.value());
+        sockaddr_storage peer{};
+        socklen_t peer_size = dataplane::to_sockaddr(remote, peer);
+        peer_.resize(peer_size);
+        std::memcpy(peer_.data(), &peer, peer_size);
+        return {};
+    }
+
+    void start() {
+        socket_.async_connect(peer_, [this, self = shared_from_this()](asio::error_code error) {
+            if (closed_) return;
+            if (error) return report(std::errc(error.value()));
+            connected_ = true;
+            write();
+            read_length();
+        });
+    }
+
+    std::errc send(std::span<const std::uint8_t> message) override {
+        if (message.size() > 0xffff) return std::errc::message_size;
+        std::vector<std::uint8_t> framed(2 + message.size());
+        cache::store_u16(framed.data(), std::uint16_t(message.size()));
+        std::memcpy(framed.data() + 2, message.data(), message.size());
+        outgoing_.push_back(std::move(framed));
+        if (connected_ && outgoing_.size() == 1) write();
+        return {};
+    }
+
+    void close() override {
+        closed_ = true;
+        asio::error_code ignored;
+        socket_.close(ignored);
+    }
+
+    bool is_tcp() const override { return true; }
+
+  private:
+    void write() {
+        if (outgoing_.empty()) return;
+        asio::async_write(socket_, asio::buffer(outgoing_.front()),
+                          [this, self = shared_from_this()](asio::error_code error, std::size_t) {
+                              // A connection that broke is reported by the read that always waits on it.
+                              if (closed_ || error) return;
+                              outgoing_.pop_front();
+                              write();
+                          });
+    }
+
+    void read_length() {
+        asio::async_read(socket_, asio::buffer(length_),
+                         [this, self = shared_from_this()](asio::error_code error, std::size_t) {
+                             if (closed_) return;
+                             if (error) return report(std::errc::connection_reset);
+                             incoming_.resize(cache::load_u16(length_.data()));
+                             read_message();
+                         });
+    }
+
+    void read_message() {
+        asio::async_read(socket_, asio::buffer(incoming_),
+                         [this, self = shared_from_this()](asio::error_code error, std::size_t) {
+                             if (closed_) return;
+                             if (error) return report(std::errc::connection_reset);
+                             deliver(incoming_);
+                             if (!closed_) read_length();
+                         });
+    }
+
+    asio::ip::tcp::socket socket_;
+    asio::ip::tcp::endpoint peer_;
+    bool connected_ = false;
+    std::deque<std::vector<std::uint8_t>> outgoing_; ///< framed; the first is being written once connected
+    std::array<std::uint8_t, 2> length_;
+    std::vector<std::uint8_t> incoming_;
+};
+
+AsioNetwork::AsioNetwork(asio::io_context& context, AsioNetworkLimits limits)
+    : context_(context), limits_(limits), slots_(limits.sockets) {
+    for (std::uint32_t slot = limits.sockets; slot-- > 0;) free_.push_back(slot);
+}
+
+AsioNetwork::~AsioNetwork() {
+    for (Slot& slot : slots_) {
+        if (slot.link) slot.link->close();
+    }
+}
+
+tl::expected<Socket, std::errc> AsioNetwork::open_udp(const dataplane::Endpoint& remote,
+                                                      std::uint16_t source_port, NetworkHandler& handler,
+                                                      std::uint64_t token) {
+    if (free_.empty()) return refused(std::errc::too_many_files_open);
+    auto link = std::make_shared<UdpLink>(*this, handler, token);
+    if (auto error = link->open(remote, source_port); error != std::errc{}) return refused(error);
+    link->start();
+    return keep(std::move(link));
+}
+
+tl::expected<Socket, std::errc> AsioNetwork::open_tcp(const dataplane::Endpoint& remote,
+                                                      NetworkHandler& handler, std::uint64_t token) {
+    if (free_.empty() || tcp_open_ == limits_.tcp_connections) return refused(std::errc::too_many_files_open);
+    auto link = std::make_shared<TcpLink>(*this, handler, token);
+    if (auto error = link->open(remote); error != std::errc{}) return refused(error);
+    link->start();
+    ++tcp_open_;
+    return keep(std::move(link));
+}
+
+/// Counts what a bound stopped. The kernel's two bounds on descriptors are one to our callers.
+tl::unexpected<std::errc> AsioNetwork::refused(std::errc error) {
+    if (error == std::errc::too_many_files_open_in_system) error = std::errc::too_many_files_open;
+    counters_.refused += error == std::errc::too_many_files_open;
+    return tl::make_unexpected(error);
+}
+
+Socket AsioNetwork::keep(std::shared_ptr<Link> link) {
+    std::uint32_t index = free_.back();
+    free_.pop_back();
+    Slot& slot = slots_[index];
+    link->id = Socket(++slot.serial) << 32 | index;
+    slot.link = std::move(link);
+    return slot.link->id;
+}
+
+std::errc AsioNetwork::send(Socket socket, std::span<const std::uint8_t> message) {
+    Slot* slot = find(socket);
+    return slot ? slot->link->send(message) : std::errc::not_connected;
+}
+
+void AsioNetwork::close(Socket socket) {
+    Slot* slot = find(socket);
+    if (!slot) return;
+    auto link = std::move(slot->link);
+    tcp_open_ -= link->is_tcp();
+    free_.push_back(std::uint32_t(socket));
+    link->close();
+}
+
+AsioNetwork::Slot* AsioNetwork::find(Socket socket) {
+    auto index = std::uint32_t(socket);
+    if (index >= slots_.size() || slots_[index].serial != socket >> 32 || !slots_[index].link) return nullptr;
+    return &slots_[index];
+}
+
+} // namespace millrace::control

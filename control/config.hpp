@@ -1,0 +1,111 @@
+// The operator's configuration: one YAML file, checked and typed.
+//
+// Boot is sealed once the daemon has started; Live can be replaced whole while it runs. A default member
+// initialiser here is the default of the key; every key but `upstreams` has one.
+//
+// Threads: plain values, copied or moved between threads as any other. Errors: returned, never thrown.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <tl/expected.hpp>
+
+#include "cache/time.hpp"
+#include "dataplane/address.hpp"
+
+namespace millrace::control {
+
+struct Config {
+    enum class Strategy { two_stage };
+    enum class MergePolicy {
+        unite, ///< `union`: the addresses of all agreeing replies
+        off,   ///< the first usable reply, whole
+    };
+
+    /// One NIC or virtual device of DPDK, and the lcores that poll it, one queue each.
+    struct Port {
+        std::string device; ///< a PCI address or a vdev string
+        std::vector<unsigned> lcores;
+        std::vector<dataplane::Address> addresses; ///< DNS is served on these, port 53
+
+        bool operator==(const Port&) const = default;
+    };
+
+    /// Servers that may answer for each other.
+    struct Group {
+        std::string name;
+        std::vector<dataplane::Endpoint> servers;
+
+        bool operator==(const Group&) const = default;
+    };
+
+    struct Fanout {
+        Strategy strategy = Strategy::two_stage;
+        unsigned active = 2;   ///< servers asked at once
+        unsigned batch = 2;    ///< servers then asked at a time,
+        Time stagger = 50ms;   ///< this far apart;
+        Time fallback = 300ms; ///< the first batch goes at the latest after this long
+        Time deadline = 3s;    ///< the end of it all
+
+        bool operator==(const Fanout&) const = default;
+    };
+
+    /// What is needed to start, and stays as it is.
+    struct Boot {
+        std::vector<std::string> eal; ///< more EAL arguments
+        std::vector<Port> ports;
+        std::vector<dataplane::Endpoint> listen = default_listen(); ///< kernel sockets, UDP and TCP
+        std::size_t cache_entries = 1'000'000;
+        std::size_t cache_memory = std::size_t(1) << 30; ///< bytes
+        std::string control_socket = "/run/millrace/control.sock";
+
+        bool operator==(const Boot&) const = default;
+    };
+
+    /// What may change while the daemon runs.
+    struct Live {
+        std::vector<dataplane::Prefix> allow = default_allow(); ///< clients outside these are REFUSED
+        std::vector<Group> upstreams;                           ///< exactly one, for now
+        Fanout fanout;
+        MergePolicy merge = MergePolicy::unite;
+        Time min_ttl = 0s;      ///< records live at least this long,
+        Time max_ttl = 24h;     ///< and at most this long (RFC 8767 4)
+        Time negative_ttl = 1h; ///< most that a negative answer lives (RFC 2308 5)
+        Time stale = 24h;       ///< how long after its expiry an answer may still serve (RFC 8767 5)
+
+        bool operator==(const Live&) const = default;
+    };
+
+    Boot boot;
+    Live live;
+
+    bool operator==(const Config&) const = default;
+
+    static std::vector<dataplane::Endpoint> default_listen();
+    static std::vector<dataplane::Prefix> default_allow(); ///< loopback and private ranges
+};
+
+/// What is wrong, and where. `line` counts from 1; 0 and an empty key stand for the file as a whole.
+struct ConfigError {
+    std::string file;
+    int line = 0;
+    std::string key; ///< dotted path: "ports[0].lcores"
+    std::string expected;
+    std::string found;
+};
+
+/// "FILE:LINE: KEY: expected ..., found ..."
+std::string to_string(const ConfigError& error);
+
+tl::expected<Config, ConfigError> load_config(const std::string& path);
+
+/// `file` is for the errors only.
+tl::expected<Config, ConfigError> parse_config(std::string_view text, const std::string& file);
+
+/// The configuration in effect, every key of it, as YAML that parses back to the same Config.
+std::string to_yaml(const Config& config);
+
+} // namespace millrace::control

@@ -1,0 +1,27 @@
+// The words of the configuration that stand for an enumeration, for reading and for printing.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <iterator>
+
+#include "control/config.hpp"
+
+namespace millrace::control {
+
+template <class Enum>
+struct Choice {
+    const char* name;
+    Enum value;
+};
+inline constexpr Choice<Config::Strategy> strategies[] = {{"two-stage", Config::Strategy::two_stage}};
+inline constexpr Choice<Config::MergePolicy> policies[] = {{"union", Config::MergePolicy::unite},
+                                                           {"off", Config::MergePolicy::off}};
+
+template <class Enum, std::size_t N>
+const char* name_of(Enum value, const Choice<Enum> (&choices)[N]) {
+    return std::find_if(std::begin(choices), std::end(choices), [&](auto& c) { return c.value == value; })
+        ->name;
+}
+
+} // namespace millrace::control

@@ -1,0 +1,115 @@
+// The configuration in effect, in the shape of the sample (deploy/millrace.yaml).
+#include <yaml-cpp/yaml.h>
+
+#include "control/config.hpp"
+#include "control/config_choices.hpp"
+#include "control/config_yaml.hpp"
+
+namespace millrace::control {
+
+namespace {
+
+void print(YAML::Emitter& out, const std::string& text) {
+    out << YAML::DoubleQuoted << text;
+}
+void print(YAML::Emitter& out, unsigned number) {
+    out << number;
+}
+void print(YAML::Emitter& out, const dataplane::Address& value) {
+    print(out, to_string(value));
+}
+void print(YAML::Emitter& out, const dataplane::Endpoint& value) {
+    print(out, to_string(value));
+}
+void print(YAML::Emitter& out, const dataplane::Prefix& value) {
+    print(out, to_string(value));
+}
+
+template <class Item>
+void print(YAML::Emitter& out, const char* key, const std::vector<Item>& items) {
+    out << YAML::Key << key << YAML::Value << YAML::Flow << YAML::BeginSeq;
+    for (const auto& item : items) print(out, item);
+    out << YAML::EndSeq;
+}
+
+void print_word(YAML::Emitter& out, const char* key, const std::string& word) {
+    out << YAML::Key << key << YAML::Value << word;
+}
+
+void print_text(YAML::Emitter& out, const char* key, const std::string& text) {
+    out << YAML::Key << key << YAML::Value << YAML::DoubleQuoted << text;
+}
+
+void print_ports(YAML::Emitter& out, const std::vector<Config::Port>& ports) {
+    out << YAML::Key << "ports" << YAML::Value;
+    if (ports.empty()) out << YAML::Flow;
+    out << YAML::BeginSeq;
+    for (const auto& port : ports) {
+        out << YAML::BeginMap;
+        print_text(out, "device", port.device);
+        print(out, "lcores", port.lcores);
+        print(out, "addresses", port.addresses);
+        out << YAML::EndMap;
+    }
+    out << YAML::EndSeq;
+}
+
+void print_upstreams(YAML::Emitter& out, const std::vector<Config::Group>& groups) {
+    out << YAML::Key << "upstreams" << YAML::Value << YAML::BeginSeq;
+    for (const auto& group : groups) {
+        out << YAML::BeginMap;
+        print_text(out, "group", group.name);
+        print(out, "servers", group.servers);
+        out << YAML::EndMap;
+    }
+    out << YAML::EndSeq;
+}
+
+void begin_map(YAML::Emitter& out, const char* key) {
+    out << YAML::Key << key << YAML::Value << YAML::BeginMap;
+}
+
+void print_fanout(YAML::Emitter& out, const Config::Fanout& fanout) {
+    begin_map(out, "fanout");
+    print_word(out, "strategy", name_of(fanout.strategy, strategies));
+    print_word(out, "active", std::to_string(fanout.active));
+    print_word(out, "batch", std::to_string(fanout.batch));
+    print_word(out, "stagger", yaml::duration_text(fanout.stagger));
+    print_word(out, "fallback", yaml::duration_text(fanout.fallback));
+    print_word(out, "deadline", yaml::duration_text(fanout.deadline));
+    out << YAML::EndMap;
+}
+
+void print_cache(YAML::Emitter& out, const Config& config) {
+    begin_map(out, "cache");
+    print_word(out, "entries", std::to_string(config.boot.cache_entries));
+    print_word(out, "memory", yaml::bytes_text(config.boot.cache_memory));
+    print_word(out, "min-ttl", yaml::duration_text(config.live.min_ttl));
+    print_word(out, "max-ttl", yaml::duration_text(config.live.max_ttl));
+    print_word(out, "negative-ttl", yaml::duration_text(config.live.negative_ttl));
+    print_word(out, "stale", yaml::duration_text(config.live.stale));
+    out << YAML::EndMap;
+}
+
+} // namespace
+
+std::string to_yaml(const Config& config) {
+    YAML::Emitter out;
+    out << YAML::BeginMap;
+    print(out, "eal", config.boot.eal);
+    print_ports(out, config.boot.ports);
+    print(out, "listen", config.boot.listen);
+    print(out, "allow", config.live.allow);
+    print_upstreams(out, config.live.upstreams);
+    print_fanout(out, config.live.fanout);
+    begin_map(out, "merge");
+    print_word(out, "policy", name_of(config.live.merge, policies));
+    out << YAML::EndMap;
+    print_cache(out, config);
+    begin_map(out, "control");
+    print_text(out, "socket", config.boot.control_socket);
+    out << YAML::EndMap << YAML::EndMap;
+    return std::string(out.c_str()) + "\n";
+}
+
+} // namespace millrace::control

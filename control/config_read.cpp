@@ -1,0 +1,288 @@
+// Basic algorithm: one reader per map of the file, each a table of its keys; then the relations between keys.
+#include "control/config_read.hpp"
+
+#include <algorithm>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include <fmt/format.h>
+#include <sys/un.h>
+
+#include "cache/limits.hpp"
+#include "control/config_choices.hpp"
+#include "control/config_eal.hpp"
+#include "control/limits.hpp"
+
+namespace millrace::control {
+
+using dataplane::Endpoint;
+using yaml::Place;
+
+namespace {
+
+namespace bounds {
+constexpr std::size_t file_octets = std::size_t(1) << 20;
+constexpr std::size_t items = 1024; ///< of a list of addresses or prefixes
+constexpr std::size_t eal_arguments = 64;
+constexpr std::size_t ports = 32;       ///< RTE_MAX_ETHPORTS of Debian's DPDK
+constexpr unsigned lcore = 127;         ///< RTE_MAX_LCORE - 1 of Debian's DPDK
+constexpr std::size_t device_name = 63; ///< RTE_DEV_NAME_MAX_LEN - 1
+constexpr std::size_t entries = std::size_t(1) << 28;
+constexpr std::size_t least_memory = std::size_t(1) << 20;
+constexpr std::size_t most_memory = std::size_t(1) << 40;
+constexpr Time deadline = 30s;
+constexpr Time day = 24h;
+constexpr Time week = 168h; ///< RFC 8767 4 and 5: more than a week helps nobody
+} // namespace bounds
+
+constexpr std::uint16_t dns_port = 53;
+constexpr const char* endpoint_form = "an address and port, such as \"192.0.2.1:53\" or \"[2001:db8::1]:53\"";
+
+template <class Enum, std::size_t N>
+Enum read_choice(const Place& at, const Choice<Enum> (&choices)[N]) {
+    std::string names;
+    for (const auto& choice : choices) names += (names.empty() ? "" : " or ") + std::string(choice.name);
+    std::string text = at.text(names.c_str());
+    for (const auto& choice : choices) {
+        if (text == choice.name) return choice.value;
+    }
+    at.fail(names);
+    return choices[0].value;
+}
+
+/// Reads a list whose items `parse` understands and that must differ from each other.
+template <class Item, class Parse>
+std::vector<Item> read_distinct(const Place& at, std::size_t most, const char* form, Parse parse) {
+    std::vector<Item> out;
+    at.list(most, [&](const Place& item) {
+        std::optional<Item> value = parse(item.text(form));
+        if (!value) return item.fail(form);
+        if (std::find(out.begin(), out.end(), *value) != out.end()) item.fail("each item once");
+        out.push_back(*value);
+    });
+    return out;
+}
+
+std::vector<std::string> read_eal(const Place& at) {
+    std::vector<std::string> out;
+    at.list(bounds::eal_arguments, [&](const Place& item) {
+        std::string argument = item.text("an EAL argument");
+        if (const char* why = derived_eal_argument(argument)) {
+            item.fail("no argument that millraced derives itself", yaml::quote(argument) + ": " + why);
+        }
+        out.push_back(std::move(argument));
+    });
+    return out;
+}
+
+std::vector<unsigned> read_lcores(const Place& at) {
+    std::vector<unsigned> out;
+    at.list(bounds::lcore + 1,
+            [&](const Place& item) { out.push_back(unsigned(item.number(0, bounds::lcore))); });
+    return out;
+}
+
+std::optional<dataplane::Address> parse_unicast(const std::string& text) {
+    auto address = dataplane::parse_address(text);
+    return address && address->is_unicast() ? address : std::nullopt;
+}
+
+/// "0000:01:00.0" or "01:00.0" of a PCI function, "net_af_xdp0" of a virtual device; empty when it is
+/// neither.
+std::string device_name(std::string_view device) {
+    constexpr std::string_view hex = "0123456789abcdefABCDEF", lower = "abcdefghijklmnopqrstuvwxyz";
+    constexpr std::string_view word = "abcdefghijklmnopqrstuvwxyz0123456789_";
+    auto shaped = [&](std::string_view text, std::string_view shape) {
+        auto fits = [&](char c, char s) { return s == 'x' ? hex.find(c) != hex.npos : c == s; };
+        return text.size() == shape.size() && std::equal(text.begin(), text.end(), shape.begin(), fits);
+    };
+    std::string_view name = device.substr(0, device.find(','));
+    if (shaped(name, "xx:xx.x")) return "0000:" + std::string(name);
+    if (shaped(name, "xxxx:xx:xx.x")) return std::string(name);
+    bool vdev = !name.empty() && name.size() <= bounds::device_name && lower.find(name[0]) != lower.npos &&
+                name.find_first_not_of(word) == name.npos;
+    return vdev && device.find(' ') == device.npos ? std::string(name) : std::string();
+}
+
+Config::Port read_port(const Place& at) {
+    static constexpr const char* device_form =
+        "a PCI address such as \"0000:01:00.0\" or a vdev string such as \"net_af_xdp0,iface=edge0\"";
+    Config::Port out;
+    at.map({
+        {"device",
+         [&](const Place& v) {
+             out.device = v.text(device_form);
+             if (device_name(out.device).empty()) v.fail(device_form);
+         }},
+        {"lcores", [&](const Place& v) { out.lcores = read_lcores(v); }},
+        {"addresses",
+         [&](const Place& v) {
+             out.addresses = read_distinct<dataplane::Address>(
+                 v, bounds::items, "a unicast IPv4 or IPv6 address, without a port", parse_unicast);
+         }},
+    });
+    if (out.device.empty()) at.at("device").fail(device_form);
+    if (out.lcores.empty()) at.at("lcores").fail("at least one lcore");
+    if (out.addresses.empty()) at.at("addresses").fail("at least one address");
+    return out;
+}
+
+std::vector<Config::Port> read_ports(const Place& at) {
+    std::vector<Config::Port> out;
+    std::set<std::string> devices;
+    std::set<unsigned> lcores;
+    at.list(bounds::ports, [&](const Place& item) {
+        Config::Port port = read_port(item);
+        if (!devices.insert(device_name(port.device)).second) {
+            item.at("device").fail("each device once (a vdev is known by its name before the first comma)");
+        }
+        for (unsigned lcore : port.lcores) {
+            if (!lcores.insert(lcore).second) {
+                item.at("lcores").fail("each lcore once, in all ports together",
+                                       fmt::format("{} twice", lcore));
+            }
+        }
+        out.push_back(std::move(port));
+    });
+    return out;
+}
+
+std::vector<Endpoint> read_listen(const Place& at) {
+    return read_distinct<Endpoint>(at, bounds::items, endpoint_form, [](const std::string& t) {
+        return dataplane::parse_endpoint(t, dns_port);
+    });
+}
+
+std::vector<dataplane::Prefix> read_allow(const Place& at) {
+    return read_distinct<dataplane::Prefix>(
+        at, bounds::items, "a prefix without host bits, such as \"10.0.0.0/8\"", dataplane::parse_prefix);
+}
+
+std::optional<Endpoint> parse_server(const std::string& text) {
+    auto endpoint = dataplane::parse_endpoint(text, dns_port);
+    return endpoint && endpoint->address.is_unicast() ? endpoint : std::nullopt;
+}
+
+Config::Group read_group(const Place& at) {
+    Config::Group out;
+    at.map({
+        {"group", [&](const Place& v) { out.name = v.text("the group's name"); }},
+        {"servers",
+         [&](const Place& v) {
+             out.servers = read_distinct<Endpoint>(v, limits::upstreams, endpoint_form, parse_server);
+         }},
+    });
+    if (out.name.empty()) at.at("group").fail("the group's name");
+    if (out.servers.empty()) at.at("servers").fail("at least one server");
+    return out;
+}
+
+std::vector<Config::Group> read_upstreams(const Place& at) {
+    std::vector<Config::Group> out;
+    at.list(cache::limits::groups, [&](const Place& item) { out.push_back(read_group(item)); });
+    if (out.empty()) at.fail("a list with one group of upstream servers");
+    if (out.size() > 1) {
+        at.fail("one group, as nothing selects between several yet", fmt::format("{} groups", out.size()));
+    }
+    return out;
+}
+
+void read_fanout(const Place& at, Config::Fanout& out) {
+    at.map({
+        {"strategy", [&](const Place& v) { out.strategy = read_choice(v, strategies); }},
+        {"active", [&](const Place& v) { out.active = unsigned(v.number(1, limits::upstreams)); }},
+        {"batch", [&](const Place& v) { out.batch = unsigned(v.number(1, limits::upstreams)); }},
+        {"stagger", [&](const Place& v) { out.stagger = v.duration(1ms, bounds::deadline); }},
+        {"fallback", [&](const Place& v) { out.fallback = v.duration(1ms, bounds::deadline); }},
+        {"deadline", [&](const Place& v) { out.deadline = v.duration(100ms, bounds::deadline); }},
+    });
+    auto within_deadline = [&](const char* key, Time value) {
+        if (value <= out.deadline) return;
+        at.at(key).fail("at most the deadline of " + yaml::duration_text(out.deadline),
+                        yaml::duration_text(value));
+    };
+    within_deadline("stagger", out.stagger);
+    within_deadline("fallback", out.fallback);
+}
+
+void read_cache(const Place& at, Config& out) {
+    at.map({
+        {"entries", [&](const Place& v) { out.boot.cache_entries = v.number(1, bounds::entries); }},
+        {"memory",
+         [&](const Place& v) { out.boot.cache_memory = v.bytes(bounds::least_memory, bounds::most_memory); }},
+        {"min-ttl", [&](const Place& v) { out.live.min_ttl = v.duration(0s, bounds::day); }},
+        {"max-ttl", [&](const Place& v) { out.live.max_ttl = v.duration(1s, bounds::week); }},
+        {"negative-ttl", [&](const Place& v) { out.live.negative_ttl = v.duration(0s, bounds::day); }},
+        {"stale", [&](const Place& v) { out.live.stale = v.duration(0s, bounds::week); }},
+    });
+    if (out.live.min_ttl > out.live.max_ttl) {
+        at.at("min-ttl").fail("at most max-ttl, " + yaml::duration_text(out.live.max_ttl),
+                              yaml::duration_text(out.live.min_ttl));
+    }
+}
+
+std::string read_socket_path(const Place& at) {
+    constexpr std::size_t longest = sizeof(sockaddr_un::sun_path) - 1;
+    std::string expected = fmt::format("an absolute path of at most {} octets", longest);
+    std::string path = at.text(expected.c_str());
+    if (path.empty() || path.front() != '/' || path.back() == '/' || path.size() > longest) at.fail(expected);
+    return path;
+}
+
+/// What no single map can see: that something is served, that every worker has a place, that nothing loops.
+void check_relations(const Place& at, const Config& config) {
+    const Config::Boot& boot = config.boot;
+    std::size_t workers = boot.listen.size();
+    for (const auto& port : boot.ports) workers += port.lcores.size();
+    if (workers == 0) at.at("listen").fail("a port or an endpoint to listen on", "neither");
+    if (workers > cache::limits::workers) {
+        at.at("ports").fail(
+            fmt::format("at most {} lcores and endpoints of listen together", cache::limits::workers),
+            fmt::format("{}", workers));
+    }
+    std::vector<Endpoint> served = boot.listen;
+    for (const auto& port : boot.ports) {
+        for (const auto& address : port.addresses) {
+            Endpoint endpoint{address, dns_port};
+            if (std::find(boot.listen.begin(), boot.listen.end(), endpoint) != boot.listen.end()) {
+                at.at("listen").fail("endpoints that no port serves", yaml::quote(to_string(endpoint)));
+            }
+            served.push_back(endpoint);
+        }
+    }
+    for (const auto& group : config.live.upstreams) {
+        for (const auto& server : group.servers) {
+            if (std::find(served.begin(), served.end(), server) == served.end()) continue;
+            at.at("upstreams").fail("servers other than millraced itself", yaml::quote(to_string(server)));
+        }
+    }
+}
+
+} // namespace
+
+Config read_config(const Place& at) {
+    Config out;
+    at.map({
+        {"eal", [&](const Place& v) { out.boot.eal = read_eal(v); }},
+        {"ports", [&](const Place& v) { out.boot.ports = read_ports(v); }},
+        {"listen", [&](const Place& v) { out.boot.listen = read_listen(v); }},
+        {"allow", [&](const Place& v) { out.live.allow = read_allow(v); }},
+        {"upstreams", [&](const Place& v) { out.live.upstreams = read_upstreams(v); }},
+        {"fanout", [&](const Place& v) { read_fanout(v, out.live.fanout); }},
+        {"merge",
+         [&](const Place& v) {
+             v.map({{"policy", [&](const Place& p) { out.live.merge = read_choice(p, policies); }}});
+         }},
+        {"cache", [&](const Place& v) { read_cache(v, out); }},
+        {"control",
+         [&](const Place& v) {
+             v.map({{"socket", [&](const Place& p) { out.boot.control_socket = read_socket_path(p); }}});
+         }},
+    });
+    if (out.live.upstreams.empty()) at.at("upstreams").fail("a list with one group of upstream servers");
+    check_relations(at, out);
+    return out;
+}
+
+} // namespace millrace::control

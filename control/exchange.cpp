@@ -1,0 +1,307 @@
+#include "control/exchange.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <functional>
+
+#include <sys/resource.h>
+
+#include "control/accept.hpp"
+#include "control/message.hpp"
+
+namespace millrace::control {
+
+struct Exchanges::Exchange {
+    std::uint32_t slot = 0;
+    std::uint32_t serial = 0; ///< counts the exchanges that this slot has had
+    bool is_open = false;
+    bool over_tcp = false;
+    bool is_unreachable = false; ///< the network failed inside open(); the next tick says so
+    FetchId fetch;
+    cache::Key key;
+    unsigned upstream = 0;
+    Socket socket = 0;
+    std::vector<std::uint8_t> query; ///< as sent
+    unsigned resends = 0;
+    unsigned near_misses = 0;
+    Time sent_at{};      ///< the first datagram
+    Time resend_after{}; ///< doubles with each
+    Time deadline{};
+    Time timer{}; ///< its place in timers_
+};
+
+namespace {
+
+bool is_own_bound(std::errc error) {
+    return error == std::errc::too_many_files_open || error == std::errc::address_in_use ||
+           error == std::errc::not_enough_memory;
+}
+
+} // namespace
+
+Exchanges::Exchanges(Network& network, Random& random, std::span<Upstreams> groups, ExchangeLimits limits)
+    : network_(network), random_(random), groups_(groups), limits_(limits), recent_(random.bits()),
+      slots_(limits.exchanges) {
+    for (std::uint32_t slot = limits.exchanges; slot-- > 0;) {
+        slots_[slot].slot = slot;
+        free_.push_back(slot);
+    }
+}
+
+Exchanges::~Exchanges() {
+    for (Exchange& exchange : slots_) {
+        if (exchange.is_open) remove(exchange);
+    }
+}
+
+bool Exchanges::open(FetchId fetch, const cache::Key& key, unsigned upstream, Time deadline, Time now) {
+    assert(key.group < groups_.size() && upstream < groups_[key.group].size());
+    if (asked_.contains({&key, upstream}) || find(fetch, upstream)) return false;
+    if (free_.empty() || !groups_[key.group].has_room(upstream)) return ++counters_.refused_full, false;
+    Exchange& exchange = slots_[free_.back()];
+    exchange.over_tcp = exchange.is_unreachable = false;
+    exchange.fetch = fetch;
+    exchange.key = key;
+    exchange.upstream = upstream;
+    exchange.resends = exchange.near_misses = 0;
+    exchange.sent_at = now;
+    exchange.resend_after = group_of(exchange).resend_after(upstream);
+    exchange.deadline = deadline;
+    if (!ask(exchange, now)) return ++counters_.refused_full, false;
+    free_.pop_back();
+    exchange.is_open = true;
+    by_fetch_.emplace(Place{fetch, upstream}, exchange.slot);
+    asked_.insert({&exchange.key, upstream});
+    group_of(exchange).begin(upstream, now);
+    ++counters_.sent;
+    exchange.timer = exchange.is_unreachable ? now : std::min(now + exchange.resend_after, deadline);
+    timers_.insert({exchange.timer, exchange.slot});
+    return true;
+}
+
+/// Opens a socket and sends the first datagram. False when a bound of ours refuses.
+bool Exchanges::ask(Exchange& exchange, Time now) {
+    std::errc error = open_socket(exchange, now);
+    if (is_own_bound(error)) return false;
+    if (error == std::errc{}) error = network_.send(exchange.socket, exchange.query);
+    exchange.is_unreachable = error != std::errc{};
+    return true;
+}
+
+/// Draws source ports and IDs until a port is free and the pair fresh.
+std::errc Exchanges::open_socket(Exchange& exchange, Time now) {
+    exchange.socket = 0;
+    for (unsigned draw = 0; draw < limits_.port_draws; ++draw) {
+        std::uint16_t port = random_.port(), id = random_.id();
+        if (!is_unused(exchange, port, id, now)) continue;
+        exchange.query = build_query(exchange.key, id, randomise_case(exchange.key.name.bytes(), random_));
+        if (exchange.query.empty()) return std::errc::not_enough_memory;
+        auto socket =
+            network_.open_udp(group_of(exchange).endpoint(exchange.upstream), port, *this, exchange.slot);
+        if (socket) {
+            exchange.socket = *socket;
+            return {};
+        }
+        if (socket.error() != std::errc::address_in_use) return socket.error();
+    }
+    return std::errc::address_in_use;
+}
+
+bool Exchanges::is_unused(const Exchange& exchange, std::uint16_t port, std::uint16_t id, Time now) {
+    cache::Key question = exchange.key;
+    question.flavour = cache::plain; // what the client wants of the answer does not show in the question
+    return recent_.use(question.bytes(), exchange.upstream, port, id, now);
+}
+
+void Exchanges::close(FetchId fetch, unsigned upstream) {
+    Exchange* exchange = find(fetch, upstream);
+    if (!exchange) return;
+    ++counters_.cancelled;
+    remove(*exchange);
+}
+
+void Exchanges::shorten(FetchId fetch, unsigned upstream, Time deadline) {
+    Exchange* exchange = find(fetch, upstream);
+    if (!exchange || deadline >= exchange->deadline) return;
+    exchange->deadline = deadline;
+    set_timer(*exchange, std::min(exchange->timer, deadline));
+}
+
+Time Exchanges::next_timer() const {
+    return timers_.empty() ? Time::max() : timers_.begin()->first;
+}
+
+void Exchanges::tick(Time now) {
+    // What the listener opens meanwhile is not due in this tick; what it closes is skipped by its serial.
+    std::vector<std::pair<std::uint32_t, std::uint32_t>> due;
+    for (const auto& [at, slot] : timers_) {
+        if (at > now) break;
+        due.emplace_back(slot, slots_[slot].serial);
+    }
+    for (auto [slot, serial] : due) {
+        Exchange& exchange = slots_[slot];
+        if (exchange.serial != serial) continue;
+        if (exchange.is_unreachable) {
+            fail(exchange, ExchangeFailure::unreachable, now);
+        } else if (now >= exchange.deadline) {
+            fail(exchange, ExchangeFailure::timeout, now);
+        } else {
+            resend(exchange, now);
+        }
+    }
+}
+
+/// The very same datagram on the same socket: whichever reply comes first fits.
+void Exchanges::resend(Exchange& exchange, Time now) {
+    if (exchange.over_tcp || exchange.resends == limits_.resends)
+        return set_timer(exchange, exchange.deadline);
+    if (network_.send(exchange.socket, exchange.query) != std::errc{}) {
+        return fail(exchange, ExchangeFailure::unreachable, now);
+    }
+    ++exchange.resends;
+    ++counters_.resent;
+    exchange.resend_after *= 2;
+    set_timer(exchange, std::min(now + exchange.resend_after, exchange.deadline));
+}
+
+void Exchanges::on_message(Socket socket, std::uint64_t token, std::span<const std::uint8_t> message,
+                           Time received) {
+    Exchange& exchange = slots_[token];
+    if (!exchange.is_open || exchange.socket != socket) return void(++counters_.late);
+    switch (match_reply(exchange.query, message)) {
+    case Match::reply: return deliver(exchange, message, received);
+    case Match::truncated:
+        if (exchange.over_tcp) return deliver(exchange, message, received);
+        measure(exchange, received);
+        return go_tcp(exchange, received);
+    case Match::wrong_case:
+        // Over TCP nobody can have guessed it: the upstream does not keep the case.
+        if (exchange.over_tcp) return deliver(exchange, message, received);
+        ++counters_.mismatched;
+        return go_tcp(exchange, received);
+    case Match::wrong_id: ++counters_.mismatched; break;
+    case Match::other: ++counters_.late; break;
+    case Match::no_reply: ++counters_.malformed; return;
+    }
+    if (!exchange.over_tcp && ++exchange.near_misses >= limits_.near_misses) go_tcp(exchange, received);
+}
+
+void Exchanges::on_network_error(Socket socket, std::uint64_t token, std::errc, Time when) {
+    Exchange& exchange = slots_[token];
+    if (exchange.is_open && exchange.socket == socket) fail(exchange, ExchangeFailure::unreachable, when);
+}
+
+/// The same question with the same deadline; no more resends.
+void Exchanges::go_tcp(Exchange& exchange, Time now) {
+    network_.close(exchange.socket);
+    exchange.socket = 0;
+    exchange.over_tcp = true;
+    ++counters_.tcp;
+    auto socket = network_.open_tcp(group_of(exchange).endpoint(exchange.upstream), *this, exchange.slot);
+    if (!socket) {
+        return fail(exchange,
+                    is_own_bound(socket.error()) ? ExchangeFailure::no_room : ExchangeFailure::unreachable,
+                    now);
+    }
+    exchange.socket = *socket;
+    set_timer(exchange, exchange.deadline);
+    if (network_.send(exchange.socket, exchange.query) != std::errc{}) {
+        fail(exchange, ExchangeFailure::unreachable, now);
+    }
+}
+
+void Exchanges::deliver(Exchange& exchange, std::span<const std::uint8_t> reply, Time received) {
+    auto answer = parse_reply(reply, exchange.key, exchange.upstream, received);
+    if (!answer) return void(++counters_.malformed);
+    judge(exchange, *answer, received);
+    FetchId fetch = exchange.fetch;
+    remove(exchange);
+    ++counters_.accepted;
+    listener_->on_answer(fetch, std::move(*answer));
+}
+
+/// Only SERVFAIL and REFUSED say that the upstream itself is in trouble. How fast it says so is no measure of
+/// it.
+void Exchanges::judge(const Exchange& exchange, const Answer& answer, Time now) {
+    if (answer.rcode == LDNS_RCODE_SERVFAIL || answer.rcode == LDNS_RCODE_REFUSED) {
+        return group_of(exchange).failed(exchange.upstream, now);
+    }
+    group_of(exchange).replied(exchange.upstream);
+    if (!exchange.over_tcp) measure(exchange, now);
+}
+
+/// From the first datagram on: with resends an upper bound, which a path that loses packets deserves.
+void Exchanges::measure(const Exchange& exchange, Time now) {
+    group_of(exchange).measured(exchange.upstream, now - exchange.sent_at);
+}
+
+void Exchanges::fail(Exchange& exchange, ExchangeFailure failure, Time now) {
+    if (failure == ExchangeFailure::timeout) {
+        ++counters_.timeouts;
+        group_of(exchange).timed_out(exchange.upstream, now);
+    } else if (failure == ExchangeFailure::unreachable) {
+        ++counters_.unreachable;
+        group_of(exchange).failed(exchange.upstream, now);
+    }
+    FetchId fetch = exchange.fetch;
+    unsigned upstream = exchange.upstream;
+    remove(exchange);
+    listener_->on_exchange_failed(fetch, upstream, failure);
+}
+
+void Exchanges::set_timer(Exchange& exchange, Time at) {
+    timers_.erase({exchange.timer, exchange.slot});
+    exchange.timer = at;
+    timers_.insert({at, exchange.slot});
+}
+
+void Exchanges::remove(Exchange& exchange) {
+    if (exchange.socket != 0) network_.close(exchange.socket);
+    exchange.socket = 0;
+    group_of(exchange).end(exchange.upstream);
+    timers_.erase({exchange.timer, exchange.slot});
+    asked_.erase({&exchange.key, exchange.upstream});
+    by_fetch_.erase({exchange.fetch, exchange.upstream});
+    exchange.is_open = false;
+    ++exchange.serial;
+    free_.push_back(exchange.slot);
+}
+
+Exchanges::Exchange* Exchanges::find(FetchId fetch, unsigned upstream) {
+    auto found = by_fetch_.find({fetch, upstream});
+    return found == by_fetch_.end() ? nullptr : &slots_[found->second];
+}
+
+Upstreams& Exchanges::group_of(const Exchange& exchange) const {
+    return groups_[exchange.key.group];
+}
+
+std::size_t Exchanges::HashPlace::operator()(const Place& place) const {
+    return std::hash<std::uint64_t>()(place.fetch.generation << 6 ^ std::uint64_t(place.fetch.slot) << 40 ^
+                                      place.upstream);
+}
+
+std::size_t Exchanges::HashAsked::operator()(const Asked& asked) const {
+    auto bytes = asked.key->bytes();
+    std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    return std::hash<std::string_view>()(text) + asked.upstream;
+}
+
+std::uint32_t exchange_capacity() {
+    constexpr rlim_t reserve = 2048, most = 16384; // workers' sockets, TCP clients, files
+    rlimit limit{};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    rlim_t rest = limit.rlim_cur > 2 * reserve ? limit.rlim_cur - reserve : limit.rlim_cur / 2;
+    return std::uint32_t(std::min(rest, most));
+}
+
+std::string_view to_string(ExchangeFailure failure) {
+    switch (failure) {
+    case ExchangeFailure::timeout: return "timeout";
+    case ExchangeFailure::unreachable: return "unreachable";
+    case ExchangeFailure::no_room: return "no_room";
+    }
+    return "unknown";
+}
+
+} // namespace millrace::control

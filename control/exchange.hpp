@@ -1,0 +1,158 @@
+// One Exchange is one question to one upstream on behalf of one Fetch: its own random ID, source port and
+// letter case, its own socket, resends, TCP when needed, and a deadline. Exchanges owns all of them in
+// bounded slots.
+//
+// It ends in exactly one way: an accepted reply (on_answer), a failure (on_exchange_failed), or close(),
+// after which nothing of it is heard again. Whatever arrives that is not its reply is counted and thrown
+// away, and it goes on waiting (TuDoor); only true failures reach the upstream's health.
+//
+// Threads: control only. Time is passed in, by the caller or by the network with each message.
+#pragma once
+
+#include <cstdint>
+#include <set>
+#include <span>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "cache/key.hpp"
+#include "control/answer.hpp"
+#include "control/fetch_id.hpp"
+#include "control/network.hpp"
+#include "control/random.hpp"
+#include "control/recent_pairs.hpp"
+#include "control/upstreams.hpp"
+
+namespace millrace::control {
+
+/// Why an exchange ended without a reply.
+enum class ExchangeFailure : std::uint8_t {
+    timeout,     ///< its deadline passed
+    unreachable, ///< ICMP error, no route, TCP refused or closed
+    no_room,     ///< our own bound on sockets stopped a retry over TCP; says nothing about the upstream
+};
+std::string_view to_string(ExchangeFailure failure);
+
+/// Who is told. Called from tick() and from the network's poll, never from inside open(), close() or
+/// shorten(). The exchange is already gone when it is called, so it may open and close any, its own place
+/// included.
+class ExchangeListener {
+  public:
+    virtual ~ExchangeListener() = default;
+
+    /// `answer.upstream` says who. SERVFAIL, REFUSED and the like come this way too, as Kind::failure.
+    virtual void on_answer(FetchId fetch, Answer&& answer) = 0;
+    virtual void on_exchange_failed(FetchId fetch, unsigned upstream, ExchangeFailure failure) = 0;
+};
+
+struct ExchangeCounters {
+    std::uint64_t sent = 0;        ///< questions asked: first datagrams (upstream_queries)
+    std::uint64_t resent = 0;      ///< identical datagrams sent again
+    std::uint64_t tcp = 0;         ///< questions that went on over TCP
+    std::uint64_t accepted = 0;    ///< replies delivered
+    std::uint64_t late = 0;        ///< replies to another question than the socket's
+    std::uint64_t mismatched = 0;  ///< the right question with another ID or letter case: old, or forged
+    std::uint64_t malformed = 0;   ///< no reply at all, or one that cannot be understood
+    std::uint64_t timeouts = 0;    ///< ended by their deadline
+    std::uint64_t unreachable = 0; ///< ended by a network error
+    std::uint64_t cancelled = 0;   ///< ended by close()
+    std::uint64_t refused_full =
+        0; ///< not opened: slots, an upstream's cap, sockets, or no unused port and ID
+};
+
+/// Bounds. Every open exchange has one socket.
+struct ExchangeLimits {
+    std::uint32_t exchanges = 4096;
+    unsigned resends = 2;     ///< identical datagrams after the first
+    unsigned near_misses = 3; ///< replies with a wrong ID that send the question to TCP
+    unsigned port_draws = 8;  ///< source ports tried when they are taken or were used just now
+};
+
+/// How many exchanges this process can have: the soft RLIMIT_NOFILE less a reserve for everything else, at
+/// most 16384.
+std::uint32_t exchange_capacity();
+
+class Exchanges final : private NetworkHandler {
+  public:
+    /// `groups` is indexed by Key::group; it and the others outlive the exchanges.
+    Exchanges(Network& network, Random& random, std::span<Upstreams> groups, ExchangeLimits limits);
+    ~Exchanges() override; ///< closes what is open
+
+    Exchanges(const Exchanges&) = delete;
+    Exchanges& operator=(const Exchanges&) = delete;
+
+    /// Has to be called once, before the first tick.
+    void set_listener(ExchangeListener& listener) { listener_ = &listener; }
+
+    /// Asks. False, with nothing to be heard later, when a bound refuses or when this very question is
+    /// already open to this upstream. A network that fails at once is reported by the next tick.
+    bool open(FetchId fetch, const cache::Key& key, unsigned upstream, Time deadline, Time now);
+
+    /// Cancels at once: socket and timers go, the upstream's health stays. Unknown ones are ignored.
+    void close(FetchId fetch, unsigned upstream);
+
+    /// Brings the deadline forward (never back); passing it is a timeout like any other. Unknown ones are
+    /// ignored.
+    void shorten(FetchId fetch, unsigned upstream, Time deadline);
+
+    void tick(Time now);     ///< resends and deadlines that are due
+    Time next_timer() const; ///< when the next is due; Time::max() when none is
+
+    std::uint32_t open_count() const { return std::uint32_t(by_fetch_.size()); }
+    const ExchangeCounters& counters() const { return counters_; }
+
+  private:
+    struct Exchange;
+    struct Place { ///< whose exchange it is
+        FetchId fetch;
+        unsigned upstream;
+        bool operator==(const Place&) const = default;
+    };
+    struct Asked { ///< what it asks of whom; the key lies in the exchange's slot
+        const cache::Key* key;
+        unsigned upstream;
+        bool operator==(const Asked& other) const { return upstream == other.upstream && *key == *other.key; }
+    };
+    struct HashPlace {
+        std::size_t operator()(const Place& place) const;
+    };
+    struct HashAsked {
+        std::size_t operator()(const Asked& asked) const;
+    };
+
+    void on_message(Socket socket, std::uint64_t token, std::span<const std::uint8_t> message,
+                    Time received) override;
+    void on_network_error(Socket socket, std::uint64_t token, std::errc error, Time when) override;
+
+    Exchange* find(FetchId fetch, unsigned upstream);
+    Upstreams& group_of(const Exchange& exchange) const;
+    bool ask(Exchange& exchange, Time now);
+    std::errc open_socket(Exchange& exchange, Time now);
+    bool is_unused(const Exchange& exchange, std::uint16_t port, std::uint16_t id, Time now);
+    void resend(Exchange& exchange, Time now);
+    void go_tcp(Exchange& exchange, Time now);
+    void deliver(Exchange& exchange, std::span<const std::uint8_t> reply, Time received);
+    void judge(const Exchange& exchange, const Answer& answer, Time now);
+    void measure(const Exchange& exchange, Time now);
+    void fail(Exchange& exchange, ExchangeFailure failure, Time now);
+    void set_timer(Exchange& exchange, Time at);
+    void remove(Exchange& exchange);
+
+    Network& network_;
+    Random& random_;
+    std::span<Upstreams> groups_;
+    ExchangeLimits limits_;
+    ExchangeListener* listener_ = nullptr;
+    ExchangeCounters counters_;
+    RecentPairs recent_;
+    std::vector<Exchange> slots_;     ///< all of them, made once; an Exchange never moves
+    std::vector<std::uint32_t> free_; ///< slots not in use
+    std::unordered_map<Place, std::uint32_t, HashPlace> by_fetch_;
+    std::unordered_set<Asked, HashAsked> asked_;
+    std::set<std::pair<Time, std::uint32_t>> timers_; ///< one per open exchange: when, and its slot
+};
+
+} // namespace millrace::control

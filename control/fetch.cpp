@@ -1,0 +1,156 @@
+#include "control/fetch.hpp"
+
+#include <algorithm>
+#include <cassert>
+
+#include "control/limits.hpp"
+#include "control/merge.hpp"
+
+namespace millrace::control {
+
+Fetch::Fetch(FetchId id, const cache::Key& key, cache::Hash hash, const std::vector<Candidate>& candidates,
+             const FetchPolicy& policy, Time now)
+    : id_(id), key_(key), hash_(hash), policy_(policy), started_(now), next_batch_(now + policy.fanout.fallback) {
+    for (const Candidate& c : candidates) attempts_.push_back({c});
+}
+
+void Fetch::start(FetchEffects& effects) {
+    ask_some(policy_.fanout.active, started_, effects);
+    go_on(started_, effects);
+}
+
+void Fetch::on_answer(Answer&& answer, Time now, FetchEffects& effects) {
+    Attempt* attempt = attempt_of(answer.upstream);
+    if (!attempt || attempt->phase != Phase::asked) return;
+    attempt->phase = Phase::ended;
+    heard_ = true;
+    if (state_ == State::asking) {
+        weigh(std::move(answer), now, effects);
+    } else if (state_ == State::collecting) {
+        answers_.push_back(std::move(answer));
+    }
+    go_on(now, effects);
+}
+
+void Fetch::on_failed(unsigned upstream, Time now, FetchEffects& effects) {
+    Attempt* attempt = attempt_of(upstream);
+    if (!attempt || attempt->phase != Phase::asked) return;
+    attempt->phase = Phase::ended;
+    go_on(now, effects);
+}
+
+void Fetch::on_timer(Time now, FetchEffects& effects) {
+    if (state_ == State::done) return;
+    bool over = now >= started_ + policy_.fanout.deadline;
+    if (over) {
+        for (Attempt& a : attempts_) {
+            if (a.phase == Phase::asked) effects.cancel(*this, a.candidate.upstream);
+            a.phase = Phase::ended;
+        }
+    } else if (now >= next_batch_ && wants_more()) {
+        ask_some(policy_.fanout.batch, now, effects);
+        next_batch_ = now + policy_.fanout.stagger;
+    }
+    go_on(now, effects);
+}
+
+void Fetch::cancel(FetchEffects& effects) {
+    for (Attempt& a : attempts_) {
+        if (a.phase == Phase::asked) effects.cancel(*this, a.candidate.upstream);
+        a.phase = Phase::ended;
+    }
+    state_ = State::done;
+}
+
+Time Fetch::next_timer() const {
+    if (state_ == State::done) return Time::max();
+    Time deadline = started_ + policy_.fanout.deadline;
+    return wants_more() ? std::min(next_batch_, deadline) : deadline;
+}
+
+/// While nothing is decided: does this reply decide?
+void Fetch::weigh(Answer&& answer, Time now, FetchEffects& effects) {
+    switch (answer.kind) {
+    case Kind::positive:
+    case Kind::nodata: return decide(std::move(answer), now, effects);
+    case Kind::nxdomain:
+        // Without an SOA its life is unknown: another upstream may have it whole.
+        if (!answer.authority.empty()) return decide(std::move(answer), now, effects);
+        answers_.push_back(std::move(answer));
+        return;
+    case Kind::incomplete: answers_.push_back(std::move(answer)); return;
+    case Kind::failure: return;
+    }
+}
+
+/// After every event: when nobody who was asked is left to wait for, ask more, or draw the conclusion.
+void Fetch::go_on(Time now, FetchEffects& effects) {
+    while (state_ != State::done && !any(Phase::asked) && wants_more()) {
+        ask_some(policy_.fanout.batch, now, effects);
+        next_batch_ = now + policy_.fanout.stagger;
+    }
+    if (state_ == State::done || any(Phase::asked)) return;
+    if (state_ == State::collecting) return complete(effects);
+    give_up(now, effects);
+}
+
+void Fetch::ask_some(unsigned count, Time now, FetchEffects& effects) {
+    for (Attempt& a : attempts_) {
+        if (count == 0) return;
+        if (a.phase != Phase::idle) continue;
+        a.asked = now;
+        Time deadline = state_ == State::collecting ? collect_limit(a) : started_ + policy_.fanout.deadline;
+        bool sent = effects.ask(*this, a.candidate.upstream, deadline, now);
+        a.phase = sent ? Phase::asked : Phase::ended;
+        count -= sent;
+    }
+}
+
+Time Fetch::collect_limit(const Attempt& a) const {
+    Time own = a.asked + std::max<Time>(4 * a.candidate.srtt, limits::collect_min);
+    return std::min(own, started_ + policy_.fanout.deadline);
+}
+
+void Fetch::decide(Answer&& answer, Time now, FetchEffects& effects) {
+    state_ = State::answered;
+    bool merge_possible = can_merge(key_, answer, policy_.merge);
+    bool kept = effects.publish(*this, answer, 0, Time::max());
+    if (!merge_possible || !kept || (!any(Phase::asked) && !wants_more())) return cancel(effects);
+    answers_.clear();
+    answers_.push_back(std::move(answer));
+    collect(now, effects);
+}
+
+/// The client has its answer; from here on the others complete it, in the background and within limits.
+void Fetch::collect(Time now, FetchEffects& effects) {
+    state_ = State::collecting;
+    for (Attempt& a : attempts_) {
+        if (a.phase == Phase::asked) effects.shorten(*this, a.candidate.upstream, collect_limit(a));
+    }
+    ask_some(policy_.fanout.batch, now, effects);
+    next_batch_ = now + policy_.fanout.stagger;
+}
+
+void Fetch::complete(FetchEffects& effects) {
+    state_ = State::done;
+    Merged merged = merge(answers_);
+    if (merged.disagreement) effects.disagreement(*this);
+    if (merged.answer) effects.publish(*this, *merged.answer, 1, merged.latest_expiry);
+}
+
+/// No decisive reply will come: the best of the others, else failure.
+void Fetch::give_up(Time now, FetchEffects& effects) {
+    state_ = State::done;
+    if (answers_.empty()) return effects.fail(*this, heard_, now);
+    auto denial = std::ranges::find(answers_, Kind::nxdomain, &Answer::kind);
+    effects.publish(*this, denial != answers_.end() ? *denial : answers_.front(), 0, Time::max());
+}
+
+Fetch::Attempt* Fetch::attempt_of(unsigned upstream) {
+    auto at = std::ranges::find(attempts_, upstream, [](const Attempt& a) { return a.candidate.upstream; });
+    return at == attempts_.end() ? nullptr : &*at;
+}
+
+bool Fetch::any(Phase phase) const { return std::ranges::find(attempts_, phase, &Attempt::phase) != attempts_.end(); }
+
+} // namespace millrace::control

@@ -1,0 +1,113 @@
+// One Fetch: one question being asked of the upstreams, from the first query sent to the last result
+// published.
+//
+// Basic algorithm (two-stage fan-out): ask the `active` best upstreams at once. Ask the rest in batches,
+// started by the first usable reply, by the failure of everyone asked so far, or after `fallback`. The first
+// reply that decides is published as revision 0 and answers the clients. If a merge is possible the others
+// may still answer, each until its own collection limit; when the last has ended, they are merged, once, as
+// revision 1.
+//
+//     asking --decisive reply--> answered --merge possible--> collecting --last exchange ended--> done
+//        \--all failed, deadline-----------------------------------------------------------------/
+//
+// A state machine without I/O: events come in, what has to be done goes out through FetchEffects. It holds
+// its key, never a Slot. Control thread only.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "cache/key.hpp"
+#include "control/answer.hpp"
+#include "control/config.hpp"
+#include "control/fetch_id.hpp"
+
+namespace millrace::control {
+
+class Fetch;
+
+/// What a Fetch wants done. No call comes back into the Fetch.
+class FetchEffects {
+  public:
+    virtual ~FetchEffects() = default;
+
+    /// Asks one upstream; false: a bound refuses, nothing will be heard.
+    virtual bool ask(const Fetch& fetch, unsigned upstream, Time deadline, Time now) = 0;
+    /// Forgets an asked upstream at once.
+    virtual void cancel(const Fetch& fetch, unsigned upstream) = 0;
+    /// Ends an asked upstream's time earlier.
+    virtual void shorten(const Fetch& fetch, unsigned upstream, Time deadline) = 0;
+    /// Publishes, and answers whoever waits. False: it is not in the table, a later revision is of no use.
+    virtual bool publish(const Fetch& fetch, const Answer& answer, std::uint32_t revision,
+                         Time latest_expiry) = 0;
+    /// Nobody had an answer. `heard`: somebody replied, if only with a failure.
+    virtual void fail(const Fetch& fetch, bool heard, Time now) = 0;
+    /// Upstreams contradicted each other: positive against negative.
+    virtual void disagreement(const Fetch& fetch) = 0;
+};
+
+struct FetchPolicy {
+    Config::Fanout fanout;
+    Config::MergePolicy merge = Config::MergePolicy::unite;
+};
+
+/// An upstream that may be asked, and its smoothed round trip.
+struct Candidate {
+    unsigned upstream;
+    Time srtt;
+};
+
+class Fetch {
+  public:
+    enum class State : std::uint8_t { asking, answered, collecting, done };
+
+    /// `candidates`: best first.
+    Fetch(FetchId id, const cache::Key& key, cache::Hash hash, const std::vector<Candidate>& candidates,
+          const FetchPolicy& policy, Time now);
+
+    void start(FetchEffects& effects);
+    void on_answer(Answer&& answer, Time now, FetchEffects& effects);
+    void on_failed(unsigned upstream, Time now, FetchEffects& effects);
+    void on_timer(Time now, FetchEffects& effects);
+    /// Superseded or shut down: forgets every exchange and can never publish again.
+    void cancel(FetchEffects& effects);
+
+    Time next_timer() const; ///< when on_timer() has something to do; Time::max() when done
+    State state() const { return state_; }
+    FetchId id() const { return id_; }
+    const cache::Key& key() const { return key_; }
+    cache::Hash hash() const { return hash_; }
+    Time started() const { return started_; }
+
+  private:
+    enum class Phase : std::uint8_t { idle, asked, ended };
+    struct Attempt {
+        Candidate candidate;
+        Phase phase = Phase::idle;
+        Time asked{};
+    };
+
+    Attempt* attempt_of(unsigned upstream);
+    bool any(Phase phase) const;
+    bool wants_more() const { return any(Phase::idle); }
+    Time collect_limit(const Attempt& attempt) const;
+    void ask_some(unsigned count, Time now, FetchEffects& effects);
+    void weigh(Answer&& answer, Time now, FetchEffects& effects);
+    void go_on(Time now, FetchEffects& effects);
+    void decide(Answer&& answer, Time now, FetchEffects& effects);
+    void collect(Time now, FetchEffects& effects);
+    void complete(FetchEffects& effects);
+    void give_up(Time now, FetchEffects& effects);
+
+    FetchId id_;
+    cache::Key key_;
+    cache::Hash hash_;
+    FetchPolicy policy_;
+    Time started_, next_batch_;
+    State state_ = State::asking;
+    bool heard_ = false;
+    std::vector<Attempt> attempts_;
+    std::vector<Answer> answers_; ///< asking: incomplete ones; collecting: the winner, then the others
+};
+
+} // namespace millrace::control

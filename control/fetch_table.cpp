@@ -1,0 +1,290 @@
+#include "control/fetch_table.hpp"
+
+#include <algorithm>
+#include <cassert>
+
+#include <spdlog/spdlog.h>
+
+#include "control/limits.hpp"
+
+namespace millrace::control {
+
+using WakeKind = dataplane::Wake::Kind;
+
+namespace {
+
+constexpr std::uint16_t info_no_reachable = 22, info_network_error = 23; // RFC 8914
+
+} // namespace
+
+FetchTable::FetchTable(cache::Table& table, Publisher& publisher, Exchanges& exchanges, Upstreams& upstreams,
+                       Waker& waker, const FetchPolicy& policy)
+    : table_(table), publisher_(publisher), exchanges_(exchanges), upstreams_(upstreams), waker_(waker),
+      policy_(policy), slots_(limits::fetches) {
+    for (std::uint32_t i = limits::fetches; i-- > 0;) free_.push_back(i);
+    exchanges_.set_listener(*this);
+}
+
+FetchTable::~FetchTable() { assert(by_hash_.empty() && waiting_ == 0 && "close() drains before the end"); }
+
+void FetchTable::ask(const cache::Key& key, cache::Hash hash, const Waiter& waiter, Time now) {
+    now_ = now;
+    ++waiting_;
+    unsigned& waits = waits_of_client_[waiter.client.address];
+    if (++waits > limits::waiters_per_client || closed_) return refuse(waiter);
+    if (answer_from_table(key, hash, waiter, now)) return;
+    Slot* slot = find(key, hash);
+    if (slot && slot->fetch->state() == Fetch::State::asking) {
+        ++counters_.coalesced;
+        join(*slot, waiter);
+        return settle(*slot);
+    }
+    // A Fetch that has answered and still collects: its answer is no longer usable, so its successor begins.
+    std::vector<Waiter> waiters;
+    if (slot) waiters = retire(*slot);
+    waiters.push_back(waiter);
+    start(key, hash, std::move(waiters), now);
+}
+
+/// The answer may have been published while the question was on its way.
+bool FetchTable::answer_from_table(const cache::Key& key, cache::Hash hash, const Waiter& waiter, Time now) {
+    const cache::Entry* entry = table_.find(key, hash);
+    if (!entry || now >= entry->expiry || entry->version.generation <= table_.floor(key.group)) return false;
+    ++counters_.answered_late;
+    wake(waiter, entry, WakeKind::answer);
+    return true;
+}
+
+FetchTable::Slot* FetchTable::start(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters, Time now) {
+    if (free_.empty()) {
+        for (const Waiter& w : waiters) refuse(w);
+        return nullptr;
+    }
+    std::uint32_t index = free_.back();
+    free_.pop_back();
+    FetchId id{index, ++last_generation_};
+    table_.start(key, hash, id.generation); // false: the table is full; the answer will be private
+    Slot& slot = slots_[index];
+    slot.fetch = std::make_unique<Fetch>(id, key, hash, candidates(now), policy_, now);
+    by_hash_.emplace(hash, index);
+    ++counters_.fetches;
+    for (const Waiter& w : waiters) join(slot, w);
+    slot.fetch->start(*this);
+    settle(slot);
+    return &slot;
+}
+
+void FetchTable::tick(Time now) {
+    now_ = now;
+    exchanges_.tick(now);
+    while (!timers_.empty() && timers_.begin()->first <= now) {
+        Slot& slot = slots_[timers_.begin()->second];
+        expire_waiters(slot, now);
+        slot.fetch->on_timer(now, *this);
+        settle(slot);
+    }
+}
+
+Time FetchTable::next_timer() const {
+    Time own = timers_.empty() ? Time::max() : timers_.begin()->first;
+    return std::min(own, exchanges_.next_timer());
+}
+
+void FetchTable::supersede(const std::function<bool(const cache::Key&)>& matches, Time now) {
+    std::vector<std::uint32_t> hit;
+    for (auto [hash, index] : by_hash_) {
+        if (matches(slots_[index].fetch->key())) hit.push_back(index);
+    }
+    for (std::uint32_t index : hit) {
+        cache::Key key = slots_[index].fetch->key();
+        cache::Hash hash = slots_[index].fetch->hash();
+        std::vector<Waiter> waiters = retire(slots_[index]);
+        if (!waiters.empty()) start(key, hash, std::move(waiters), now);
+    }
+}
+
+void FetchTable::close(Time) {
+    closed_ = true;
+    while (!by_hash_.empty()) {
+        for (const Waiter& w : retire(slots_[by_hash_.begin()->second])) wake(w, nullptr, WakeKind::abandon);
+    }
+}
+
+/// Ends a live Fetch before its time: it is superseded. Returns who waited.
+std::vector<Waiter> FetchTable::retire(Slot& slot) {
+    publisher_.count_superseded();
+    slot.fetch->cancel(*this);
+    std::vector<Waiter> waiters = std::move(slot.waiters);
+    slot.waiters.clear();
+    settle(slot);
+    return waiters;
+}
+
+/// After anything that happened to a Fetch: frees its slot when it is done, else files its timer.
+void FetchTable::settle(Slot& slot) {
+    std::uint32_t index = slot.fetch->id().slot;
+    bool done = slot.fetch->state() == Fetch::State::done;
+    Time timer = done ? Time::max() : std::min(slot.fetch->next_timer(), slot.waiter_due);
+    if (timer != slot.timer) {
+        timers_.erase({slot.timer, index});
+        slot.timer = timer;
+        if (!done) timers_.emplace(timer, index);
+    }
+    if (!done) return;
+    assert(slot.waiters.empty() && "a Fetch ends by answering everyone");
+    auto [first, last] = by_hash_.equal_range(slot.fetch->hash());
+    by_hash_.erase(std::find_if(first, last, [&](const auto& entry) { return entry.second == index; }));
+    slot.fetch.reset();
+    slot.waiter_due = Time::max();
+    free_.push_back(index);
+}
+
+// Events from the exchanges.
+
+void FetchTable::on_answer(FetchId id, Answer&& answer) {
+    Slot* slot = live_slot(id);
+    if (!slot) return;
+    Time received = answer.received;
+    slot->fetch->on_answer(std::move(answer), received, *this);
+    settle(*slot);
+}
+
+void FetchTable::on_exchange_failed(FetchId id, unsigned upstream, ExchangeFailure) {
+    Slot* slot = live_slot(id);
+    if (!slot) return;
+    slot->fetch->on_failed(upstream, now_, *this);
+    settle(*slot);
+}
+
+// What a Fetch wants done.
+
+bool FetchTable::ask(const Fetch& fetch, unsigned upstream, Time deadline, Time now) {
+    return exchanges_.open(fetch.id(), fetch.key(), upstream, deadline, now);
+}
+
+void FetchTable::cancel(const Fetch& fetch, unsigned upstream) { exchanges_.close(fetch.id(), upstream); }
+
+void FetchTable::shorten(const Fetch& fetch, unsigned upstream, Time deadline) {
+    exchanges_.shorten(fetch.id(), upstream, deadline);
+}
+
+bool FetchTable::publish(const Fetch& fetch, const Answer& answer, std::uint32_t revision, Time latest_expiry) {
+    cache::Version version{fetch.id().generation, revision};
+    Published published = publisher_.publish(fetch.key(), fetch.hash(), answer, version, latest_expiry);
+    wake_all(slots_[fetch.id().slot], published.entry(), WakeKind::answer);
+    return published.verdict() == cache::Publication::accepted;
+}
+
+void FetchTable::fail(const Fetch& fetch, bool heard, Time now) {
+    ++counters_.failed;
+    Slot& slot = slots_[fetch.id().slot];
+    if (const cache::Entry* stale = stale_entry(fetch, now)) {
+        // Never a failure in the place of stale data; and nobody tries again for a while.
+        stale->refresh_after.store((now + limits::stale_recheck).count(), std::memory_order_relaxed);
+        return wake_all(slot, stale, WakeKind::stale);
+    }
+    cache::Version version{fetch.id().generation, 0};
+    std::uint16_t info = heard ? info_network_error : info_no_reachable;
+    Published published = publisher_.publish_failure(fetch.key(), fetch.hash(), version, now, info);
+    wake_all(slot, published.entry(), WakeKind::answer);
+}
+
+void FetchTable::disagreement(const Fetch& fetch) {
+    ++counters_.disagreements;
+    spdlog::info("generation {}: upstreams disagree whether {} type {} exists; the earlier answer stands",
+                 fetch.id().generation, cache::to_string(fetch.key().name.bytes()), fetch.key().qtype);
+}
+
+// Waiters.
+
+void FetchTable::join(Slot& slot, const Waiter& waiter) {
+    if (replace_retransmission(slot, waiter)) return;
+    if (slot.waiters.size() >= limits::waiters_per_fetch) return refuse(waiter);
+    slot.waiters.push_back(waiter);
+    slot.waiter_due = std::min(slot.waiter_due, waiter.arrived + limits::stale_after);
+}
+
+/// A client that asks again with the same port and ID is answered once: the newer question takes the place.
+bool FetchTable::replace_retransmission(Slot& slot, const Waiter& waiter) {
+    if (waiter.is_tcp()) return false;
+    auto same = [&](const Waiter& w) { return w.client == waiter.client && w.id == waiter.id && !w.is_tcp(); };
+    auto at = std::ranges::find_if(slot.waiters, same);
+    if (at == slot.waiters.end()) return false;
+    Waiter replaced = *at;
+    at->source = waiter.source;
+    at->token = waiter.token; // the arrival stays: patience is counted from the first try
+    wake(replaced, nullptr, WakeKind::abandon);
+    return true;
+}
+
+void FetchTable::refuse(const Waiter& waiter) {
+    ++counters_.refused;
+    wake(waiter, publisher_.servfail(), WakeKind::answer);
+}
+
+void FetchTable::wake(const Waiter& waiter, const cache::Entry* entry, WakeKind kind) {
+    counters_.stale += kind == WakeKind::stale;
+    counters_.abandoned += kind == WakeKind::abandon;
+    --waiting_;
+    auto at = waits_of_client_.find(waiter.client.address);
+    if (--at->second == 0) waits_of_client_.erase(at);
+    waker_.wake(waiter, entry, kind);
+}
+
+void FetchTable::wake_all(Slot& slot, const cache::Entry* entry, WakeKind kind) {
+    for (const Waiter& w : std::exchange(slot.waiters, {})) wake(w, entry, kind);
+    slot.waiter_due = Time::max();
+}
+
+/// Client timers: stale data after 1.8 s; without any, a UDP waiter is dropped after 1.9 s.
+void FetchTable::expire_waiters(Slot& slot, Time now) {
+    if (now < slot.waiter_due) return;
+    const cache::Entry* stale = stale_entry(*slot.fetch, now);
+    slot.waiter_due = Time::max();
+    std::vector<Waiter> patient;
+    for (const Waiter& w : std::exchange(slot.waiters, {})) {
+        Time due = patience(w, stale);
+        if (now >= due) {
+            wake(w, stale, stale ? WakeKind::stale : WakeKind::abandon);
+            continue;
+        }
+        slot.waiter_due = std::min(slot.waiter_due, due);
+        patient.push_back(w);
+    }
+    slot.waiters = std::move(patient);
+}
+
+Time FetchTable::patience(const Waiter& waiter, const cache::Entry* stale) const {
+    if (stale) return waiter.arrived + limits::stale_after;
+    return waiter.is_tcp() ? Time::max() : waiter.arrived + limits::abandon_after;
+}
+
+const cache::Entry* FetchTable::stale_entry(const Fetch& fetch, Time now) const {
+    const cache::Entry* entry = table_.find(fetch.key(), fetch.hash());
+    bool usable = entry && entry->version.generation > table_.floor(fetch.key().group) && now < entry->stale_until;
+    return usable ? entry : nullptr;
+}
+
+// Slots.
+
+FetchTable::Slot* FetchTable::live_slot(FetchId id) {
+    if (id.slot >= slots_.size()) return nullptr;
+    Slot& slot = slots_[id.slot];
+    return slot.fetch && slot.fetch->id() == id ? &slot : nullptr;
+}
+
+FetchTable::Slot* FetchTable::find(const cache::Key& key, cache::Hash hash) {
+    auto [first, last] = by_hash_.equal_range(hash);
+    for (auto at = first; at != last; ++at) {
+        if (slots_[at->second].fetch->key() == key) return &slots_[at->second];
+    }
+    return nullptr;
+}
+
+std::vector<Candidate> FetchTable::candidates(Time now) const {
+    std::vector<Candidate> result;
+    for (unsigned upstream : upstreams_.ranked(now)) result.push_back({upstream, upstreams_.srtt(upstream)});
+    return result;
+}
+
+} // namespace millrace::control

@@ -1,0 +1,132 @@
+// Every Fetch there is, and everyone who waits for one.
+//
+// Questions are coalesced by key: one live Fetch per key. Starting the next Fetch of a key supersedes the one
+// before it, in the table and here: its exchanges are cancelled, its waiters move to the successor, it can
+// never publish. Bounded slots; a deadline each; close() refuses new ones, drains, and leaves nothing.
+// Control thread only.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <unordered_map>
+#include <vector>
+
+#include "cache/table.hpp"
+#include "control/exchange.hpp"
+#include "control/fetch.hpp"
+#include "control/publish.hpp"
+#include "control/upstreams.hpp"
+#include "dataplane/handoff.hpp"
+
+namespace millrace::control {
+
+/// A client that waits for an answer. `source` and `token` are the business of whoever delivers it.
+struct Waiter {
+    std::uint32_t source = 0; ///< index of a worker, or tcp_source
+    std::uint64_t token = 0;  ///< the worker's waiter, or the connection's question
+    dataplane::Endpoint client;
+    std::uint16_t id = 0; ///< of the message: recognises a retransmission
+    Time arrived{};
+
+    static constexpr std::uint32_t tcp_source = 0xffffffff;
+    bool is_tcp() const { return source == tcp_source; }
+};
+
+/// Delivers the end of a wait: exactly one call for each Waiter that was given to the FetchTable.
+class Waker {
+  public:
+    virtual ~Waker() = default;
+    /// `entry` is null exactly for Kind::abandon, and not retired. Must not call back into the FetchTable.
+    virtual void wake(const Waiter& waiter, const cache::Entry* entry, dataplane::Wake::Kind kind) = 0;
+};
+
+struct FetchCounters {
+    std::uint64_t fetches = 0;       ///< started
+    std::uint64_t coalesced = 0;     ///< questions that joined a running Fetch
+    std::uint64_t answered_late = 0; ///< questions whose answer was published on their way here
+    std::uint64_t disagreements = 0; ///< positive against negative
+    std::uint64_t failed = 0;        ///< Fetches that ended without an answer
+    std::uint64_t stale = 0;         ///< waiters that got stale data
+    std::uint64_t abandoned = 0;     ///< waiters that got nothing
+    std::uint64_t refused = 0;       ///< waiters turned away by a limit (SERVFAIL)
+};
+
+class FetchTable final : private ExchangeListener, private FetchEffects {
+  public:
+    FetchTable(cache::Table& table, Publisher& publisher, Exchanges& exchanges, Upstreams& upstreams,
+               Waker& waker, const FetchPolicy& policy);
+    ~FetchTable() override; ///< asserts that nothing is left: close() comes first
+
+    /// A question that the cache did not answer, and who waits for it.
+    void ask(const cache::Key& key, cache::Hash hash, const Waiter& waiter, Time now);
+
+    void tick(Time now);     ///< resends, deadlines, batches, client timers; the exchanges' too
+    Time next_timer() const; ///< when tick() has something to do; Time::max() when never
+
+    /// Supersedes the live Fetches whose key matches: their waiters move to successors, which start at once.
+    void supersede(const std::function<bool(const cache::Key&)>& matches, Time now);
+
+    /// No new Fetch from here on; every waiter is abandoned, every exchange cancelled.
+    void close(Time now);
+
+    cache::Generation last_generation() const { return last_generation_; }
+    std::size_t live() const { return by_hash_.size(); }
+    std::size_t waiting() const { return waiting_; }
+    const FetchCounters& counters() const { return counters_; }
+
+  private:
+    struct Slot {
+        std::unique_ptr<Fetch> fetch;  ///< null: free
+        std::vector<Waiter> waiters;   ///< oldest first
+        Time waiter_due = Time::max(); ///< when the first waiter runs out of patience, or earlier
+        Time timer = Time::max();      ///< as filed in timers_
+    };
+
+    void on_answer(FetchId id, Answer&& answer) override;
+    void on_exchange_failed(FetchId id, unsigned upstream, ExchangeFailure failure) override;
+    bool ask(const Fetch& fetch, unsigned upstream, Time deadline, Time now) override;
+    void cancel(const Fetch& fetch, unsigned upstream) override;
+    void shorten(const Fetch& fetch, unsigned upstream, Time deadline) override;
+    bool publish(const Fetch& fetch, const Answer& answer, std::uint32_t revision,
+                 Time latest_expiry) override;
+    void fail(const Fetch& fetch, bool heard, Time now) override;
+    void disagreement(const Fetch& fetch) override;
+
+    Slot* live_slot(FetchId id);
+    Slot* find(const cache::Key& key, cache::Hash hash);
+    bool answer_from_table(const cache::Key& key, cache::Hash hash, const Waiter& waiter, Time now);
+    Slot* start(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters, Time now);
+    std::vector<Waiter> retire(Slot& slot);
+    void settle(Slot& slot);
+    void join(Slot& slot, const Waiter& waiter);
+    bool replace_retransmission(Slot& slot, const Waiter& waiter);
+    void refuse(const Waiter& waiter);
+    void wake(const Waiter& waiter, const cache::Entry* entry, dataplane::Wake::Kind kind);
+    void wake_all(Slot& slot, const cache::Entry* entry, dataplane::Wake::Kind kind);
+    void expire_waiters(Slot& slot, Time now);
+    Time patience(const Waiter& waiter, const cache::Entry* stale) const;
+    const cache::Entry* stale_entry(const Fetch& fetch, Time now) const;
+    std::vector<Candidate> candidates(Time now) const;
+
+    cache::Table& table_;
+    Publisher& publisher_;
+    Exchanges& exchanges_;
+    Upstreams& upstreams_;
+    Waker& waker_;
+    FetchPolicy policy_;
+    std::vector<Slot> slots_;
+    std::vector<std::uint32_t> free_;
+    std::unordered_multimap<cache::Hash, std::uint32_t> by_hash_; ///< live ones
+    std::set<std::pair<Time, std::uint32_t>> timers_;
+    std::map<dataplane::Address, unsigned> waits_of_client_;
+    std::size_t waiting_ = 0;
+    cache::Generation last_generation_ = 0;
+    Time now_{};
+    bool closed_ = false;
+    FetchCounters counters_;
+};
+
+} // namespace millrace::control

@@ -1,0 +1,47 @@
+#include "control/flush.hpp"
+
+#include <algorithm>
+
+#include "control/limits.hpp"
+
+namespace millrace::control {
+
+bool Flushes::flush_name(const cache::Name& name, Done done, Time now) {
+    auto matches = [name](std::span<const std::uint8_t> other) { return std::ranges::equal(name.bytes(), other); };
+    return begin(matches, std::move(done), now);
+}
+
+bool Flushes::flush_all(Done done, Time now) {
+    if (jobs_.size() >= limits::flushes) return false;
+    for (unsigned group = 0; group < cache::limits::groups; ++group) {
+        table_.raise_floor(group, fetches_.last_generation());
+    }
+    auto everything = [](std::span<const std::uint8_t>) { return true; };
+    return begin(everything, std::move(done), now);
+}
+
+bool Flushes::begin(Match matches, Done done, Time now) {
+    if (jobs_.size() >= limits::flushes) return false;
+    cache::Generation last = fetches_.last_generation();
+    fetches_.supersede([&](const cache::Key& key) { return matches(key.name.bytes()); }, now);
+    jobs_.push_back({std::move(matches), last, std::move(done), 0, 0, std::nullopt});
+    return true;
+}
+
+bool Flushes::tick() {
+    if (jobs_.empty()) return false;
+    Job& job = jobs_.front();
+    auto matches = [&](const cache::KeyRef& key) { return job.matches(key.name()); };
+    for (std::size_t i = 0; i < limits::flush_shards_per_tick && job.shard < table_.shard_count(); ++i) {
+        job.emptied += table_.flush(job.shard++, job.last, matches);
+    }
+    if (job.shard < table_.shard_count()) return true;
+    if (!job.period) job.period = grace_.begin();
+    if (!grace_.passed(*job.period)) return true;
+    Job finished = std::move(job);
+    jobs_.pop_front();
+    finished.done(finished.emptied);
+    return !jobs_.empty();
+}
+
+} // namespace millrace::control

@@ -1,0 +1,53 @@
+// Flushes asked for by an operator, and their acknowledgement: afterwards nothing collected before appears.
+//
+// Basic algorithm: take G, the last generation issued. At once, supersede the live Fetches concerned (their waiters
+// get successors, which have later generations) and, for everything, raise the groups' floors to G. Then empty the
+// slots that hold a generation up to G, a few shards per tick. After the last shard begin a grace period: when every
+// worker has passed it and finished the Wakes sent until then, no reply written from the old data can follow, and
+// the flush is acknowledged. Control thread only.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <optional>
+
+#include "cache/grace.hpp"
+#include "cache/table.hpp"
+#include "control/fetch_table.hpp"
+
+namespace millrace::control {
+
+class Flushes {
+  public:
+    /// Told when the flush is complete, with the number of answers that were removed.
+    using Done = std::function<void(std::size_t emptied)>;
+
+    Flushes(cache::Table& table, cache::Grace& grace, FetchTable& fetches)
+        : table_(table), grace_(grace), fetches_(fetches) {}
+
+    /// All types and flavours of one name. False: too many flushes are under way.
+    bool flush_name(const cache::Name& name, Done done, Time now);
+    bool flush_all(Done done, Time now);
+
+    /// Does a part of the work. Returns whether any is left.
+    bool tick();
+
+  private:
+    using Match = std::function<bool(std::span<const std::uint8_t> name)>;
+    struct Job {
+        Match matches;
+        cache::Generation last;
+        Done done;
+        std::size_t shard;
+        std::size_t emptied;
+        std::optional<cache::Grace::Period> period;
+    };
+    bool begin(Match matches, Done done, Time now);
+
+    cache::Table& table_;
+    cache::Grace& grace_;
+    FetchTable& fetches_;
+    std::deque<Job> jobs_;
+};
+
+} // namespace millrace::control

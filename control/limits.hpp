@@ -1,0 +1,37 @@
+// Every bound of the control room, and how the bounds relate.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "cache/time.hpp"
+#include "dataplane/limits.hpp"
+
+namespace millrace::control::limits {
+
+inline constexpr std::uint32_t fetches = 16384;      ///< live at once; further misses get stale or SERVFAIL
+inline constexpr unsigned waiters_per_fetch = 4096;  ///< clients that wait for one question
+inline constexpr unsigned waiters_per_client = 1000; ///< questions that one client address waits for
+inline constexpr unsigned upstreams = 64;            ///< servers of one group
+inline constexpr unsigned merged_addresses = 16;     ///< of a merged RRset
+inline constexpr unsigned misses_per_tick = 256;     ///< taken from each worker's ring in one tick
+inline constexpr std::size_t flush_shards_per_tick = 4; ///< at most a millisecond of walking
+inline constexpr std::size_t flushes = 64;             ///< asked for and not yet acknowledged
+inline constexpr unsigned tcp_connections = 1024;       ///< clients over TCP, all listeners together
+inline constexpr unsigned tcp_pipeline = 64;            ///< questions of one connection in work
+inline constexpr Time tcp_idle = 10s;                   ///< RFC 7766 6.2.3
+
+inline constexpr Time stale_after =
+    1800ms; ///< client timer: a waiter older than this gets stale data (RFC 8767 5)
+inline constexpr Time abandon_after = 1900ms; ///< a UDP waiter older than this is dropped (DNSBomb)
+inline constexpr Time failure_min = 1s;       ///< first back-off of a failure (RFC 9520 3.2)
+inline constexpr Time failure_max = 300s;     ///< and its cap
+inline constexpr Time stale_recheck = 30s; ///< how long stale data is served before the next try (RFC 8767 5)
+inline constexpr Time disagreement_ttl = 30s; ///< longest life of an answer that another upstream denied
+inline constexpr Time collect_min = 200ms;    ///< a collecting exchange's shortest time
+
+static_assert(stale_after < abandon_after);
+static_assert(std::size_t(waiters_per_fetch) >= dataplane::limits::waiters,
+              "one worker's clients may all ask one name");
+
+} // namespace millrace::control::limits

@@ -1,0 +1,57 @@
+#include "control/loop.hpp"
+
+#include <algorithm>
+#include <thread>
+
+#include <sys/prctl.h>
+
+namespace millrace::control {
+
+namespace {
+
+constexpr Time clock_interval = 10ms; // how often the workers' clock is set to the kernel's
+constexpr Time longest_nap = 100us;
+constexpr unsigned idle_before_nap = 32;
+constexpr Time drain_limit = 1s;
+
+} // namespace
+
+void Loop::run() {
+    prctl(PR_SET_TIMERSLACK, 1000); // ns: naps of microseconds, not of the default's 50 on top
+    while (!stopping_) nap(tick());
+    drain();
+}
+
+bool Loop::tick() {
+    Time now = boot_time();
+    if (p_.clock && now >= clock_due_) {
+        p_.clock->refresh();
+        clock_due_ = now + clock_interval;
+    }
+    unsigned misses = p_.workers.drain(
+        [&](const dataplane::Miss& miss, const Waiter& waiter) { p_.fetches.ask(miss.key, miss.hash, waiter, now); });
+    std::size_t handlers = p_.io.poll();
+    p_.fetches.tick(boot_time());
+    bool flushing = p_.flushes.tick();
+    p_.grace.reclaim();
+    longest_ = std::max(longest_, boot_time() - now);
+    return misses || handlers || flushing;
+}
+
+/// Sleeps the longer the longer nothing happened, 100 us at most: polling workers cannot wake us.
+void Loop::nap(bool busy) {
+    idle_ticks_ = busy ? 0 : idle_ticks_ + 1;
+    if (idle_ticks_ < idle_before_nap) return;
+    std::this_thread::sleep_for(std::min<Time>(Time(idle_ticks_ - idle_before_nap), longest_nap));
+}
+
+/// Closes the fetches, then goes on until the workers have finished every Wake. New Misses get SERVFAIL.
+void Loop::drain() {
+    p_.fetches.close(boot_time());
+    Time end = boot_time() + drain_limit;
+    while (tick() || (p_.workers.outstanding() > 0 && boot_time() < end)) {
+        if (boot_time() >= end) break;
+    }
+}
+
+} // namespace millrace::control

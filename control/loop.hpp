@@ -1,0 +1,68 @@
+// The control thread's loop: drain the rings, poll the sockets, advance the fetches, flush, reclaim, sleep.
+#pragma once
+
+#include <utility> // asio 1.22 with GCC 12 needs it first
+
+#include <cstdint>
+
+#include <asio/io_context.hpp>
+
+#include "control/fetch_table.hpp"
+#include "control/flush.hpp"
+#include "control/stream.hpp"
+#include "control/workers.hpp"
+
+namespace millrace::control {
+
+/// Everything outlives the loop. Control thread, but for stop().
+struct LoopParts {
+    asio::io_context& io;
+    cache::Grace& grace;
+    FetchTable& fetches;
+    Flushes& flushes;
+    Workers& workers;
+    dataplane::TscClock* clock = nullptr; ///< kept in step with CLOCK_BOOTTIME; null: nobody polls
+};
+
+class Loop {
+  public:
+    explicit Loop(const LoopParts& parts) : p_(parts) {}
+
+    /// Until stop(), then drains: every waiter is answered or abandoned before it returns.
+    void run();
+    /// One round. Returns whether there was anything to do.
+    bool tick();
+    /// From a handler on the control thread (a signal's, a command's).
+    void stop() { stopping_ = true; }
+
+    /// The longest tick so far. Nothing that a tick does may take more than 5 ms.
+    Time longest_tick() const { return longest_; }
+
+  private:
+    void drain();
+    void nap(bool busy);
+
+    LoopParts p_;
+    bool stopping_ = false;
+    Time longest_{};
+    Time clock_due_{};
+    unsigned idle_ticks_ = 0;
+};
+
+/// Sends each Wake to whoever can deliver it.
+class WakeRouter final : public Waker {
+  public:
+    void wake(const Waiter& waiter, const cache::Entry* entry, dataplane::Wake::Kind kind) override {
+        waiter.is_tcp() ? streams_->wake(waiter, entry, kind) : workers_->wake(waiter, entry, kind);
+    }
+    void connect(Workers& workers, StreamServer& streams) {
+        workers_ = &workers;
+        streams_ = &streams;
+    }
+
+  private:
+    Workers* workers_ = nullptr;
+    StreamServer* streams_ = nullptr;
+};
+
+} // namespace millrace::control

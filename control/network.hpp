@@ -1,0 +1,64 @@
+// Sockets towards upstreams, abstract so that a test or a simulation can stand in for the kernel.
+//
+// Threads: the control thread alone, callbacks included; they come from the network's own poll, never from
+// inside open_udp, open_tcp, send or close. A handler may open, send and close from within a callback, its
+// own socket included. Ownership: the network owns every socket; the handler outlives those it opened. A
+// closed socket never calls back, and its handle is never given out again.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <system_error>
+
+#include <tl/expected.hpp>
+
+#include "cache/time.hpp"
+#include "dataplane/address.hpp"
+
+namespace millrace::control {
+
+/// Names a socket of a Network. 0 is nobody's.
+using Socket = std::uint64_t;
+
+class NetworkHandler {
+  public:
+    virtual ~NetworkHandler() = default;
+
+    /// A whole datagram from the very endpoint the socket is connected to, or a whole message of a TCP
+    /// connection without its length (RFC 1035 4.2.2). `message` is valid during the call.
+    virtual void on_message(Socket socket, std::uint64_t token, std::span<const std::uint8_t> message,
+                            Time received) = 0;
+
+    /// An ICMP error (connection_refused), or a TCP connection that failed or ended. The socket is of no use
+    /// any more, but stays the handler's to close.
+    virtual void on_network_error(Socket socket, std::uint64_t token, std::errc error, Time when) = 0;
+};
+
+class Network {
+  public:
+    virtual ~Network() = default;
+
+    /// A UDP socket on `source_port` of any local address, connected to `remote`; `token` comes back with
+    /// every callback. address_in_use: the port is taken, try another. too_many_files_open: the bound on
+    /// sockets.
+    virtual tl::expected<Socket, std::errc> open_udp(const dataplane::Endpoint& remote,
+                                                     std::uint16_t source_port, NetworkHandler& handler,
+                                                     std::uint64_t token) = 0;
+
+    /// A TCP connection, being made: what is sent meanwhile leaves when it stands. too_many_files_open as
+    /// above.
+    virtual tl::expected<Socket, std::errc> open_tcp(const dataplane::Endpoint& remote,
+                                                     NetworkHandler& handler, std::uint64_t token) = 0;
+
+    /// Sends one message (over TCP with its length in front). errc{} when the kernel took it or dropped it
+    /// for want of room; a TCP connection reports its failures by on_network_error.
+    virtual std::errc send(Socket socket, std::span<const std::uint8_t> message) = 0;
+
+    /// Closes at once. Unknown and already closed handles are ignored.
+    virtual void close(Socket socket) = 0;
+};
+
+/// Largest datagram delivered. What is longer was never asked for (our OPT says 1232) and is dropped.
+inline constexpr std::size_t datagram_octets = 4096;
+
+} // namespace millrace::control

@@ -1,0 +1,71 @@
+#include "control/publish.hpp"
+
+#include <algorithm>
+#include <new>
+
+#include "control/limits.hpp"
+#include "dataplane/query.hpp"
+
+namespace millrace::control {
+
+namespace {
+
+constexpr std::uint16_t info_other = 0; // RFC 8914 4.1
+
+/// A merged answer must fit a UDP reply to every client with EDNS: else one upstream's whole reply is better.
+bool fits_udp(const cache::Key& key, const cache::Entry& entry) {
+    constexpr std::size_t opt_octets = 11;
+    std::size_t size = dataplane::header_octets + key.name.size + 4 + entry.records_size + opt_octets;
+    return size <= dataplane::limits::edns_octets;
+}
+
+} // namespace
+
+Publisher::Publisher(cache::Table& table, cache::Grace& grace, const TtlPolicy& policy)
+    : table_(table), grace_(grace), policy_(policy), servfail_(build_failure({}, Time{}, Time{}, info_other)) {
+    if (!servfail_) throw std::bad_alloc();
+}
+
+Published Publisher::publish(const cache::Key& key, cache::Hash hash, const Answer& answer, cache::Version version,
+                             Time latest_expiry) {
+    std::optional<Time> latest;
+    if (latest_expiry != Time::max()) latest = latest_expiry;
+    cache::EntryPtr entry = build_entry(key, answer, version, policy_, latest);
+    if (!entry) return {cache::Publication::full, servfail()};
+    bool storable = entry->expiry > entry->born;
+    if (version.revision > 0) {
+        const cache::Entry* before = table_.find(key, hash);
+        bool grew = before && entry->records_size > before->records_size;
+        storable = storable && (!grew || fits_udp(key, *entry));
+    }
+    if (!storable) return {cache::Publication::full, std::move(entry), grace_};
+    Published published = place(key, hash, std::move(entry));
+    counters_.merged += version.revision > 0 && published.verdict() == cache::Publication::accepted;
+    return published;
+}
+
+Published Publisher::publish_failure(const cache::Key& key, cache::Hash hash, cache::Version version, Time now,
+                                     std::uint16_t info) {
+    const cache::Entry* before = table_.find(key, hash);
+    // The failure before this one, while it was not followed by an answer, says how long it was held.
+    Time hold = before && before->failure ? 2 * (before->expiry - before->born) : limits::failure_min;
+    hold = std::clamp<Time>(hold, limits::failure_min, limits::failure_max);
+    cache::EntryPtr entry = build_failure(version, now, now + hold, info);
+    if (!entry) return {cache::Publication::full, servfail()};
+    Published published = place(key, hash, std::move(entry));
+    counters_.failures += published.verdict() == cache::Publication::accepted;
+    return published;
+}
+
+Published Publisher::place(const cache::Key& key, cache::Hash hash, cache::EntryPtr entry) {
+    const cache::Entry* raw = entry.get();
+    cache::Publication verdict = table_.publish(key, hash, entry);
+    switch (verdict) {
+    case cache::Publication::accepted: ++counters_.published; return {verdict, raw};
+    case cache::Publication::superseded: ++counters_.superseded; break;
+    case cache::Publication::full: ++counters_.full; break;
+    }
+    return {verdict, std::move(entry), grace_};
+}
+
+} // namespace millrace::control

@@ -1,0 +1,237 @@
+#include "control/records.hpp"
+
+#include <algorithm>
+
+#include "cache/wire.hpp"
+
+namespace millrace::control {
+
+namespace {
+
+using Octets = std::vector<std::uint8_t>;
+
+constexpr std::size_t header_octets = 12;
+
+/// Appends the name at `at`, written out, and moves `at` behind it. Every pointer has to lead in front of the
+/// octets it was reached through, so following them ends.
+bool expand_name(std::span<const std::uint8_t> message, std::size_t& at, Octets& out) {
+    std::size_t begin = out.size(), position = at, run = at;
+    unsigned pointers = 0;
+    for (;;) {
+        cache::Reader in(message.subspan(std::min(position, message.size())));
+        std::size_t length = in.u8();
+        if ((length & 0xc0) == 0xc0) {
+            std::size_t target = (length & 0x3f) << 8 | in.u8();
+            if (!in.ok() || target < header_octets || target >= run || ++pointers > pointer_limit)
+                return false;
+            if (pointers == 1) at = position + 2;
+            position = run = target;
+            continue;
+        }
+        auto label = in.take(length);
+        std::size_t size = out.size() - begin + 1 + length + (length != 0);
+        if (!in.ok() || length > cache::limits::label_octets || size > cache::limits::name_octets)
+            return false;
+        out.push_back(std::uint8_t(length));
+        out.insert(out.end(), label.begin(), label.end());
+        position += 1 + length;
+        if (length == 0) break;
+    }
+    if (pointers == 0) at = position;
+    return true;
+}
+
+/// Where the names are in the rdata of a type: behind `before` octets and `strings` character strings,
+/// `names` of them. The types whose names a sender may compress (RFC 1035, RFC 3597 4), and those that often
+/// are in spite of it.
+struct Layout {
+    std::uint16_t type;
+    std::uint8_t before, strings, names;
+};
+constexpr Layout layouts[] = {
+    {LDNS_RR_TYPE_NS, 0, 0, 1},    {LDNS_RR_TYPE_MD, 0, 0, 1},     {LDNS_RR_TYPE_MF, 0, 0, 1},
+    {LDNS_RR_TYPE_CNAME, 0, 0, 1}, {LDNS_RR_TYPE_SOA, 0, 0, 2},    {LDNS_RR_TYPE_MB, 0, 0, 1},
+    {LDNS_RR_TYPE_MG, 0, 0, 1},    {LDNS_RR_TYPE_MR, 0, 0, 1},     {LDNS_RR_TYPE_PTR, 0, 0, 1},
+    {LDNS_RR_TYPE_MINFO, 0, 0, 2}, {LDNS_RR_TYPE_MX, 2, 0, 1},     {LDNS_RR_TYPE_RP, 0, 0, 2},
+    {LDNS_RR_TYPE_AFSDB, 2, 0, 1}, {LDNS_RR_TYPE_RT, 2, 0, 1},     {LDNS_RR_TYPE_PX, 2, 0, 2},
+    {LDNS_RR_TYPE_SRV, 6, 0, 1},   {LDNS_RR_TYPE_NAPTR, 4, 3, 1},  {LDNS_RR_TYPE_KX, 2, 0, 1},
+    {LDNS_RR_TYPE_DNAME, 0, 0, 1}, {LDNS_RR_TYPE_RRSIG, 18, 0, 1}, {LDNS_RR_TYPE_SIG, 18, 0, 1},
+    {LDNS_RR_TYPE_NSEC, 0, 0, 1},  {LDNS_RR_TYPE_NXT, 0, 0, 1},    {LDNS_RR_TYPE_SVCB, 2, 0, 1},
+    {LDNS_RR_TYPE_HTTPS, 2, 0, 1},
+};
+
+const Layout* layout_of(std::uint16_t type) {
+    auto found = std::ranges::find(layouts, type, &Layout::type);
+    return found == std::end(layouts) ? nullptr : found;
+}
+
+/// How many octets lie in front of the first name; more than the rdata has when it is cut short.
+std::size_t octets_before_names(const Layout& layout, std::span<const std::uint8_t> rdata) {
+    cache::Reader in(rdata);
+    in.skip(layout.before);
+    for (unsigned i = 0; i < layout.strings; ++i) in.skip(in.u8());
+    return in.ok() ? in.position() : rdata.size() + 1;
+}
+
+/// The rdata without pointers; `fold_names` for comparing.
+std::optional<Octets> expand_rdata(const MessageView& message, const RecordView& view, bool fold_names) {
+    auto rdata = message.octets.subspan(view.rdata_at, view.rdata_size);
+    Octets out;
+    std::size_t at = view.rdata_at, end = view.rdata_at + view.rdata_size;
+    if (const Layout* layout = layout_of(view.type)) {
+        std::size_t before = octets_before_names(*layout, rdata);
+        if (before > rdata.size()) return std::nullopt;
+        out.assign(rdata.begin(), rdata.begin() + std::ptrdiff_t(before));
+        at += before;
+        for (unsigned i = 0; i < layout->names; ++i) {
+            std::size_t begin = out.size();
+            if (!expand_name(message.octets, at, out) || at > end) return std::nullopt;
+            if (fold_names)
+                std::transform(out.begin() + std::ptrdiff_t(begin), out.end(),
+                               out.begin() + std::ptrdiff_t(begin), cache::fold);
+        }
+    }
+    auto rest = message.octets.subspan(at, end - at);
+    out.insert(out.end(), rest.begin(), rest.end());
+    return out;
+}
+
+void append_u16(Octets& out, std::size_t v) {
+    out.push_back(std::uint8_t(v >> 8));
+    out.push_back(std::uint8_t(v));
+}
+
+/// The record alone, in wire format without pointers.
+Octets standalone(const RecordView& view, std::uint32_t ttl, const Octets& rdata) {
+    Octets wire(view.owner.bytes().begin(), view.owner.bytes().end());
+    append_u16(wire, view.type);
+    append_u16(wire, view.rclass);
+    append_u16(wire, ttl >> 16);
+    append_u16(wire, ttl);
+    append_u16(wire, rdata.size());
+    wire.insert(wire.end(), rdata.begin(), rdata.end());
+    return wire;
+}
+
+/// Whether ldns would look for names in rdata of this type. It must not where `layouts` has not expanded
+/// them.
+bool ldns_reads_names(std::uint16_t type) {
+    return ldns_rr_descript(type)->_dname_count != 0;
+}
+
+/// What ldns understands of the record; null unless its fields cover the rdata exactly.
+RecordHandle parsed(const RecordView& view, std::uint32_t ttl, const Octets& rdata) {
+    auto wire = standalone(view, ttl, rdata);
+    ldns_rr* raw = nullptr;
+    std::size_t at = 0;
+    if (ldns_wire2rr(&raw, wire.data(), wire.size(), &at, LDNS_SECTION_ANSWER) != LDNS_STATUS_OK)
+        return nullptr;
+    RecordHandle record(raw);
+    std::size_t covered = 0;
+    for (std::size_t i = 0; i < ldns_rr_rd_count(raw); ++i) covered += ldns_rdf_size(ldns_rr_rdf(raw, i));
+    bool whole = covered == rdata.size() &&
+                 ldns_rr_rd_count(raw) >= ldns_rr_descriptor_minimum(ldns_rr_descript(view.type));
+    return whole ? std::move(record) : nullptr;
+}
+
+/// The record with rdata that nobody looks into (RFC 3597 4).
+RecordHandle opaque(const RecordView& view, std::uint32_t ttl, const Octets& rdata) {
+    RecordHandle record(ldns_rr_new());
+    if (!record) return nullptr;
+    ldns_rr_set_owner(record.get(),
+                      ldns_rdf_new_frm_data(LDNS_RDF_TYPE_DNAME, view.owner.size, view.owner.octets.data()));
+    ldns_rr_set_type(record.get(), ldns_rr_type(view.type));
+    ldns_rr_set_class(record.get(), ldns_rr_class(view.rclass));
+    ldns_rr_set_ttl(record.get(), ttl);
+    auto* field = ldns_rdf_new_frm_data(LDNS_RDF_TYPE_UNKNOWN, rdata.size(), rdata.data());
+    if (!ldns_rr_owner(record.get()) || !field || !ldns_rr_push_rdf(record.get(), field)) return nullptr;
+    return record;
+}
+
+/// Reads `count` records, appending them to `out` if there is one; an OPT's upper rcode bits go to
+/// `upper_rcode`.
+bool read_section(std::span<const std::uint8_t> octets, std::size_t& at, unsigned count,
+                  std::vector<RecordView>* out, unsigned& upper_rcode) {
+    Octets name;
+    for (unsigned i = 0; i < count; ++i) {
+        name.clear();
+        if (!expand_name(octets, at, name)) return false;
+        cache::Reader in(octets.subspan(at));
+        RecordView view;
+        view.type = in.u16();
+        view.rclass = in.u16();
+        view.ttl = in.u32();
+        view.rdata_size = in.u16();
+        view.rdata_at = at + in.position();
+        in.skip(view.rdata_size);
+        if (!in.ok()) return false;
+        at += in.position();
+        if (view.type == LDNS_RR_TYPE_OPT) upper_rcode = view.ttl >> 24;
+        if (!out) continue;
+        view.owner.size = std::uint8_t(name.size());
+        std::ranges::transform(name, view.owner.octets.begin(), cache::fold);
+        out->push_back(view);
+    }
+    return true;
+}
+
+} // namespace
+
+std::optional<MessageView> read_message(std::span<const std::uint8_t> octets) {
+    MessageView message;
+    message.octets = octets;
+    cache::Reader in(octets);
+    in.skip(2); // the ID was the accept filter's
+    message.flags = in.u16();
+    unsigned questions = in.u16(), answers = in.u16(), authorities = in.u16(), additionals = in.u16();
+    if (questions != 1 || !cache::read_name(in, message.qname)) return std::nullopt;
+    message.qtype = in.u16();
+    message.qclass = in.u16();
+    if (!in.ok()) return std::nullopt;
+    std::size_t at = in.position();
+    unsigned upper_rcode = 0, ignored = 0;
+    if (!read_section(octets, at, answers, &message.answer, ignored) ||
+        !read_section(octets, at, authorities, &message.authority, ignored) ||
+        !read_section(octets, at, additionals, nullptr, upper_rcode)) {
+        return std::nullopt;
+    }
+    message.rcode = upper_rcode << 4 | (message.flags & 0xfu);
+    return message;
+}
+
+Record make_record(const MessageView& message, const RecordView& view, std::uint32_t ttl) {
+    auto rdata = expand_rdata(message, view, false);
+    if (!rdata) return nullptr;
+    bool strict = layout_of(view.type) || view.type == LDNS_RR_TYPE_A || view.type == LDNS_RR_TYPE_AAAA;
+    if (!strict && ldns_reads_names(view.type)) return opaque(view, ttl, *rdata);
+    auto record = parsed(view, ttl, *rdata);
+    if (!record && !strict) record = opaque(view, ttl, *rdata);
+    return record;
+}
+
+std::optional<std::vector<std::uint8_t>> canonical_rdata(const MessageView& message, const RecordView& view) {
+    return expand_rdata(message, view, true);
+}
+
+RecordHandle question_record(const cache::Key& key, std::span<const std::uint8_t> qname) {
+    RecordHandle question(ldns_rr_new());
+    auto* owner = ldns_rdf_new_frm_data(LDNS_RDF_TYPE_DNAME, qname.size(), qname.data());
+    if (!question || !owner) {
+        ldns_rdf_deep_free(owner);
+        return nullptr;
+    }
+    ldns_rr_set_owner(question.get(), owner);
+    ldns_rr_set_type(question.get(), ldns_rr_type(key.qtype));
+    ldns_rr_set_class(question.get(), ldns_rr_class(key.qclass));
+    ldns_rr_set_question(question.get(), true);
+    return question;
+}
+
+std::vector<std::uint8_t> to_wire(const ldns_pkt& packet) {
+    BufferHandle wire(ldns_buffer_new(LDNS_MIN_BUFLEN));
+    if (!wire || ldns_pkt2buffer_wire(wire.get(), &packet) != LDNS_STATUS_OK) return {};
+    const auto* begin = ldns_buffer_begin(wire.get());
+    return {begin, begin + ldns_buffer_position(wire.get())};
+}
+
+} // namespace millrace::control

@@ -1,0 +1,258 @@
+#include "control/stream.hpp"
+
+#include <deque>
+
+#include "cache/time.hpp"
+#include "control/limits.hpp"
+#include "dataplane/answer.hpp"
+
+namespace millrace::control {
+
+using asio::ip::tcp;
+using dataplane::Event;
+using dataplane::Query;
+using dataplane::Verdict;
+namespace answer = dataplane::answer;
+
+/// One client. Lives in `open_`, and in the handlers of what it waits for.
+class StreamServer::Connection : public std::enable_shared_from_this<Connection> {
+  public:
+    Connection(StreamServer& server, tcp::socket socket, std::uint64_t id, dataplane::Endpoint client)
+        : server_(server), socket_(std::move(socket)), idle_(socket_.get_executor()), id_(id), client_(client) {}
+
+    const dataplane::Endpoint& client() const { return client_; }
+
+    void start() {
+        restart_idle_timer();
+        read_length();
+    }
+
+    /// A question went into the FetchTable; `reply` or `skip` ends it.
+    void wait() { ++in_work_; }
+    void skip() {
+        --in_work_;
+        resume_reading();
+    }
+
+    void reply(std::vector<std::uint8_t> message) {
+        bool idle = replies_.empty();
+        replies_.push_back(std::move(message));
+        if (idle) write_next();
+    }
+
+    void close() {
+        asio::error_code ignored;
+        socket_.close(ignored);
+        idle_.cancel();
+        server_.open_.erase(id_);
+    }
+
+  private:
+    void read_length() {
+        reading_ = true;
+        auto keep = shared_from_this();
+        asio::async_read(socket_, asio::buffer(length_), [this, keep](asio::error_code error, std::size_t) {
+            if (error) return close();
+            message_.resize(cache::load_u16(length_.data()));
+            read_message();
+        });
+    }
+
+    void read_message() {
+        auto keep = shared_from_this();
+        asio::async_read(socket_, asio::buffer(message_), [this, keep](asio::error_code error, std::size_t) {
+            if (error) return close();
+            reading_ = false;
+            restart_idle_timer();
+            server_.answer(*this, message_);
+            resume_reading();
+        });
+    }
+
+    /// Reads on while there is room for another question. Deferred: a wake must not start a question.
+    void resume_reading() {
+        if (reading_ || in_work_ + replies_.size() >= limits::tcp_pipeline || !socket_.is_open()) return;
+        reading_ = true;
+        asio::post(socket_.get_executor(), [this, keep = shared_from_this()] {
+            if (socket_.is_open()) read_length();
+        });
+    }
+
+    void write_next() {
+        std::vector<std::uint8_t>& message = replies_.front();
+        cache::store_u16(out_length_.data(), std::uint16_t(message.size()));
+        std::array<asio::const_buffer, 2> parts{asio::buffer(out_length_), asio::buffer(message)};
+        asio::async_write(socket_, parts, [this, keep = shared_from_this()](asio::error_code error, std::size_t) {
+            if (error) return close();
+            replies_.pop_front();
+            if (!replies_.empty()) write_next();
+            restart_idle_timer();
+            resume_reading();
+        });
+    }
+
+    void restart_idle_timer() {
+        idle_.expires_after(limits::tcp_idle);
+        idle_.async_wait([this, keep = shared_from_this()](asio::error_code error) {
+            if (error) return;
+            ++server_.connections_.timeouts;
+            close();
+        });
+    }
+
+    StreamServer& server_;
+    tcp::socket socket_;
+    asio::steady_timer idle_;
+    std::uint64_t id_;
+    dataplane::Endpoint client_;
+    std::array<std::uint8_t, 2> length_{}, out_length_{};
+    std::vector<std::uint8_t> message_;
+    std::deque<std::vector<std::uint8_t>> replies_;
+    std::size_t in_work_ = 0;
+    bool reading_ = false;
+};
+
+namespace {
+
+dataplane::Endpoint endpoint_of(const tcp::endpoint& from) {
+    sockaddr_storage raw{};
+    std::memcpy(&raw, from.data(), from.size());
+    return dataplane::from_sockaddr(raw);
+}
+
+tcp::endpoint endpoint_of(const dataplane::Endpoint& from) {
+    tcp::endpoint to;
+    sockaddr_storage raw{};
+    to.resize(dataplane::to_sockaddr(from, raw));
+    std::memcpy(to.data(), &raw, to.size());
+    return to;
+}
+
+/// Writes into a buffer that is then cut to what was written.
+template <class Write>
+std::vector<std::uint8_t> written(std::size_t room, Write write) {
+    std::vector<std::uint8_t> out(room);
+    out.resize(write(std::span(out)));
+    return out;
+}
+
+constexpr std::size_t small_reply = 512; // head, question, OPT, and at most the HINFO of RFC 8482
+
+std::size_t room_for(const dataplane::Head& head, const cache::Entry& entry) {
+    return dataplane::header_octets + head.question_size + entry.records_size + 32;
+}
+
+} // namespace
+
+StreamServer::StreamServer(asio::io_context& io, const cache::Table& table, FetchTable& fetches,
+                           const dataplane::Access& access)
+    : io_(io), table_(table), fetches_(fetches), access_(access), retry_(io) {}
+
+StreamServer::~StreamServer() { close(); }
+
+tl::expected<void, std::string> StreamServer::listen(const dataplane::Endpoint& endpoint) {
+    auto acceptor = std::make_unique<tcp::acceptor>(io_);
+    tcp::endpoint local = endpoint_of(endpoint);
+    asio::error_code error;
+    acceptor->open(local.protocol(), error);
+    if (!error && local.protocol() == tcp::v6()) acceptor->set_option(asio::ip::v6_only(true), error);
+    if (!error) acceptor->set_option(tcp::acceptor::reuse_address(true), error);
+    if (!error) acceptor->bind(local, error);
+    if (!error) acceptor->listen(tcp::acceptor::max_listen_connections, error);
+    if (error) return tl::unexpected(to_string(endpoint) + " (TCP): " + error.message());
+    acceptors_.push_back(std::move(acceptor));
+    accept(*acceptors_.back());
+    return {};
+}
+
+void StreamServer::accept(tcp::acceptor& acceptor) {
+    acceptor.async_accept([this, &acceptor](asio::error_code error, tcp::socket socket) {
+        if (error == asio::error::operation_aborted) return;
+        asio::error_code gone;
+        tcp::endpoint peer = error ? tcp::endpoint() : socket.remote_endpoint(gone);
+        if (!error && !gone && open_.size() < limits::tcp_connections) {
+            ++connections_.accepted;
+            auto connection = std::make_shared<Connection>(*this, std::move(socket), ++last_id_, endpoint_of(peer));
+            open_.emplace(last_id_, connection);
+            connection->start();
+        } else {
+            ++connections_.refused;
+        }
+        // Without descriptors the next accept would fail at once, and again: wait for some to be closed.
+        if (!error) return accept(acceptor);
+        retry_.expires_after(100ms);
+        retry_.async_wait([this, &acceptor](asio::error_code cancelled) {
+            if (!cancelled) accept(acceptor);
+        });
+    });
+}
+
+void StreamServer::answer(Connection& connection, std::span<const std::uint8_t> message) {
+    Query query;
+    Query::parse(message, dataplane::Transport::tcp, 0, query);
+    if (query.action == Query::Action::drop) {
+        counters_.add(query.verdict);
+        return connection.close();
+    }
+    auto question = message.subspan(dataplane::header_octets, query.head.question_size);
+    if (!access_.allows(connection.client().address)) {
+        counters_.add(Verdict::refused);
+        return connection.reply(written(
+            small_reply, [&](auto out) { return answer::write_refused(query.head, question, out); }));
+    }
+    if (query.action == Query::Action::look_up) return look_up(connection, query, question);
+    counters_.add(Verdict::answered);
+    connection.reply(written(small_reply, [&](auto out) { return answer::write(query, question, out); }));
+}
+
+void StreamServer::look_up(Connection& connection, const Query& query, std::span<const std::uint8_t> question) {
+    if (answer_from_cache(connection, query, question)) return counters_.add(Verdict::answered);
+    counters_.add(Verdict::missed);
+    std::uint64_t token = ++last_id_;
+    pending_.emplace(token, Pending{connection.weak_from_this(), query.head, {question.begin(), question.end()}});
+    connection.wait();
+    Waiter waiter{Waiter::tcp_source, token, connection.client(), query.head.id, boot_time()};
+    fetches_.ask(query.key, table_.hasher()(query.key), waiter, waiter.arrived);
+}
+
+bool StreamServer::answer_from_cache(Connection& connection, const Query& query,
+                                     std::span<const std::uint8_t> question) {
+    const cache::Entry* entry = table_.find(query.key, table_.hasher()(query.key));
+    if (!entry || entry->version.generation <= table_.floor(query.key.group)) return false;
+    Time now = boot_time();
+    bool fresh = now < entry->expiry;
+    bool stale = !fresh && now < entry->stale_until && now.count() < entry->refresh_after;
+    if (!fresh && !stale) return false;
+    counters_.add(fresh ? Event::hit : Event::stale_hit);
+    entry->visited.store(1, std::memory_order_relaxed);
+    auto age = fresh ? answer::Age::counted : answer::Age::stale;
+    connection.reply(written(room_for(query.head, *entry), [&](auto out) {
+        return answer::write(query.head, question, *entry, now, age, out);
+    }));
+    return true;
+}
+
+void StreamServer::wake(const Waiter& waiter, const cache::Entry* entry, dataplane::Wake::Kind kind) {
+    auto node = pending_.extract(waiter.token);
+    if (node.empty()) return;
+    Pending& pending = node.mapped();
+    bool abandoned = kind == dataplane::Wake::Kind::abandon;
+    counters_.add(abandoned ? Event::wake_abandoned : Event::wake_answered);
+    auto connection = pending.connection.lock();
+    if (!connection) return;
+    if (!abandoned) {
+        auto age = kind == dataplane::Wake::Kind::stale ? answer::Age::stale : answer::Age::counted;
+        connection->reply(written(room_for(pending.head, *entry), [&](auto out) {
+            return answer::write(pending.head, pending.question, *entry, boot_time(), age, out);
+        }));
+    }
+    connection->skip();
+}
+
+void StreamServer::close() {
+    retry_.cancel();
+    acceptors_.clear();
+    while (!open_.empty()) open_.begin()->second->close();
+}
+
+} // namespace millrace::control

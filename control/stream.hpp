@@ -1,0 +1,79 @@
+// Clients over TCP (RFC 7766): length-prefixed, pipelined, replies in the order in which they are ready.
+//
+// The same Query::parse and answer::write as on every port. A question that the cache does not answer waits in the
+// FetchTable like any other, but without a ring or a credit: bounded by connections and by questions per connection,
+// beyond which a connection is not read from. Control thread only.
+#pragma once
+
+#include <utility> // asio 1.22 with GCC 12 needs it first
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include <asio.hpp>
+#include <tl/expected.hpp>
+
+#include "cache/table.hpp"
+#include "control/fetch_table.hpp"
+#include "dataplane/access.hpp"
+#include "dataplane/counters.hpp"
+#include "dataplane/query.hpp"
+
+namespace millrace::control {
+
+struct StreamCounters {
+    std::uint64_t accepted = 0; ///< connections
+    std::uint64_t refused = 0;  ///< connections closed at once: too many
+    std::uint64_t timeouts = 0; ///< closed because idle
+};
+
+class StreamServer {
+  public:
+    StreamServer(asio::io_context& io, const cache::Table& table, FetchTable& fetches,
+                 const dataplane::Access& access);
+    ~StreamServer();
+
+    /// Listens on one more endpoint; an error is a sentence.
+    tl::expected<void, std::string> listen(const dataplane::Endpoint& endpoint);
+
+    /// The end of a wait of one of our waiters.
+    void wake(const Waiter& waiter, const cache::Entry* entry, dataplane::Wake::Kind kind);
+
+    /// Closes listeners and connections. Waiters left in the FetchTable find nothing afterwards.
+    void close();
+
+    const dataplane::Counters& counters() const { return counters_; } ///< of the questions, as a worker's
+    const StreamCounters& connections() const { return connections_; }
+
+  private:
+    class Connection;
+    /// A question in the FetchTable.
+    struct Pending {
+        std::weak_ptr<Connection> connection;
+        dataplane::Head head;
+        std::vector<std::uint8_t> question;
+    };
+
+    void accept(asio::ip::tcp::acceptor& acceptor);
+    void answer(Connection& connection, std::span<const std::uint8_t> message);
+    void look_up(Connection& connection, const dataplane::Query& query, std::span<const std::uint8_t> question);
+    bool answer_from_cache(Connection& connection, const dataplane::Query& query,
+                           std::span<const std::uint8_t> question);
+
+    asio::io_context& io_;
+    const cache::Table& table_;
+    FetchTable& fetches_;
+    const dataplane::Access& access_;
+    std::vector<std::unique_ptr<asio::ip::tcp::acceptor>> acceptors_;
+    std::unordered_map<std::uint64_t, std::shared_ptr<Connection>> open_;
+    std::unordered_map<std::uint64_t, Pending> pending_;
+    asio::steady_timer retry_; ///< of an accept that failed
+    std::uint64_t last_id_ = 0;
+    dataplane::Counters counters_;
+    StreamCounters connections_;
+};
+
+} // namespace millrace::control

@@ -1,0 +1,72 @@
+#include "control/upstreams.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <numeric>
+#include <tuple>
+
+namespace millrace::control {
+
+Upstreams::Upstreams(std::vector<dataplane::Endpoint> servers, UpstreamPolicy policy) : policy_(policy) {
+    for (const auto& endpoint : servers) servers_.emplace_back().endpoint = endpoint;
+}
+
+Time Upstreams::srtt(unsigned upstream) const {
+    return servers_[upstream].srtt.value_or(100ms);
+}
+
+Time Upstreams::resend_after(unsigned upstream) const {
+    return std::clamp<Time>(4 * srtt(upstream), 100ms, 1s);
+}
+
+std::vector<unsigned> Upstreams::ranked(Time now) const {
+    std::vector<unsigned> order(servers_.size());
+    std::iota(order.begin(), order.end(), 0u);
+    auto rank = [&](unsigned i) {
+        return std::tuple(is_failing(i) && now < servers_[i].retry_at, srtt(i), i);
+    };
+    std::ranges::sort(order, {}, rank);
+    return order;
+}
+
+void Upstreams::begin(unsigned upstream, Time now) {
+    assert(has_room(upstream));
+    Server& server = servers_[upstream];
+    ++server.outstanding;
+    ++server.counters.sent;
+    // One question at a time tries whether a failing one is back.
+    if (is_failing(upstream) && now >= server.retry_at) server.retry_at = now + policy_.retry;
+}
+
+void Upstreams::end(unsigned upstream) {
+    assert(servers_[upstream].outstanding > 0);
+    --servers_[upstream].outstanding;
+}
+
+void Upstreams::replied(unsigned upstream) {
+    Server& server = servers_[upstream];
+    ++server.counters.replies;
+    server.streak = 0;
+}
+
+void Upstreams::failed(unsigned upstream, Time now) {
+    ++servers_[upstream].counters.failures;
+    count_failure(servers_[upstream], now);
+}
+
+void Upstreams::timed_out(unsigned upstream, Time now) {
+    ++servers_[upstream].counters.timeouts;
+    count_failure(servers_[upstream], now);
+}
+
+void Upstreams::measured(unsigned upstream, Time round_trip) {
+    auto& srtt = servers_[upstream].srtt;
+    srtt = srtt ? *srtt + (round_trip - *srtt) / 8 : round_trip;
+}
+
+void Upstreams::count_failure(Server& server, Time now) {
+    ++server.streak;
+    if (server.streak == policy_.failures) server.retry_at = now + policy_.retry;
+}
+
+} // namespace millrace::control

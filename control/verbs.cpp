@@ -1,0 +1,204 @@
+#include "control/verbs.hpp"
+
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
+
+#include "control/message.hpp"
+
+namespace millrace::control {
+
+using nlohmann::json;
+using dataplane::Counters;
+using dataplane::Event;
+using dataplane::Verdict;
+
+namespace {
+
+double seconds(Time t) { return double(t.count()) / 1e6; }
+
+json workers_of(const VerbContext& c) {
+    json list = json::array();
+    for (std::size_t i = 0; i < c.workers.size(); ++i) {
+        Workers::View worker = c.workers.view(i);
+        json one = {{"name", worker.name}, {"received", worker.counters.received()}};
+        if (worker.lcore) one["lcore"] = *worker.lcore;
+        list.push_back(std::move(one));
+    }
+    return list;
+}
+
+json upstreams_of(const Upstreams& upstreams) {
+    json list = json::array();
+    for (unsigned i = 0; i < upstreams.size(); ++i) {
+        const UpstreamCounters& n = upstreams.counters(i);
+        json one = {{"address", to_string(upstreams.endpoint(i))},
+                    {"sent", n.sent},
+                    {"replies", n.replies},
+                    {"timeouts", n.timeouts},
+                    {"failures", n.failures},
+                    {"outstanding", upstreams.outstanding(i)},
+                    {"failing", upstreams.is_failing(i)}};
+        if (upstreams.is_measured(i)) one["srtt_ms"] = double(upstreams.srtt(i).count()) / 1000;
+        list.push_back(std::move(one));
+    }
+    return list;
+}
+
+json status(const VerbContext& c) {
+    return {{"version", MILLRACE_VERSION},
+            {"pid", getpid()},
+            {"uptime", seconds(boot_time() - c.started)},
+            {"workers", workers_of(c)},
+            {"upstreams", upstreams_of(c.upstreams)},
+            {"cache", {{"entries", c.table.entries()}, {"slots", c.table.slots()}, {"bytes", c.table.bytes()},
+                       {"limbo_bytes", c.grace.limbo_bytes()}}},
+            {"fetches", c.fetches.live()},
+            {"waiting", c.fetches.waiting()},
+            {"longest_tick_ms", double(c.loop.longest_tick().count()) / 1000}};
+}
+
+/// Sums over the workers and the TCP connections.
+struct Totals {
+    explicit Totals(const VerbContext& c) {
+        add(c.streams.counters());
+        for (std::size_t i = 0; i < c.workers.size(); ++i) add(c.workers.view(i).counters);
+    }
+    void add(const Counters& one) {
+        for (std::size_t v = 0; v < dataplane::verdicts; ++v) verdicts[v] += one.get(Verdict(v));
+        for (std::size_t e = 0; e < dataplane::events; ++e) events[e] += one.get(Event(e));
+    }
+    std::uint64_t of(Verdict v) const { return verdicts[std::size_t(v)]; }
+    std::uint64_t of(Event e) const { return events[std::size_t(e)]; }
+
+    std::array<std::uint64_t, dataplane::verdicts> verdicts{};
+    std::array<std::uint64_t, dataplane::events> events{};
+};
+
+json dropped_of(const Totals& totals, std::uint64_t& received) {
+    constexpr std::string_view prefix = "drop_";
+    json dropped = json::object();
+    for (std::size_t v = 0; v < dataplane::verdicts; ++v) {
+        received += totals.verdicts[v];
+        std::string_view name = to_string(Verdict(v));
+        if (name.starts_with(prefix)) dropped[std::string(name.substr(prefix.size()))] = totals.verdicts[v];
+    }
+    return dropped;
+}
+
+/// received = answered + misses + refused + to_kernel + all of dropped;
+/// misses = woken + abandoned + those that still wait.
+json stats(const VerbContext& c) {
+    Totals totals(c);
+    std::uint64_t received = 0;
+    json dropped = dropped_of(totals, received);
+    const ExchangeCounters& exchanges = c.exchanges.counters();
+    const FetchCounters& fetches = c.fetches.counters();
+    const PublishCounters& publications = c.publisher.counters();
+    const StreamCounters& tcp = c.streams.connections();
+    return {{"received", received},
+            {"answered", totals.of(Verdict::answered)},
+            {"hits", totals.of(Event::hit) + totals.of(Event::stale_hit)},
+            {"stale_hits", totals.of(Event::stale_hit)},
+            {"misses", totals.of(Verdict::missed)},
+            {"refused", totals.of(Verdict::refused)},
+            {"to_kernel", totals.of(Verdict::to_kernel)},
+            {"dropped", dropped},
+            {"woken", totals.of(Event::wake_answered)},
+            {"abandoned", totals.of(Event::wake_abandoned)},
+            {"overloaded", totals.of(Event::servfail_full)},
+            {"send_failed", totals.of(Event::send_failed)},
+            {"buffer_exhausted", totals.of(Event::buffer_exhausted)},
+            {"coalesced", fetches.coalesced},
+            {"answered_late", fetches.answered_late},
+            {"fetches", fetches.fetches},
+            {"failed", fetches.failed},
+            {"stale_served", fetches.stale},
+            {"limited", fetches.refused},
+            {"disagreements", fetches.disagreements},
+            {"upstream_queries", exchanges.sent},
+            {"upstream_resent", exchanges.resent},
+            {"upstream_tcp", exchanges.tcp},
+            {"upstream_accepted", exchanges.accepted},
+            {"upstream_timeouts", exchanges.timeouts},
+            {"upstream_unreachable", exchanges.unreachable},
+            {"upstream_refused", exchanges.refused_full},
+            {"cancelled", exchanges.cancelled},
+            {"late", exchanges.late},
+            {"mismatched", exchanges.mismatched},
+            {"malformed", exchanges.malformed},
+            {"published", publications.published},
+            {"merged", publications.merged},
+            {"superseded", publications.superseded},
+            {"cache_full", publications.full},
+            {"tcp", {{"accepted", tcp.accepted}, {"refused", tcp.refused}, {"timeouts", tcp.timeouts}}}};
+}
+
+/// The key that a client with neither DO nor CD asks for.
+tl::expected<cache::Key, std::string> parse_key(const std::string& name, const std::string& type) {
+    auto parsed = cache::parse_name(name);
+    if (!parsed) return tl::unexpected("'" + name + "' is not a domain name");
+    ldns_rr_type number = ldns_get_rr_type_by_name(type.c_str());
+    if (number == 0) return tl::unexpected("'" + type + "' is not a record type");
+    cache::Key key;
+    key.name = *parsed;
+    key.qtype = std::uint16_t(number);
+    key.qclass = LDNS_RR_CLASS_IN;
+    return key;
+}
+
+json lookup(const VerbContext& c, const cache::Key& key) {
+    const cache::Entry* entry = c.table.find(key, c.table.hasher()(key));
+    Time now = boot_time();
+    bool served = entry && entry->version.generation > c.table.floor(key.group) && now < entry->stale_until;
+    if (!served) return {{"found", false}};
+    char* rcode = ldns_pkt_rcode2str(ldns_pkt_rcode(entry->rcode));
+    json found = {{"found", true},
+                  {"generation", entry->version.generation},
+                  {"revision", entry->version.revision},
+                  {"rcode", rcode ? rcode : "?"},
+                  {"ttl", std::max<std::int64_t>(0, (entry->expiry - now).count() / 1'000'000)},
+                  {"stale", now >= entry->expiry},
+                  {"failure", entry->failure},
+                  {"addresses", addresses(key, *entry)},
+                  {"records", record_lines(key, *entry, now)}};
+    std::free(rcode);
+    return found;
+}
+
+void cache_lookup(const VerbContext& c, const std::vector<std::string>& args, Reply reply) {
+    if (args.size() != 2) return reply.error("usage: cache lookup NAME TYPE");
+    auto key = parse_key(args[0], args[1]);
+    key ? reply.answer(lookup(c, *key)) : reply.error(key.error());
+}
+
+void cache_flush(const VerbContext& c, const std::vector<std::string>& args, Reply reply) {
+    if (args.size() != 1) return reply.error("usage: cache flush NAME | --all");
+    auto name = cache::parse_name(args[0]);
+    bool all = args[0] == "--all";
+    if (!all && !name) return reply.error("'" + args[0] + "' is not a domain name");
+    auto held = std::make_shared<Reply>(std::move(reply)); // std::function wants a copyable callback
+    auto done = [held](std::size_t emptied) { held->answer({{"flushed", emptied}}); };
+    bool begun = all ? c.flushes.flush_all(done, boot_time()) : c.flushes.flush_name(*name, done, boot_time());
+    if (!begun) held->error("too many flushes are under way; try again");
+}
+
+} // namespace
+
+void add_verbs(CommandServer& server, const VerbContext& c) {
+    auto plain = [&server](const char* verb, std::function<json()> make) {
+        server.on(verb, [verb, make](std::vector<std::string> args, Reply reply) {
+            args.empty() ? reply.answer(make()) : reply.error(std::string(verb) + " takes no arguments");
+        });
+    };
+    plain("status", [c] { return status(c); });
+    plain("stats", [c] { return stats(c); });
+    plain("quit", [c] {
+        c.loop.stop();
+        return json{{"stopping", true}};
+    });
+    server.on("cache lookup", [c](auto args, Reply reply) { cache_lookup(c, args, std::move(reply)); });
+    server.on("cache flush", [c](auto args, Reply reply) { cache_flush(c, args, std::move(reply)); });
+}
+
+} // namespace millrace::control

@@ -1,0 +1,93 @@
+#include "control/workers.hpp"
+
+#include <cassert>
+
+#include <pthread.h>
+#include <rte_launch.h>
+#include <rte_lcore.h>
+
+#include "control/limits.hpp"
+
+namespace millrace::control {
+
+Workers::~Workers() { assert(!running_ && "stop() comes first"); }
+
+tl::expected<void, std::string> Workers::add(dataplane::Port& port, std::string name, std::optional<unsigned> lcore,
+                                             const dataplane::TscClock* clock) {
+    cache::Grace::Reader* reader = grace_.add_reader();
+    if (!reader || units_.size() == cache::limits::workers) {
+        return tl::unexpected("too many workers: at most " + std::to_string(cache::limits::workers) +
+                              " lcores and listen addresses together");
+    }
+    auto unit = std::make_unique<Unit>();
+    unit->name = std::move(name);
+    unit->lcore = lcore;
+    unit->reader = reader;
+    unit->stop = &stop_;
+    unit->worker = std::make_unique<dataplane::Worker>(
+        dataplane::WorkerContext{port, table_, *reader, unit->handoff, unit->counters, access_, clock});
+    units_.push_back(std::move(unit));
+    return {};
+}
+
+int Workers::run_on_lcore(void* opaque) {
+    auto* unit = static_cast<Unit*>(opaque);
+    unit->worker->run(*unit->stop);
+    return 0;
+}
+
+tl::expected<void, std::string> Workers::start() {
+    running_ = true;
+    for (auto& unit : units_) {
+        if (!unit->lcore) {
+            unit->thread = std::thread([u = unit.get()] { run_on_lcore(u); });
+            pthread_setname_np(unit->thread.native_handle(), "millrace-socket");
+        } else if (rte_eal_remote_launch(run_on_lcore, unit.get(), *unit->lcore) != 0) {
+            return tl::unexpected(unit->name + ": lcore " + std::to_string(*unit->lcore) + " does not start");
+        }
+    }
+    return {};
+}
+
+void Workers::stop() {
+    stop_.store(true, std::memory_order_relaxed);
+    for (auto& unit : units_) {
+        unit->handoff.nudge();
+        if (unit->thread.joinable()) unit->thread.join();
+        if (unit->lcore) rte_eal_wait_lcore(*unit->lcore);
+    }
+    running_ = false;
+}
+
+unsigned Workers::drain(const std::function<void(const dataplane::Miss&, const Waiter&)>& take) {
+    misses_.resize(limits::misses_per_tick);
+    unsigned total = 0;
+    for (std::uint32_t i = 0; i < units_.size(); ++i) {
+        unsigned count = units_[i]->handoff.take(misses_);
+        for (unsigned m = 0; m < count; ++m) {
+            const dataplane::Miss& miss = misses_[m];
+            take(miss, Waiter{i, miss.waiter, miss.client, miss.id, miss.arrived});
+        }
+        total += count;
+    }
+    return total;
+}
+
+void Workers::wake(const Waiter& waiter, const cache::Entry* entry, dataplane::Wake::Kind kind) {
+    Unit& unit = *units_[waiter.source];
+    unit.reader->sent();
+    unit.handoff.wake({entry, std::uint32_t(waiter.token), kind});
+}
+
+std::uint64_t Workers::outstanding() const {
+    std::uint64_t sum = 0;
+    for (const auto& unit : units_) sum += unit->reader->outstanding();
+    return sum;
+}
+
+Workers::View Workers::view(std::size_t index) const {
+    const Unit& unit = *units_[index];
+    return {unit.name, unit.lcore, unit.counters};
+}
+
+} // namespace millrace::control

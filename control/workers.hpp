@@ -1,0 +1,70 @@
+// The workers as control sees them: their threads, rings, counters, and the Wakes sent to them.
+//
+// A worker on a polling port runs on its lcore, one on a kernel socket in an ordinary thread. Added before start(),
+// never removed. Control thread only.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <tl/expected.hpp>
+
+#include "control/fetch_table.hpp"
+#include "dataplane/worker.hpp"
+
+namespace millrace::control {
+
+class Workers {
+  public:
+    Workers(const cache::Table& table, cache::Grace& grace, const dataplane::Access& access)
+        : table_(table), grace_(grace), access_(access) {}
+    ~Workers(); ///< stop() came first, or start() never did
+
+    /// One more worker on `port`, which outlives it. With an lcore it polls there and reads `clock`; without, it
+    /// gets a thread. `name` is for people ("net_af_xdp0 queue 0", "127.0.0.1:5300").
+    tl::expected<void, std::string> add(dataplane::Port& port, std::string name, std::optional<unsigned> lcore,
+                                        const dataplane::TscClock* clock);
+    tl::expected<void, std::string> start();
+    void stop(); ///< returns when every worker has left its loop
+
+    /// Takes Misses from every ring, a bounded number each. Returns how many.
+    unsigned drain(const std::function<void(const dataplane::Miss&, const Waiter&)>& take);
+    void wake(const Waiter& waiter, const cache::Entry* entry, dataplane::Wake::Kind kind);
+    std::uint64_t outstanding() const; ///< Wakes sent and not finished
+
+    struct View {
+        const std::string& name;
+        std::optional<unsigned> lcore;
+        const dataplane::Counters& counters;
+    };
+    std::size_t size() const { return units_.size(); }
+    View view(std::size_t index) const;
+
+  private:
+    struct Unit {
+        std::string name;
+        std::optional<unsigned> lcore;
+        cache::Grace::Reader* reader;
+        dataplane::Handoff handoff;
+        dataplane::Counters counters;
+        std::unique_ptr<dataplane::Worker> worker;
+        const std::atomic<bool>* stop;
+        std::thread thread; ///< of a worker without an lcore
+    };
+    static int run_on_lcore(void* unit);
+
+    const cache::Table& table_;
+    cache::Grace& grace_;
+    const dataplane::Access& access_;
+    std::vector<std::unique_ptr<Unit>> units_;
+    std::vector<dataplane::Miss> misses_;
+    std::atomic<bool> stop_{false};
+    bool running_ = false;
+};
+
+} // namespace millrace::control

@@ -1,0 +1,129 @@
+#include "dataplane/address.hpp"
+
+#include <charconv>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+namespace millrace::dataplane {
+
+namespace {
+
+template <class Number>
+std::optional<Number> parse_number(std::string_view text, unsigned highest) {
+    Number value = 0;
+    auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc{} || end != text.data() + text.size() || value > highest) return std::nullopt;
+    return value;
+}
+
+} // namespace
+
+bool Address::is_unicast() const {
+    static constexpr std::array<std::uint8_t, 16> unspecified{};
+    if (is_v4()) {
+        std::uint8_t first = octets[12];
+        return first != 0 && first < 224; // 0/8 "this network", 224/4 multicast, 240/4 reserved and broadcast
+    }
+    return octets[0] != 0xff && octets != unspecified;
+}
+
+bool Prefix::contains(const Address& a) const {
+    unsigned whole = bits / 8;
+    if (std::memcmp(a.octets.data(), address.octets.data(), whole) != 0) return false;
+    if (bits % 8 == 0) return true;
+    auto mask = std::uint8_t(0xff00 >> (bits % 8));
+    return ((a.octets[whole] ^ address.octets[whole]) & mask) == 0;
+}
+
+std::optional<Address> parse_address(std::string_view text) {
+    std::string terminated(text);
+    std::uint8_t raw[16];
+    if (inet_pton(AF_INET, terminated.c_str(), raw) == 1) return Address::v4(raw);
+    if (inet_pton(AF_INET6, terminated.c_str(), raw) == 1) return Address::v6(raw);
+    return std::nullopt;
+}
+
+std::optional<Endpoint> parse_endpoint(std::string_view text, std::uint16_t default_port) {
+    std::string_view host = text, port;
+    if (!text.empty() && text.front() == '[') {
+        auto close = text.find(']');
+        if (close == std::string_view::npos) return std::nullopt;
+        host = text.substr(1, close - 1);
+        if (host.find(':') == std::string_view::npos) return std::nullopt; // brackets are for IPv6
+        std::string_view rest = text.substr(close + 1);
+        if (!rest.empty() && rest.front() != ':') return std::nullopt;
+        if (!rest.empty()) port = rest.substr(1);
+        if (!rest.empty() && port.empty()) return std::nullopt;
+    } else if (auto colon = text.find(':'); colon != std::string_view::npos && colon == text.rfind(':')) {
+        host = text.substr(0, colon);
+        port = text.substr(colon + 1);
+        if (port.empty()) return std::nullopt;
+    }
+    auto address = parse_address(host);
+    auto number = port.empty() ? std::optional(default_port) : parse_number<std::uint16_t>(port, 65535);
+    if (!address || !number || *number == 0) return std::nullopt;
+    return Endpoint{*address, *number};
+}
+
+std::optional<Prefix> parse_prefix(std::string_view text) {
+    auto slash = text.find('/');
+    if (slash == std::string_view::npos) return std::nullopt;
+    auto address = parse_address(text.substr(0, slash));
+    if (!address) return std::nullopt;
+    auto bits = parse_number<unsigned>(text.substr(slash + 1), address->is_v4() ? 32 : 128);
+    if (!bits) return std::nullopt;
+    Prefix prefix{*address, *bits + (address->is_v4() ? 96 : 0)};
+    for (unsigned bit = prefix.bits; bit < 128; ++bit) {
+        if (address->octets[bit / 8] & (0x80 >> bit % 8)) return std::nullopt;
+    }
+    return prefix;
+}
+
+std::string to_string(const Address& address) {
+    char text[INET6_ADDRSTRLEN];
+    if (address.is_v4()) {
+        inet_ntop(AF_INET, address.v4_octets(), text, sizeof text);
+    } else {
+        inet_ntop(AF_INET6, address.octets.data(), text, sizeof text);
+    }
+    return text;
+}
+
+std::string to_string(const Endpoint& endpoint) {
+    std::string host = to_string(endpoint.address);
+    if (!endpoint.address.is_v4()) host = "[" + host + "]";
+    return host + ":" + std::to_string(endpoint.port);
+}
+
+std::string to_string(const Prefix& prefix) {
+    unsigned bits = prefix.address.is_v4() ? prefix.bits - 96 : prefix.bits;
+    return to_string(prefix.address) + "/" + std::to_string(bits);
+}
+
+socklen_t to_sockaddr(const Endpoint& endpoint, sockaddr_storage& out) {
+    out = {};
+    if (endpoint.address.is_v4()) {
+        auto* in = reinterpret_cast<sockaddr_in*>(&out);
+        in->sin_family = AF_INET;
+        in->sin_port = htons(endpoint.port);
+        std::memcpy(&in->sin_addr, endpoint.address.v4_octets(), 4);
+        return sizeof *in;
+    }
+    auto* in6 = reinterpret_cast<sockaddr_in6*>(&out);
+    in6->sin6_family = AF_INET6;
+    in6->sin6_port = htons(endpoint.port);
+    std::memcpy(&in6->sin6_addr, endpoint.address.octets.data(), 16);
+    return sizeof *in6;
+}
+
+Endpoint from_sockaddr(const sockaddr_storage& in) {
+    if (in.ss_family == AF_INET) {
+        auto* v4 = reinterpret_cast<const sockaddr_in*>(&in);
+        return {Address::v4(&v4->sin_addr), ntohs(v4->sin_port)};
+    }
+    auto* v6 = reinterpret_cast<const sockaddr_in6*>(&in);
+    return {Address::v6(&v6->sin6_addr), ntohs(v6->sin6_port)};
+}
+
+} // namespace millrace::dataplane

@@ -1,0 +1,70 @@
+// IP addresses, endpoints and prefixes, IPv4 and IPv6 alike.
+#pragma once
+
+#include <array>
+#include <compare>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <sys/socket.h>
+
+namespace millrace::dataplane {
+
+/// 16 octets in network order; IPv4 as ::ffff:a.b.c.d (RFC 4291 2.5.5.2).
+struct Address {
+    std::array<std::uint8_t, 16> octets{};
+
+    static Address v4(const void* four_octets) {
+        Address a;
+        a.octets[10] = a.octets[11] = 0xff;
+        std::memcpy(a.octets.data() + 12, four_octets, 4);
+        return a;
+    }
+    static Address v6(const void* sixteen_octets) {
+        Address a;
+        std::memcpy(a.octets.data(), sixteen_octets, 16);
+        return a;
+    }
+    bool is_v4() const {
+        static constexpr std::uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+        return std::memcmp(octets.data(), mapped, 12) == 0;
+    }
+    const std::uint8_t* v4_octets() const { return octets.data() + 12; }
+    /// Neither multicast, nor broadcast, nor unspecified: something that a reply may be sent to.
+    bool is_unicast() const;
+    auto operator<=>(const Address&) const = default;
+};
+
+/// An address and a UDP or TCP port, in host order.
+struct Endpoint {
+    Address address;
+    std::uint16_t port = 0;
+
+    auto operator<=>(const Endpoint&) const = default;
+};
+
+/// The first `bits` of `address`; IPv4 prefixes count from 96.
+struct Prefix {
+    Address address;
+    unsigned bits = 0;
+
+    bool contains(const Address& a) const;
+    bool operator==(const Prefix&) const = default;
+};
+
+/// Text forms. Parsing accepts no host names, no zones, no surplus characters, and, for a prefix, no host bits.
+std::optional<Address> parse_address(std::string_view text);
+std::optional<Endpoint> parse_endpoint(std::string_view text, std::uint16_t default_port); ///< "1.2.3.4:53", "[::1]:53"
+std::optional<Prefix> parse_prefix(std::string_view text);                                 ///< "10.0.0.0/8"
+std::string to_string(const Address& address);
+std::string to_string(const Endpoint& endpoint);
+std::string to_string(const Prefix& prefix);
+
+/// The kernel's form of an endpoint, and back.
+socklen_t to_sockaddr(const Endpoint& endpoint, sockaddr_storage& out);
+Endpoint from_sockaddr(const sockaddr_storage& in);
+
+} // namespace millrace::dataplane

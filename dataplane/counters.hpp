@@ -1,0 +1,70 @@
+// What became of each packet: one verdict, one counter.
+//
+// A worker's counters are written by that worker alone, with relaxed loads and stores; any thread may read them.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace millrace::dataplane {
+
+/// Every received packet ends with exactly one of these; their sum is the number received.
+enum class Verdict : std::uint8_t {
+    answered,         ///< replied to at once: from the cache, or with an error rcode
+    missed,           ///< handed to control; answered or abandoned later, by a Wake
+    refused,          ///< REFUSED by the access list
+    to_kernel,        ///< handed to the exception path
+    drop_frame,       ///< shorter than its headers say (L2 to L4), or a header that makes no sense
+    drop_protocol,    ///< neither IPv4 nor IPv6, or not UDP
+    drop_destination, ///< not to an address and port that DNS is served on
+    drop_source,      ///< non-unicast source, source port 0, or one of our own endpoints
+    drop_fragment,    ///< RFC 9715
+    drop_checksum,    ///< IPv4 header or UDP; an absent UDP checksum over IPv6 (RFC 8200 8.1)
+    drop_short,       ///< payload shorter than a DNS header
+    drop_response,    ///< QR=1
+    count_,
+};
+inline constexpr std::size_t verdicts = std::size_t(Verdict::count_);
+
+/// Things that happen beside the verdicts. Nothing here is part of the sum.
+enum class Event : std::uint8_t {
+    hit,             ///< answered from the cache
+    stale_hit,       ///< of which expired, within max-stale
+    servfail_full,   ///< SERVFAIL or stale because no waiter credit or miss-ring place was left
+    wake_answered,   ///< a waiter was answered
+    wake_abandoned,  ///< a waiter was given up by control
+    send_failed,     ///< a reply that the port did not take; freed, never retried
+    buffer_exhausted,///< a woken waiter that found no packet buffer
+    count_,
+};
+inline constexpr std::size_t events = std::size_t(Event::count_);
+
+std::string_view to_string(Verdict verdict); ///< "answered", "drop_short", ...
+std::string_view to_string(Event event);
+
+class Counters {
+  public:
+    void add(Verdict v, std::uint64_t n = 1) { bump(verdicts_[std::size_t(v)], n); }
+    void add(Event e, std::uint64_t n = 1) { bump(events_[std::size_t(e)], n); }
+    std::uint64_t get(Verdict v) const { return verdicts_[std::size_t(v)].load(std::memory_order_relaxed); }
+    std::uint64_t get(Event e) const { return events_[std::size_t(e)].load(std::memory_order_relaxed); }
+    std::uint64_t received() const {
+        std::uint64_t sum = 0;
+        for (auto& v : verdicts_) sum += v.load(std::memory_order_relaxed);
+        return sum;
+    }
+
+  private:
+    // One writer: a load and a store are enough, and cheaper than a locked add.
+    static void bump(std::atomic<std::uint64_t>& c, std::uint64_t n) {
+        c.store(c.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+    }
+
+    std::array<std::atomic<std::uint64_t>, verdicts> verdicts_{};
+    std::array<std::atomic<std::uint64_t>, events> events_{};
+};
+
+} // namespace millrace::dataplane

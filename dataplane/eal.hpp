@@ -1,0 +1,63 @@
+// DPDK's environment and every port in it: started once per process, closed at the end.
+//
+// Threads: all of it belongs to the thread that calls start(). That thread becomes EAL's main lcore and is
+// bound to the control CPU; threads it makes later inherit that. Workers run on the queues' lcores
+// (rte_eal_remote_launch) and must have returned before close(). Errors: sentences that say what to do; the
+// drivers' own words are on stderr.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <tl/expected.hpp>
+
+#include "dataplane/eal_plan.hpp"
+#include "dataplane/ethdev_port.hpp"
+
+namespace millrace::dataplane {
+
+class Eal {
+  public:
+    /// One lcore's work.
+    struct Queue {
+        unsigned lcore = 0;
+        std::size_t port = 0; ///< index into EalPlan::ports
+        std::unique_ptr<EthdevPort> front;
+    };
+
+    /// Starts EAL and the plan's ports. Once per process, even when it fails: DPDK cannot be started again.
+    static tl::expected<std::unique_ptr<Eal>, std::string> start(const EalPlan& plan);
+
+    Eal(const Eal&) = delete;
+    Eal& operator=(const Eal&) = delete;
+    ~Eal(); ///< closes
+
+    std::span<Queue> queues() { return queues_; }
+
+    /// What the operator should know although it is no error.
+    std::span<const std::string> warnings() const { return warnings_; }
+
+    /// Stops and closes the ports and EAL: no XDP program, no file of ours is left. Idempotent.
+    void close();
+
+  private:
+    struct OpenPort;
+    using Result = tl::expected<void, std::string>;
+
+    Eal();
+    Result prepare(EalPlan& plan);
+    Result prepare_af_xdp(PortPlan& port, OpenPort& open);
+    Result initialise(const EalPlan& plan);
+    Result open(const PortPlan& port, std::size_t index);
+
+    std::vector<std::string> words_; ///< EAL keeps pointers to its arguments
+    std::vector<char*> argv_;
+    std::vector<std::unique_ptr<OpenPort>> ports_;
+    std::vector<Queue> queues_;
+    std::vector<std::string> warnings_;
+    bool initialised_ = false;
+};
+
+} // namespace millrace::dataplane

@@ -1,0 +1,241 @@
+#include "dataplane/eal_plan.hpp"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include <rte_config.h>
+#include <sched.h>
+
+namespace millrace::dataplane {
+
+namespace {
+
+using Arguments = std::vector<std::string>;
+using Check = tl::expected<void, std::string>;
+
+tl::unexpected<std::string> error(std::string sentence) {
+    return tl::unexpected(std::move(sentence));
+}
+
+template <class Container>
+bool contains(const Container& all, const typename Container::value_type& one) {
+    return std::find(all.begin(), all.end(), one) != all.end();
+}
+
+std::string list(const std::vector<unsigned>& cpus) {
+    std::string text;
+    for (unsigned cpu : cpus) text += (text.empty() ? "" : ",") + std::to_string(cpu);
+    return text;
+}
+
+/// "-m" of "-m512", "--file-prefix" of "--file-prefix=x"; empty for a value.
+std::string option_name(const std::string& argument) {
+    if (argument.starts_with("--")) return argument.substr(0, argument.find('='));
+    return argument.starts_with("-") ? argument.substr(0, 2) : "";
+}
+
+bool gives(const Arguments& arguments, std::initializer_list<std::string_view> names) {
+    return std::ranges::any_of(arguments, [&](const std::string& argument) {
+        return std::ranges::find(names, option_name(argument)) != names.end();
+    });
+}
+
+Arguments split(const Arguments& given) {
+    Arguments words;
+    for (const std::string& argument : given) {
+        std::istringstream in(argument);
+        for (std::string word; in >> word;) words.push_back(word);
+    }
+    return words;
+}
+
+bool any_pci(const EalPlan& plan) {
+    return std::ranges::any_of(plan.ports, [](const PortPlan& port) { return is_pci_address(port.device); });
+}
+
+std::vector<unsigned> worker_lcores(const EalPlan& plan) {
+    std::vector<unsigned> lcores;
+    for (const PortPlan& port : plan.ports)
+        lcores.insert(lcores.end(), port.lcores.begin(), port.lcores.end());
+    return lcores;
+}
+
+Check check_lcores(const EalPlan& plan, const Machine& machine) {
+    std::set<unsigned> seen;
+    for (unsigned lcore : worker_lcores(plan)) {
+        std::string name = "lcore " + std::to_string(lcore);
+        if (lcore >= RTE_MAX_LCORE) {
+            return error(name + " is past what DPDK counts to (" + std::to_string(RTE_MAX_LCORE - 1) + ")");
+        }
+        if (!seen.insert(lcore).second)
+            return error(name + " is given twice; an lcore polls one queue of one port");
+        if (!contains(machine.cpus, lcore)) {
+            return error(name + " is not a CPU that this process may use; those are " + list(machine.cpus));
+        }
+    }
+    if (plan.control_cpu && !contains(machine.cpus, *plan.control_cpu)) {
+        return error("control CPU " + std::to_string(*plan.control_cpu) + " is not one of " +
+                     list(machine.cpus));
+    }
+    return {};
+}
+
+Check check_ports(const EalPlan& plan) {
+    std::set<std::string> names, interfaces;
+    for (const PortPlan& port : plan.ports) {
+        std::string name = ethdev_name(port.device);
+        if (name.empty()) return error("a port needs a device: a PCI address or a vdev string");
+        if (port.lcores.empty()) return error("port " + name + " needs at least one lcore to poll it");
+        if (!names.insert(name).second)
+            return error("two ports are called " + name + "; vdev names are unique");
+        std::string interface = device_option(port.device, "iface");
+        if (!interface.empty() && !interfaces.insert(interface).second) {
+            return error("two ports use interface " + interface + "; give one port several lcores instead");
+        }
+    }
+    return {};
+}
+
+Check check_arguments(const EalPlan& plan, const Arguments& given) {
+    static const std::set<std::string> derived = {"-l",     "-c", "-s", "-S", "--lcores", "--main-lcore",
+                                                  "--vdev", "-a", "-b", "-w", "--allow",  "--block"};
+    static const std::set<std::string> refused = {"-h", "--help", "-v", "--version", "--proc-type"};
+    for (const std::string& argument : given) {
+        std::string name = option_name(argument);
+        if (derived.contains(name)) {
+            return error("EAL argument " + name + " is derived from the configured ports and their lcores; " +
+                         "remove it from `eal` and say it there");
+        }
+        if (refused.contains(name)) return error("EAL argument " + name + " makes no sense for millraced");
+        if (name == "--no-pci" && any_pci(plan)) {
+            return error("EAL argument --no-pci contradicts a port with a PCI address");
+        }
+    }
+    return {};
+}
+
+/// A CPU of its own for control if there is one, else the first worker's.
+unsigned control_cpu(const EalPlan& plan, const Machine& machine) {
+    if (plan.control_cpu) return *plan.control_cpu;
+    std::vector<unsigned> workers = worker_lcores(plan);
+    for (unsigned cpu : machine.cpus) {
+        if (!contains(workers, cpu)) return cpu;
+    }
+    return machine.cpus.empty() ? 0 : machine.cpus.front();
+}
+
+/// Workers' lcores are named like their CPUs. Control's is too, unless it has to share a CPU or its number is
+/// too big.
+Arguments lcore_arguments(const EalPlan& plan, const Machine& machine) {
+    std::vector<unsigned> workers = worker_lcores(plan);
+    unsigned cpu = control_cpu(plan, machine), main = cpu;
+    if (contains(workers, main) || main >= RTE_MAX_LCORE) {
+        for (main = 0; contains(workers, main);) ++main;
+    }
+    std::string map = std::to_string(main) + "@" + std::to_string(cpu);
+    for (unsigned lcore : workers) map += "," + std::to_string(lcore) + "@" + std::to_string(lcore);
+    return {"--lcores=" + map, "--main-lcore=" + std::to_string(main)};
+}
+
+Arguments device_arguments(const EalPlan& plan) {
+    Arguments out;
+    for (const PortPlan& port : plan.ports) {
+        out.push_back(is_pci_address(port.device) ? "--allow=" + port.device : "--vdev=" + port.device);
+    }
+    if (!any_pci(plan)) out.push_back("--no-pci");
+    return out;
+}
+
+tl::expected<Arguments, std::string> memory_arguments(const EalPlan& plan, const Machine& machine,
+                                                      const Arguments& given) {
+    bool no_huge = gives(given, {"--no-huge"}), sized = gives(given, {"-m", "--socket-mem"});
+    std::size_t needed = limits::eal_octets + worker_lcores(plan).size() * limits::queue_octets;
+    std::size_t mebibytes = needed >> 20;
+    bool hugepages = !no_huge && machine.free_hugepage_octets >= (sized ? 1 : needed);
+    if (any_pci(plan) && !hugepages) {
+        return error("a PCI port needs " + std::to_string(mebibytes) +
+                     " MiB of free hugepages; reserve them with `echo " + std::to_string(mebibytes / 2 + 1) +
+                     " > /proc/sys/vm/nr_hugepages` (pages of 2 MiB)");
+    }
+    if (gives(given, {"--in-memory"}) && !hugepages) {
+        return error("EAL argument --in-memory needs " + std::to_string(mebibytes) +
+                     " MiB of free hugepages");
+    }
+    // No shared files, so nothing to clean up after a crash; EAL has one word for it with hugepages and
+    // another one without. Telemetry stays.
+    if (hugepages) return Arguments{"--in-memory"};
+    Arguments out = {"--no-shconf"};
+    if (!no_huge) out.push_back("--no-huge");
+    if (!sized) out.insert(out.end(), {"-m", std::to_string(mebibytes)});
+    return out;
+}
+
+} // namespace
+
+tl::expected<Arguments, std::string> eal_arguments(const EalPlan& plan, const Machine& machine) {
+    Arguments given = split(plan.arguments);
+    for (const Check& check :
+         {check_ports(plan), check_lcores(plan, machine), check_arguments(plan, given)}) {
+        if (!check) return tl::unexpected(check.error());
+    }
+    auto memory = memory_arguments(plan, machine, given);
+    if (!memory) return memory;
+    Arguments out = lcore_arguments(plan, machine);
+    if (!gives(given, {"--file-prefix"})) out.push_back("--file-prefix=millrace");
+    if (!gives(given, {"--log-level"})) {
+        // Telemetry warns that it has no legacy socket.
+        out.insert(out.end(), {"--log-level=warning", "--log-level=lib.telemetry:error"});
+    }
+    for (const Arguments& more : {device_arguments(plan), *memory, given}) {
+        out.insert(out.end(), more.begin(), more.end());
+    }
+    return out;
+}
+
+/// [dddd:]bb:dd.f in hexadecimal, as lspci prints it.
+bool is_pci_address(std::string_view device) {
+    static constexpr std::string_view shape = "xxxx:xx:xx.x";
+    if (device.size() != shape.size() && device.size() != shape.size() - 5) return false;
+    std::string_view wanted = shape.substr(shape.size() - device.size());
+    return std::equal(device.begin(), device.end(), wanted.begin(), [](char have, char want) {
+        return want == 'x' ? std::isxdigit(static_cast<unsigned char>(have)) != 0 : have == want;
+    });
+}
+
+std::string ethdev_name(std::string_view device) {
+    std::string name(device.substr(0, device.find(',')));
+    if (!is_pci_address(name)) return name;
+    std::ranges::transform(name, name.begin(), [](unsigned char c) { return char(std::tolower(c)); });
+    return name.size() == 7 ? "0000:" + name : name;
+}
+
+std::string device_option(std::string_view device, std::string_view key) {
+    std::string wanted = "," + std::string(key) + "=";
+    auto at = device.find(wanted);
+    if (at == std::string_view::npos) return {};
+    device.remove_prefix(at + wanted.size());
+    return std::string(device.substr(0, device.find(',')));
+}
+
+Machine Machine::inspect() {
+    Machine machine;
+    cpu_set_t allowed;
+    CPU_ZERO(&allowed);
+    sched_getaffinity(0, sizeof allowed, &allowed);
+    for (unsigned cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+        if (CPU_ISSET(cpu, &allowed)) machine.cpus.push_back(cpu);
+    }
+    std::error_code none;
+    for (auto& size : std::filesystem::directory_iterator("/sys/kernel/mm/hugepages", none)) {
+        std::uint64_t kibibytes = 0, pages = 0; // the directory is called hugepages-2048kB
+        std::istringstream(size.path().filename().string().substr(10)) >> kibibytes;
+        std::ifstream(size.path() / "free_hugepages") >> pages;
+        machine.free_hugepage_octets += pages * kibibytes * 1024;
+    }
+    return machine;
+}
+
+} // namespace millrace::dataplane

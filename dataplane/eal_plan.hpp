@@ -1,0 +1,62 @@
+// What DPDK is to be started with, worked out from the configured ports. Pure: needs neither EAL nor root.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <tl/expected.hpp>
+
+#include "dataplane/address.hpp"
+#include "dataplane/limits.hpp"
+
+namespace millrace::dataplane {
+
+/// One NIC or virtual device, and the lcores that poll it: one queue each, in this order.
+struct PortPlan {
+    std::string
+        device; ///< PCI address ("0000:03:00.0", "03:00.0") or vdev string ("net_af_xdp0,iface=edge0")
+    std::vector<unsigned> lcores;   ///< CPU numbers
+    std::vector<Address> addresses; ///< DNS is served on these, UDP port 53
+};
+
+struct EalPlan {
+    std::vector<PortPlan> ports;
+    std::vector<std::string> arguments;  ///< the operator's; each may hold several, separated by blanks
+    std::optional<unsigned> control_cpu; ///< where the calling thread goes; chosen when absent
+    std::vector<Endpoint> own;           ///< every endpoint of this program: never answered as clients
+};
+
+/// What the machine offers.
+struct Machine {
+    std::vector<unsigned> cpus; ///< that this process may run on, ascending
+    std::uint64_t free_hugepage_octets = 0;
+
+    static Machine inspect(); ///< this one
+};
+
+bool is_pci_address(std::string_view device);
+
+/// The name under which the ethdev of a device string is found: "net_af_xdp0", "0000:03:00.0".
+std::string ethdev_name(std::string_view device);
+
+/// The value of `key` in a vdev string; empty when it is not there.
+std::string device_option(std::string_view device, std::string_view key);
+
+/// EAL's arguments, without argv[0]. The error is a sentence: what is wrong and what to do.
+tl::expected<std::vector<std::string>, std::string> eal_arguments(const EalPlan& plan,
+                                                                  const Machine& machine);
+
+/// Sizes of packet buffers and of the memory that DPDK is given.
+namespace limits {
+inline constexpr std::size_t headroom = 128;    ///< RTE_PKTMBUF_HEADROOM, before every received frame
+inline constexpr std::size_t header_room = 128; ///< the query's own headers, options and tags included
+inline constexpr std::size_t mbuf_room = headroom + header_room + payload_room;
+inline constexpr std::size_t mbuf_octets = mbuf_room + 256; ///< with rte_mbuf and the mempool's own, at most
+inline constexpr std::size_t eal_octets = 64 << 20;         ///< rings, RCU state and drivers
+inline constexpr std::size_t queue_octets = mbufs_per_queue * mbuf_octets + (8 << 20);
+} // namespace limits
+
+} // namespace millrace::dataplane

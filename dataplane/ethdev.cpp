@@ -1,0 +1,155 @@
+#include "dataplane/ethdev.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <thread>
+#include <utility>
+
+#include <rte_bus.h>
+#include <rte_dev.h>
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+#include <rte_mbuf_pool_ops.h>
+#include <rte_mempool.h>
+
+#include "cache/time.hpp"
+#include "dataplane/eal_plan.hpp"
+
+namespace millrace::dataplane {
+
+namespace {
+
+constexpr Time link_patience = 5s,
+               link_interval = 50ms;       // of a NIC; a virtual device's peer comes when it comes
+constexpr std::uint16_t lowest_mtu = 1280; // replies are at most that long
+
+static_assert(limits::headroom == RTE_PKTMBUF_HEADROOM);
+static_assert(limits::mbuf_octets >= limits::mbuf_room + sizeof(rte_mbuf) + sizeof(rte_mempool_objhdr));
+
+bool is_virtual(const rte_eth_dev_info& info) {
+    return info.device == nullptr || std::strcmp(rte_bus_name(rte_dev_bus(info.device)), "pci") != 0;
+}
+
+/// Clients are spread over the queues by their addresses and ports. A device that does not announce it leaves
+/// the choice to its peer.
+void spread(rte_eth_conf& conf, const rte_eth_dev_info& info, std::size_t queues) {
+    std::uint64_t wanted =
+        RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_IPV6 | RTE_ETH_RSS_NONFRAG_IPV4_UDP | RTE_ETH_RSS_NONFRAG_IPV6_UDP;
+    std::uint64_t possible = wanted & info.flow_type_rss_offloads;
+    if (queues < 2 || possible == 0) return;
+    conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+    conf.rx_adv_conf.rss_conf.rss_hf = possible;
+}
+
+} // namespace
+
+tl::expected<Ethdev, std::string> Ethdev::start(std::uint16_t port, std::string name,
+                                                std::span<const unsigned> lcores) {
+    Ethdev ethdev(port, std::move(name));
+    rte_eth_dev_info info{};
+    if (int error = rte_eth_dev_info_get(port, &info); error != 0)
+        return ethdev.failure("no description of", error);
+    ethdev.virtual_ = is_virtual(info);
+    Result done = ethdev.configure(info, lcores.size());
+    if (done) done = ethdev.add_queues(lcores);
+    if (!done) return tl::unexpected(done.error());
+    if (int error = rte_eth_dev_start(port); error != 0) return ethdev.failure("cannot start", error);
+    if (Result mtu = ethdev.check_mtu(); !mtu) return tl::unexpected(mtu.error());
+    return ethdev;
+}
+
+Ethdev::Ethdev(Ethdev&& other) noexcept
+    : port_(other.port_), name_(std::move(other.name_)), pools_(std::exchange(other.pools_, {})),
+      offload_(other.offload_), virtual_(other.virtual_), owns_(std::exchange(other.owns_, false)) {}
+
+Ethdev::~Ethdev() {
+    if (owns_) {
+        rte_eth_dev_stop(port_);
+        rte_eth_dev_close(port_);
+    }
+    for (rte_mempool* pool : pools_) rte_mempool_free(pool);
+}
+
+Ethdev::Result Ethdev::configure(const rte_eth_dev_info& info, std::size_t queues) {
+    if (queues > info.max_rx_queues || queues > info.max_tx_queues) {
+        return tl::unexpected(
+            "port " + name_ + " has " + std::to_string(std::min(info.max_rx_queues, info.max_tx_queues)) +
+            " queue(s) but " + std::to_string(queues) + " lcores; give it one lcore per queue");
+    }
+    rte_eth_conf conf{};
+    conf.rxmode.offloads =
+        info.rx_offload_capa & (RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM);
+    // A queue's buffers all come from its own pool and have one user, which is what fast free asks for.
+    conf.txmode.offloads =
+        info.tx_offload_capa &
+        (RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM | RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE);
+    offload_.ipv4_header = conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
+    offload_.udp = conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
+    spread(conf, info, queues);
+    auto count = std::uint16_t(queues);
+    if (int error = rte_eth_dev_configure(port_, count, count, &conf); error != 0) {
+        return failure("cannot configure", error);
+    }
+    owns_ = true;
+    return {};
+}
+
+Ethdev::Result Ethdev::add_queues(std::span<const unsigned> lcores) {
+    std::uint16_t receive = limits::rx_descriptors, send = limits::tx_descriptors;
+    if (int error = rte_eth_dev_adjust_nb_rx_tx_desc(port_, &receive, &send); error != 0) {
+        return failure("cannot size the rings of", error);
+    }
+    for (std::uint16_t queue = 0; queue < lcores.size(); ++queue) {
+        if (Result pool = create_pool(lcores[queue]); !pool) return pool;
+        unsigned socket = rte_lcore_to_socket_id(lcores[queue]);
+        int error = rte_eth_rx_queue_setup(port_, queue, receive, socket, nullptr, pools_[queue]);
+        if (error != 0) return failure("cannot set up a receive queue of", error);
+        error = rte_eth_tx_queue_setup(port_, queue, send, socket, nullptr);
+        if (error != 0) return failure("cannot set up a send queue of", error);
+    }
+    return {};
+}
+
+/// Virtual devices read buffers by their virtual addresses, so theirs need no contiguous IOVA and lie one
+/// right behind the other. AF_XDP depends on it: the memory it shows the kernel is (number of buffers) x
+/// (size of one), and the padding between pages would leave the last buffers outside.
+Ethdev::Result Ethdev::create_pool(unsigned lcore) {
+    std::string name = "port" + std::to_string(port_) + "-queue" + std::to_string(pools_.size());
+    rte_mempool* pool = rte_mempool_create_empty(
+        name.c_str(), limits::mbufs_per_queue, sizeof(rte_mbuf) + limits::mbuf_room, limits::mbuf_cache,
+        sizeof(rte_pktmbuf_pool_private), int(rte_lcore_to_socket_id(lcore)),
+        virtual_ ? RTE_MEMPOOL_F_NO_IOVA_CONTIG : 0U);
+    if (pool == nullptr) return failure("cannot create the buffer pool of", -rte_errno);
+    pools_.push_back(pool);
+    rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), nullptr);
+    rte_pktmbuf_pool_private sizes{};
+    sizes.mbuf_data_room_size = limits::mbuf_room;
+    rte_pktmbuf_pool_init(pool, &sizes);
+    if (int count = rte_mempool_populate_default(pool); count < 0) {
+        return failure("not enough memory for the packet buffers of", count);
+    }
+    rte_mempool_obj_iter(pool, rte_pktmbuf_init, nullptr);
+    return {};
+}
+
+Ethdev::Result Ethdev::check_mtu() const {
+    std::uint16_t mtu = 0;
+    if (rte_eth_dev_get_mtu(port_, &mtu) != 0 || mtu >= lowest_mtu) return {};
+    return tl::unexpected("port " + name_ + " has an MTU of " + std::to_string(mtu) +
+                          "; replies need at least " + std::to_string(lowest_mtu));
+}
+
+bool Ethdev::wait_for_link() const {
+    rte_eth_link link{};
+    for (Time waited{};; waited += link_interval) {
+        if (rte_eth_link_get_nowait(port_, &link) == 0 && link.link_status == RTE_ETH_LINK_UP) return true;
+        if (virtual_ || waited >= link_patience) return false;
+        std::this_thread::sleep_for(link_interval);
+    }
+}
+
+tl::unexpected<std::string> Ethdev::failure(const std::string& what, int error) const {
+    return tl::unexpected(what + " port " + name_ + ": " + std::strerror(error < 0 ? -error : error));
+}
+
+} // namespace millrace::dataplane

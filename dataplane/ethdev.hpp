@@ -1,0 +1,57 @@
+// One ethdev, configured with a queue and a packet buffer pool per lcore, started, and closed at the end.
+//
+// Threads: the control thread's, at start and at the end; workers must have stopped before it goes.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <tl/expected.hpp>
+
+#include "dataplane/frame.hpp"
+
+struct rte_eth_dev_info;
+struct rte_mempool;
+
+namespace millrace::dataplane {
+
+class Ethdev {
+  public:
+    /// Queue i is for lcores[i]. Needs EAL. The error is a sentence; the driver's own words are on stderr.
+    static tl::expected<Ethdev, std::string> start(std::uint16_t port, std::string name,
+                                                   std::span<const unsigned> lcores);
+
+    Ethdev(Ethdev&& other) noexcept;
+    Ethdev(const Ethdev&) = delete;
+    Ethdev& operator=(Ethdev&&) = delete;
+    Ethdev& operator=(const Ethdev&) = delete;
+    ~Ethdev(); ///< stops and closes
+
+    std::uint16_t port() const { return port_; }
+    rte_mempool* pool(std::size_t queue) const { return pools_[queue]; }
+    Offload offload() const { return offload_; }
+
+    /// Whether the link is up; a NIC is given a few seconds.
+    bool wait_for_link() const;
+
+  private:
+    using Result = tl::expected<void, std::string>;
+
+    Ethdev(std::uint16_t port, std::string name) : port_(port), name_(std::move(name)) {}
+    Result configure(const rte_eth_dev_info& info, std::size_t queues);
+    Result add_queues(std::span<const unsigned> lcores);
+    Result create_pool(unsigned lcore);
+    Result check_mtu() const;
+    tl::unexpected<std::string> failure(const std::string& what, int error) const;
+
+    std::uint16_t port_;
+    std::string name_;
+    std::vector<rte_mempool*> pools_; ///< one per queue
+    Offload offload_;
+    bool virtual_ = false; ///< no PCI device
+    bool owns_ = false;    ///< the ethdev has been configured and is to be closed
+};
+
+} // namespace millrace::dataplane

@@ -1,0 +1,135 @@
+#include "dataplane/ethdev_port.hpp"
+
+#include <algorithm>
+
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+
+namespace millrace::dataplane {
+
+namespace {
+
+/// What the NIC vouches for: a checksum that is right, or one that was never written because the packet came
+/// from next door (virtio). "Bad" and "unknown" are looked at again, because some NICs call an absent
+/// checksum bad.
+Verified verified_by_nic(const rte_mbuf& mbuf) {
+    std::uint64_t ip = mbuf.ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK,
+                  l4 = mbuf.ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;
+    return {ip == RTE_MBUF_F_RX_IP_CKSUM_GOOD || ip == RTE_MBUF_F_RX_IP_CKSUM_NONE,
+            l4 == RTE_MBUF_F_RX_L4_CKSUM_GOOD || l4 == RTE_MBUF_F_RX_L4_CKSUM_NONE};
+}
+
+/// The header that lies in front of the payload, whose lengths the mbuf remembers.
+std::uint8_t* header_of(rte_mbuf* mbuf) {
+    return rte_pktmbuf_mtod(mbuf, std::uint8_t*);
+}
+
+/// Writes `header` to the place where the mbuf's data starts and describes what follows as an empty packet.
+Packet describe(rte_mbuf* mbuf, const ReplyHeader& header) {
+    std::memcpy(header_of(mbuf), header.octets.data(), header.size());
+    mbuf->l2_len = header.l2;
+    mbuf->l3_len = header.l3;
+    Packet packet{};
+    packet.data = header_of(mbuf) + header.size();
+    packet.room = std::uint16_t(
+        std::min<std::size_t>(mbuf->buf_len - mbuf->data_off - header.size(), limits::payload_room));
+    packet.handle = mbuf;
+    return packet;
+}
+
+/// The query in `mbuf`, or the verdict to drop it with.
+tl::expected<Packet, Verdict> accept(rte_mbuf* mbuf, const Service& service) {
+    if (mbuf->nb_segs != 1) return tl::unexpected(Verdict::drop_frame);
+    std::span bytes(header_of(mbuf), mbuf->data_len);
+    auto frame = Frame::parse(bytes, service, verified_by_nic(*mbuf));
+    if (!frame) return tl::unexpected(frame.error());
+    ReplyHeader header = frame->reply_header(bytes.data());
+    mbuf->data_off = std::uint16_t(mbuf->data_off + frame->payload - header.size());
+    Packet packet = describe(mbuf, header);
+    packet.size = frame->payload_size;
+    packet.client = frame->source;
+    return packet;
+}
+
+} // namespace
+
+void EthdevPort::receive(Burst& burst, Counters& counters) {
+    std::array<rte_mbuf*, limits::burst> mbufs, dropped;
+    auto room = std::uint16_t(burst.packets.size() - burst.count);
+    unsigned received = rte_eth_rx_burst(setup_.port, setup_.queue, mbufs.data(), room);
+    for (unsigned i = 0; i < received; ++i) rte_prefetch0(header_of(mbufs[i]));
+    unsigned drops = 0;
+    for (unsigned i = 0; i < received; ++i) {
+        if (auto packet = accept(mbufs[i], *setup_.service)) {
+            burst.packets[burst.count++] = *packet;
+        } else {
+            counters.add(packet.error());
+            dropped[drops++] = mbufs[i];
+        }
+    }
+    if (drops > 0) rte_pktmbuf_free_bulk(dropped.data(), drops);
+}
+
+void EthdevPort::save(const Packet& packet, ReturnPath& path) {
+    auto* mbuf = static_cast<rte_mbuf*>(packet.handle);
+    ReplyHeader header;
+    header.l2 = std::uint8_t(mbuf->l2_len);
+    header.l3 = std::uint8_t(mbuf->l3_len);
+    std::memcpy(header.octets.data(), header_of(mbuf), header.size());
+    std::memcpy(path.octets.data(), &header, sizeof header);
+}
+
+bool EthdevPort::compose(Burst& burst, const ReturnPath& path) {
+    rte_mbuf* mbuf = rte_pktmbuf_alloc(setup_.pool);
+    if (mbuf == nullptr) return false;
+    ReplyHeader header;
+    std::memcpy(&header, path.octets.data(), sizeof header);
+    Packet packet = describe(mbuf, header);
+    packet.client = header.client();
+    burst.packets[burst.count++] = packet;
+    return true;
+}
+
+/// Lengths and checksums, in the headers and for the driver.
+void EthdevPort::finish(rte_mbuf* mbuf, const Packet& packet) const {
+    auto l2 = unsigned(mbuf->l2_len), l3 = unsigned(mbuf->l3_len);
+    seal(header_of(mbuf), l2, l3, packet.reply, setup_.offload);
+    mbuf->data_len = std::uint16_t(packet.data - header_of(mbuf) + packet.reply);
+    mbuf->pkt_len = mbuf->data_len;
+    bool v4 = l3 == sizeof(rte_ipv4_hdr);
+    std::uint64_t wanted = 0;
+    if (setup_.offload.udp) wanted |= RTE_MBUF_F_TX_UDP_CKSUM;
+    if (setup_.offload.ipv4_header && v4) wanted |= RTE_MBUF_F_TX_IP_CKSUM;
+    if (wanted != 0) wanted |= v4 ? RTE_MBUF_F_TX_IPV4 : RTE_MBUF_F_TX_IPV6;
+    // What the receiving NIC said about the packet no longer holds; how its buffer is attached still does.
+    mbuf->ol_flags = (mbuf->ol_flags & (RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL)) | wanted;
+}
+
+unsigned EthdevPort::transmit(rte_mbuf** mbufs, unsigned count) const {
+    bool offloads = setup_.offload.udp || setup_.offload.ipv4_header;
+    if (offloads) count = rte_eth_tx_prepare(setup_.port, setup_.queue, mbufs, std::uint16_t(count));
+    return rte_eth_tx_burst(setup_.port, setup_.queue, mbufs, std::uint16_t(count));
+}
+
+void EthdevPort::send(Burst& burst, Counters& counters) {
+    std::array<rte_mbuf*, limits::burst> replies, unused;
+    unsigned to_send = 0, to_free = 0;
+    for (unsigned i = 0; i < burst.count; ++i) {
+        auto* mbuf = static_cast<rte_mbuf*>(burst.packets[i].handle);
+        if (burst.packets[i].reply == 0) {
+            unused[to_free++] = mbuf;
+        } else {
+            finish(mbuf, burst.packets[i]);
+            replies[to_send++] = mbuf;
+        }
+    }
+    unsigned sent = to_send == 0 ? 0 : transmit(replies.data(), to_send);
+    if (sent < to_send) {
+        counters.add(Event::send_failed, to_send - sent);
+        rte_pktmbuf_free_bulk(replies.data() + sent, to_send - sent);
+    }
+    if (to_free > 0) rte_pktmbuf_free_bulk(unused.data(), to_free);
+    burst.count = 0;
+}
+
+} // namespace millrace::dataplane

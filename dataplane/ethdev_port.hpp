@@ -1,0 +1,46 @@
+// A worker's front end on one queue of an ethdev, whatever its driver.
+//
+// Threads: made by the control thread, then used by the queue's lcore alone. Nothing here allocates, locks,
+// logs or makes system calls; what the driver does (AF_XDP calls the kernel) is the driver's.
+//
+// Every mbuf of a Burst has its reply's headers in place, right before Packet::data, from the moment it is
+// there: receive writes them over the query's own, which are at least as long; compose takes them from the
+// ReturnPath.
+#pragma once
+
+#include <cstdint>
+
+#include "dataplane/burst.hpp"
+#include "dataplane/frame.hpp"
+
+struct rte_mbuf;
+struct rte_mempool;
+
+namespace millrace::dataplane {
+
+class EthdevPort final : public Port {
+  public:
+    /// The ethdev is configured and started, and stays so while the port lives.
+    struct Setup {
+        std::uint16_t port = 0;           ///< ethdev port id
+        std::uint16_t queue = 0;          ///< receive and send queue
+        rte_mempool* pool = nullptr;      ///< of the queue; replies to woken waiters come from it
+        const Service* service = nullptr; ///< outlives the port
+        Offload offload;                  ///< what is enabled on the ethdev
+    };
+
+    explicit EthdevPort(const Setup& setup) : setup_(setup) {}
+
+    void receive(Burst& burst, Counters& counters) override;
+    void save(const Packet& packet, ReturnPath& path) override;
+    bool compose(Burst& burst, const ReturnPath& path) override;
+    void send(Burst& burst, Counters& counters) override;
+
+  private:
+    void finish(rte_mbuf* mbuf, const Packet& packet) const;
+    unsigned transmit(rte_mbuf** mbufs, unsigned count) const;
+
+    Setup setup_;
+};
+
+} // namespace millrace::dataplane

@@ -1,0 +1,76 @@
+// Ethernet, IP and UDP around a DNS message: judged on the way in, written afresh on the way out.
+//
+// Pure functions of bytes: no mbuf, no port, no allocation, so tests and fuzzers need nothing of DPDK's but
+// headers. Lengths are in octets, addresses and ports as in address.hpp. The rules: wire-rules.md section 1.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <type_traits>
+#include <vector>
+
+#include <tl/expected.hpp>
+
+#include "dataplane/address.hpp"
+#include "dataplane/burst.hpp"
+#include "dataplane/counters.hpp"
+#include "dataplane/limits.hpp"
+
+namespace millrace::dataplane {
+
+/// What a port answers on, and how far its checksums can be trusted. Read-only while workers run.
+struct Service {
+    std::vector<Address> addresses; ///< UDP port 53 of these
+    std::vector<Endpoint> own;      ///< every endpoint that this program answers on: never a client (loops)
+    /// The peer is a kernel that leaves checksums to a NIC which is not there (veth): a UDP checksum field
+    /// that holds the bare sum over the pseudo-header passes as well.
+    bool partial_checksums = false;
+
+    static constexpr std::uint16_t port = 53;
+};
+
+/// What a NIC has already found right.
+struct Verified {
+    bool ipv4_header = false;
+    bool udp = false;
+};
+
+/// The headers of a reply, ready but for lengths and checksums: addresses and ports swapped, the VLAN stack
+/// echoed, IPv4 without options, IPv6 without extension headers. Plain bytes, so that a ReturnPath can hold
+/// one.
+struct ReplyHeader {
+    std::uint8_t l2 = 0; ///< octets of Ethernet header and VLAN tags
+    std::uint8_t l3 = 0; ///< 20: IPv4, 40: IPv6
+    std::array<std::uint8_t, 14 + 4 * limits::vlan_tags + 40 + 8> octets;
+
+    unsigned size() const { return l2 + l3 + 8U; }
+    Endpoint client() const; ///< to whom the reply goes
+};
+static_assert(std::is_trivially_copyable_v<ReplyHeader> && sizeof(ReplyHeader) <= limits::return_octets);
+
+/// A query's way through the layers. Offsets count from the start of the Ethernet header.
+struct Frame {
+    Endpoint source, destination;
+    std::uint16_t payload = 0;      ///< offset of the DNS message
+    std::uint16_t payload_size = 0; ///< as the UDP length says; Ethernet padding does not count
+    std::uint8_t l2 = 0;            ///< offset of the IP header
+
+    /// The layers of `bytes`, one whole frame, or the verdict to drop it with. The payload may be empty.
+    static tl::expected<Frame, Verdict> parse(std::span<const std::uint8_t> bytes, const Service& service,
+                                              Verified verified = {});
+
+    /// The reply's headers for this frame, parsed from `bytes`. Never longer than the query's own.
+    ReplyHeader reply_header(const std::uint8_t* bytes) const;
+};
+
+/// Which checksums the NIC fills in. For UDP it is given the sum over the pseudo-header.
+struct Offload {
+    bool ipv4_header = false;
+    bool udp = false;
+};
+
+/// Completes the reply at `header`, which `size` octets of DNS message follow: lengths and checksums.
+void seal(std::uint8_t* header, unsigned l2, unsigned l3, std::uint16_t size, Offload offload = {});
+
+} // namespace millrace::dataplane

@@ -1,0 +1,82 @@
+// Between one worker and control: a ring of Misses one way, a ring of Wakes the other.
+//
+// Both rings have one producer and one consumer and copy their elements (rte_ring, which needs no EAL when its
+// memory is ours). A worker owns as many waiters as its wake ring has places (rte_ring_get_capacity). A Miss that
+// wants an answer names one of them; exactly one Wake gives it back. So a Wake never finds its ring full.
+//
+// A worker with a kernel socket sleeps in poll() on its socket and on an eventfd. Lost wake-ups are excluded by
+// Dekker's scheme: the worker sets `asleep`, fence, looks at its ring once more; control enqueues, fence, looks at
+// `asleep`. Whichever comes second sees the other's write.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <type_traits>
+
+#include <rte_ring.h>
+
+#include "cache/entry.hpp"
+#include "cache/key.hpp"
+#include "dataplane/address.hpp"
+#include "dataplane/limits.hpp"
+
+namespace millrace::dataplane {
+
+/// A question that the cache did not answer. Everything by value: the mbuf is long gone when control reads it.
+struct Miss {
+    cache::Key key;
+    cache::Hash hash = 0;
+    Endpoint client;          ///< for limits per client, and to recognise a retransmission
+    std::uint16_t id = 0;     ///< likewise
+    std::uint32_t waiter = 0; ///< index of the worker's waiter that gets the answer
+    Time arrived{};
+};
+static_assert(std::is_trivially_copyable_v<Miss> && sizeof(Miss) % 4 == 0);
+
+/// The end of one waiter's wait.
+struct Wake {
+    enum class Kind : std::uint8_t {
+        answer, ///< reply with `entry`, its TTLs counted down
+        stale,  ///< reply with `entry`, which has expired
+        abandon ///< no reply; `entry` is null
+    };
+    const cache::Entry* entry = nullptr; ///< not retired when this was sent
+    std::uint32_t waiter = 0;
+    Kind kind = Kind::answer;
+};
+static_assert(std::is_trivially_copyable_v<Wake> && sizeof(Wake) % 4 == 0);
+
+class Handoff {
+  public:
+    Handoff();
+    ~Handoff();
+    Handoff(const Handoff&) = delete;
+    Handoff& operator=(const Handoff&) = delete;
+
+    // The worker's side.
+    bool ask(const Miss& miss);                ///< false: the ring is full
+    unsigned take(std::span<Wake> wakes);      ///< how many were waiting, at most wakes.size()
+    /// Sleeps until `descriptor` is readable, a Wake arrives, or the timeout passes.
+    void sleep(int descriptor, int timeout_ms);
+
+    // Control's side.
+    unsigned take(std::span<Miss> misses);
+    void wake(const Wake& wake); ///< never full, by the number of waiters
+    /// Ends a sleep; also used to stop the worker. Any thread.
+    void nudge();
+
+  private:
+    struct FreeRing {
+        void operator()(rte_ring* ring) const;
+    };
+    using Ring = std::unique_ptr<rte_ring, FreeRing>;
+    static Ring make_ring(const char* name, unsigned element_octets);
+
+    Ring misses_, wakes_;
+    int eventfd_;
+    std::atomic<bool> asleep_{false};
+};
+
+} // namespace millrace::dataplane

@@ -1,0 +1,70 @@
+#include "dataplane/interface.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+namespace millrace::dataplane {
+
+namespace {
+
+/// Combined channels; a device without such a notion has one.
+unsigned read_channels(int socket, ifreq request) {
+    ethtool_channels channels{};
+    channels.cmd = ETHTOOL_GCHANNELS;
+    request.ifr_data = reinterpret_cast<char*>(&channels);
+    if (ioctl(socket, SIOCETHTOOL, &request) != 0 || channels.max_combined == 0) return 1;
+    return channels.combined_count;
+}
+
+std::string read_driver(int socket, ifreq request) {
+    ethtool_drvinfo info{};
+    info.cmd = ETHTOOL_GDRVINFO;
+    request.ifr_data = reinterpret_cast<char*>(&info);
+    return ioctl(socket, SIOCETHTOOL, &request) == 0 ? info.driver : "";
+}
+
+/// From sysfs; 1 when it shows another network namespace's interfaces, or none.
+unsigned read_receive_queues(const std::string& name) {
+    std::error_code error;
+    unsigned queues = 0;
+    for (auto& entry : std::filesystem::directory_iterator("/sys/class/net/" + name + "/queues", error)) {
+        if (entry.path().filename().string().starts_with("rx-")) ++queues;
+    }
+    return queues == 0 ? 1 : queues;
+}
+
+} // namespace
+
+tl::expected<Interface, std::string> Interface::find(const std::string& name) {
+    ifreq request{};
+    if (name.empty() || name.size() >= sizeof request.ifr_name) {
+        return tl::unexpected("\"" + name + "\" is not the name of a network interface");
+    }
+    name.copy(request.ifr_name, name.size());
+    Interface interface;
+    interface.name = name;
+    interface.index = if_nametoindex(name.c_str());
+    if (interface.index == 0) {
+        return tl::unexpected("there is no interface " + name +
+                              " in this network namespace; `ip link` lists those that are");
+    }
+    int socket = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (socket < 0) return tl::unexpected("cannot open a socket: " + std::string(std::strerror(errno)));
+    if (ioctl(socket, SIOCGIFFLAGS, &request) == 0) interface.up = request.ifr_flags & IFF_UP;
+    if (ioctl(socket, SIOCGIFMTU, &request) == 0) interface.mtu = unsigned(request.ifr_mtu);
+    interface.driver = read_driver(socket, request);
+    interface.channels = read_channels(socket, request);
+    close(socket);
+    interface.receive_queues = read_receive_queues(name);
+    return interface;
+}
+
+} // namespace millrace::dataplane

@@ -1,0 +1,105 @@
+#include "dataplane/query.hpp"
+
+#include <algorithm>
+
+namespace millrace::dataplane {
+
+namespace {
+
+constexpr std::uint16_t flag_qr = 0x8000, flag_tc = 0x0200, flag_rd = 0x0100, flag_ad = 0x0020, flag_cd = 0x0010;
+constexpr std::uint16_t type_opt = 41, type_ixfr = 251, type_axfr = 252, type_any = 255;
+constexpr std::uint16_t class_in = 1, class_ch = 3;
+constexpr std::uint32_t opt_version = 0x00ff0000, opt_dnssec_ok = 0x8000;
+
+} // namespace
+
+struct Query::Sections {
+    std::uint16_t flags, questions, answers, authorities, additionals;
+};
+
+void Query::parse(std::span<const std::uint8_t> message, Transport transport, std::uint8_t group, Query& out) {
+    Sections sections{};
+    out.head = {};
+    out.key.group = group;
+    if (!out.parse_header(message, sections)) return;
+    cache::Reader in(message.subspan(header_octets));
+    if (!out.parse_question(in)) return;
+    if (out.parse_records(in, sections, transport)) out.judge(transport);
+}
+
+/// The rows of the table up to QDCOUNT. False: judged.
+bool Query::parse_header(std::span<const std::uint8_t> message, Sections& s) {
+    action = Action::drop;
+    verdict = Verdict::drop_short;
+    if (message.size() < header_octets) return false;
+    cache::Reader in(message);
+    head.id = in.u16();
+    s = {in.u16(), in.u16(), in.u16(), in.u16(), in.u16()};
+    verdict = Verdict::drop_response;
+    if (s.flags & flag_qr) return false;
+    head.opcode = (s.flags >> 11) & 0xf;
+    head.recursion_desired = s.flags & flag_rd;
+    head.checking_disabled = s.flags & flag_cd;
+    head.authentic_wanted = s.flags & flag_ad;
+    head.limit = limits::plain_octets;
+    if (head.opcode != 0) return answer_with(Rcode::notimp), false;
+    if (s.questions != 1) return answer_with(Rcode::formerr), false;
+    return true;
+}
+
+/// The question, and zone transfers. False: judged.
+bool Query::parse_question(cache::Reader& in) {
+    bool named = cache::read_name(in, key.name);
+    key.qtype = in.u16();
+    key.qclass = in.u16();
+    if (!named || !in.ok()) return answer_with(Rcode::formerr), false;
+    head.question_size = std::uint16_t(in.position());
+    // Before the sections are counted: an IXFR rightly carries an SOA in its authority section (RFC 1995 3).
+    if (key.qtype == type_axfr || key.qtype == type_ixfr) return answer_with(Rcode::refused), false;
+    return true;
+}
+
+/// Walks every record behind the question for its OPT (RFC 6891 6.1.1). False: judged.
+bool Query::parse_records(cache::Reader& in, const Sections& s, Transport transport) {
+    bool malformed = s.answers > 0 || s.authorities > 0 || s.flags & flag_tc;
+    unsigned before_additional = s.answers + s.authorities;
+    unsigned records = before_additional + s.additionals;
+    std::uint32_t opt_flags = 0;
+    for (unsigned i = 0; i < records && in.ok(); ++i) {
+        std::size_t owner = in.position();
+        in.skip_name();
+        bool owner_is_root = in.position() == owner + 1;
+        std::uint16_t type = in.u16(), size = in.u16();
+        std::uint32_t ttl = in.u32();
+        in.skip(in.u16());
+        if (type != type_opt || !in.ok()) continue;
+        malformed = malformed || head.edns || i < before_additional || !owner_is_root;
+        head.edns = true;
+        head.limit = std::clamp<std::uint16_t>(size, limits::plain_octets, limits::edns_octets);
+        opt_flags = ttl;
+    }
+    if (transport == Transport::tcp) head.limit = cache::limits::message_octets;
+    if (malformed || !in.ok()) return answer_with(Rcode::formerr), false;
+    head.dnssec_ok = opt_flags & opt_dnssec_ok;
+    head.authentic_wanted = head.authentic_wanted || head.dnssec_ok;
+    if (opt_flags & opt_version) return answer_with(Rcode::badvers), false;
+    return true;
+}
+
+/// A well-formed query: the rows about classes, types and RD.
+void Query::judge(Transport transport) {
+    if (key.qclass == class_ch) return answer_with(Rcode::refused);
+    if (key.qclass != class_in) return answer_with(Rcode::notimp);
+    bool meta = (key.qtype >= 128 && key.qtype < type_any) || key.qtype == type_opt || key.qtype == 0;
+    if (meta) return answer_with(Rcode::notimp);
+    if (key.qtype == type_any) {
+        action = transport == Transport::udp ? Action::truncate : Action::minimal;
+        return;
+    }
+    if (!head.recursion_desired) return answer_with(Rcode::refused);
+    key.flavour = std::uint8_t((head.dnssec_ok ? cache::dnssec_ok : 0) |
+                               (head.checking_disabled ? cache::checking_disabled : 0));
+    action = Action::look_up;
+}
+
+} // namespace millrace::dataplane

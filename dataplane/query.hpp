@@ -1,0 +1,70 @@
+// A client's question: parsed, judged, and remembered in what its reply needs.
+//
+// Pure functions of the payload's bytes: no port, no clock, no allocation. The same for UDP on any port and for TCP.
+// The rules and their order: wire-rules.md section 1.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <type_traits>
+
+#include "cache/key.hpp"
+#include "dataplane/counters.hpp"
+#include "dataplane/limits.hpp"
+
+namespace millrace::dataplane {
+
+/// RFC 1035 4.1.1, RFC 6895 2.3. Those above 15 need an OPT in the reply.
+enum class Rcode : std::uint16_t {
+    noerror = 0, formerr = 1, servfail = 2, nxdomain = 3, notimp = 4, refused = 5, badvers = 16
+};
+
+/// What of the query goes into its reply, besides the question. Copied into a waiter by value.
+struct Head {
+    std::uint16_t id = 0;
+    std::uint16_t question_size = 0; ///< octets of qname, qtype and qclass as sent; 0: no question is echoed
+    std::uint16_t limit = 0;         ///< largest reply, in octets
+    std::uint8_t opcode = 0;
+    bool recursion_desired = false;
+    bool checking_disabled = false;
+    bool authentic_wanted = false;   ///< the client set AD or DO (RFC 6840 5.7)
+    bool dnssec_ok = false;
+    bool edns = false;               ///< the query had an OPT, so the reply has one
+};
+static_assert(std::is_trivially_copyable_v<Head>);
+
+enum class Transport : std::uint8_t { udp, tcp };
+
+struct Query {
+    enum class Action : std::uint8_t {
+        drop,     ///< no reply; `verdict` says why
+        reply,    ///< reply with `rcode` and no records
+        truncate, ///< reply with TC=1: come back over TCP (ANY over UDP, RFC 8482)
+        minimal,  ///< reply with the synthesised HINFO of RFC 8482 4.2 (ANY over TCP)
+        look_up,  ///< `key` names the answer
+    };
+
+    Action action = Action::drop;
+    Verdict verdict = Verdict::drop_short; ///< meaningful when dropped
+    Rcode rcode = Rcode::noerror;          ///< meaningful when replied to
+    Head head;
+    cache::Key key; ///< meaningful to look up
+
+    /// Judges one message. `group` is the upstream group that serves this front end.
+    static void parse(std::span<const std::uint8_t> message, Transport transport, std::uint8_t group, Query& out);
+
+  private:
+    struct Sections;
+    bool parse_header(std::span<const std::uint8_t> message, Sections& sections);
+    bool parse_question(cache::Reader& in);
+    bool parse_records(cache::Reader& in, const Sections& sections, Transport transport);
+    void judge(Transport transport);
+    void answer_with(Rcode code) {
+        action = Action::reply;
+        rcode = code;
+    }
+};
+
+inline constexpr std::size_t header_octets = 12; ///< RFC 1035 4.1.1
+
+} // namespace millrace::dataplane

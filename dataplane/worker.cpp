@@ -1,0 +1,185 @@
+// READ FIRST: a query's way through the dataplane, top to bottom.
+#include "dataplane/worker.hpp"
+
+#include <algorithm>
+
+#include <rte_branch_prediction.h>
+#include <rte_prefetch.h>
+
+namespace millrace::dataplane {
+
+namespace {
+
+constexpr int nap_ms = 100; // of an idle worker with a socket; it also bounds how late `stop` is seen
+
+std::span<const std::uint8_t> question_of(const Packet& packet, const Head& head) {
+    return {packet.data + header_octets, head.question_size};
+}
+std::span<std::uint8_t> room_of(const Packet& packet) { return {packet.data, packet.room}; }
+
+} // namespace
+
+void Worker::run(const std::atomic<bool>& stop) {
+    c_.reader.online();
+    while (!stop.load(std::memory_order_relaxed)) {
+        bool busy = turn();
+        int descriptor = c_.port.wait_descriptor();
+        if (busy || descriptor < 0) continue;
+        c_.reader.offline(); // holds nothing while it sleeps: control need not wait for it
+        c_.handoff.sleep(descriptor, nap_ms);
+        c_.reader.online();
+    }
+    c_.reader.offline();
+}
+
+bool Worker::turn() {
+    Time now = this->now();
+    unsigned woken = answer_wakes(now);
+
+    c_.port.receive(burst_, c_.counters);
+    unsigned received = burst_.count;
+
+    // Parse everything first, then touch memory: while one packet's line of the hot index is on its way from
+    // memory, the next one is parsed.
+    for (unsigned i = 0; i < received; ++i) {
+        judge(burst_.packets[i], queries_[i]);
+        if (queries_[i].action != Query::Action::look_up) continue;
+        hashes_[i] = c_.table.hasher()(queries_[i].key);
+        rte_prefetch0(&hot_[hashes_[i] & (limits::hot_slots - 1)]);
+    }
+    for (unsigned i = 0; i < received; ++i) {
+        if (queries_[i].action != Query::Action::look_up) continue;
+        const Hot& hot = hot_[hashes_[i] & (limits::hot_slots - 1)];
+        if (hot.hash == hashes_[i]) rte_prefetch0(hot.place.node);
+    }
+
+    floor_ = c_.table.floor(c_.group); // once per burst
+    for (unsigned i = 0; i < received; ++i) {
+        if (queries_[i].action == Query::Action::look_up) {
+            answer_or_miss(burst_.packets[i], queries_[i], hashes_[i], now);
+        }
+    }
+
+    if (received) c_.port.send(burst_, c_.counters);
+    c_.reader.quiescent(); // no Entry, Slot or shard is held beyond this point
+    heartbeats_.store(heartbeats_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    return woken || received;
+}
+
+/// The verdict of everything that needs no lookup; replies to it.
+void Worker::judge(Packet& packet, Query& query) {
+    Query::parse({packet.data, packet.size}, Transport::udp, c_.group, query);
+    if (query.action == Query::Action::drop) return c_.counters.add(query.verdict);
+    if (unlikely(!c_.access.allows(packet.client.address))) {
+        query.action = Query::Action::reply;
+        packet.reply = std::uint16_t(
+            answer::write_refused(query.head, question_of(packet, query.head), room_of(packet)));
+        return c_.counters.add(Verdict::refused);
+    }
+    if (query.action != Query::Action::look_up) reply_without_records(packet, query);
+}
+
+void Worker::reply_without_records(Packet& packet, const Query& query) {
+    packet.reply = std::uint16_t(answer::write(query, question_of(packet, query.head), room_of(packet)));
+    c_.counters.add(Verdict::answered);
+}
+
+void Worker::answer_or_miss(Packet& packet, const Query& query, cache::Hash hash, Time now) {
+    const cache::Entry* entry = look_up(query, hash);
+    if (likely(entry && now < entry->expiry)) {
+        c_.counters.add(Event::hit);
+        return reply_with(packet, query, *entry, now, answer::Age::counted);
+    }
+    bool stale = entry && now < entry->stale_until;
+    if (stale && now.count() < entry->refresh_after.load(std::memory_order_relaxed)) {
+        c_.counters.add(Event::stale_hit);
+        return reply_with(packet, query, *entry, now, answer::Age::stale);
+    }
+    if (likely(hand_over(packet, query, hash, now))) return c_.counters.add(Verdict::missed);
+    c_.counters.add(Event::servfail_full);
+    if (stale) return reply_with(packet, query, *entry, now, answer::Age::stale);
+    packet.reply = std::uint16_t(answer::write_failure(query.head, question_of(packet, query.head),
+                                                       cache::Entry::no_info, room_of(packet)));
+    c_.counters.add(Verdict::answered);
+}
+
+/// The published Entry that may be served: not null, not under the floor. It may have expired.
+const cache::Entry* Worker::look_up(const Query& query, cache::Hash hash) {
+    const cache::Node* node = locate(query, hash);
+    if (!node) return nullptr;
+    // Acquire: without it the Entry's fields could be read from before they were written.
+    const cache::Entry* entry = node->second.entry.load(std::memory_order_acquire);
+    if (!entry || entry->version.generation <= floor_) return nullptr;
+    // A hint for eviction; written when it differs, so that hits leave the line shared.
+    if (!entry->visited.load(std::memory_order_relaxed)) entry->visited.store(1, std::memory_order_relaxed);
+    return entry;
+}
+
+/// The key's node: by the hot index when its place is of the shard's present epoch, else by the table.
+const cache::Node* Worker::locate(const Query& query, cache::Hash hash) {
+    Hot& hot = hot_[hash & (limits::hot_slots - 1)];
+    cache::KeyRef wanted{hash, query.key.bytes().data()};
+    bool usable = hot.hash == hash && hot.place.node && c_.table.is_current(hash, hot.place.epoch);
+    if (likely(usable && hot.place.node->first == wanted)) return hot.place.node;
+    cache::Place place = c_.table.locate(query.key, hash);
+    if (place.node) hot = {hash, place};
+    return place.node;
+}
+
+void Worker::reply_with(Packet& packet, const Query& query, const cache::Entry& entry, Time now, answer::Age age) {
+    packet.reply = std::uint16_t(
+        answer::write(query.head, question_of(packet, query.head), entry, now, age, room_of(packet)));
+    c_.counters.add(Verdict::answered);
+}
+
+/// Gives the question to control, by value; the packet's buffer is free afterwards. False: no credit or no place.
+bool Worker::hand_over(const Packet& packet, const Query& query, cache::Hash hash, Time now) {
+    if (free_waiters_.empty()) return false;
+    std::uint32_t index = free_waiters_.back();
+    Miss miss{query.key, hash, packet.client, query.head.id, index, now};
+    if (!c_.handoff.ask(miss)) return false;
+    free_waiters_.pop_back();
+    Waiter& waiter = waiters_[index];
+    c_.port.save(packet, waiter.path);
+    waiter.head = query.head;
+    std::ranges::copy(question_of(packet, query.head), waiter.question.begin());
+    return true;
+}
+
+unsigned Worker::answer_wakes(Time now) {
+    unsigned count = c_.handoff.take(wakes_);
+    if (!count) return 0;
+    for (unsigned i = 0; i < count; ++i) answer_wake(wakes_[i], now);
+    c_.port.send(burst_, c_.counters);
+    // The Entries of these Wakes are no longer needed: written, and handed to the port.
+    c_.reader.finish(count);
+    return count;
+}
+
+void Worker::answer_wake(const Wake& wake, Time now) {
+    const Waiter& waiter = waiters_[wake.waiter];
+    free_waiters_.push_back(wake.waiter); // within its capacity: the credit comes back
+    if (wake.kind == Wake::Kind::abandon) return c_.counters.add(Event::wake_abandoned);
+    // The waiter's reply counts as answered even when it cannot be sent; the loss has a counter of its own.
+    c_.counters.add(Event::wake_answered);
+    if (!c_.port.compose(burst_, waiter.path)) return c_.counters.add(Event::buffer_exhausted);
+    Packet& packet = burst_.packets[burst_.count - 1];
+    std::span<const std::uint8_t> question(waiter.question.data(), waiter.head.question_size);
+    answer::Age age = wake.kind == Wake::Kind::stale ? answer::Age::stale : answer::Age::counted;
+    packet.reply =
+        std::uint16_t(answer::write(waiter.head, question, *wake.entry, now, age, room_of(packet)));
+}
+
+Time Worker::now() {
+    Time read = c_.clock ? c_.clock->now() : boot_time();
+    last_now_ = std::max(last_now_, read); // never falls, whatever a refresh of the clock's offset does
+    return last_now_;
+}
+
+Worker::Worker(const WorkerContext& context)
+    : c_(context), waiters_(new Waiter[limits::waiters]), hot_(new Hot[limits::hot_slots]) {
+    free_waiters_.reserve(limits::waiters);
+    for (std::uint32_t i = limits::waiters; i-- > 0;) free_waiters_.push_back(i);
+}
+
+} // namespace millrace::dataplane

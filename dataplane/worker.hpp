@@ -1,0 +1,84 @@
+// One worker: one queue's packets from burst to burst. The packet path, read top to bottom, is worker.cpp.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "cache/table.hpp"
+#include "dataplane/access.hpp"
+#include "dataplane/answer.hpp"
+#include "dataplane/burst.hpp"
+#include "dataplane/clock.hpp"
+#include "dataplane/handoff.hpp"
+#include "dataplane/query.hpp"
+
+namespace millrace::dataplane {
+
+/// What a worker works with. Everything outlives it.
+struct WorkerContext {
+    Port& port;
+    const cache::Table& table;
+    cache::Grace::Reader& reader;
+    Handoff& handoff;
+    Counters& counters;
+    const Access& access;
+    const TscClock* clock = nullptr; ///< null: CLOCK_BOOTTIME (socket workers; without EAL there is no TSC rate)
+    std::uint8_t group = 0;          ///< upstream group of its clients
+};
+
+/// Constructed by control before its thread starts; afterwards used by that thread alone.
+/// After construction it allocates nothing, locks nothing and, on a polling port, makes no system call of its own.
+class Worker {
+  public:
+    explicit Worker(const WorkerContext& context);
+
+    /// Until `stop`: bursts, and naps where the port can be waited for. Online for RCU while it runs.
+    void run(const std::atomic<bool>& stop);
+
+    /// One turn: Wakes answered, one burst received, judged, looked up, replied to; quiescent at the end.
+    /// Returns whether there was anything to do. The thread must be online.
+    bool turn();
+
+    std::uint64_t heartbeats() const { return heartbeats_.load(std::memory_order_relaxed); } ///< any thread
+
+  private:
+    /// A client that waits for a Wake. The index is the waiter credit.
+    struct Waiter {
+        ReturnPath path;
+        Head head;
+        std::array<std::uint8_t, cache::limits::name_octets + 4> question;
+    };
+    /// A place of the hot index: where a key was last found. Never an Entry.
+    struct Hot {
+        cache::Hash hash = 0;
+        cache::Place place;
+    };
+
+    Time now();
+    unsigned answer_wakes(Time now);
+    void answer_wake(const Wake& wake, Time now);
+    void judge(Packet& packet, Query& query);
+    void reply_without_records(Packet& packet, const Query& query);
+    void answer_or_miss(Packet& packet, const Query& query, cache::Hash hash, Time now);
+    const cache::Entry* look_up(const Query& query, cache::Hash hash);
+    const cache::Node* locate(const Query& query, cache::Hash hash);
+    void reply_with(Packet& packet, const Query& query, const cache::Entry& entry, Time now, answer::Age age);
+    bool hand_over(const Packet& packet, const Query& query, cache::Hash hash, Time now);
+
+    WorkerContext c_;
+    std::unique_ptr<Waiter[]> waiters_;
+    std::vector<std::uint32_t> free_waiters_; ///< a stack; its size is the number of credits left
+    std::unique_ptr<Hot[]> hot_;
+    Burst burst_;
+    std::array<Query, limits::burst> queries_;
+    std::array<cache::Hash, limits::burst> hashes_;
+    std::array<Wake, limits::burst> wakes_;
+    cache::Generation floor_ = 0; ///< of this burst
+    Time last_now_{};
+    std::atomic<std::uint64_t> heartbeats_{0};
+};
+
+} // namespace millrace::dataplane

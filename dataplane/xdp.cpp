@@ -1,0 +1,191 @@
+#include "dataplane/xdp.hpp"
+
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdio>
+#include <cstring>
+#include <string_view>
+#include <utility>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/if_link.h>
+#include <net/if.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wpedantic"
+#pragma GCC diagnostic ignored "-Wunused-function"
+#include "dataplane/xdp_dns.skel.h" // the program's ELF object as bytes, by bpftool
+#pragma GCC diagnostic pop
+
+namespace millrace::dataplane {
+
+namespace {
+
+constexpr std::string_view program_name = "millrace_dns", map_name = "service_addrs";
+
+using Result = tl::expected<void, std::string>;
+
+tl::unexpected<std::string> failure(const std::string& what, int error) {
+    return tl::unexpected(what + ": " + std::strerror(error));
+}
+
+/// A file descriptor that closes itself.
+struct Descriptor {
+    int fd;
+    explicit Descriptor(int opened) : fd(opened) {}
+    Descriptor(const Descriptor&) = delete;
+    Descriptor& operator=(const Descriptor&) = delete;
+    ~Descriptor() {
+        if (fd >= 0) close(fd);
+    }
+};
+
+/// The XDP program on an interface, and the flags to take it away with.
+struct Attached {
+    std::uint32_t id = 0; ///< 0: none
+    std::uint32_t mode = 0;
+};
+
+tl::expected<Attached, int> query(unsigned index) {
+    LIBBPF_OPTS(bpf_xdp_query_opts, found);
+    if (int error = bpf_xdp_query(int(index), 0, &found); error != 0) return tl::unexpected(-error);
+    if (found.skb_prog_id != 0) return Attached{found.skb_prog_id, XDP_FLAGS_SKB_MODE};
+    if (found.drv_prog_id != 0) return Attached{found.drv_prog_id, XDP_FLAGS_DRV_MODE};
+    return Attached{found.hw_prog_id, XDP_FLAGS_HW_MODE};
+}
+
+bool is_ours(int program) {
+    bpf_prog_info info{};
+    std::uint32_t size = sizeof info;
+    return bpf_obj_get_info_by_fd(program, &info, &size) == 0 && program_name == info.name;
+}
+
+/// A descriptor of the program's map of that name, or -1.
+int open_map(int program, std::string_view name) {
+    std::array<std::uint32_t, 8> ids{};
+    bpf_prog_info info{};
+    info.nr_map_ids = ids.size();
+    info.map_ids = reinterpret_cast<std::uintptr_t>(ids.data());
+    std::uint32_t size = sizeof info;
+    if (bpf_obj_get_info_by_fd(program, &info, &size) != 0) return -1;
+    for (std::size_t i = 0; i < info.nr_map_ids && i < ids.size(); ++i) {
+        int map = bpf_map_get_fd_by_id(ids[i]);
+        bpf_map_info map_info{};
+        size = sizeof map_info;
+        if (map >= 0 && bpf_obj_get_info_by_fd(map, &map_info, &size) == 0 && name == map_info.name)
+            return map;
+        if (map >= 0) close(map);
+    }
+    return -1;
+}
+
+/// Detaches exactly this program, should another one have taken its place meanwhile.
+int detach(unsigned index, const Attached& attached, int program) {
+    LIBBPF_OPTS(bpf_xdp_attach_opts, options, .old_prog_fd = program);
+    return -bpf_xdp_detach(int(index), attached.mode, &options);
+}
+
+} // namespace
+
+tl::expected<XdpFilter, std::string> XdpFilter::prepare(const std::string& interface) {
+    unsigned index = if_nametoindex(interface.c_str());
+    if (index == 0)
+        return tl::unexpected("there is no interface " + interface + " in this network namespace");
+    XdpFilter filter(interface, index);
+    Result ready = filter.lock();
+    if (ready) ready = filter.clear();
+    if (ready) ready = filter.write_program();
+    if (!ready) return tl::unexpected(ready.error());
+    return filter;
+}
+
+XdpFilter::XdpFilter(XdpFilter&& other) noexcept
+    : interface_(std::move(other.interface_)), index_(other.index_), lock_(std::exchange(other.lock_, -1)),
+      program_(std::exchange(other.program_, -1)) {}
+
+XdpFilter::~XdpFilter() {
+    if (program_ >= 0) {
+        (void)clear();
+        close(program_);
+    }
+    if (lock_ >= 0) close(lock_);
+}
+
+std::string XdpFilter::program_path() const {
+    return "/proc/self/fd/" + std::to_string(program_);
+}
+
+/// An abstract socket's name belongs to one process of the network namespace and goes with it, however it
+/// dies.
+Result XdpFilter::lock() {
+    lock_ = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (lock_ < 0) return failure("cannot open a Unix socket", errno);
+    sockaddr_un name{};
+    name.sun_family = AF_UNIX;
+    int length = std::snprintf(name.sun_path + 1, sizeof name.sun_path - 1, "millrace-xdp/%u", index_);
+    auto size = socklen_t(offsetof(sockaddr_un, sun_path) + 1 + std::size_t(length));
+    if (bind(lock_, reinterpret_cast<sockaddr*>(&name), size) == 0) return {};
+    if (errno != EADDRINUSE) return failure("cannot bind a Unix socket", errno);
+    return tl::unexpected("another millraced is serving " + interface_ + "; stop it first");
+}
+
+/// Takes away a program of ours; nothing, or an error for somebody else's.
+Result XdpFilter::clear() const {
+    auto attached = query(index_);
+    if (!attached) return failure("cannot ask for the XDP program of " + interface_, attached.error());
+    if (attached->id == 0) return {};
+    Descriptor program(bpf_prog_get_fd_by_id(attached->id));
+    if (program.fd < 0) {
+        return failure("cannot look at the XDP program on " + interface_ + " (root is needed)", errno);
+    }
+    if (!is_ours(program.fd)) {
+        return tl::unexpected(interface_ +
+                              " already has an XDP program that is not millrace's; if nothing needs " +
+                              "it, remove it with `ip link set " + interface_ + " xdp off`");
+    }
+    if (int error = detach(index_, *attached, program.fd); error != 0) {
+        return failure("cannot detach the XDP program of an earlier millraced from " + interface_, error);
+    }
+    return {};
+}
+
+Result XdpFilter::write_program() {
+    std::size_t size = 0;
+    const void* bytes = xdp_dns__elf_bytes(&size);
+    int file = memfd_create("millrace-xdp", MFD_CLOEXEC);
+    if (file < 0) return failure("cannot create a memory file for the XDP program", errno);
+    if (write(file, bytes, size) != ssize_t(size)) {
+        int error = errno;
+        close(file);
+        return failure("cannot write the XDP program to memory", error);
+    }
+    program_ = file;
+    return {};
+}
+
+Result XdpFilter::serve(std::span<const Address> addresses) const {
+    auto attached = query(index_);
+    if (!attached) return failure("cannot ask for the XDP program of " + interface_, attached.error());
+    Descriptor program(attached->id == 0 ? -1 : bpf_prog_get_fd_by_id(attached->id));
+    if (program.fd < 0 || !is_ours(program.fd)) {
+        return tl::unexpected("the XDP program is not on " + interface_ + ": the driver has not attached it");
+    }
+    Descriptor map(open_map(program.fd, map_name));
+    if (map.fd < 0) return failure("cannot open the address map of the XDP program on " + interface_, errno);
+    for (const Address& address : addresses) {
+        std::uint8_t present = 1;
+        if (bpf_map_update_elem(map.fd, address.octets.data(), &present, BPF_ANY) != 0) {
+            return failure("cannot give " + to_string(address) + " to the XDP program on " + interface_,
+                           errno);
+        }
+    }
+    return {};
+}
+
+} // namespace millrace::dataplane

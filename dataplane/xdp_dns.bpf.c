@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Takes UDP port 53 to the service addresses off a kernel interface; everything else stays with the kernel.
+//
+// Loaded and attached by DPDK's AF_XDP driver, which puts its sockets into xsks_map by queue. A queue without a
+// socket, and an interface whose daemon died, leave every packet with the kernel. dataplane/xdp.cpp fills
+// service_addrs. Fragments and IPv6 extension headers stay with the kernel too: a first fragment alone shows its
+// ports, and DNS clients send neither.
+#include <stdbool.h>
+
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/udp.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#define MAX_TAGS 2 // limits::vlan_tags
+#define MAX_QUEUES 128
+#define MAX_ADDRESSES 256
+#define FRAGMENT 0x3fff // more fragments, or an offset
+
+struct address {
+    __u32 words[4]; // network order, IPv4 as ::ffff:a.b.c.d
+};
+
+struct {
+    __uint(type, BPF_MAP_TYPE_XSKMAP);
+    __uint(max_entries, MAX_QUEUES);
+    __type(key, __u32);
+    __type(value, __u32);
+} xsks_map SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, MAX_ADDRESSES);
+    __type(key, struct address);
+    __type(value, __u8);
+} service_addrs SEC(".maps");
+
+struct tag {
+    __be16 control;
+    __be16 type;
+};
+
+/// Steps over Ethernet and VLAN tags; the EtherType of what follows, or 0.
+static __always_inline __be16 link_layer(void** at, void* end) {
+    struct ethhdr* ethernet = *at;
+    if ((void*)(ethernet + 1) > end) return 0;
+    __be16 type = ethernet->h_proto;
+    *at = ethernet + 1;
+#pragma unroll
+    for (int i = 0; i < MAX_TAGS; i++) {
+        if (type != bpf_htons(ETH_P_8021Q) && type != bpf_htons(ETH_P_8021AD)) break;
+        struct tag* tag = *at;
+        if ((void*)(tag + 1) > end) return 0;
+        type = tag->type;
+        *at = tag + 1;
+    }
+    return type;
+}
+
+static __always_inline bool ipv4(void** at, void* end, struct address* destination) {
+    struct iphdr* ip = *at;
+    if ((void*)(ip + 1) > end || ip->ihl < 5) return false;
+    if (ip->protocol != IPPROTO_UDP || (ip->frag_off & bpf_htons(FRAGMENT))) return false;
+    destination->words[2] = bpf_htonl(0xffff);
+    destination->words[3] = ip->daddr;
+    *at += ip->ihl * 4;
+    return true;
+}
+
+static __always_inline bool ipv6(void** at, void* end, struct address* destination) {
+    struct ipv6hdr* ip = *at;
+    if ((void*)(ip + 1) > end || ip->nexthdr != IPPROTO_UDP) return false;
+    __builtin_memcpy(destination, &ip->daddr, sizeof *destination);
+    *at = ip + 1;
+    return true;
+}
+
+SEC("xdp")
+int millrace_dns(struct xdp_md* context) {
+    void* at = (void*)(long)context->data;
+    void* end = (void*)(long)context->data_end;
+    struct address destination = {};
+    __be16 type = link_layer(&at, end);
+    bool is_udp = false;
+    if (type == bpf_htons(ETH_P_IP)) is_udp = ipv4(&at, end, &destination);
+    if (type == bpf_htons(ETH_P_IPV6)) is_udp = ipv6(&at, end, &destination);
+    if (!is_udp) return XDP_PASS;
+    struct udphdr* udp = at;
+    if ((void*)(udp + 1) > end || udp->dest != bpf_htons(53)) return XDP_PASS;
+    if (!bpf_map_lookup_elem(&service_addrs, &destination)) return XDP_PASS;
+    return bpf_redirect_map(&xsks_map, context->rx_queue_index, XDP_PASS);
+}
+
+char LICENSE[] SEC("license") = "BSD";

@@ -1,0 +1,47 @@
+"""The subscribers' namespace and the veth pair to it. No static neighbours: ARP and NDP have to work by themselves."""
+
+import json
+import os
+
+from .children import LabError, run
+
+MARK = "millrace-lab"  # the alias of our interfaces: what does not carry it is not ours to remove
+
+
+def make(names):
+    if _alias(names.edge) is not None:
+        raise LabError(f"there is an interface {names.edge} already, and it is not the lab's: remove or rename it")
+    space = names.namespace
+    _ip("netns", "add", space)
+    # One queue: veth has as many as there are CPUs otherwise, and those without an AF_XDP socket stay with the kernel.
+    _ip("link", "add", names.edge, "numrxqueues", 1, "numtxqueues", 1, "type", "veth",
+        "peer", "name", names.sub, "numrxqueues", 1, "numtxqueues", 1, "netns", space)
+    _ip("link", "set", names.edge, "alias", MARK)
+    # nodad: the addresses can be used at once instead of after a second of duplicate address detection.
+    _ip("addr", "add", f"{names.edge4}/24", "dev", names.edge)
+    _ip("addr", "add", f"{names.edge6}/64", "dev", names.edge, "nodad")
+    _ip("-n", space, "addr", "add", f"{names.sub4}/24", "dev", names.sub)
+    _ip("-n", space, "addr", "add", f"{names.sub6}/64", "dev", names.sub, "nodad")
+    _ip("link", "set", names.edge, "up")
+    _ip("-n", space, "link", "set", names.sub, "up")
+    _ip("-n", space, "link", "set", "lo", "up")
+
+
+def remove(names):
+    if _alias(names.edge) == MARK:
+        _ip("link", "del", names.edge)
+    if os.path.exists(f"/run/netns/{names.namespace}"):
+        _ip("netns", "del", names.namespace)
+
+
+def _alias(interface):
+    """The interface's alias, "" without one, None without such an interface."""
+    shown = run(["ip", "-j", "link", "show", "dev", interface])
+    return None if shown.returncode else json.loads(shown.stdout)[0].get("ifalias", "")
+
+
+def _ip(*arguments):
+    done = run(["ip", *map(str, arguments)])
+    if done.returncode:
+        raise LabError(f"ip {' '.join(map(str, arguments))}: {done.stdout.strip()} (it needs root and CAP_NET_ADMIN; in a "
+                       "container: --privileged)")

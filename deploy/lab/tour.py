@@ -1,0 +1,99 @@
+"""What the quickstart asks, and how it tells a person what came back."""
+
+import re
+import time
+
+from . import servers
+from .children import LabError, run
+
+SECONDS = 4  # of load
+
+
+def tour(lab, daemon, name):
+    """Asks and prints; returns what was wrong, one sentence each. name: None for the lab's own servers."""
+    own = name is None
+    name = name or f"www.{servers.DOMAIN}"
+    wrong = []
+    print(f"\nA subscriber asks for {name}, type A")
+    first = dig(lab, wrong, "first answer", name, lab.names.edge4)
+    complete = completed(lab, name, sorted(sum(servers.WWW.values(), [])) if own else None)
+    report("a moment later", complete, own)
+    if own and not any(set(first) == set(known) for known in (*servers.WWW.values(), complete)):
+        wrong.append(f"the first answer is none of what the three servers know: {first}")
+    if own and len(complete) != 5:
+        wrong.append(f"the completed answer should have the five addresses of the three servers: {complete}")
+    for what, arguments in (("over TCP", [lab.names.edge4, "+tcp"]), ("over IPv6", [lab.names.edge6])):
+        again = dig(lab, wrong, what, name, *arguments)
+        if own and sorted(again) != sorted(complete):
+            wrong.append(f"{what} the answer differs: {again}")
+    load(lab, daemon, wrong, [f"host-{i}.{servers.DOMAIN}" for i in range(1000)] if own else [name])
+    return wrong
+
+
+def dig(lab, wrong, what, name, address, *options):
+    started = time.monotonic()
+    addresses, output = ask(lab, name, address, *options)
+    spent = (time.monotonic() - started) * 1000
+    report(what, addresses, name.endswith(servers.DOMAIN), f"{spent:.0f} ms, the start of dig included")
+    if not addresses:
+        wrong.append(f"{what}: no address; dig says: {output.strip()}")
+    return addresses
+
+
+def ask(lab, name, address, *options):
+    done = run(lab.inside("dig", "+short", "+time=3", "+tries=2", *options, f"@{address}", name, "A"), timeout=15)
+    return re.findall(r"^(\d+\.\d+\.\d+\.\d+)$", done.stdout, re.MULTILINE), done.stdout
+
+
+def completed(lab, name, expected):
+    """Waits until the other servers' replies are in; returns what a subscriber then gets."""
+    deadline = time.monotonic() + (4 if expected else 1)  # what real servers know is not known here
+    while True:
+        addresses, _ = ask(lab, name, lab.names.edge4)
+        if sorted(addresses) == expected or time.monotonic() > deadline:
+            return addresses
+        time.sleep(0.1)
+
+
+def report(what, addresses, own, note=""):
+    print(f"  {what:15} {' '.join(addresses) or 'nothing'}" + (f"  ({note})" if note else ""))
+    if own and addresses:
+        known = [f"server {i}: {', '.join(a for a in addresses if a in mine)}" for i, mine in servers.WWW.items()
+                 if set(mine) & set(addresses)]
+        print(f"  {'':15}   from {'; '.join(known)}", flush=True)
+
+
+def load(lab, daemon, wrong, names):
+    queries = lab.folder / "queries"
+    queries.write_text("".join(f"{name} A\n" for name in names), encoding="ascii")
+    before = daemon.ctl("stats")
+    print(f"\ndnsperf asks for {len(names)} name{'s' * (len(names) > 1)} over and over, {SECONDS} seconds", flush=True)
+    output = run(lab.inside("dnsperf", "-s", lab.names.edge4, "-d", queries, "-l", SECONDS, "-c", 8, "-q", 200),
+                 timeout=SECONDS + 20).stdout
+    found = {key: re.search(rf"{key}:\s+([\d.]+)", output) for key in ("sent", "completed", "lost", "per second")}
+    if not all(found.values()):
+        raise LabError(f"dnsperf did not work:\n{output}")
+    sent, answered, lost, rate = (float(match[1]) for match in found.values())
+    time.sleep(0.2)
+    summary(before, daemon.ctl("stats"), sent, answered, rate)
+    codes = re.search(r"Response codes:\s+(.*)", output)
+    if lost > sent / 1000:
+        wrong.append(f"dnsperf lost {lost:.0f} of {sent:.0f} queries")
+    if not codes or f"NOERROR {answered:.0f} " not in codes[1] + " ":
+        wrong.append(f"not every answer was NOERROR: {codes[1] if codes else 'none at all'}")
+
+
+def summary(before, after, sent, answered, rate):
+    counts = {key: after[key] - before[key] for key in ("received", "hits", "misses", "coalesced", "upstream_queries")}
+    drops = {why: count - before["dropped"].get(why, 0) for why, count in after["dropped"].items()}
+    drops = {why: count for why, count in drops.items() if count}
+    looked_up = counts["hits"] + counts["misses"]
+    print(f"""\
+  asked           {sent:,.0f} queries; {answered:,.0f} answered, {100 * answered / max(sent, 1):.2f} %
+  rate            {rate:,.0f} answers a second
+  from the cache  {100 * counts['hits'] / max(looked_up, 1):.2f} % ({counts['hits']:,} of {looked_up:,})
+  upstream        {counts['upstream_queries']:,} queries for {counts['misses']:,} misses ({counts['coalesced']:,} joined a \
+query under way)
+  dropped         {', '.join(f'{count:,} {why}' for why, count in drops.items()) or 'nothing'}
+The rate says little about Millrace: on a veth pair the kernel copies every packet, and that dominates; dnsperf and the
+servers share these cores too. On a NIC of its own nothing of that happens.""")

@@ -1,0 +1,200 @@
+// What is known about upstreams, the accept filter, and the memory of used ports and IDs.
+#include <gtest/gtest.h>
+
+#include "control/accept.hpp"
+#include "control/message.hpp"
+#include "control/recent_pairs.hpp"
+#include "control/upstreams.hpp"
+#include "tests/support/replies.hpp"
+
+namespace millrace::control {
+namespace {
+
+using Order = std::vector<unsigned>;
+using Octets = std::vector<std::uint8_t>;
+
+class UpstreamsTest : public testing::Test {
+  protected:
+    Upstreams upstreams{{*dataplane::parse_endpoint("192.0.2.1", 53),
+                         *dataplane::parse_endpoint("192.0.2.2", 53),
+                         *dataplane::parse_endpoint("192.0.2.3", 53)},
+                        {.outstanding = 2, .failures = 3, .retry = 5s}};
+    Time now = 1h;
+
+    void fail(unsigned upstream, int times) {
+        for (int i = 0; i < times; ++i) {
+            upstreams.begin(upstream, now);
+            upstreams.timed_out(upstream, now);
+            upstreams.end(upstream);
+        }
+    }
+};
+
+TEST_F(UpstreamsTest, UnmeasuredCountsAs100Ms) {
+    EXPECT_EQ(upstreams.srtt(0), 100ms);
+    EXPECT_FALSE(upstreams.is_measured(0));
+    upstreams.measured(1, 150ms);
+    upstreams.measured(2, 50ms);
+    EXPECT_EQ(upstreams.ranked(now), (Order{2, 0, 1}));
+}
+
+TEST_F(UpstreamsTest, SmoothsTheRoundTrip) {
+    upstreams.measured(0, 80ms);
+    EXPECT_EQ(upstreams.srtt(0), 80ms);
+    upstreams.measured(0, 160ms);
+    EXPECT_EQ(upstreams.srtt(0), 90ms);
+    upstreams.measured(0, 10ms);
+    EXPECT_EQ(upstreams.srtt(0), 80ms);
+}
+
+TEST_F(UpstreamsTest, ResendsAfterFourRoundTripsWithinBounds) {
+    EXPECT_EQ(upstreams.resend_after(0), 400ms);
+    upstreams.measured(0, 1ms);
+    EXPECT_EQ(upstreams.resend_after(0), 100ms);
+    upstreams.measured(1, 900ms);
+    EXPECT_EQ(upstreams.resend_after(1), 1s);
+}
+
+TEST_F(UpstreamsTest, AFlakeChangesNothing) {
+    fail(0, 2);
+    EXPECT_FALSE(upstreams.is_failing(0));
+    EXPECT_EQ(upstreams.ranked(now), (Order{0, 1, 2}));
+    upstreams.replied(0);
+    fail(0, 2);
+    EXPECT_FALSE(upstreams.is_failing(0));
+    EXPECT_EQ(upstreams.counters(0).timeouts, 4u);
+}
+
+TEST_F(UpstreamsTest, ConsecutiveFailuresGoToTheEndAndAreTriedAgain) {
+    fail(0, 3);
+    EXPECT_TRUE(upstreams.is_failing(0));
+    EXPECT_EQ(upstreams.ranked(now), (Order{1, 2, 0}));
+    now += 5s;
+    EXPECT_EQ(upstreams.ranked(now), (Order{0, 1, 2}));
+    upstreams.begin(0, now); // the trial; nobody else tries before it is known
+    EXPECT_EQ(upstreams.ranked(now), (Order{1, 2, 0}));
+    upstreams.failed(0, now);
+    upstreams.end(0);
+    EXPECT_EQ(upstreams.ranked(now + 4s), (Order{1, 2, 0}));
+    upstreams.begin(0, now + 5s);
+    upstreams.replied(0);
+    upstreams.end(0);
+    EXPECT_FALSE(upstreams.is_failing(0));
+    EXPECT_EQ(upstreams.ranked(now + 5s), (Order{0, 1, 2}));
+    EXPECT_EQ(upstreams.counters(0).failures, 1u);
+    EXPECT_EQ(upstreams.counters(0).replies, 1u);
+}
+
+TEST_F(UpstreamsTest, AllFailingAreStillRankedBySpeed) {
+    upstreams.measured(2, 1ms);
+    for (unsigned i : {0u, 1u, 2u}) fail(i, 3);
+    EXPECT_EQ(upstreams.ranked(now), (Order{2, 0, 1}));
+}
+
+TEST_F(UpstreamsTest, CapsWhatIsInFlight) {
+    upstreams.begin(0, now);
+    EXPECT_TRUE(upstreams.has_room(0));
+    upstreams.begin(0, now);
+    EXPECT_FALSE(upstreams.has_room(0));
+    EXPECT_TRUE(upstreams.has_room(1));
+    upstreams.end(0);
+    EXPECT_TRUE(upstreams.has_room(0));
+    EXPECT_EQ(upstreams.outstanding(0), 1u);
+}
+
+// The accept filter.
+
+class MatchReply : public testing::Test {
+  protected:
+    cache::Key key = support::make_key("example.com", LDNS_RR_TYPE_A);
+    Octets query = build_query(key, 0x1234, support::make_key("example.com", 1).name.bytes());
+    Octets reply = support::make_reply(query, {.answer = {"example.com. 60 IN A 192.0.2.1"}});
+    Match match() const { return match_reply(query, reply); }
+};
+
+TEST_F(MatchReply, TakesTheReply) {
+    EXPECT_EQ(match(), Match::reply);
+}
+TEST_F(MatchReply, SeesTruncation) {
+    reply[2] |= 0x02;
+    EXPECT_EQ(match(), Match::truncated);
+}
+TEST_F(MatchReply, SeesEitherOctetOfTheId) {
+    reply[0] ^= 1;
+    EXPECT_EQ(match(), Match::wrong_id);
+    reply[0] ^= 1;
+    reply[1] ^= 1;
+    EXPECT_EQ(match(), Match::wrong_id);
+}
+TEST_F(MatchReply, SeesTheLetterCase) {
+    reply[13] ^= 0x20;
+    EXPECT_EQ(match(), Match::wrong_case);
+    reply[0] ^= 1;
+    EXPECT_EQ(match(), Match::wrong_id);
+}
+TEST_F(MatchReply, SeesAnotherQuestion) {
+    reply[13] = 'f';
+    EXPECT_EQ(match(), Match::other);
+    reply[13] = 'e';
+    reply[12 + key.name.size + 1] = LDNS_RR_TYPE_AAAA;
+    EXPECT_EQ(match(), Match::other);
+    reply[12 + key.name.size + 1] = LDNS_RR_TYPE_A;
+    reply[12 + key.name.size + 3] = LDNS_RR_CLASS_CH;
+    EXPECT_EQ(match(), Match::other);
+}
+TEST_F(MatchReply, WantsAResponseToAQueryWithOneQuestion) {
+    auto with = [&](std::size_t at, std::uint8_t value) {
+        Octets changed = reply;
+        changed[at] = value;
+        return match_reply(query, changed);
+    };
+    EXPECT_EQ(with(2, reply[2] & 0x7f), Match::no_reply); // QR
+    EXPECT_EQ(with(2, reply[2] | 0x20), Match::no_reply); // opcode
+    EXPECT_EQ(with(5, 0), Match::no_reply);
+    EXPECT_EQ(with(5, 2), Match::no_reply);
+    EXPECT_EQ(with(12, 0xc0), Match::no_reply);
+    EXPECT_EQ(match_reply(query, query), Match::no_reply);
+}
+TEST_F(MatchReply, WantsAWholeQuestion) {
+    for (std::size_t size = 0; size < 12u + key.name.size + 4u; ++size) {
+        EXPECT_EQ(match_reply(query, {reply.data(), size}), Match::no_reply) << size;
+    }
+}
+
+// Used ports and IDs.
+
+constexpr std::uint8_t question[] = {1, 'a', 0, 0, 1}, another[] = {1, 'b', 0, 0, 1};
+
+TEST(RecentPairs, RefusesAPairForTenSeconds) {
+    for (Time start : {0s, 3s, 9s}) { // wherever the filters are in their turn
+        RecentPairs recent(1);
+        Time now = 1h;
+        recent.use(another, 9, 9, 9, now);
+        now += start;
+        EXPECT_TRUE(recent.use(question, 0, 5000, 7, now));
+        EXPECT_FALSE(recent.use(question, 0, 5000, 7, now));
+        for (Time later = now; later < now + 10s; later += 500ms) {
+            EXPECT_FALSE(recent.use(question, 0, 5000, 7, later)) << later.count();
+        }
+        EXPECT_TRUE(recent.use(question, 0, 5000, 7, now + 20s));
+    }
+}
+
+TEST(RecentPairs, ConcernsOneQuestionAndUpstream) {
+    RecentPairs recent(1);
+    EXPECT_TRUE(recent.use(question, 0, 5000, 7, 1h));
+    EXPECT_TRUE(recent.use(another, 0, 5000, 7, 1h));
+    EXPECT_TRUE(recent.use(question, 1, 5000, 7, 1h));
+    EXPECT_TRUE(recent.use(question, 0, 5001, 7, 1h));
+    EXPECT_TRUE(recent.use(question, 0, 5000, 8, 1h));
+}
+
+TEST(RecentPairs, SeldomRefusesWithoutCause) {
+    RecentPairs recent(1);
+    unsigned refused = 0;
+    for (unsigned i = 0; i < 500000; ++i) refused += !recent.use(question, i >> 16, std::uint16_t(i), 7, 1h);
+    EXPECT_LT(refused, 500u);
+}
+
+} // namespace
+} // namespace millrace::control

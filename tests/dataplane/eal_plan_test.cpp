@@ -1,0 +1,128 @@
+// EAL's arguments from configured ports, without EAL.
+#include "dataplane/eal_plan.hpp"
+
+#include <gtest/gtest.h>
+
+namespace millrace::tests {
+
+using namespace dataplane;
+
+namespace {
+
+constexpr std::uint64_t plenty = std::uint64_t(4) << 30;
+
+std::string joined(const EalPlan& plan, const Machine& machine) {
+    auto arguments = eal_arguments(plan, machine);
+    if (!arguments) return "error: " + arguments.error();
+    std::string text;
+    for (const std::string& argument : *arguments) text += argument + " ";
+    return text;
+}
+
+EalPlan one(std::string device, std::vector<unsigned> lcores, std::vector<std::string> arguments = {}) {
+    EalPlan plan;
+    plan.ports = {{std::move(device), std::move(lcores), {}}};
+    plan.arguments = std::move(arguments);
+    return plan;
+}
+
+struct Row {
+    const char* name;
+    EalPlan plan;
+    Machine machine;
+    std::vector<const char*> has; ///< in the arguments, or in the error
+    std::vector<const char*> lacks = {"error: "};
+};
+
+const Machine two{{0, 1}, 0}, two_huge{{0, 1}, plenty};
+
+const Row rows[] = {
+    {"vdev",
+     one("net_af_xdp0,iface=edge0", {1}),
+     two_huge,
+     {"--lcores=0@0,1@1 ", "--main-lcore=0 ", "--vdev=net_af_xdp0,iface=edge0 ", "--no-pci ", "--in-memory "},
+     {"error: ", "--no-huge", "--no-shconf", "-m "}},
+    {"without_hugepages",
+     one("net_ring0", {1}),
+     two,
+     {"--no-huge ", "--no-shconf ", "-m "},
+     {"error: ", "--in-memory"}},
+    {"pci",
+     one("03:00.0", {1}),
+     two_huge,
+     {"--allow=03:00.0 ", "--in-memory "},
+     {"error: ", "--no-pci", "--vdev"}},
+    {"pci_without_hugepages", one("0000:03:00.0", {1}), two, {"error: ", "nr_hugepages"}, {}},
+    {"control_beside", one("net_ring0", {0}), two, {"--lcores=1@1,0@0 ", "--main-lcore=1 "}},
+    {"control_shares", one("net_ring0", {0, 1}), two, {"--lcores=2@0,0@0,1@1 ", "--main-lcore=2 "}},
+    {"one_cpu", one("net_ring0", {3}), {{3}, 0}, {"--lcores=0@3,3@3 ", "--main-lcore=0 "}},
+    {"far_cpu", one("net_ring0", {3}), {{3, 200}, 0}, {"--lcores=0@200,3@3 "}},
+    {"own_words",
+     one("net_ring0", {1}, {"--log-level=debug", "--file-prefix=x -m 900"}),
+     two,
+     {"--log-level=debug ", "--file-prefix=x ", "-m 900 "},
+     {"error: ", "warning", "millrace"}},
+    {"own_no_huge",
+     one("net_ring0", {1}, {"--no-huge"}),
+     two_huge,
+     {"--no-huge ", "-m "},
+     {"error: ", "--in-memory"}},
+    {"in_memory_without_hugepages",
+     one("net_ring0", {1}, {"--in-memory"}),
+     two,
+     {"error: ", "hugepages"},
+     {}},
+    {"contradiction_lcores", one("net_ring0", {1}, {"-l 0-1"}), two, {"error: ", "-l is derived"}, {}},
+    {"contradiction_glued", one("net_ring0", {1}, {"-l0-1"}), two, {"error: ", "-l is derived"}, {}},
+    {"contradiction_vdev",
+     one("net_ring0", {1}, {"--vdev=net_null0"}),
+     two,
+     {"error: ", "--vdev is derived"},
+     {}},
+    {"contradiction_no_pci", one("03:00.0", {1}, {"--no-pci"}), two_huge, {"error: ", "--no-pci"}, {}},
+    {"help", one("net_ring0", {1}, {"-h"}), two, {"error: "}, {}},
+    {"absent_cpu", one("net_ring0", {2}), two, {"error: ", "lcore 2", "0,1"}, {}},
+    {"huge_cpu", one("net_ring0", {128}), {{0, 128}, 0}, {"error: ", "lcore 128"}, {}},
+    {"lcore_twice", one("net_ring0", {1, 1}), two, {"error: ", "lcore 1 is given twice"}, {}},
+    {"no_lcore", one("net_ring0", {}), two, {"error: ", "at least one lcore"}, {}},
+    {"no_device", one("", {1}), two, {"error: ", "device"}, {}},
+};
+
+TEST(EalPlan, Arguments) {
+    for (const Row& row : rows) {
+        SCOPED_TRACE(row.name);
+        std::string text = joined(row.plan, row.machine);
+        for (const char* wanted : row.has)
+            EXPECT_NE(text.find(wanted), std::string::npos) << wanted << " in " << text;
+        for (const char* other : row.lacks)
+            EXPECT_EQ(text.find(other), std::string::npos) << other << " in " << text;
+    }
+}
+
+TEST(EalPlan, PortsDoNotShareNamesInterfacesOrLcores) {
+    EalPlan plan = one("net_af_xdp0,iface=a", {0});
+    plan.ports.push_back({"net_af_xdp1,iface=b", {1}, {}});
+    EXPECT_TRUE(eal_arguments(plan, two));
+    for (PortPlan other : {PortPlan{"net_af_xdp0,iface=b", {1}, {}}, PortPlan{"net_af_xdp1,iface=a", {1}, {}},
+                           PortPlan{"net_af_xdp1,iface=b", {0}, {}}}) {
+        plan.ports[1] = other;
+        EXPECT_FALSE(eal_arguments(plan, two));
+    }
+}
+
+TEST(EalPlan, DeviceStrings) {
+    for (const char* pci : {"0000:03:00.0", "03:00.1", "ABCD:ef:1f.7"})
+        EXPECT_TRUE(is_pci_address(pci)) << pci;
+    for (const char* vdev : {"", "net_ring0", "03:00", "03-00.0", "0000:03:00.0,x=1", "g3:00.0"}) {
+        EXPECT_FALSE(is_pci_address(vdev)) << vdev;
+    }
+    EXPECT_EQ(ethdev_name("03:0A.0"), "0000:03:0a.0");
+    EXPECT_EQ(ethdev_name("net_af_xdp0,iface=edge0,queue_count=2"), "net_af_xdp0");
+    EXPECT_EQ(device_option("net_af_xdp0,iface=edge0,queue_count=2", "iface"), "edge0");
+    EXPECT_EQ(device_option("net_af_xdp0,iface=edge0,queue_count=2", "queue_count"), "2");
+    EXPECT_EQ(device_option("net_af_xdp0,myiface=edge0", "iface"), "");
+}
+
+} // namespace
+
+} // namespace millrace::tests

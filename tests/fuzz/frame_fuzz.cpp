@@ -1,0 +1,53 @@
+// Any bytes as a frame: no read outside of them, and whatever is accepted can be replied to.
+//
+// The first octet chooses how much the port is trusted, so that the fuzzer is not stopped by checksums.
+#include <cstdlib>
+#include <vector>
+
+#include "dataplane/frame.hpp"
+
+using namespace millrace::dataplane;
+
+namespace {
+
+void require(bool condition) {
+    if (!condition) std::abort();
+}
+
+Service make_service() {
+    Service service;
+    service.addresses = {*parse_address("198.18.0.53"), *parse_address("2001:db8::53")};
+    for (const Address& address : service.addresses) service.own.push_back({address, Service::port});
+    return service;
+}
+
+/// The reply is a well-formed frame to the client: parsed as its own port would, it comes through.
+void check_reply(const std::vector<std::uint8_t>& bytes, const Frame& frame) {
+    ReplyHeader header = frame.reply_header(bytes.data());
+    require(header.size() <= frame.payload && header.client() == frame.source);
+    std::vector<std::uint8_t> reply(header.octets.begin(), header.octets.begin() + header.size());
+    reply.insert(reply.end(), bytes.begin() + frame.payload,
+                 bytes.begin() + frame.payload + frame.payload_size);
+    seal(reply.data(), header.l2, header.l3, frame.payload_size);
+    if (frame.source.port != Service::port) return;
+    auto back = Frame::parse(reply, {{frame.source.address}, {}, false});
+    require(back && back->payload_size == frame.payload_size && back->source == frame.destination);
+}
+
+} // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    if (size == 0 || size > 9000) return 0;
+    static Service service = make_service();
+    service.partial_checksums = data[0] & 1;
+    Verified verified{.ipv4_header = (data[0] & 2) != 0, .udp = (data[0] & 4) != 0};
+    std::vector<std::uint8_t> bytes(data + 1, data + size);
+    auto frame = Frame::parse(bytes, service, verified);
+    if (!frame) {
+        require(frame.error() >= Verdict::drop_frame && frame.error() < Verdict::drop_short);
+        return 0;
+    }
+    require(frame->payload + frame->payload_size <= bytes.size());
+    check_reply(bytes, *frame);
+    return 0;
+}

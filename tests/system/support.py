@@ -1,0 +1,107 @@
+"""Clients: on loopback, and in the subscribers' namespace."""
+
+import ctypes
+import os
+import socket
+import time
+from contextlib import contextmanager
+
+import dns.flags
+import dns.message
+import dns.query
+
+CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@contextmanager
+def namespace(name):
+    """Sockets that this thread opens inside the block belong to the namespace, and stay there."""
+    with open("/proc/thread-self/ns/net", "rb") as home, open(f"/run/netns/{name}", "rb") as there:
+        _enter(there)
+        try:
+            yield
+        finally:
+            _enter(home)
+
+
+def _enter(file):
+    if _libc.setns(file.fileno(), CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "setns: " + os.strerror(ctypes.get_errno()))
+
+
+class Client:
+    """Asks one address. bind: the client's own address."""
+
+    def __init__(self, address, port=53, bind=None):
+        self.address, self.port, self.bind = address, port, bind
+
+    def socket(self, kind=socket.SOCK_DGRAM):
+        s = socket.socket(socket.AF_INET6 if ":" in self.address else socket.AF_INET, kind)
+        s.settimeout(4)
+        if self.bind:
+            s.bind((self.bind, 0))
+        s.connect((self.address, self.port))
+        return s
+
+    def ask(self, name, qtype="A", tcp=False, **options):
+        """The parsed reply. Options are dnspython's: use_edns, payload, want_dnssec, rdclass."""
+        query = dns.message.make_query(name, qtype, **options)
+        reply = dns.message.from_wire(self.send(query.to_wire(), tcp), one_rr_per_rrset=True)
+        assert reply.id == query.id and reply.question == query.question
+        return reply
+
+    def send(self, payload, tcp=False, timeout=4):
+        """The reply's bytes, None when there is none in time."""
+        with self.socket(socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM) as s:
+            s.settimeout(timeout)
+            try:
+                if not tcp:
+                    s.send(payload)
+                    return s.recv(65535)
+                s.sendall(len(payload).to_bytes(2, "big") + payload)
+                return _exactly(s, int.from_bytes(_exactly(s, 2), "big"))
+            except TimeoutError:
+                return None
+
+
+class Subscriber(Client):
+    def __init__(self, lab, address=None, bind=None):
+        super().__init__(address or lab.names.edge4, 53, bind)
+        self.lab = lab
+
+    def socket(self, kind=socket.SOCK_DGRAM):
+        with namespace(self.lab.names.namespace):
+            return super().socket(kind)
+
+    def raw(self):
+        """A socket for whole Ethernet frames on the subscribers' end."""
+        with namespace(self.lab.names.namespace):
+            s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+            s.bind((self.lab.names.sub, 0))
+            s.settimeout(1)
+            return s
+
+
+def _exactly(s, count):
+    data = b""
+    while len(data) < count:
+        more = s.recv(count - len(data))
+        assert more, "the server closed the connection"
+        data += more
+    return data
+
+
+def addresses(reply):
+    """Of all A and AAAA records, sorted."""
+    return sorted(record.address for rrset in reply.answer for record in rrset if record.rdtype in (1, 28))
+
+
+def until(condition, seconds=5):
+    """The condition's first true value; its last one when the time is over."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value or time.monotonic() > deadline:
+            return value
+        time.sleep(0.02)

@@ -1,0 +1,138 @@
+"""Queries good and bad, row by row of the rules towards clients, on both kinds of port."""
+
+import socket
+
+import dns.flags
+import dns.message
+import dns.rcode
+import pytest
+
+NAME = "shared.lab.example"
+QUESTION = b"\x06shared\x03lab\x07example\x00" + b"\x00\x01\x00\x01"
+OPT = b"\x00" + b"\x00\x29" + b"\x04\xd0" + b"\x00\x00\x00\x00" + b"\x00\x00"
+SOA = b"\x03lab\x07example\x00" + b"\x00\x06\x00\x01" + b"\x00\x00\x00\x00" + b"\x00\x16" + b"\x00\x00" + bytes(20)
+
+
+def query(body=QUESTION, flags=0x0100, counts=(1, 0, 0, 0), ident=0x1234):
+    return b"".join(n.to_bytes(2, "big") for n in (ident, flags, *counts)) + body
+
+
+def typed(qtype, qclass=1):
+    return QUESTION[:-4] + qtype.to_bytes(2, "big") + qclass.to_bytes(2, "big")
+
+
+ROWS = [
+    # what, query, expected rcode (None: dropped), QDCOUNT of the reply
+    ("good", query(), "NOERROR", 1),
+    ("ID 0", query(ident=0), "NOERROR", 1),
+    ("11 octets", query()[:11], None, 0),
+    ("nothing", b"\x00", None, 0),
+    ("a response", query(flags=0x8100), None, 0),
+    ("opcode STATUS", query(flags=0x1100), "NOTIMP", None),
+    ("opcode NOTIFY", query(flags=0x2100), "NOTIMP", None),
+    ("opcode UPDATE", query(flags=0x2900), "NOTIMP", None),
+    ("two questions", query(QUESTION * 2, counts=(2, 0, 0, 0)), "FORMERR", None),
+    ("no question", query(b"", counts=(0, 0, 0, 0)), "FORMERR", 0),
+    ("AXFR", query(typed(252)), "REFUSED", 1),
+    ("IXFR with its SOA", query(typed(251) + SOA, counts=(1, 0, 1, 0)), "REFUSED", 1),
+    ("a record in the answer section", query(QUESTION + SOA, counts=(1, 1, 0, 0)), "FORMERR", None),
+    ("a record in the authority section", query(QUESTION + SOA, counts=(1, 0, 1, 0)), "FORMERR", None),
+    ("OPT in the answer section", query(QUESTION + OPT, counts=(1, 1, 0, 0)), "FORMERR", None),
+    ("two OPTs", query(QUESTION + OPT * 2, counts=(1, 0, 0, 2)), "FORMERR", None),
+    ("OPT with a name", query(QUESTION + b"\x01a" + OPT, counts=(1, 0, 0, 1)), "FORMERR", None),
+    ("OPT longer than the message", query(QUESTION + OPT[:-1] + b"\x09", counts=(1, 0, 0, 1)), "FORMERR", None),
+    ("ARCOUNT without a record", query(counts=(1, 0, 0, 1)), "FORMERR", None),
+    ("TC", query(flags=0x0300), "FORMERR", None),
+    ("a pointer in the question", query(b"\xc0\x0c\x00\x01\x00\x01"), "FORMERR", 0),
+    ("a label of type 0x40", query(b"\x41a\x00\x00\x01\x00\x01"), "FORMERR", 0),
+    ("a label of type 0x80", query(b"\x81a\x00\x00\x01\x00\x01"), "FORMERR", 0),
+    ("a name of 257 octets", query((b"\x3f" + b"a" * 63) * 4 + b"\x00\x00\x01\x00\x01"), "FORMERR", 0),
+    ("a name that ends too early", query(b"\x06sha"), "FORMERR", 0),
+    ("a question without its class", query(QUESTION[:-2]), "FORMERR", 0),
+    ("trailing octets", query(QUESTION + b"trailing"), "NOERROR", 1),
+    ("unknown flags", query(flags=0x0140), "NOERROR", 1),
+    ("class CH", query(typed(16, 3)), "REFUSED", 1),
+    ("class HS", query(typed(1, 4)), "NOTIMP", 1),
+    ("class ANY", query(typed(1, 255)), "NOTIMP", 1),
+    ("type 0", query(typed(0)), "NOTIMP", 1),
+    ("type OPT", query(typed(41)), "NOTIMP", 1),
+    ("type MAILB", query(typed(253)), "NOTIMP", 1),
+    ("type 128", query(typed(128)), "NOTIMP", 1),
+    ("unknown type", query(typed(65280)), "NOERROR", 1),
+    ("RD=0", query(flags=0), "REFUSED", 1),
+]
+
+
+@pytest.mark.parametrize("what, wire, rcode, questions", ROWS, ids=[row[0] for row in ROWS])
+def test_rows(client, what, wire, rcode, questions):
+    reply = client.send(wire, timeout=4 if rcode else 0.3)
+    if rcode is None:
+        assert reply is None
+        return
+    assert reply is not None, "no reply"
+    assert reply[:2] == wire[:2], "the ID"
+    flags = int.from_bytes(reply[2:4], "big")
+    assert dns.rcode.to_text(dns.rcode.Rcode(flags & 15)) == rcode
+    assert flags & 0x8000 and not flags & 0x0400 and not flags & 0x0040, "QR=1, AA=0, Z=0"
+    assert flags & 0x7900 == int.from_bytes(wire[2:4], "big") & 0x7900, "opcode and RD as in the query"
+    if questions is not None:
+        assert int.from_bytes(reply[4:6], "big") == questions
+    if questions == 1:
+        assert reply[12:].startswith(wire[12:12 + len(QUESTION)])
+    dns.message.from_wire(reply)  # and it is well-formed
+
+
+@pytest.mark.quick
+def test_case_is_echoed_and_shared(client):
+    mixed = QUESTION.replace(b"shared", b"ShArEd").replace(b"example", b"EXAMPLE")
+    for question in (QUESTION, mixed):
+        reply = client.send(query(question))
+        assert reply[12:12 + len(question)] == question and reply[7] == 1
+
+
+def test_edns(client):
+    def opt(version=0, options=b"", size=1232, flags=0):
+        return (b"\x00\x00\x29" + size.to_bytes(2, "big") + bytes([0, version]) + flags.to_bytes(2, "big")
+                + len(options).to_bytes(2, "big") + options)
+
+    future = dns.message.from_wire(client.send(query(QUESTION + opt(version=1), counts=(1, 0, 0, 1))))
+    assert future.rcode() == dns.rcode.BADVERS and future.edns == 0 and not future.answer
+    unknown = opt(options=b"\xfd\xe9\x00\x02xx\x00\x08\x00\x07\x00\x01\x18\x00\xc0\x00\x02")  # and a client subnet
+    reply = dns.message.from_wire(client.send(query(QUESTION + unknown, counts=(1, 0, 0, 1))))
+    assert reply.rcode() == dns.rcode.NOERROR and reply.edns == 0 and not reply.options and reply.answer
+    small = client.send(query(typed(16).replace(b"\x06shared", b"\x03big") + opt(size=100), counts=(1, 0, 0, 1)))
+    assert len(small) <= 512 and small[2] & 2
+
+
+def test_any(client):
+    reply = dns.message.from_wire(client.send(query(typed(255))))
+    assert reply.flags & dns.flags.TC and not reply.answer
+    over_tcp = dns.message.from_wire(client.send(query(typed(255)), tcp=True))
+    assert not over_tcp.flags & dns.flags.TC and over_tcp.rcode() == dns.rcode.NOERROR
+
+
+def test_tcp_pipelining(client):
+    """Two queries in one segment, one in two: three answers."""
+    messages = [query(QUESTION, ident=i) for i in (1, 2, 3)]
+    framed = b"".join(len(m).to_bytes(2, "big") + m for m in messages)
+    with client.socket(socket.SOCK_STREAM) as s:
+        s.sendall(framed[:-5])
+        s.sendall(framed[-5:])
+        data = b""
+        while data.count(QUESTION) < 3:
+            more = s.recv(4096)
+            assert more, "the server closed the connection"
+            data += more
+    size = int.from_bytes(data[:2], "big")
+    assert data[2:4] in (b"\x00\x01", b"\x00\x02", b"\x00\x03") and size > 12
+
+
+def test_noise_does_no_harm(client):
+    """Every truncation and many single-octet changes of a query: no crash, and good queries are still answered."""
+    good = query(QUESTION + OPT, counts=(1, 0, 0, 1))
+    with client.socket() as s:
+        for i in range(len(good)):
+            s.send(good[:i])
+            for value in (0x00, 0x3f, 0x40, 0xc0, 0xff):
+                s.send(good[:i] + bytes([value]) + good[i + 1:])
+    assert client.ask(NAME).rcode() == dns.rcode.NOERROR
