@@ -4,11 +4,13 @@
 #include <cstring>
 #include <exception>
 #include <optional>
+#include <sstream>
 
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <yaml-cpp/eventhandler.h>
 
 #include "control/config_read.hpp"
 #include "control/config_yaml.hpp"
@@ -56,11 +58,38 @@ tl::expected<std::string, ConfigError> read_file(const std::string& path) {
     return text;
 }
 
-tl::expected<Config, ConfigError> parse_document(std::string_view text, const std::string& file) {
-    std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
-    if (documents.size() > 1) return whole_file(file, "one YAML document", "several");
+/// Listens to the parser only to learn where the latest document starts.
+struct DocumentStart : YAML::EventHandler {
+    int line = 0;
+    void OnDocumentStart(const YAML::Mark& mark) override { line = mark.line + 1; }
+    void OnDocumentEnd() override {}
+    void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+    void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+    void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t, const std::string&) override {}
+    void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                         YAML::EmitterStyle::value) override {}
+    void OnSequenceEnd() override {}
+    void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                    YAML::EmitterStyle::value) override {}
+    void OnMapEnd() override {}
+};
+
+/// The line on which something follows the first document, if anything does. YAML::Load would ignore it, and
+/// YAML::LoadAll of yaml-cpp 0.7 never returns from some texts, such as "," (its pull request 1319).
+std::optional<int> second_document(const std::string& text) {
+    std::istringstream in(text);
+    YAML::Parser parser(in);
+    DocumentStart start;
+    bool second = parser.HandleNextDocument(start) && parser.HandleNextDocument(start);
+    return second ? std::optional(start.line) : std::nullopt;
+}
+
+tl::expected<Config, ConfigError> parse_document(const std::string& text, const std::string& file) {
+    if (auto line = second_document(text)) {
+        return tl::unexpected(ConfigError{file, *line, "", "one YAML document", "something after its end"});
+    }
     yaml::Document document{file, std::nullopt};
-    Config config = read_config({document, documents.empty() ? YAML::Node() : documents[0], "", 1});
+    Config config = read_config({document, YAML::Load(text), "", 1});
     if (document.error) return tl::unexpected(*document.error);
     return config;
 }
@@ -74,7 +103,7 @@ tl::expected<Config, ConfigError> load_config(const std::string& path) {
 tl::expected<Config, ConfigError> parse_config(std::string_view text, const std::string& file) {
     if (text.find('\0') != text.npos) return whole_file(file, "a text file", "a NUL octet");
     try {
-        return parse_document(text, file);
+        return parse_document(std::string(text), file);
     } catch (const YAML::Exception& error) {
         return tl::unexpected(ConfigError{file, error.mark.line + 1, "", "well-formed YAML", error.msg});
     } catch (const std::exception& error) {

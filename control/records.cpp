@@ -1,6 +1,8 @@
 #include "control/records.hpp"
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 
 #include "cache/wire.hpp"
 
@@ -12,33 +14,44 @@ using Octets = std::vector<std::uint8_t>;
 
 constexpr std::size_t header_octets = 12;
 
-/// Appends the name at `at`, written out, and moves `at` behind it. Every pointer has to lead in front of the
-/// octets it was reached through, so following them ends.
-bool expand_name(std::span<const std::uint8_t> message, std::size_t& at, Octets& out) {
-    std::size_t begin = out.size(), position = at, run = at;
+/// A name written out, in the letter case of the message.
+struct FlatName {
+    std::size_t size = 0;
+    std::array<std::uint8_t, cache::limits::name_octets> octets;
+
+    std::span<const std::uint8_t> bytes() const { return {octets.data(), size}; }
+};
+
+/// Reads the name at `at` and moves `at` behind it. Every pointer has to lead in front of the octets it was
+/// reached through, so following them ends.
+bool expand_name(std::span<const std::uint8_t> message, std::size_t& at, FlatName& out) {
+    std::size_t run = std::min(at, message.size());
     unsigned pointers = 0;
-    for (;;) {
-        cache::Reader in(message.subspan(std::min(position, message.size())));
+    out.size = 0;
+    for (cache::Reader in(message.subspan(run));;) {
         std::size_t length = in.u8();
         if ((length & 0xc0) == 0xc0) {
             std::size_t target = (length & 0x3f) << 8 | in.u8();
             if (!in.ok() || target < header_octets || target >= run || ++pointers > pointer_limit)
                 return false;
-            if (pointers == 1) at = position + 2;
-            position = run = target;
+            if (pointers == 1) at = run + in.position();
+            run = target;
+            in = cache::Reader(message.subspan(run));
             continue;
         }
         auto label = in.take(length);
-        std::size_t size = out.size() - begin + 1 + length + (length != 0);
-        if (!in.ok() || length > cache::limits::label_octets || size > cache::limits::name_octets)
-            return false;
-        out.push_back(std::uint8_t(length));
-        out.insert(out.end(), label.begin(), label.end());
-        position += 1 + length;
-        if (length == 0) break;
+        bool fits = length <= cache::limits::label_octets &&
+                    out.size + 1 + length + (length != 0) <= cache::limits::name_octets;
+        if (!in.ok() || !fits) return false;
+        out.octets[out.size++] = std::uint8_t(length);
+        if (length != 0) {
+            std::memcpy(out.octets.data() + out.size, label.data(), length);
+            out.size += length;
+            continue;
+        }
+        if (pointers == 0) at = run + in.position();
+        return true;
     }
-    if (pointers == 0) at = position;
-    return true;
 }
 
 /// Where the names are in the rdata of a type: behind `before` octets and `strings` character strings,
@@ -84,11 +97,10 @@ std::optional<Octets> expand_rdata(const MessageView& message, const RecordView&
         out.assign(rdata.begin(), rdata.begin() + std::ptrdiff_t(before));
         at += before;
         for (unsigned i = 0; i < layout->names; ++i) {
-            std::size_t begin = out.size();
-            if (!expand_name(message.octets, at, out) || at > end) return std::nullopt;
-            if (fold_names)
-                std::transform(out.begin() + std::ptrdiff_t(begin), out.end(),
-                               out.begin() + std::ptrdiff_t(begin), cache::fold);
+            FlatName name;
+            if (!expand_name(message.octets, at, name) || at > end) return std::nullopt;
+            if (fold_names) std::ranges::transform(name.bytes(), name.octets.begin(), cache::fold);
+            out.insert(out.end(), name.bytes().begin(), name.bytes().end());
         }
     }
     auto rest = message.octets.subspan(at, end - at);
@@ -152,9 +164,10 @@ RecordHandle opaque(const RecordView& view, std::uint32_t ttl, const Octets& rda
 /// `upper_rcode`.
 bool read_section(std::span<const std::uint8_t> octets, std::size_t& at, unsigned count,
                   std::vector<RecordView>* out, unsigned& upper_rcode) {
-    Octets name;
+    constexpr std::size_t least_octets = 11; // of a record: root, type, class, TTL, RDLENGTH
+    if (out) out->reserve(std::min<std::size_t>(count, octets.size() / least_octets));
+    FlatName name;
     for (unsigned i = 0; i < count; ++i) {
-        name.clear();
         if (!expand_name(octets, at, name)) return false;
         cache::Reader in(octets.subspan(at));
         RecordView view;
@@ -168,8 +181,8 @@ bool read_section(std::span<const std::uint8_t> octets, std::size_t& at, unsigne
         at += in.position();
         if (view.type == LDNS_RR_TYPE_OPT) upper_rcode = view.ttl >> 24;
         if (!out) continue;
-        view.owner.size = std::uint8_t(name.size());
-        std::ranges::transform(name, view.owner.octets.begin(), cache::fold);
+        view.owner.size = std::uint8_t(name.size);
+        std::ranges::transform(name.bytes(), view.owner.octets.begin(), cache::fold);
         out->push_back(view);
     }
     return true;

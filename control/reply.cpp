@@ -216,9 +216,10 @@ class ReplyParser {
         std::set<Octets> seen;
         std::vector<const RecordView*> kept;
         for (const RecordView* view : views) {
+            if (kept.size() == limit) break;
             auto rdata = canonical_rdata(message_, *view);
             if (!rdata) fail(ReplyError::malformed);
-            if (rdata && kept.size() < limit && seen.insert(std::move(*rdata)).second) kept.push_back(view);
+            if (rdata && seen.insert(std::move(*rdata)).second) kept.push_back(view);
         }
         return kept;
     }

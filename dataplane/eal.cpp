@@ -42,10 +42,10 @@ tl::expected<void, std::string> check_interface(const Interface& interface, std:
         return tl::unexpected("interface " + name + " is down; `ip link set " + name + " up` brings it up");
     }
     if (lcores > interface.channels) {
-        return tl::unexpected("interface " + name + " has " + std::to_string(interface.channels) +
-                              " combined channel(s), so AF_XDP cannot give it " + std::to_string(lcores) +
-                              " lcores; give it fewer lcores, or more channels with `ethtool -L " + name +
-                              " combined " + std::to_string(lcores) + "`");
+        return tl::unexpected(
+            "interface " + name + " has " + std::to_string(interface.channels) +
+            " combined channel(s), so AF_XDP cannot give it " + std::to_string(lcores) +
+            " lcores; give it fewer (a NIC can get more channels with `ethtool -L`, a veth cannot)");
     }
     if (interface.mtu < 1280) {
         return tl::unexpected("interface " + name + " has an MTU of " + std::to_string(interface.mtu) +

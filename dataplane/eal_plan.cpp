@@ -9,6 +9,8 @@
 #include <rte_config.h>
 #include <sched.h>
 
+#include "dataplane/limits.hpp"
+
 namespace millrace::dataplane {
 
 namespace {

@@ -10,7 +10,6 @@
 #include <tl/expected.hpp>
 
 #include "dataplane/address.hpp"
-#include "dataplane/limits.hpp"
 
 namespace millrace::dataplane {
 
@@ -48,15 +47,5 @@ std::string device_option(std::string_view device, std::string_view key);
 /// EAL's arguments, without argv[0]. The error is a sentence: what is wrong and what to do.
 tl::expected<std::vector<std::string>, std::string> eal_arguments(const EalPlan& plan,
                                                                   const Machine& machine);
-
-/// Sizes of packet buffers and of the memory that DPDK is given.
-namespace limits {
-inline constexpr std::size_t headroom = 128;    ///< RTE_PKTMBUF_HEADROOM, before every received frame
-inline constexpr std::size_t header_room = 128; ///< the query's own headers, options and tags included
-inline constexpr std::size_t mbuf_room = headroom + header_room + payload_room;
-inline constexpr std::size_t mbuf_octets = mbuf_room + 256; ///< with rte_mbuf and the mempool's own, at most
-inline constexpr std::size_t eal_octets = 64 << 20;         ///< rings, RCU state and drivers
-inline constexpr std::size_t queue_octets = mbufs_per_queue * mbuf_octets + (8 << 20);
-} // namespace limits
 
 } // namespace millrace::dataplane

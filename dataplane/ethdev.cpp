@@ -13,7 +13,7 @@
 #include <rte_mempool.h>
 
 #include "cache/time.hpp"
-#include "dataplane/eal_plan.hpp"
+#include "dataplane/limits.hpp"
 
 namespace millrace::dataplane {
 

@@ -30,6 +30,14 @@ inline constexpr std::size_t mbufs_per_queue = rx_descriptors   // in the receiv
                                                + burst          // replies to woken waiters
                                                + mbuf_cache * 3 / 2; // in the lcore's cache, at its flush threshold
 
+// A packet buffer, and the memory that DPDK is given.
+inline constexpr std::size_t headroom = 128;    ///< RTE_PKTMBUF_HEADROOM, before every received frame
+inline constexpr std::size_t header_room = 128; ///< the query's own headers, options and tags included
+inline constexpr std::size_t mbuf_room = headroom + header_room + payload_room;
+inline constexpr std::size_t mbuf_octets = mbuf_room + 256; ///< with rte_mbuf and the mempool's own, at most
+inline constexpr std::size_t eal_octets = 64 << 20;         ///< rings, RCU state and drivers
+inline constexpr std::size_t queue_octets = mbufs_per_queue * mbuf_octets + (8 << 20);
+
 static_assert((ring_places & (ring_places - 1)) == 0, "rte_ring sizes are powers of two");
 static_assert((hot_slots & (hot_slots - 1)) == 0, "the hot index is picked by a mask");
 static_assert(edns_octets + 40 + 8 == 1280, "a reply fits the IPv6 minimum MTU (RFC 8200 5)");

@@ -70,11 +70,11 @@ def pytest_cases(file):
 
 
 def matching(what, build, pattern):
-    """The names, or the programs, of the tests registered with meson whose name matches, one a line."""
-    listed = json.loads((build / "meson-info/intro-tests.json").read_text())
-    for test in listed:
-        if re.search(pattern, test["name"]):
-            print(test["name"] if what == "--tests" else pathlib.Path(test["cmd"][0]).relative_to(build.resolve()))
+    """The names, or the programs we build, of the tests registered with meson whose name matches, one a line."""
+    for test in json.loads((build / "meson-info/intro-tests.json").read_text()):
+        program = pathlib.Path(test["cmd"][0])
+        if re.search(pattern, test["name"]) and (what == "--tests" or build.resolve() in program.parents):
+            print(test["name"] if what == "--tests" else program.relative_to(build.resolve()))
 
 
 if __name__ == "__main__":

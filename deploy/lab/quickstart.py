@@ -36,7 +36,7 @@ def quickstart(options):
     step("packages", "what is missing of deploy/packages")
     shell([ROOT / "deploy/install-packages"], "installing packages failed")
     step("build", "build/millraced and build/millracectl (the first time takes a few minutes)")
-    shell([ROOT / "deploy/build"], "the build failed")
+    shell([ROOT / "deploy/build", "-t", "millraced", "-t", "millracectl"], "the build failed")
     check_af_xdp()
     with Lab(Names("quickstart", 0)) as lab:
         try:

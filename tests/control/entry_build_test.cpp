@@ -108,6 +108,9 @@ TEST(BuildEntry, NegativeLivesAsLongAsTheSoaSays) {
     EXPECT_EQ(life("com. 90000 IN SOA a.com. b.com. 1 2 3 4 30000"), 3600s);
     EXPECT_EQ(life("com. 900 IN SOA a.com. b.com. 1 2 3 4 300", 0), 300s);
     EXPECT_EQ(life("com. 90 IN SOA a.com. b.com. 1 2 3 4 4294967295"), 90s);
+    TtlPolicy patient;
+    patient.negative_ttl = 1000h;
+    EXPECT_EQ(life("com. 900000 IN SOA a.com. b.com. 1 2 3 4 4294967295", 3, patient), 86400s);
 }
 
 TEST(BuildEntry, ChainShortensANegativeLife) {

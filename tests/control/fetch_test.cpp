@@ -1,0 +1,264 @@
+// From question to publication: fan-out, first usable reply, collection, failures, waiters.
+#include "tests/control/fetch_fixture.hpp"
+
+#include "control/limits.hpp"
+
+namespace millrace::control {
+namespace {
+
+using cache::Version;
+using WakeKind = dataplane::Wake::Kind;
+
+const ReplySpec nxdomain{.authority = {"com. 900 IN SOA ns.com. h.com. 1 2 3 4 300"}, .rcode = 3};
+const ReplySpec nodata{.authority = {"com. 900 IN SOA ns.com. h.com. 1 2 3 4 300"}};
+const ReplySpec servfail{.rcode = 2};
+
+TEST_F(FetchTest, TheFirstUsableReplyAnswersTheClientAndTheOthersCompleteIt) {
+    serve(0, {"192.0.2.1", "192.0.2.2"}, 5ms);
+    serve(1, {"192.0.2.3"}, 80ms);
+    silence(2);
+    auto client = ask(a);
+    run(10ms);
+    EXPECT_EQ(woken(client).at, start + 5ms);
+    EXPECT_EQ(woken(client).addresses, (Hosts{"192.0.2.1", "192.0.2.2"}));
+    EXPECT_EQ(cached(a)->version, (Version{1, 0}));
+    run(200ms);
+    EXPECT_EQ(cached(a)->version, (Version{1, 0})) << "the third may still answer: its limit is 4 x 100 ms";
+    run(300ms);
+    EXPECT_EQ(cached(a)->version, (Version{1, 1}));
+    EXPECT_EQ(cached_addresses(a), (Hosts{"192.0.2.1", "192.0.2.2", "192.0.2.3"}));
+    EXPECT_EQ(fetches.live(), 0u);
+    EXPECT_EQ(network.open_count(), 0u) << "nothing remains in flight";
+}
+
+TEST_F(FetchTest, TwoAreAskedAtOnceTheThirdAfterTheFirstReply) {
+    serve(0, {"192.0.2.1"}, 20ms);
+    serve(1, {"192.0.2.2"}, 30ms);
+    serve(2, {"192.0.2.3"}, 30ms);
+    ask(a);
+    run(19ms);
+    EXPECT_EQ(queries_to(0) + queries_to(1), 2u);
+    EXPECT_EQ(queries_to(2), 0u);
+    run(2ms);
+    EXPECT_EQ(queries_to(2), 1u);
+    run(1s);
+    EXPECT_EQ(cached_addresses(a).size(), 3u);
+}
+
+TEST_F(FetchTest, TheThirdIsAskedAfterTheFallbackWhenNobodyReplies) {
+    silence(0);
+    silence(1);
+    serve(2, {"192.0.2.3"}, 10ms);
+    auto client = ask(a);
+    run(299ms);
+    EXPECT_EQ(queries_to(2), 0u);
+    run(20ms);
+    EXPECT_EQ(woken(client).at, start + 310ms);
+}
+
+TEST_F(FetchTest, TheThirdIsAskedAtOnceWhenBothActiveOnesFail) {
+    script(0, servfail, 5ms);
+    script(1, servfail, 5ms);
+    serve(2, {"192.0.2.3"}, 10ms);
+    auto client = ask(a);
+    run(100ms);
+    EXPECT_EQ(woken(client).at, start + 15ms);
+    EXPECT_EQ(woken(client).addresses, Hosts{"192.0.2.3"});
+}
+
+TEST_F(FetchTest, ALostDatagramIsResent) {
+    unsigned seen = 0;
+    for (unsigned i : {1u, 2u}) silence(i);
+    network.serve(server(0), [&](FakeNetwork& net, const Sent& sent) {
+        if (++seen == 2)
+            net.reply(sent, make_reply(sent.message, {.answer = {record(sent, "192.0.2.1", 60)}}), 1ms);
+    });
+    auto client = ask(a);
+    run(1s);
+    EXPECT_EQ(woken(client).at, start + 401ms) << "4 x the unmeasured 100 ms, then the reply";
+    EXPECT_GE(exchanges.counters().resent, 1u);
+}
+
+TEST_F(FetchTest, ASlowAddressBeatsAFastFailure) {
+    script(0, servfail, 1ms);
+    serve(1, {"192.0.2.1"}, 200ms);
+    silence(2);
+    auto client = ask(a);
+    run(2s);
+    EXPECT_EQ(woken(client).addresses, Hosts{"192.0.2.1"});
+}
+
+TEST_F(FetchTest, NegativeAnswersDecideAtTheFirstReplyAndNobodyElseIsAsked) {
+    for (const ReplySpec& spec : {nxdomain, nodata}) {
+        auto key = spec.rcode ? a : b;
+        for (unsigned i : {0u, 1u, 2u}) script(i, spec, 10ms);
+        auto client = ask(key);
+        Time asked = clock.now;
+        run(3s);
+        EXPECT_EQ(woken(client).at, asked + 10ms);
+        EXPECT_EQ(woken(client).rcode, int(spec.rcode));
+        EXPECT_EQ(cached(key)->expiry, asked + 10ms + 300s) << "the SOA's MINIMUM";
+        EXPECT_EQ(queries_to(2), 0u);
+    }
+    EXPECT_EQ(upstreams.counters(0).failures, 0u);
+}
+
+TEST_F(FetchTest, AnNxdomainWithoutSoaWaitsForABetterAnswer) {
+    script(0, {.rcode = 3}, 5ms);
+    serve(1, {"192.0.2.1"}, 50ms);
+    silence(2);
+    auto client = ask(a);
+    run(1s);
+    EXPECT_EQ(woken(client).addresses, Hosts{"192.0.2.1"});
+}
+
+TEST_F(FetchTest, AnNxdomainWithoutSoaIsUsedWhenThereIsNoBetterAnswer) {
+    for (unsigned i : {0u, 1u, 2u}) script(i, {.rcode = 3}, 5ms);
+    auto client = ask(a);
+    run(1s);
+    EXPECT_EQ(woken(client).rcode, 3);
+    EXPECT_EQ(cached(a)->expiry - cached(a)->born, 5s);
+}
+
+TEST_F(FetchTest, FailureDecidesOnlyWhenEveryoneHasFailed) {
+    script(0, servfail, 5ms);
+    script(1, {.rcode = 5}, 10ms);
+    script(2, servfail, 50ms);
+    auto client = ask(a);
+    run(1s);
+    EXPECT_EQ(woken(client).at, start + 60ms) << "the third is asked when the second has failed";
+    EXPECT_EQ(woken(client).rcode, 2);
+    EXPECT_TRUE(cached(a)->failure);
+    EXPECT_EQ(cached(a)->expiry - cached(a)->born, 1s);
+}
+
+TEST_F(FetchTest, TheHoldOfAFailureDoublesFromOneToTheNext) {
+    for (unsigned i : {0u, 1u, 2u}) script(i, servfail, 5ms);
+    for (Time hold : {1s, 2s, 4s}) {
+        ask(a);
+        run(1s);
+        EXPECT_EQ(cached(a)->expiry - cached(a)->born, hold);
+        run(hold);
+    }
+    for (int i = 0; i < 10; ++i) {
+        ask(a);
+        run(400s);
+    }
+    EXPECT_EQ(cached(a)->expiry - cached(a)->born, 300s);
+    serve(0, {"192.0.2.1"}, 5ms);
+    ask(a);
+    run(1h);
+    script(0, servfail, 5ms);
+    run(24h);
+    ask(a);
+    run(1s);
+    EXPECT_EQ(cached(a)->expiry - cached(a)->born, 1s) << "an answer in between ends the streak";
+}
+
+TEST_F(FetchTest, WithoutAnyReplyUdpIsAbandonedAndTcpGetsServfailAtTheDeadline) {
+    for (unsigned i : {0u, 1u, 2u}) silence(i);
+    auto udp = ask(a), tcp = ask(a, true);
+    run(4s);
+    EXPECT_EQ(woken(udp).kind, WakeKind::abandon);
+    EXPECT_EQ(woken(udp).at, start + 1900ms);
+    EXPECT_EQ(woken(tcp).at, start + 3s);
+    EXPECT_EQ(woken(tcp).rcode, 2);
+}
+
+TEST_F(FetchTest, StaleDataAfterTheClientTimerAndNeverAFailureInItsPlace) {
+    serve(0, {"192.0.2.1"}, 5ms, 10);
+    for (unsigned i : {1u, 2u}) serve(i, {"192.0.2.1"}, 5ms, 10);
+    ask(a);
+    run(1min);
+    for (unsigned i : {0u, 1u, 2u}) silence(i);
+    Time asked = clock.now;
+    auto client = ask(a), later = (run(100ms), ask(a));
+    run(4s);
+    EXPECT_EQ(woken(client).kind, WakeKind::stale);
+    EXPECT_EQ(woken(client).at, asked + 1800ms);
+    EXPECT_EQ(woken(client).addresses, Hosts{"192.0.2.1"});
+    EXPECT_EQ(woken(later).kind, WakeKind::stale);
+    EXPECT_EQ(cached_addresses(a), Hosts{"192.0.2.1"});
+    EXPECT_GT(Time(cached(a)->refresh_after.load()), clock.now) << "stale at once until the next try";
+}
+
+TEST_F(FetchTest, QuestionsAreCoalesced) {
+    for (unsigned i : {0u, 1u, 2u}) serve(i, {"192.0.2.1"}, 5ms);
+    std::vector<std::uint64_t> clients_of_a;
+    for (int i = 0; i < 100; ++i) clients_of_a.push_back(ask(a));
+    run(1s);
+    for (auto client : clients_of_a) EXPECT_EQ(woken(client).addresses, Hosts{"192.0.2.1"});
+    EXPECT_EQ(fetches.counters().fetches, 1u);
+    EXPECT_EQ(fetches.counters().coalesced, 99u);
+    EXPECT_EQ(network.sent.size(), 3u);
+}
+
+TEST_F(FetchTest, ARetransmissionReplacesItsWaiter) {
+    serve(0, {"192.0.2.1"}, 50ms);
+    dataplane::Endpoint client = *dataplane::parse_endpoint("10.1.1.1:4000", 0);
+    auto first = ask_as(client, 7, a), again = ask_as(client, 7, a), other = ask_as(client, 8, a);
+    EXPECT_EQ(woken(first).kind, WakeKind::abandon);
+    run(100ms);
+    EXPECT_EQ(woken(again).addresses, Hosts{"192.0.2.1"});
+    EXPECT_EQ(woken(other).addresses, Hosts{"192.0.2.1"});
+}
+
+TEST_F(FetchTest, OneClientWaitsForALimitedNumber) {
+    dataplane::Address address = *dataplane::parse_address("10.1.1.1");
+    for (unsigned i = 0; i < limits::waiters_per_client; ++i) ask_as({address, std::uint16_t(i + 1)}, 1, a);
+    auto refused = ask_as({address, 60000}, 1, a);
+    EXPECT_EQ(woken(refused).rcode, 2);
+    auto other = ask(a);
+    EXPECT_FALSE(clients.woken.contains(other));
+    EXPECT_EQ(fetches.counters().refused, 1u);
+}
+
+TEST_F(FetchTest, ATtlOfZeroAnswersWhoWaitsAndIsNotStored) {
+    for (unsigned i : {0u, 1u, 2u}) serve(i, {"192.0.2.1"}, 5ms, 0);
+    auto one = ask(a), two = ask(a);
+    run(1s);
+    EXPECT_EQ(woken(one).addresses, Hosts{"192.0.2.1"});
+    EXPECT_EQ(woken(two).addresses, Hosts{"192.0.2.1"});
+    EXPECT_EQ(cached(a), nullptr);
+    ask(a);
+    run(1s);
+    EXPECT_EQ(fetches.counters().fetches, 2u);
+}
+
+TEST_F(FetchTest, AQuestionWhoseAnswerWasPublishedOnItsWayIsAnsweredAtOnce) {
+    serve(0, {"192.0.2.1"}, 5ms);
+    ask(a);
+    run(10ms);
+    auto late = ask(a);
+    EXPECT_EQ(woken(late).addresses, Hosts{"192.0.2.1"});
+    EXPECT_EQ(fetches.counters().fetches, 1u);
+}
+
+TEST_F(FetchTest, CloseAbandonsEveryoneAndCancelsEverything) {
+    for (unsigned i : {0u, 1u, 2u}) silence(i);
+    auto client = ask(a);
+    run(10ms);
+    fetches.close(clock.now);
+    EXPECT_EQ(woken(client).kind, WakeKind::abandon);
+    EXPECT_EQ(network.open_count(), 0u);
+    auto late = ask(b);
+    EXPECT_EQ(woken(late).rcode, 2) << "refused, not lost";
+}
+
+class FullTableTest : public FetchTest {
+  protected:
+    FullTableTest() : FetchTest(3, {}, 1) {}
+};
+
+TEST_F(FullTableTest, AFullTableStillAnswers) {
+    for (unsigned i : {0u, 1u, 2u}) serve(i, {"192.0.2.1"}, 5ms);
+    auto first = ask(a), second = ask(b);
+    run(1s);
+    EXPECT_EQ(woken(first).addresses, Hosts{"192.0.2.1"});
+    EXPECT_EQ(woken(second).addresses, Hosts{"192.0.2.1"});
+    EXPECT_EQ(cached(b), nullptr);
+    EXPECT_EQ(publisher.counters().full, 1u);
+}
+
+} // namespace
+} // namespace millrace::control

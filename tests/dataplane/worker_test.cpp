@@ -1,0 +1,203 @@
+// A real worker on a real kernel socket; the test is control, and a client beside it.
+#include "dataplane/worker.hpp"
+
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "dataplane/socket_port.hpp"
+#include "tests/support/entries.hpp"
+#include "tests/support/messages.hpp"
+
+namespace millrace::dataplane {
+namespace {
+
+using namespace test;
+
+class WorkerTest : public testing::Test {
+  protected:
+    WorkerTest() {
+        port_ = *SocketPort::open(service_, {service_});
+        worker_.emplace(WorkerContext{*port_, table, *reader, handoff, counters, access_});
+        sockaddr_storage raw;
+        socklen_t size = to_sockaddr({*parse_address("127.0.77.2"), 0}, raw);
+        client_ = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+        EXPECT_EQ(bind(client_, reinterpret_cast<sockaddr*>(&raw), size), 0);
+        size = to_sockaddr(service_, raw);
+        EXPECT_EQ(connect(client_, reinterpret_cast<sockaddr*>(&raw), size), 0);
+        reader->online();
+    }
+    ~WorkerTest() override {
+        reader->offline();
+        close(client_);
+        EXPECT_EQ(counters.received(), sent_) << "one verdict for each packet";
+    }
+
+    void send(const Bytes& message) {
+        ASSERT_EQ(::send(client_, message.data(), message.size(), 0), ssize_t(message.size()));
+        ++sent_;
+    }
+    Bytes receive() {
+        Bytes buffer(4096);
+        ssize_t size = recv(client_, buffer.data(), buffer.size(), 0);
+        buffer.resize(size < 0 ? 0 : std::size_t(size));
+        return buffer;
+    }
+    Bytes ask(const Bytes& message) {
+        send(message);
+        worker_->turn();
+        return receive();
+    }
+    void publish(const cache::Key& key, cache::EntryPtr entry) {
+        auto hash = table.hasher()(key);
+        if (entry->version.revision == 0) table.start(key, hash, entry->version.generation);
+        ASSERT_EQ(table.publish(key, hash, entry), cache::Publication::accepted);
+    }
+    std::vector<Miss> misses() {
+        std::vector<Miss> taken(limits::waiters);
+        taken.resize(handoff.take(taken));
+        return taken;
+    }
+    void wake(const Miss& miss, const cache::Entry* entry, Wake::Kind kind = Wake::Kind::answer) {
+        reader->sent();
+        handoff.wake({entry, miss.waiter, kind});
+    }
+    static Bytes record(unsigned host, unsigned ttl) {
+        return Bytes{0xc0, 12, 0, 1, 0, 1} + u32(ttl) + u16(4) + Bytes{192, 0, 2, std::uint8_t(host)};
+    }
+
+    cache::Grace grace;
+    cache::Grace::Reader* reader = grace.add_reader();
+    cache::Table table{{.entries = 10000, .bytes = 1 << 24}, grace};
+    Handoff handoff;
+    Counters counters;
+    cache::Key a = key_of("a.com");
+    Time now = boot_time();
+
+  private:
+    Endpoint service_{*parse_address("127.0.77.1"), 5377};
+    Access access_{{*parse_prefix("127.0.0.0/8")}};
+    std::unique_ptr<SocketPort> port_;
+    std::optional<Worker> worker_;
+    int client_;
+    std::uint64_t sent_ = 0;
+
+  protected:
+    void turn() { worker_->turn(); }
+};
+
+TEST_F(WorkerTest, AHitIsAnsweredInItsTurn) {
+    publish(a, entry_of({1, 0}, {7}, now, 60s));
+    EXPECT_EQ(ask(query("A.com")), header(0x1234, 0x8180, 1, 1) + question("A.com") + record(7, 60));
+    EXPECT_EQ(counters.get(Event::hit), 1u);
+    EXPECT_EQ(counters.get(Verdict::answered), 1u);
+}
+
+TEST_F(WorkerTest, TheHotIndexFollowsPublications) {
+    for (std::uint8_t host : {1, 2, 3}) {
+        publish(a, entry_of({host, 0}, {host}, now, 60s));
+        for (int i = 0; i < 2; ++i) EXPECT_EQ(ask(query("a.com")).back(), host);
+    }
+}
+
+TEST_F(WorkerTest, AMissIsHandedOverAndAnsweredByItsWake) {
+    EXPECT_TRUE(ask(header(77, rd | cd, 1, 0, 0, 1) + question("a.COM") + opt(900)).empty());
+    auto taken = misses();
+    ASSERT_EQ(taken.size(), 1u);
+    EXPECT_EQ(taken[0].key.name, a.name);
+    EXPECT_EQ(taken[0].key.flavour, cache::checking_disabled);
+    EXPECT_EQ(taken[0].id, 77);
+    EXPECT_EQ(to_string(taken[0].client.address), "127.0.77.2");
+    auto entry = entry_of({1, 0}, {9}, now, 60s);
+    wake(taken[0], entry.get());
+    turn();
+    EXPECT_EQ(receive(), header(77, 0x8190, 1, 1, 0, 1) + question("a.COM") + record(9, 60) + opt());
+    EXPECT_EQ(reader->outstanding(), 0u);
+    EXPECT_EQ(counters.get(Verdict::missed), 1u);
+    EXPECT_EQ(counters.get(Event::wake_answered), 1u);
+}
+
+TEST_F(WorkerTest, AnExpiredEntryIsAMissUnlessStaleIsToBeServedAtOnce) {
+    publish(a, entry_of({1, 0}, {7}, now - 100s, 60s, 1h));
+    EXPECT_TRUE(ask(query("a.com")).empty());
+    auto taken = misses();
+    ASSERT_EQ(taken.size(), 1u);
+    const cache::Entry* entry = table.find(a, table.hasher()(a));
+    wake(taken[0], entry, Wake::Kind::stale);
+    turn();
+    EXPECT_EQ(receive(), header(0x1234, 0x8180, 1, 1) + question("a.com") + record(7, 30));
+    entry->refresh_after = (now + 1h).count();
+    EXPECT_EQ(ask(query("a.com")), header(0x1234, 0x8180, 1, 1) + question("a.com") + record(7, 30));
+    EXPECT_EQ(counters.get(Event::stale_hit), 1u);
+}
+
+TEST_F(WorkerTest, BeyondItsStaleLifeNothingIsServed) {
+    publish(a, entry_of({1, 0}, {7}, now - 100s, 60s, 10s));
+    table.find(a, table.hasher()(a))->refresh_after = (now + 1h).count();
+    EXPECT_TRUE(ask(query("a.com")).empty());
+    EXPECT_EQ(misses().size(), 1u);
+}
+
+TEST_F(WorkerTest, UnderTheFloorNothingIsServedNotEvenStale) {
+    publish(a, entry_of({5, 0}, {7}, now, 60s));
+    EXPECT_FALSE(ask(query("a.com")).empty());
+    table.raise_floor(0, 5);
+    EXPECT_TRUE(ask(query("a.com")).empty());
+    EXPECT_EQ(misses().size(), 1u);
+}
+
+TEST_F(WorkerTest, OutOfCreditsItSaysServfailAndEveryCreditComesBack) {
+    for (std::size_t i = 0; i < limits::waiters; ++i) {
+        send(query("name-" + std::to_string(i) + ".com"));
+        turn();
+    }
+    EXPECT_EQ(ask(query("a.com")), header(0x1234, 0x8182, 1) + question("a.com"));
+    EXPECT_EQ(counters.get(Event::servfail_full), 1u);
+    publish(a, entry_of({1, 0}, {7}, now - 100s, 60s, 1h));
+    EXPECT_EQ(ask(query("a.com")), header(0x1234, 0x8180, 1, 1) + question("a.com") + record(7, 30)) << "stale first";
+    for (int round = 0; round < 3; ++round) {
+        auto taken = misses();
+        ASSERT_EQ(taken.size(), round == 0 ? limits::waiters : 1u);
+        for (const Miss& miss : taken) wake(miss, nullptr, Wake::Kind::abandon);
+        for (std::size_t i = 0; i <= taken.size() / limits::burst; ++i) turn();
+        EXPECT_EQ(reader->outstanding(), 0u);
+        EXPECT_TRUE(ask(query("b.com")).empty()) << "misses work again";
+    }
+    EXPECT_EQ(counters.get(Event::wake_abandoned), limits::waiters + 2);
+}
+
+TEST_F(WorkerTest, EveryKindOfPacketHasItsVerdict) {
+    EXPECT_TRUE(ask(Bytes(5)).empty());
+    EXPECT_EQ(counters.get(Verdict::drop_short), 1u);
+    EXPECT_TRUE(ask(header(1, qr, 1) + question("a")).empty());
+    EXPECT_EQ(counters.get(Verdict::drop_response), 1u);
+    EXPECT_EQ(ask(header(1, 0, 1) + question("a")), header(1, 0x8085, 1) + question("a"));
+    EXPECT_EQ(counters.get(Verdict::answered), 1u);
+}
+
+TEST(WorkerAccess, ForeignersAreRefused) {
+    cache::Grace grace;
+    auto* reader = grace.add_reader();
+    cache::Table table({.entries = 10, .bytes = 1 << 20}, grace);
+    Handoff handoff;
+    Counters counters;
+    Access nobody({});
+    auto port = *SocketPort::open({*parse_address("::1"), 5378}, {});
+    Worker worker({*port, table, *reader, handoff, counters, nobody});
+    int client = socket(AF_INET6, SOCK_DGRAM, 0);
+    sockaddr_storage raw;
+    socklen_t size = to_sockaddr({*parse_address("::1"), 5378}, raw);
+    Bytes message = header(3, rd, 1, 0, 0, 1) + question("a") + opt(), buffer(512);
+    ASSERT_EQ(sendto(client, message.data(), message.size(), 0, reinterpret_cast<sockaddr*>(&raw), size),
+              ssize_t(message.size()));
+    reader->online();
+    worker.turn();
+    reader->offline();
+    buffer.resize(std::size_t(recv(client, buffer.data(), buffer.size(), MSG_DONTWAIT)));
+    EXPECT_EQ(buffer, header(3, 0x8185, 1, 0, 0, 1) + question("a") + opt(1232, 0, {0, 15, 0, 2, 0, 18}));
+    EXPECT_EQ(counters.get(Verdict::refused), 1u);
+    close(client);
+}
+
+} // namespace
+} // namespace millrace::dataplane
