@@ -72,7 +72,8 @@ def show(lab, options):
 def stay(lab, daemon, name):
     ask = f"ip netns exec {lab.names.namespace} dig @{lab.names.edge4}"
     ctl = f"build/millracectl --socket {daemon.socket}"
-    print(f"""
+    try:
+        print(f"""
 It stays up until Ctrl-C. From another terminal, as root, in {ROOT}:
   {ask} {name}
   {ask} +tcp {name} AAAA
@@ -80,7 +81,6 @@ It stays up until Ctrl-C. From another terminal, as root, in {ROOT}:
   {ctl} cache flush {name}
   {ctl} stats
   tail -f {daemon.log}""", flush=True)
-    try:
         code = daemon.process.wait()
     except KeyboardInterrupt:
         return

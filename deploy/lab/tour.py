@@ -88,12 +88,12 @@ def summary(before, after, sent, answered, rate):
     drops = {why: count - before["dropped"].get(why, 0) for why, count in after["dropped"].items()}
     drops = {why: count for why, count in drops.items() if count}
     looked_up = counts["hits"] + counts["misses"]
+    joined = f" ({counts['coalesced']:,} joined a query under way)" if counts["coalesced"] else ""
     print(f"""\
   asked           {sent:,.0f} queries; {answered:,.0f} answered, {100 * answered / max(sent, 1):.2f} %
   rate            {rate:,.0f} answers a second
   from the cache  {100 * counts['hits'] / max(looked_up, 1):.2f} % ({counts['hits']:,} of {looked_up:,})
-  upstream        {counts['upstream_queries']:,} queries for {counts['misses']:,} misses ({counts['coalesced']:,} joined a \
-query under way)
+  upstream        {counts['upstream_queries']:,} queries for {counts['misses']:,} misses{joined}
   dropped         {', '.join(f'{count:,} {why}' for why, count in drops.items()) or 'nothing'}
 The rate says little about Millrace: on a veth pair the kernel copies every packet, and that dominates; dnsperf and the
 servers share these cores too. On a NIC of its own nothing of that happens.""")

@@ -1,0 +1,49 @@
+// libFuzzer: a client's message through Query::parse and whatever reply follows from it.
+#include <cstdint>
+#include <cstdlib>
+#include <vector>
+
+#include "dataplane/answer.hpp"
+#include "tests/support/entries.hpp"
+
+using namespace millrace;
+using namespace millrace::dataplane;
+
+namespace {
+
+void require(bool holds) {
+    if (!holds) std::abort();
+}
+
+/// What must hold of every reply: our header, the client's ID, the question as sent, within its limit.
+void check(const Query& query, const std::vector<std::uint8_t>& message, const std::vector<std::uint8_t>& reply,
+           std::size_t size) {
+    require(size >= header_octets + query.head.question_size);
+    require(size <= std::max<std::size_t>(query.head.limit, 512));
+    require(reply[0] == message[0] && reply[1] == message[1] && (reply[2] & 0x80));
+    require(std::equal(reply.begin() + header_octets, reply.begin() + header_octets + query.head.question_size,
+                       message.begin() + header_octets));
+}
+
+void run(const std::vector<std::uint8_t>& message, Transport transport) {
+    static const auto entry = test::entry_of({1, 0}, std::vector<std::uint8_t>(30, 1), 0s, 60s, 60s);
+    Query query;
+    Query::parse(message, transport, 0, query);
+    if (query.action == Query::Action::drop) return;
+    std::vector<std::uint8_t> buffer = message;
+    buffer.resize(std::max<std::size_t>(buffer.size(), 2048));
+    std::span<const std::uint8_t> question(buffer.data() + header_octets, query.head.question_size);
+    std::size_t size = query.action == Query::Action::look_up
+                           ? answer::write(query.head, question, *entry, 70s, answer::Age::stale, buffer)
+                           : answer::write(query, question, buffer);
+    check(query, message, buffer, size);
+}
+
+} // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    std::vector<std::uint8_t> message(data, data + size);
+    run(message, Transport::udp);
+    run(message, Transport::tcp);
+    return 0;
+}
