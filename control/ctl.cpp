@@ -24,11 +24,6 @@ struct Options {
     std::string request; ///< what the chosen subcommand makes of them
 };
 
-/// A name as one word of a request that cannot be taken for anything else.
-std::string word(const std::string& name) {
-    return name == "--all" ? "--all." : name;
-}
-
 const CLI::Validator one_word(
     [](std::string& text) {
         bool fits = !text.empty() && text.size() <= 1024 && // 255 octets, each at most four characters
@@ -44,17 +39,14 @@ void add_cache(CLI::App& app, Options& options) {
     CLI::App* lookup = cache->add_subcommand("lookup", "show the cached answer for a name and type");
     lookup->add_option("NAME", options.name, "domain name")->required()->check(one_word);
     lookup->add_option("TYPE", options.type, "record type, such as A or AAAA")->required()->check(one_word);
-    lookup->final_callback(
-        [&] { options.request = "cache lookup " + word(options.name) + " " + options.type; });
+    lookup->final_callback([&] { options.request = "cache lookup " + options.name + " " + options.type; });
 
     CLI::App* flush = cache->add_subcommand("flush", "forget a name, all types of it, or everything");
     CLI::Option_group* what = flush->add_option_group("what");
     what->add_option("NAME", options.name, "domain name")->check(one_word);
     what->add_flag("--all", options.all, "everything");
     what->require_option(1);
-    flush->final_callback([&] {
-        options.request = "cache flush " + (options.all ? std::string("--all") : word(options.name));
-    });
+    flush->final_callback([&] { options.request = "cache flush " + (options.all ? "--all" : options.name); });
 }
 
 void add_commands(CLI::App& app, Options& options) {

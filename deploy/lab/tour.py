@@ -16,8 +16,10 @@ def tour(lab, daemon, name):
     wrong = []
     print(f"\nA subscriber asks for {name}, type A")
     first = dig(lab, wrong, "first answer", name, lab.names.edge4)
+    if not first:
+        return wrong
     complete = completed(lab, name, sorted(sum(servers.WWW.values(), [])) if own else None)
-    report("a moment later", complete, own)
+    report("a moment later", complete)
     if own and not any(set(first) == set(known) for known in (*servers.WWW.values(), complete)):
         wrong.append(f"the first answer is none of what the three servers know: {first}")
     if own and len(complete) != 5:
@@ -32,17 +34,20 @@ def tour(lab, daemon, name):
 
 def dig(lab, wrong, what, name, address, *options):
     started = time.monotonic()
-    addresses, output = ask(lab, name, address, *options)
+    addresses, status = ask(lab, name, address, *options)
     spent = (time.monotonic() - started) * 1000
-    report(what, addresses, name.endswith(servers.DOMAIN), f"{spent:.0f} ms, the start of dig included")
+    report(what, addresses, f"{spent:.0f} ms, the start of dig included")
     if not addresses:
-        wrong.append(f"{what}: no address; dig says: {output.strip()}")
+        wrong.append(f"{what}: no address for {name}; {status}")
     return addresses
 
 
 def ask(lab, name, address, *options):
-    done = run(lab.inside("dig", "+short", "+time=3", "+tries=2", *options, f"@{address}", name, "A"), timeout=15)
-    return re.findall(r"^(\d+\.\d+\.\d+\.\d+)$", done.stdout, re.MULTILINE), done.stdout
+    """The addresses in the answer, and what dig says of the answer as a whole."""
+    done = run(lab.inside("dig", "+noall", "+answer", "+comments", "+time=3", "+tries=2", *options, f"@{address}", name, "A"),
+               timeout=15)
+    status = re.search(r"status: (\w+)", done.stdout)
+    return re.findall(r"\sA\s+([\d.]+)$", done.stdout, re.MULTILINE), status[0] if status else done.stdout.strip()
 
 
 def completed(lab, name, expected):
@@ -55,11 +60,11 @@ def completed(lab, name, expected):
         time.sleep(0.1)
 
 
-def report(what, addresses, own, note=""):
+def report(what, addresses, note=""):
     print(f"  {what:15} {' '.join(addresses) or 'nothing'}" + (f"  ({note})" if note else ""))
-    if own and addresses:
-        known = [f"server {i}: {', '.join(a for a in addresses if a in mine)}" for i, mine in servers.WWW.items()
-                 if set(mine) & set(addresses)]
+    known = [f"server {i}: {', '.join(a for a in addresses if a in mine)}" for i, mine in servers.WWW.items()
+             if set(mine) & set(addresses)]
+    if known:
         print(f"  {'':15}   from {'; '.join(known)}", flush=True)
 
 
