@@ -36,7 +36,8 @@ void answer_write(benchmark::State& state) {
     message.resize(2048);
     std::span<const std::uint8_t> question(message.data() + header_octets, query.head.question_size);
     for (auto _ : state) {
-        benchmark::DoNotOptimize(answer::write(query.head, question, *entry, 9s, answer::Age::counted, message));
+        benchmark::DoNotOptimize(
+            answer::write(query.head, question, *entry, 9s, answer::Age::counted, message));
     }
 }
 BENCHMARK(answer_write)->Arg(1)->Arg(4)->Arg(16);

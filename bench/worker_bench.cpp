@@ -1,7 +1,8 @@
-// A whole turn of the worker on an ethdev port, beside its ceiling: a bare echo on the same port in the same run.
+// A whole turn of the worker on an ethdev port, beside its ceiling: a bare echo on the same port in the same
+// run.
 //
-// Generator and worker share one core and a net_ring port, so what is measured is the application's own cost and
-// rte_ring's, nobody's kernel. Cycles per packet; the ratio of the two rows is the figure to quote.
+// Generator and worker share one core and a net_ring port, so what is measured is the application's own cost
+// and rte_ring's, nobody's kernel. Cycles per packet; the ratio of the two rows is the figure to quote.
 #include <optional>
 
 #include <benchmark/benchmark.h>
@@ -29,7 +30,8 @@ class Wire {
   public:
     explicit Wire(const char* name) {
         to_port_ = rte_ring_create((std::string(name) + "r").c_str(), 256, 0, RING_F_SP_ENQ | RING_F_SC_DEQ);
-        from_port_ = rte_ring_create((std::string(name) + "t").c_str(), 256, 0, RING_F_SP_ENQ | RING_F_SC_DEQ);
+        from_port_ =
+            rte_ring_create((std::string(name) + "t").c_str(), 256, 0, RING_F_SP_ENQ | RING_F_SC_DEQ);
         id = std::uint16_t(rte_eth_from_rings(name, &to_port_, 1, &from_port_, 1, 0));
         unsigned lcore = rte_get_main_lcore();
         ethdev.emplace(*Ethdev::start(id, name, {&lcore, 1}));
@@ -43,9 +45,11 @@ class Wire {
         if (rte_pktmbuf_alloc_bulk(ethdev->pool(0), mbufs, count) != 0) std::abort();
         for (unsigned i = 0; i < count; ++i) {
             const auto& frame = frames_[next_++ % frames_.size()];
-            std::memcpy(rte_pktmbuf_append(mbufs[i], std::uint16_t(frame.size())), frame.data(), frame.size());
+            std::memcpy(rte_pktmbuf_append(mbufs[i], std::uint16_t(frame.size())), frame.data(),
+                        frame.size());
         }
-        if (rte_ring_enqueue_bulk(to_port_, reinterpret_cast<void**>(mbufs), count, nullptr) != count) std::abort();
+        if (rte_ring_enqueue_bulk(to_port_, reinterpret_cast<void**>(mbufs), count, nullptr) != count)
+            std::abort();
     }
     unsigned drain() {
         void* objects[limits::burst];
@@ -100,7 +104,8 @@ void hits(benchmark::State& state) {
     Access access({*parse_prefix("198.18.0.0/15")});
     TscClock clock(rte_get_tsc_hz());
     for (unsigned i = 0; i < names; ++i) {
-        // A multiplier without common factors with the count spreads the order, so that prefetching by luck is rare.
+        // A multiplier without common factors with the count spreads the order, so that prefetching by luck
+        // is rare.
         std::string name = "host-" + std::to_string(std::uint64_t(i) * 7919 % names) + ".example";
         wire.add(name);
         auto key = test::key_of(name);
@@ -129,8 +134,9 @@ BENCHMARK(hits)->Arg(1)->Arg(10'000);
 
 int main(int argc, char** argv) {
     std::string lcores = "--lcores=0@" + std::to_string(millrace::dataplane::Machine::inspect().cpus.back());
-    const char* eal[] = {"worker_bench", "--no-huge",      "-m",           "512", "--no-shconf", "--no-pci",
-                         "--no-telemetry", "--log-level=warning", lcores.c_str()};
+    const char* eal[] = {
+        "worker_bench",   "--no-huge",           "-m",          "512", "--no-shconf", "--no-pci",
+        "--no-telemetry", "--log-level=warning", lcores.c_str()};
     if (rte_eal_init(int(std::size(eal)), const_cast<char**>(eal)) < 0) return 1;
     benchmark::Initialize(&argc, argv);
     benchmark::RunSpecifiedBenchmarks();

@@ -1,8 +1,8 @@
 // One answer, immutable once published, in the form in which workers send it.
 //
 // The records are prebuilt wire data: everything that follows the question in a reply (answer section, then
-// authority section), with compression pointers that are right because the question always starts at offset 12
-// and has the length of the key's name. A worker copies them and overwrites the TTLs.
+// authority section), with compression pointers that are right because the question always starts at offset
+// 12 and has the length of the key's name. A worker copies them and overwrites the TTLs.
 //
 // Threads: made and freed by control. Workers read everything and write only the two hints, relaxed.
 #pragma once
@@ -21,15 +21,15 @@ namespace millrace::cache {
 /// What an Entry is made of. The spans are copied.
 struct EntryDraft {
     Version version;
-    std::uint8_t rcode = 0;             ///< RFC 1035 4.1.1; 0 to 15
-    bool authentic = false;             ///< AD from a trusted upstream (RFC 6840 5.8)
-    bool failure = false;               ///< a cached failure (RFC 9520), not an answer
-    std::optional<std::uint16_t> info;  ///< extended error code for clients with EDNS (RFC 8914)
-    Time born{};                        ///< when the first contributing reply arrived; TTLs count from here
-    Time expiry{};                      ///< lowest over contributors and chain of (received + TTL)
-    Time stale_until{};                 ///< end of its life as a stale answer (RFC 8767); not before expiry
-    std::uint16_t answers = 0;          ///< ANCOUNT
-    std::uint16_t authorities = 0;      ///< NSCOUNT
+    std::uint8_t rcode = 0;            ///< RFC 1035 4.1.1; 0 to 15
+    bool authentic = false;            ///< AD from a trusted upstream (RFC 6840 5.8)
+    bool failure = false;              ///< a cached failure (RFC 9520), not an answer
+    std::optional<std::uint16_t> info; ///< extended error code for clients with EDNS (RFC 8914)
+    Time born{};                       ///< when the first contributing reply arrived; TTLs count from here
+    Time expiry{};                     ///< lowest over contributors and chain of (received + TTL)
+    Time stale_until{};                ///< end of its life as a stale answer (RFC 8767); not before expiry
+    std::uint16_t answers = 0;         ///< ANCOUNT
+    std::uint16_t authorities = 0;     ///< NSCOUNT
     std::span<const std::uint8_t> records;      ///< as described above
     std::span<const std::uint16_t> ttl_offsets; ///< of each record's TTL within `records`
 };
@@ -53,12 +53,13 @@ class Entry {
     std::uint32_t records_size;
     std::uint16_t ttl_count;
     std::uint16_t answers, authorities;
-    std::uint16_t info;                     ///< extended error code, or no_info
+    std::uint16_t info; ///< extended error code, or no_info
     std::uint8_t rcode;
     bool authentic, failure;
 
-    /// Hints. `visited`: hit since the eviction hand last passed. `refresh_after`: microseconds since boot; until
-    /// then an expired entry is answered stale at once and nobody asks for a refresh (RFC 9520 back-off).
+    /// Hints. `visited`: hit since the eviction hand last passed. `refresh_after`: microseconds since boot;
+    /// until then an expired entry is answered stale at once and nobody asks for a refresh (RFC 9520
+    /// back-off).
     mutable std::atomic<std::uint8_t> visited{0};
     mutable std::atomic<std::int64_t> refresh_after;
 

@@ -5,13 +5,19 @@
 
 namespace millrace::cache {
 
-void Grace::Reader::online() { rte_rcu_qsbr_thread_online(qsbr_, id_); }
-void Grace::Reader::offline() { rte_rcu_qsbr_thread_offline(qsbr_, id_); }
-void Grace::Reader::quiescent() { rte_rcu_qsbr_quiescent(qsbr_, id_); }
+void Grace::Reader::online() {
+    rte_rcu_qsbr_thread_online(qsbr_, id_);
+}
+void Grace::Reader::offline() {
+    rte_rcu_qsbr_thread_offline(qsbr_, id_);
+}
+void Grace::Reader::quiescent() {
+    rte_rcu_qsbr_quiescent(qsbr_, id_);
+}
 
 void Grace::Reader::finish(std::uint64_t count) {
-    // Release: without it control could see the Wake as finished, and free its Entry, while the worker's reads
-    // of that Entry are still to come.
+    // Release: without it control could see the Wake as finished, and free its Entry, while the worker's
+    // reads of that Entry are still to come.
     finished_.store(finished_.load(std::memory_order_relaxed) + count, std::memory_order_release);
 }
 
@@ -19,7 +25,9 @@ std::uint64_t Grace::Reader::outstanding() const {
     return sent_ - finished_.load(std::memory_order_acquire); // pairs with finish()
 }
 
-void Grace::FreeQsbr::operator()(rte_rcu_qsbr* qsbr) const { std::free(qsbr); }
+void Grace::FreeQsbr::operator()(rte_rcu_qsbr* qsbr) const {
+    std::free(qsbr);
+}
 
 Grace::Grace() {
     std::size_t size = rte_rcu_qsbr_get_memsize(limits::readers);

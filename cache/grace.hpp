@@ -1,14 +1,16 @@
 // Grace periods: when may a retired Entry be freed?
 //
 // A worker reads Entries without a lock. It holds them in two ways, and a retired Entry must wait for both:
-//   1. Found in the table: held until the worker's next quiescent(). rte_rcu_qsbr tells when every reader that was
+//   1. Found in the table: held until the worker's next quiescent(). rte_rcu_qsbr tells when every reader
+//   that was
 //      online at retirement has been quiescent since (P. McKenney, RCU; DPDK prog guide, "RCU Library").
-//   2. Named by a Wake still in the worker's ring, perhaps for many bursts: control counts the Wakes that it sent
-//      to each worker, the worker counts those it has finished. A Wake carries only Entries not yet retired, so
-//      all Wakes that name an Entry were sent before its retirement.
-// No pins, no reference counts. Retiring never fails and never allocates: Entries link into one of two batches.
-// `open` collects; `waiting` waits for one period begun after its last member was retired. A new period begins only
-// when the last one passed, so two batches suffice however long a reader stalls.
+//   2. Named by a Wake still in the worker's ring, perhaps for many bursts: control counts the Wakes that it
+//   sent
+//      to each worker, the worker counts those it has finished. A Wake carries only Entries not yet retired,
+//      so all Wakes that name an Entry were sent before its retirement.
+// No pins, no reference counts. Retiring never fails and never allocates: Entries link into one of two
+// batches. `open` collects; `waiting` waits for one period begun after its last member was retired. A new
+// period begins only when the last one passed, so two batches suffice however long a reader stalls.
 #pragma once
 
 #include <array>
@@ -43,8 +45,8 @@ class Grace {
         friend class Grace;
         rte_rcu_qsbr* qsbr_ = nullptr;
         unsigned id_ = 0;
-        std::uint64_t sent_ = 0;                               // control's alone
-        alignas(64) std::atomic<std::uint64_t> finished_{0};   // written by the reader alone
+        std::uint64_t sent_ = 0;                             // control's alone
+        alignas(64) std::atomic<std::uint64_t> finished_{0}; // written by the reader alone
     };
 
     /// A point that every reader must get past.
@@ -62,10 +64,10 @@ class Grace {
     Reader* add_reader();
 
     // Control's alone, all of them.
-    Period begin();                     ///< what was unlinked before this call is covered by the period
-    bool passed(const Period& period);  ///< every reader has been quiescent and has finished the Wakes of then
-    void retire(EntryPtr entry);        ///< unlinked from every place where a reader could find it
-    void reclaim();                     ///< frees what may be freed; once per tick
+    Period begin();                    ///< what was unlinked before this call is covered by the period
+    bool passed(const Period& period); ///< every reader has been quiescent and has finished the Wakes of then
+    void retire(EntryPtr entry);       ///< unlinked from every place where a reader could find it
+    void reclaim();                    ///< frees what may be freed; once per tick
     std::size_t limbo_bytes() const { return limbo_bytes_; }
     std::size_t limbo_entries() const { return limbo_entries_; }
 

@@ -9,7 +9,9 @@ namespace millrace::cache {
 
 static_assert(192 >= XXH3_SECRET_SIZE_MIN);
 
-Hasher::Hasher() { arc4random_buf(secret_.data(), secret_.size()); }
+Hasher::Hasher() {
+    arc4random_buf(secret_.data(), secret_.size());
+}
 
 Hash Hasher::operator()(const Key& key) const {
     auto bytes = key.bytes();

@@ -18,9 +18,9 @@ enum Flavour : std::uint8_t { plain = 0, dnssec_ok = 1, checking_disabled = 2 };
 struct Key {
     std::uint16_t qtype = 0;
     std::uint16_t qclass = 0;
-    std::uint8_t group = 0;          ///< index of the upstream group
-    std::uint8_t flavour = plain;    ///< Flavour bits
-    Name name;                       ///< folded qname
+    std::uint8_t group = 0;       ///< index of the upstream group
+    std::uint8_t flavour = plain; ///< Flavour bits
+    Name name;                    ///< folded qname
 
     std::span<const std::uint8_t> bytes() const {
         return {reinterpret_cast<const std::uint8_t*>(this), header_octets + name.size};
@@ -39,7 +39,7 @@ using Hash = std::uint64_t;
 /// The secret of the keyed hash, drawn once at start so that nobody outside can aim at a bucket.
 class Hasher {
   public:
-    Hasher();                            ///< a random secret (arc4random_buf)
+    Hasher(); ///< a random secret (arc4random_buf)
     Hash operator()(const Key& key) const;
 
   private:

@@ -10,7 +10,8 @@ bool read_name(Reader& in, Name& out) {
         std::uint8_t length = in.u8();
         auto label = in.take(length);
         // The root's zero octet must still fit behind this label.
-        bool fits = length <= limits::label_octets && size + 1 + length + (length != 0) <= limits::name_octets;
+        bool fits =
+            length <= limits::label_octets && size + 1 + length + (length != 0) <= limits::name_octets;
         if (!fits) in.fail();
         if (!in.ok()) return false;
         out.octets[size++] = length;
@@ -23,7 +24,9 @@ bool read_name(Reader& in, Name& out) {
 
 namespace {
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
 
 /// Reads one octet of a label, escapes resolved, and advances `at`.
 std::optional<std::uint8_t> next_octet(std::string_view text, std::size_t& at) {

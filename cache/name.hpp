@@ -15,7 +15,9 @@
 namespace millrace::cache {
 
 /// ASCII lower case; other octets are left alone (RFC 4343 3).
-inline std::uint8_t fold(std::uint8_t c) { return c >= 'A' && c <= 'Z' ? std::uint8_t(c | 0x20) : c; }
+inline std::uint8_t fold(std::uint8_t c) {
+    return c >= 'A' && c <= 'Z' ? std::uint8_t(c | 0x20) : c;
+}
 
 /// A canonical name by value. `size` counts the root's zero octet: the root itself has size 1.
 struct Name {
@@ -32,7 +34,8 @@ struct Name {
 /// pointer, a 0x40 or 0x80 label, a label over 63 octets, a name over 255 octets, or a name cut short.
 bool read_name(Reader& in, Name& out);
 
-/// Presentation format to canonical name: "www.Example." or "www.example"; \DDD and \X escapes (RFC 1035 5.1).
+/// Presentation format to canonical name: "www.Example." or "www.example"; \DDD and \X escapes (RFC
+/// 1035 5.1).
 std::optional<Name> parse_name(std::string_view text);
 
 /// Canonical name to presentation format with the final dot; what is not printable becomes \DDD.

@@ -30,15 +30,16 @@ class Arena {
     std::size_t room_ = 0;
 };
 
-/// Of one slot, its key aside: the map's node (link, order key, Node) with the allocator's header, its bucket's
-/// dummy node, its place in the bucket array. Measured by bench/memory as growth of the resident size.
+/// Of one slot, its key aside: the map's node (link, order key, Node) with the allocator's header, its
+/// bucket's dummy node, its place in the bucket array. Measured by bench/memory as growth of the resident
+/// size.
 constexpr std::size_t slot_octets = sizeof(Node) + 2 * 8 + 16 + 4 * 8 + 8;
 
 } // namespace
 
 struct Table::Shard {
     explicit Shard(std::size_t buckets) : map(buckets) {
-        map.max_load_factor(std::numeric_limits<float>::max()); // never doubles
+        map.max_load_factor(std::numeric_limits<float>::max());        // never doubles
         for (std::size_t i = 0; i < buckets; ++i) map.unsafe_begin(i); // creates bucket i
     }
     Map map;
@@ -53,9 +54,8 @@ Key KeyRef::key() const {
 }
 
 Table::Table(const TableLimits& limits, Grace& grace)
-    : limits_(limits), grace_(grace),
-      shards_((limits.entries + limits::shard_fill - 1) / limits::shard_fill), words_(new ShardWord[shards_]),
-      owner_(std::this_thread::get_id()) {}
+    : limits_(limits), grace_(grace), shards_((limits.entries + limits::shard_fill - 1) / limits::shard_fill),
+      words_(new ShardWord[shards_]), owner_(std::this_thread::get_id()) {}
 
 Table::~Table() {
     for (std::size_t i = 0; i < shards_; ++i) {
@@ -71,8 +71,9 @@ void Table::assert_owner() const {
 
 Place Table::locate(const Key& key, Hash hash) const {
     ShardWord& w = word(hash);
-    // Epoch first, pointer second: the reverse could pair an old shard with the epoch of its successor, and a hot
-    // index would then use a freed node. Acquire on the pointer: without it the shard's insides could be unseen.
+    // Epoch first, pointer second: the reverse could pair an old shard with the epoch of its successor, and a
+    // hot index would then use a freed node. Acquire on the pointer: without it the shard's insides could be
+    // unseen.
     std::uint64_t epoch = w.epoch.load(std::memory_order_acquire);
     Shard* shard = w.shard.load(std::memory_order_acquire);
     if (!shard) return {};
@@ -133,8 +134,8 @@ void Table::swap_in(Node& node, EntryPtr entry) {
     entries_ += entry ? 1 : 0;
     bytes_ += entry ? entry->bytes() : 0;
     const Entry* next = entry.release();
-    // Relaxed load: the owner alone stores. Release store: without it a worker could see the pointer before the
-    // Entry that it points to.
+    // Relaxed load: the owner alone stores. Release store: without it a worker could see the pointer before
+    // the Entry that it points to.
     EntryPtr before(slot.entry.load(std::memory_order_relaxed));
     slot.entry.store(next, std::memory_order_release);
     if (!before) return;
@@ -143,7 +144,8 @@ void Table::swap_in(Node& node, EntryPtr entry) {
     grace_.retire(std::move(before));
 }
 
-std::size_t Table::flush(std::size_t index, Generation last, const std::function<bool(const KeyRef&)>& matches) {
+std::size_t Table::flush(std::size_t index, Generation last,
+                         const std::function<bool(const KeyRef&)>& matches) {
     assert_owner();
     Shard* shard = words_[index].shard.load(std::memory_order_relaxed);
     if (!shard) return 0;

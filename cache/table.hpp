@@ -1,17 +1,20 @@
 // The cache: keys to Entries, shared by every worker without a lock.
 //
-// One writer per key. Everything that changes the table (start, publish, flush) runs on one thread, the owner:
-// there is no read-decide-write across threads, so nothing can act in between, and "is this result superseded?"
-// and "store it" are one step by construction. A worker decides nothing about a key; it loads one word of its Slot.
+// One writer per key. Everything that changes the table (start, publish, flush) runs on one thread, the
+// owner: there is no read-decide-write across threads, so nothing can act in between, and "is this result
+// superseded?" and "store it" are one step by construction. A worker decides nothing about a key; it loads
+// one word of its Slot.
 //
 // A tbb::concurrent_unordered_map finds and inserts without locks but has habits that its users must respect:
-// it creates buckets lazily inside find (an allocation on a polling lcore), and it doubles its bucket count when
-// the load factor is exceeded. So a shard is built with as many buckets as slots, each touched, the load factor
-// out of the way, and inserts refuse at capacity (checked against oneTBB 2021.8, _concurrent_unordered_base.h:
-// get_bucket, adjust_table_size). Shards are built when their first key arrives.
+// it creates buckets lazily inside find (an allocation on a polling lcore), and it doubles its bucket count
+// when the load factor is exceeded. So a shard is built with as many buckets as slots, each touched, the load
+// factor out of the way, and inserts refuse at capacity (checked against oneTBB 2021.8,
+// _concurrent_unordered_base.h: get_bucket, adjust_table_size). Shards are built when their first key
+// arrives.
 //
-// A worker loads, for each shard that it touches, the epoch and then the pointer, both acquire, never the reverse:
-// an epoch is stored after the pointer that it belongs to, so whoever sees the epoch sees that pointer or a later.
+// A worker loads, for each shard that it touches, the epoch and then the pointer, both acquire, never the
+// reverse: an epoch is stored after the pointer that it belongs to, so whoever sees the epoch sees that
+// pointer or a later.
 #pragma once
 
 #include <atomic>
@@ -47,7 +50,8 @@ struct KeyRef {
     }
 };
 
-/// A key's place. Workers load `entry` (acquire); the owner stores it (release). The rest is the owner's alone.
+/// A key's place. Workers load `entry` (acquire); the owner stores it (release). The rest is the owner's
+/// alone.
 struct Slot {
     std::atomic<const Entry*> entry{nullptr};
     Generation started = 0; ///< newest generation started for this key: all older ones can never publish
@@ -98,19 +102,21 @@ class Table {
     /// Supersedes every generation of the key before this one, for good. False: no slot could be had (full).
     bool start(const Key& key, Hash hash, Generation generation);
 
-    /// One step: refuses a superseded version, else makes the Entry visible and retires the one before. Takes the
-    /// Entry only when accepted. `hook` is called between the stages, for tests that stop the owner there.
+    /// One step: refuses a superseded version, else makes the Entry visible and retires the one before. Takes
+    /// the Entry only when accepted. `hook` is called between the stages, for tests that stop the owner
+    /// there.
     template <class Hook = void (*)(int)>
-    Publication publish(const Key& key, Hash hash, EntryPtr& entry, Hook hook = [](int) {});
+    Publication publish(
+        const Key& key, Hash hash, EntryPtr& entry, Hook hook = [](int) {});
 
-    /// Empties the slots of one shard (0 to shard_count() - 1) that hold a generation at or below `last` and whose
-    /// key `matches`; returns how many.
+    /// Empties the slots of one shard (0 to shard_count() - 1) that hold a generation at or below `last` and
+    /// whose key `matches`; returns how many.
     std::size_t flush(std::size_t shard, Generation last, const std::function<bool(const KeyRef&)>& matches);
     void raise_floor(unsigned group, Generation generation);
 
     std::size_t shard_count() const { return shards_; }
-    std::size_t entries() const { return entries_; }     ///< slots with an Entry
-    std::size_t slots() const { return slots_; }         ///< with or without
+    std::size_t entries() const { return entries_; } ///< slots with an Entry
+    std::size_t slots() const { return slots_; }     ///< with or without
     std::size_t bytes() const { return bytes_ + grace_.limbo_bytes(); }
 
   private:

@@ -6,11 +6,12 @@
 
 namespace millrace::cache {
 
-/// Names one Fetch: taken from one monotonic counter when the Fetch starts, never from a clock. 0 is nobody's.
+/// Names one Fetch: taken from one monotonic counter when the Fetch starts, never from a clock. 0 is
+/// nobody's.
 using Generation = std::uint64_t;
 
-/// What an Entry carries. Within a Fetch the revision counts 0 first answer, then merged, then ranked; the order
-/// is lexicographic, and the version of a key's published Entry never goes backwards.
+/// What an Entry carries. Within a Fetch the revision counts 0 first answer, then merged, then ranked; the
+/// order is lexicographic, and the version of a key's published Entry never goes backwards.
 struct Version {
     Generation generation = 0;
     std::uint32_t revision = 0;

@@ -1,8 +1,8 @@
 // The only code that touches the bytes of DNS messages on the workers' path: two cursors with a sticky error.
 //
-// A cursor that ran past its end, or met something malformed, stays failed: every later read gives 0 and every
-// later write is dropped, so a caller does a whole message and looks at ok() once at the end.
-// Numbers are in network byte order (RFC 1035 2.3.2). Nothing here allocates or throws. Not shared by threads.
+// A cursor that ran past its end, or met something malformed, stays failed: every later read gives 0 and
+// every later write is dropped, so a caller does a whole message and looks at ok() once at the end. Numbers
+// are in network byte order (RFC 1035 2.3.2). Nothing here allocates or throws. Not shared by threads.
 #pragma once
 
 #include <cstdint>
@@ -101,7 +101,9 @@ inline void store_u32(std::uint8_t* at, std::uint32_t v) {
     store_u16(at, std::uint16_t(v >> 16));
     store_u16(at + 2, std::uint16_t(v));
 }
-inline std::uint16_t load_u16(const std::uint8_t* at) { return std::uint16_t(at[0] << 8 | at[1]); }
+inline std::uint16_t load_u16(const std::uint8_t* at) {
+    return std::uint16_t(at[0] << 8 | at[1]);
+}
 inline std::uint32_t load_u32(const std::uint8_t* at) {
     return std::uint32_t(load_u16(at)) << 16 | load_u16(at + 2);
 }

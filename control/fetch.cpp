@@ -10,7 +10,8 @@ namespace millrace::control {
 
 Fetch::Fetch(FetchId id, const cache::Key& key, cache::Hash hash, const std::vector<Candidate>& candidates,
              const FetchPolicy& policy, Time now)
-    : id_(id), key_(key), hash_(hash), policy_(policy), started_(now), next_batch_(now + policy.fanout.fallback) {
+    : id_(id), key_(key), hash_(hash), policy_(policy), started_(now),
+      next_batch_(now + policy.fanout.fallback) {
     for (const Candidate& c : candidates) attempts_.push_back({c});
 }
 
@@ -151,6 +152,8 @@ Fetch::Attempt* Fetch::attempt_of(unsigned upstream) {
     return at == attempts_.end() ? nullptr : &*at;
 }
 
-bool Fetch::any(Phase phase) const { return std::ranges::find(attempts_, phase, &Attempt::phase) != attempts_.end(); }
+bool Fetch::any(Phase phase) const {
+    return std::ranges::find(attempts_, phase, &Attempt::phase) != attempts_.end();
+}
 
 } // namespace millrace::control

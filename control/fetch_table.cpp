@@ -25,7 +25,9 @@ FetchTable::FetchTable(cache::Table& table, Publisher& publisher, Exchanges& exc
     exchanges_.set_listener(*this);
 }
 
-FetchTable::~FetchTable() { assert(by_hash_.empty() && waiting_ == 0 && "close() drains before the end"); }
+FetchTable::~FetchTable() {
+    assert(by_hash_.empty() && waiting_ == 0 && "close() drains before the end");
+}
 
 void FetchTable::ask(const cache::Key& key, cache::Hash hash, const Waiter& waiter, Time now) {
     now_ = now;
@@ -55,7 +57,8 @@ bool FetchTable::answer_from_table(const cache::Key& key, cache::Hash hash, cons
     return true;
 }
 
-FetchTable::Slot* FetchTable::start(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters, Time now) {
+FetchTable::Slot* FetchTable::start(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters,
+                                    Time now) {
     if (free_.empty()) {
         for (const Waiter& w : waiters) refuse(w);
         return nullptr;
@@ -162,13 +165,16 @@ bool FetchTable::ask(const Fetch& fetch, unsigned upstream, Time deadline, Time 
     return exchanges_.open(fetch.id(), fetch.key(), upstream, deadline, now);
 }
 
-void FetchTable::cancel(const Fetch& fetch, unsigned upstream) { exchanges_.close(fetch.id(), upstream); }
+void FetchTable::cancel(const Fetch& fetch, unsigned upstream) {
+    exchanges_.close(fetch.id(), upstream);
+}
 
 void FetchTable::shorten(const Fetch& fetch, unsigned upstream, Time deadline) {
     exchanges_.shorten(fetch.id(), upstream, deadline);
 }
 
-bool FetchTable::publish(const Fetch& fetch, const Answer& answer, std::uint32_t revision, Time latest_expiry) {
+bool FetchTable::publish(const Fetch& fetch, const Answer& answer, std::uint32_t revision,
+                         Time latest_expiry) {
     cache::Version version{fetch.id().generation, revision};
     Published published = publisher_.publish(fetch.key(), fetch.hash(), answer, version, latest_expiry);
     wake_all(slots_[fetch.id().slot], published.entry(), WakeKind::answer);
@@ -207,7 +213,9 @@ void FetchTable::join(Slot& slot, const Waiter& waiter) {
 /// A client that asks again with the same port and ID is answered once: the newer question takes the place.
 bool FetchTable::replace_retransmission(Slot& slot, const Waiter& waiter) {
     if (waiter.is_tcp()) return false;
-    auto same = [&](const Waiter& w) { return w.client == waiter.client && w.id == waiter.id && !w.is_tcp(); };
+    auto same = [&](const Waiter& w) {
+        return w.client == waiter.client && w.id == waiter.id && !w.is_tcp();
+    };
     auto at = std::ranges::find_if(slot.waiters, same);
     if (at == slot.waiters.end()) return false;
     Waiter replaced = *at;
@@ -261,7 +269,8 @@ Time FetchTable::patience(const Waiter& waiter, const cache::Entry* stale) const
 
 const cache::Entry* FetchTable::stale_entry(const Fetch& fetch, Time now) const {
     const cache::Entry* entry = table_.find(fetch.key(), fetch.hash());
-    bool usable = entry && entry->version.generation > table_.floor(fetch.key().group) && now < entry->stale_until;
+    bool usable =
+        entry && entry->version.generation > table_.floor(fetch.key().group) && now < entry->stale_until;
     return usable ? entry : nullptr;
 }
 

@@ -7,7 +7,9 @@
 namespace millrace::control {
 
 bool Flushes::flush_name(const cache::Name& name, Done done, Time now) {
-    auto matches = [name](std::span<const std::uint8_t> other) { return std::ranges::equal(name.bytes(), other); };
+    auto matches = [name](std::span<const std::uint8_t> other) {
+        return std::ranges::equal(name.bytes(), other);
+    };
     return begin(matches, std::move(done), now);
 }
 

@@ -1,10 +1,10 @@
 // Flushes asked for by an operator, and their acknowledgement: afterwards nothing collected before appears.
 //
-// Basic algorithm: take G, the last generation issued. At once, supersede the live Fetches concerned (their waiters
-// get successors, which have later generations) and, for everything, raise the groups' floors to G. Then empty the
-// slots that hold a generation up to G, a few shards per tick. After the last shard begin a grace period: when every
-// worker has passed it and finished the Wakes sent until then, no reply written from the old data can follow, and
-// the flush is acknowledged. Control thread only.
+// Basic algorithm: take G, the last generation issued. At once, supersede the live Fetches concerned (their
+// waiters get successors, which have later generations) and, for everything, raise the groups' floors to G.
+// Then empty the slots that hold a generation up to G, a few shards per tick. After the last shard begin a
+// grace period: when every worker has passed it and finished the Wakes sent until then, no reply written from
+// the old data can follow, and the flush is acknowledged. Control thread only.
 #pragma once
 
 #include <deque>

@@ -28,8 +28,9 @@ bool Loop::tick() {
         p_.clock->refresh();
         clock_due_ = now + clock_interval;
     }
-    unsigned misses = p_.workers.drain(
-        [&](const dataplane::Miss& miss, const Waiter& waiter) { p_.fetches.ask(miss.key, miss.hash, waiter, now); });
+    unsigned misses = p_.workers.drain([&](const dataplane::Miss& miss, const Waiter& waiter) {
+        p_.fetches.ask(miss.key, miss.hash, waiter, now);
+    });
     std::size_t handlers = p_.io.poll();
     p_.fetches.tick(boot_time());
     bool flushing = p_.flushes.tick();

@@ -1,5 +1,6 @@
-// millraced: reads the configuration, builds the parts in the order in which they depend on each other, runs the
-// control loop on this thread, and takes everything down again. Errors while starting are fatal and say what to do.
+// millraced: reads the configuration, builds the parts in the order in which they depend on each other, runs
+// the control loop on this thread, and takes everything down again. Errors while starting are fatal and say
+// what to do.
 #include <utility> // asio 1.22 with GCC 12 needs it first
 
 #include <algorithm>
@@ -78,10 +79,11 @@ class Daemon {
     explicit Daemon(const Config& config)
         : config_(config), access_(config.live.allow),
           table_({config.boot.cache_entries, config.boot.cache_memory}, grace_),
-          publisher_(table_, grace_, ttl_policy(config.live)), network_(io_, {.sockets = exchange_capacity()}),
-          upstreams_(config.live.upstreams.front().servers),
+          publisher_(table_, grace_, ttl_policy(config.live)),
+          network_(io_, {.sockets = exchange_capacity()}), upstreams_(config.live.upstreams.front().servers),
           exchanges_(network_, random_, {&upstreams_, 1}, {.exchanges = exchange_capacity()}),
-          fetches_(table_, publisher_, exchanges_, upstreams_, router_, {config.live.fanout, config.live.merge}),
+          fetches_(table_, publisher_, exchanges_, upstreams_, router_,
+                   {config.live.fanout, config.live.merge}),
           flushes_(table_, grace_, fetches_), streams_(io_, table_, fetches_, access_),
           workers_(table_, grace_, access_), commands_(io_), signals_(io_, SIGINT, SIGTERM) {
         router_.connect(workers_, streams_);
@@ -98,8 +100,8 @@ class Daemon {
     Result run() {
         LoopParts parts{io_, grace_, fetches_, flushes_, workers_, clock_ ? &*clock_ : nullptr};
         Loop loop(parts);
-        add_verbs(commands_, {table_, grace_, publisher_, fetches_, exchanges_, upstreams_, workers_, streams_,
-                              flushes_, loop, boot_time()});
+        add_verbs(commands_, {table_, grace_, publisher_, fetches_, exchanges_, upstreams_, workers_,
+                              streams_, flushes_, loop, boot_time()});
         signals_.async_wait([&](asio::error_code error, int signal) {
             if (error) return;
             spdlog::info("signal {}: stopping", signal);
@@ -123,7 +125,8 @@ class Daemon {
             auto port = dataplane::SocketPort::open(local, own_endpoints(config_.boot));
             if (!port) return tl::unexpected(port.error());
             sockets_.push_back(std::move(*port));
-            if (auto added = workers_.add(*sockets_.back(), to_string(local), {}, nullptr); !added) return added;
+            if (auto added = workers_.add(*sockets_.back(), to_string(local), {}, nullptr); !added)
+                return added;
         }
         return {};
     }
@@ -214,4 +217,6 @@ int main(int argc, char** argv) {
 } // namespace
 } // namespace millrace::control
 
-int main(int argc, char** argv) { return millrace::control::main(argc, argv); }
+int main(int argc, char** argv) {
+    return millrace::control::main(argc, argv);
+}

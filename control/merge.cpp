@@ -18,12 +18,14 @@ Address address_of(const Record& record) {
     return v4 ? Address::v4(ldns_rdf_data(rdata)) : Address::v6(ldns_rdf_data(rdata));
 }
 
-/// Addresses that a merge never adds (DNS rebinding): a foreign name must not point into the client's network.
+/// Addresses that a merge never adds (DNS rebinding): a foreign name must not point into the client's
+/// network.
 bool is_internal(const Address& address) {
     static const auto internal = [] {
         std::vector<dataplane::Prefix> prefixes;
-        for (const char* text : {"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16",
-                                 "172.16.0.0/12", "192.168.0.0/16", "::/128", "::1/128", "fc00::/7", "fe80::/10"}) {
+        for (const char* text :
+             {"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
+              "192.168.0.0/16", "::/128", "::1/128", "fc00::/7", "fe80::/10"}) {
             prefixes.push_back(*dataplane::parse_prefix(text));
         }
         return prefixes;

@@ -22,12 +22,13 @@ bool fits_udp(const cache::Key& key, const cache::Entry& entry) {
 } // namespace
 
 Publisher::Publisher(cache::Table& table, cache::Grace& grace, const TtlPolicy& policy)
-    : table_(table), grace_(grace), policy_(policy), servfail_(build_failure({}, Time{}, Time{}, info_other)) {
+    : table_(table), grace_(grace), policy_(policy),
+      servfail_(build_failure({}, Time{}, Time{}, info_other)) {
     if (!servfail_) throw std::bad_alloc();
 }
 
-Published Publisher::publish(const cache::Key& key, cache::Hash hash, const Answer& answer, cache::Version version,
-                             Time latest_expiry) {
+Published Publisher::publish(const cache::Key& key, cache::Hash hash, const Answer& answer,
+                             cache::Version version, Time latest_expiry) {
     std::optional<Time> latest;
     if (latest_expiry != Time::max()) latest = latest_expiry;
     cache::EntryPtr entry = build_entry(key, answer, version, policy_, latest);
@@ -44,8 +45,8 @@ Published Publisher::publish(const cache::Key& key, cache::Hash hash, const Answ
     return published;
 }
 
-Published Publisher::publish_failure(const cache::Key& key, cache::Hash hash, cache::Version version, Time now,
-                                     std::uint16_t info) {
+Published Publisher::publish_failure(const cache::Key& key, cache::Hash hash, cache::Version version,
+                                     Time now, std::uint16_t info) {
     const cache::Entry* before = table_.find(key, hash);
     // The failure before this one, while it was not followed by an answer, says how long it was held.
     Time hold = before && before->failure ? 2 * (before->expiry - before->born) : limits::failure_min;

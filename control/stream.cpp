@@ -18,7 +18,8 @@ namespace answer = dataplane::answer;
 class StreamServer::Connection : public std::enable_shared_from_this<Connection> {
   public:
     Connection(StreamServer& server, tcp::socket socket, std::uint64_t id, dataplane::Endpoint client)
-        : server_(server), socket_(std::move(socket)), idle_(socket_.get_executor()), id_(id), client_(client) {}
+        : server_(server), socket_(std::move(socket)), idle_(socket_.get_executor()), id_(id),
+          client_(client) {}
 
     const dataplane::Endpoint& client() const { return client_; }
 
@@ -82,13 +83,14 @@ class StreamServer::Connection : public std::enable_shared_from_this<Connection>
         std::vector<std::uint8_t>& message = replies_.front();
         cache::store_u16(out_length_.data(), std::uint16_t(message.size()));
         std::array<asio::const_buffer, 2> parts{asio::buffer(out_length_), asio::buffer(message)};
-        asio::async_write(socket_, parts, [this, keep = shared_from_this()](asio::error_code error, std::size_t) {
-            if (error) return close();
-            replies_.pop_front();
-            if (!replies_.empty()) write_next();
-            restart_idle_timer();
-            resume_reading();
-        });
+        asio::async_write(socket_, parts,
+                          [this, keep = shared_from_this()](asio::error_code error, std::size_t) {
+                              if (error) return close();
+                              replies_.pop_front();
+                              if (!replies_.empty()) write_next();
+                              restart_idle_timer();
+                              resume_reading();
+                          });
     }
 
     void restart_idle_timer() {
@@ -148,7 +150,9 @@ StreamServer::StreamServer(asio::io_context& io, const cache::Table& table, Fetc
                            const dataplane::Access& access)
     : io_(io), table_(table), fetches_(fetches), access_(access), retry_(io) {}
 
-StreamServer::~StreamServer() { close(); }
+StreamServer::~StreamServer() {
+    close();
+}
 
 tl::expected<void, std::string> StreamServer::listen(const dataplane::Endpoint& endpoint) {
     auto acceptor = std::make_unique<tcp::acceptor>(io_);
@@ -172,7 +176,8 @@ void StreamServer::accept(tcp::acceptor& acceptor) {
         tcp::endpoint peer = error ? tcp::endpoint() : socket.remote_endpoint(gone);
         if (!error && !gone && open_.size() < limits::tcp_connections) {
             ++connections_.accepted;
-            auto connection = std::make_shared<Connection>(*this, std::move(socket), ++last_id_, endpoint_of(peer));
+            auto connection =
+                std::make_shared<Connection>(*this, std::move(socket), ++last_id_, endpoint_of(peer));
             open_.emplace(last_id_, connection);
             connection->start();
         } else {
@@ -197,19 +202,21 @@ void StreamServer::answer(Connection& connection, std::span<const std::uint8_t> 
     auto question = message.subspan(dataplane::header_octets, query.head.question_size);
     if (!access_.allows(connection.client().address)) {
         counters_.add(Verdict::refused);
-        return connection.reply(written(
-            small_reply, [&](auto out) { return answer::write_refused(query.head, question, out); }));
+        return connection.reply(
+            written(small_reply, [&](auto out) { return answer::write_refused(query.head, question, out); }));
     }
     if (query.action == Query::Action::look_up) return look_up(connection, query, question);
     counters_.add(Verdict::answered);
     connection.reply(written(small_reply, [&](auto out) { return answer::write(query, question, out); }));
 }
 
-void StreamServer::look_up(Connection& connection, const Query& query, std::span<const std::uint8_t> question) {
+void StreamServer::look_up(Connection& connection, const Query& query,
+                           std::span<const std::uint8_t> question) {
     if (answer_from_cache(connection, query, question)) return counters_.add(Verdict::answered);
     counters_.add(Verdict::missed);
     std::uint64_t token = ++last_id_;
-    pending_.emplace(token, Pending{connection.weak_from_this(), query.head, {question.begin(), question.end()}});
+    pending_.emplace(token,
+                     Pending{connection.weak_from_this(), query.head, {question.begin(), question.end()}});
     connection.wait();
     Waiter waiter{Waiter::tcp_source, token, connection.client(), query.head.id, boot_time()};
     fetches_.ask(query.key, table_.hasher()(query.key), waiter, waiter.arrived);

@@ -1,8 +1,8 @@
 // Clients over TCP (RFC 7766): length-prefixed, pipelined, replies in the order in which they are ready.
 //
-// The same Query::parse and answer::write as on every port. A question that the cache does not answer waits in the
-// FetchTable like any other, but without a ring or a credit: bounded by connections and by questions per connection,
-// beyond which a connection is not read from. Control thread only.
+// The same Query::parse and answer::write as on every port. A question that the cache does not answer waits
+// in the FetchTable like any other, but without a ring or a credit: bounded by connections and by questions
+// per connection, beyond which a connection is not read from. Control thread only.
 #pragma once
 
 #include <utility> // asio 1.22 with GCC 12 needs it first
@@ -59,7 +59,8 @@ class StreamServer {
 
     void accept(asio::ip::tcp::acceptor& acceptor);
     void answer(Connection& connection, std::span<const std::uint8_t> message);
-    void look_up(Connection& connection, const dataplane::Query& query, std::span<const std::uint8_t> question);
+    void look_up(Connection& connection, const dataplane::Query& query,
+                 std::span<const std::uint8_t> question);
     bool answer_from_cache(Connection& connection, const dataplane::Query& query,
                            std::span<const std::uint8_t> question);
 

@@ -8,14 +8,16 @@
 
 namespace millrace::control {
 
-using nlohmann::json;
 using dataplane::Counters;
 using dataplane::Event;
 using dataplane::Verdict;
+using nlohmann::json;
 
 namespace {
 
-double seconds(Time t) { return double(t.count()) / 1e6; }
+double seconds(Time t) {
+    return double(t.count()) / 1e6;
+}
 
 json workers_of(const VerbContext& c) {
     json list = json::array();
@@ -51,8 +53,11 @@ json status(const VerbContext& c) {
             {"uptime", seconds(boot_time() - c.started)},
             {"workers", workers_of(c)},
             {"upstreams", upstreams_of(c.upstreams)},
-            {"cache", {{"entries", c.table.entries()}, {"slots", c.table.slots()}, {"bytes", c.table.bytes()},
-                       {"limbo_bytes", c.grace.limbo_bytes()}}},
+            {"cache",
+             {{"entries", c.table.entries()},
+              {"slots", c.table.slots()},
+              {"bytes", c.table.bytes()},
+              {"limbo_bytes", c.grace.limbo_bytes()}}},
             {"fetches", c.fetches.live()},
             {"waiting", c.fetches.waiting()},
             {"longest_tick_ms", double(c.loop.longest_tick().count()) / 1000}};
@@ -179,7 +184,8 @@ void cache_flush(const VerbContext& c, const std::vector<std::string>& args, Rep
     if (!all && !name) return reply.error("'" + args[0] + "' is not a domain name");
     auto held = std::make_shared<Reply>(std::move(reply)); // std::function wants a copyable callback
     auto done = [held](std::size_t emptied) { held->answer({{"flushed", emptied}}); };
-    bool begun = all ? c.flushes.flush_all(done, boot_time()) : c.flushes.flush_name(*name, done, boot_time());
+    bool begun =
+        all ? c.flushes.flush_all(done, boot_time()) : c.flushes.flush_name(*name, done, boot_time());
     if (!begun) held->error("too many flushes are under way; try again");
 }
 

@@ -10,9 +10,12 @@
 
 namespace millrace::control {
 
-Workers::~Workers() { assert(!running_ && "stop() comes first"); }
+Workers::~Workers() {
+    assert(!running_ && "stop() comes first");
+}
 
-tl::expected<void, std::string> Workers::add(dataplane::Port& port, std::string name, std::optional<unsigned> lcore,
+tl::expected<void, std::string> Workers::add(dataplane::Port& port, std::string name,
+                                             std::optional<unsigned> lcore,
                                              const dataplane::TscClock* clock) {
     cache::Grace::Reader* reader = grace_.add_reader();
     if (!reader || units_.size() == cache::limits::workers) {

@@ -1,7 +1,7 @@
 // The workers as control sees them: their threads, rings, counters, and the Wakes sent to them.
 //
-// A worker on a polling port runs on its lcore, one on a kernel socket in an ordinary thread. Added before start(),
-// never removed. Control thread only.
+// A worker on a polling port runs on its lcore, one on a kernel socket in an ordinary thread. Added before
+// start(), never removed. Control thread only.
 #pragma once
 
 #include <atomic>
@@ -25,10 +25,10 @@ class Workers {
         : table_(table), grace_(grace), access_(access) {}
     ~Workers(); ///< stop() came first, or start() never did
 
-    /// One more worker on `port`, which outlives it. With an lcore it polls there and reads `clock`; without, it
-    /// gets a thread. `name` is for people ("net_af_xdp0 queue 0", "127.0.0.1:5300").
-    tl::expected<void, std::string> add(dataplane::Port& port, std::string name, std::optional<unsigned> lcore,
-                                        const dataplane::TscClock* clock);
+    /// One more worker on `port`, which outlives it. With an lcore it polls there and reads `clock`; without,
+    /// it gets a thread. `name` is for people ("net_af_xdp0 queue 0", "127.0.0.1:5300").
+    tl::expected<void, std::string> add(dataplane::Port& port, std::string name,
+                                        std::optional<unsigned> lcore, const dataplane::TscClock* clock);
     tl::expected<void, std::string> start();
     void stop(); ///< returns when every worker has left its loop
 

@@ -55,10 +55,12 @@ struct Prefix {
     bool operator==(const Prefix&) const = default;
 };
 
-/// Text forms. Parsing accepts no host names, no zones, no surplus characters, and, for a prefix, no host bits.
+/// Text forms. Parsing accepts no host names, no zones, no surplus characters, and, for a prefix, no host
+/// bits.
 std::optional<Address> parse_address(std::string_view text);
-std::optional<Endpoint> parse_endpoint(std::string_view text, std::uint16_t default_port); ///< "1.2.3.4:53", "[::1]:53"
-std::optional<Prefix> parse_prefix(std::string_view text);                                 ///< "10.0.0.0/8"
+std::optional<Endpoint> parse_endpoint(std::string_view text,
+                                       std::uint16_t default_port); ///< "1.2.3.4:53", "[::1]:53"
+std::optional<Prefix> parse_prefix(std::string_view text);          ///< "10.0.0.0/8"
 std::string to_string(const Address& address);
 std::string to_string(const Endpoint& endpoint);
 std::string to_string(const Prefix& prefix);

@@ -74,7 +74,9 @@ std::size_t compose(const Head& head, std::span<const std::uint8_t> question, Bo
     return size + rest.size();
 }
 
-std::uint32_t seconds(Time t) { return std::uint32_t(std::max<std::int64_t>(0, t.count() / 1'000'000)); }
+std::uint32_t seconds(Time t) {
+    return std::uint32_t(std::max<std::int64_t>(0, t.count() / 1'000'000));
+}
 
 void age_ttls(const Entry& entry, Time now, Age age, std::span<std::uint8_t> records) {
     std::uint32_t elapsed = seconds(now - entry.born);
@@ -92,8 +94,8 @@ std::uint16_t info_of(const Entry& entry, Age age) {
 
 } // namespace
 
-std::size_t write(const Head& head, std::span<const std::uint8_t> question, const Entry& entry, Time now, Age age,
-                  std::span<std::uint8_t> out) {
+std::size_t write(const Head& head, std::span<const std::uint8_t> question, const Entry& entry, Time now,
+                  Age age, std::span<std::uint8_t> out) {
     Body body{.rcode = Rcode(entry.rcode),
               .authentic = entry.authentic,
               .info = info_of(entry, age),
@@ -102,15 +104,16 @@ std::size_t write(const Head& head, std::span<const std::uint8_t> question, cons
               .records = entry.records()};
     std::size_t size = compose(head, question, body, out);
     bool truncated = size == 0 || out[2] & 0x02;
-    if (!truncated) age_ttls(entry, now, age, out.subspan(header_octets + question.size(), entry.records_size));
+    if (!truncated)
+        age_ttls(entry, now, age, out.subspan(header_octets + question.size(), entry.records_size));
     return size;
 }
 
 std::size_t write(const Query& query, std::span<const std::uint8_t> question, std::span<std::uint8_t> out) {
     Body body{.rcode = query.rcode, .truncated = query.action == Query::Action::truncate};
     // RFC 8482 4.2: HINFO "RFC8482" "", owner the question's name, TTL 3600.
-    static constexpr std::uint8_t hinfo[] = {0xc0, 12,  0,   type_hinfo, 0,   1,   0,   0,   0x0e, 0x10, 0,
-                                             9,    7,   'R', 'F',        'C', '8', '4', '8', '2',  0};
+    static constexpr std::uint8_t hinfo[] = {0xc0, 12, 0,   type_hinfo, 0,   1,   0,   0,   0x0e, 0x10, 0,
+                                             9,    7,  'R', 'F',        'C', '8', '4', '8', '2',  0};
     if (query.action == Query::Action::minimal) {
         body.answers = 1;
         body.records = hinfo;
@@ -123,7 +126,8 @@ std::size_t write_failure(const Head& head, std::span<const std::uint8_t> questi
     return compose(head, question, {.rcode = Rcode::servfail, .info = info}, out);
 }
 
-std::size_t write_refused(const Head& head, std::span<const std::uint8_t> question, std::span<std::uint8_t> out) {
+std::size_t write_refused(const Head& head, std::span<const std::uint8_t> question,
+                          std::span<std::uint8_t> out) {
     return compose(head, question, {.rcode = Rcode::refused, .info = info_prohibited}, out);
 }
 

@@ -1,7 +1,8 @@
 // The one reply writer: hits and misses, UDP and TCP, on every port.
 //
-// A reply is written into `out`, whose first octets may still be the query: the question is then left where it is.
-// Every function returns the octets written, 0 when not even the header and question fit. No allocation.
+// A reply is written into `out`, whose first octets may still be the query: the question is then left where
+// it is. Every function returns the octets written, 0 when not even the header and question fit. No
+// allocation.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +21,8 @@ enum class Age : std::uint8_t {
 
 /// The Entry's answer; TC=1 with neither records nor extended error when it exceeds the limit (RFC 2181 9).
 /// `question` is head.question_size octets as the client sent them (RFC 1035 4.1.2, case included).
-std::size_t write(const Head& head, std::span<const std::uint8_t> question, const cache::Entry& entry, Time now,
-                  Age age, std::span<std::uint8_t> out);
+std::size_t write(const Head& head, std::span<const std::uint8_t> question, const cache::Entry& entry,
+                  Time now, Age age, std::span<std::uint8_t> out);
 
 /// A reply without records, or for Query::Action::truncate and ::minimal what those need.
 std::size_t write(const Query& query, std::span<const std::uint8_t> question, std::span<std::uint8_t> out);
@@ -31,6 +32,7 @@ std::size_t write_failure(const Head& head, std::span<const std::uint8_t> questi
                           std::span<std::uint8_t> out);
 
 /// REFUSED by the access list (extended error 18, prohibited).
-std::size_t write_refused(const Head& head, std::span<const std::uint8_t> question, std::span<std::uint8_t> out);
+std::size_t write_refused(const Head& head, std::span<const std::uint8_t> question,
+                          std::span<std::uint8_t> out);
 
 } // namespace millrace::dataplane::answer

@@ -5,14 +5,19 @@ namespace millrace::dataplane {
 namespace {
 
 constexpr std::array<std::string_view, verdicts> verdict_names = {
-    "answered",     "missed",      "refused",       "to_kernel",     "drop_frame", "drop_protocol", "drop_destination",
-    "drop_source",  "drop_fragment", "drop_checksum", "drop_short", "drop_response"};
+    "answered",         "missed",      "refused",       "to_kernel",     "drop_frame", "drop_protocol",
+    "drop_destination", "drop_source", "drop_fragment", "drop_checksum", "drop_short", "drop_response"};
 constexpr std::array<std::string_view, events> event_names = {
-    "hit", "stale_hit", "servfail_full", "wake_answered", "wake_abandoned", "send_failed", "buffer_exhausted"};
+    "hit",         "stale_hit",       "servfail_full", "wake_answered", "wake_abandoned",
+    "send_failed", "buffer_exhausted"};
 
 } // namespace
 
-std::string_view to_string(Verdict verdict) { return verdict_names[std::size_t(verdict)]; }
-std::string_view to_string(Event event) { return event_names[std::size_t(event)]; }
+std::string_view to_string(Verdict verdict) {
+    return verdict_names[std::size_t(verdict)];
+}
+std::string_view to_string(Event event) {
+    return event_names[std::size_t(event)];
+}
 
 } // namespace millrace::dataplane

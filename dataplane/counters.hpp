@@ -1,6 +1,7 @@
 // What became of each packet: one verdict, one counter.
 //
-// A worker's counters are written by that worker alone, with relaxed loads and stores; any thread may read them.
+// A worker's counters are written by that worker alone, with relaxed loads and stores; any thread may read
+// them.
 #pragma once
 
 #include <array>
@@ -31,13 +32,13 @@ inline constexpr std::size_t verdicts = std::size_t(Verdict::count_);
 
 /// Things that happen beside the verdicts. Nothing here is part of the sum.
 enum class Event : std::uint8_t {
-    hit,             ///< answered from the cache
-    stale_hit,       ///< of which expired, within max-stale
-    servfail_full,   ///< SERVFAIL or stale because no waiter credit or miss-ring place was left
-    wake_answered,   ///< a waiter was answered
-    wake_abandoned,  ///< a waiter was given up by control
-    send_failed,     ///< a reply that the port did not take; freed, never retried
-    buffer_exhausted,///< a woken waiter that found no packet buffer
+    hit,              ///< answered from the cache
+    stale_hit,        ///< of which expired, within max-stale
+    servfail_full,    ///< SERVFAIL or stale because no waiter credit or miss-ring place was left
+    wake_answered,    ///< a waiter was answered
+    wake_abandoned,   ///< a waiter was given up by control
+    send_failed,      ///< a reply that the port did not take; freed, never retried
+    buffer_exhausted, ///< a woken waiter that found no packet buffer
     count_,
 };
 inline constexpr std::size_t events = std::size_t(Event::count_);

@@ -1,12 +1,13 @@
 // Between one worker and control: a ring of Misses one way, a ring of Wakes the other.
 //
-// Both rings have one producer and one consumer and copy their elements (rte_ring, which needs no EAL when its
-// memory is ours). A worker owns as many waiters as its wake ring has places (rte_ring_get_capacity). A Miss that
-// wants an answer names one of them; exactly one Wake gives it back. So a Wake never finds its ring full.
+// Both rings have one producer and one consumer and copy their elements (rte_ring, which needs no EAL when
+// its memory is ours). A worker owns as many waiters as its wake ring has places (rte_ring_get_capacity). A
+// Miss that wants an answer names one of them; exactly one Wake gives it back. So a Wake never finds its ring
+// full.
 //
-// A worker with a kernel socket sleeps in poll() on its socket and on an eventfd. Lost wake-ups are excluded by
-// Dekker's scheme: the worker sets `asleep`, fence, looks at its ring once more; control enqueues, fence, looks at
-// `asleep`. Whichever comes second sees the other's write.
+// A worker with a kernel socket sleeps in poll() on its socket and on an eventfd. Lost wake-ups are excluded
+// by Dekker's scheme: the worker sets `asleep`, fence, looks at its ring once more; control enqueues, fence,
+// looks at `asleep`. Whichever comes second sees the other's write.
 #pragma once
 
 #include <atomic>
@@ -24,7 +25,8 @@
 
 namespace millrace::dataplane {
 
-/// A question that the cache did not answer. Everything by value: the mbuf is long gone when control reads it.
+/// A question that the cache did not answer. Everything by value: the mbuf is long gone when control reads
+/// it.
 struct Miss {
     cache::Key key;
     cache::Hash hash = 0;
@@ -56,8 +58,8 @@ class Handoff {
     Handoff& operator=(const Handoff&) = delete;
 
     // The worker's side.
-    bool ask(const Miss& miss);                ///< false: the ring is full
-    unsigned take(std::span<Wake> wakes);      ///< how many were waiting, at most wakes.size()
+    bool ask(const Miss& miss);           ///< false: the ring is full
+    unsigned take(std::span<Wake> wakes); ///< how many were waiting, at most wakes.size()
     /// Sleeps until `descriptor` is readable, a Wake arrives, or the timeout passes.
     void sleep(int descriptor, int timeout_ms);
 

@@ -8,27 +8,29 @@
 
 namespace millrace::dataplane::limits {
 
-inline constexpr std::size_t burst = 32;              ///< packets of one receive, and Wakes of one turn
-inline constexpr std::size_t edns_octets = 1232;      ///< largest UDP reply (DNS flag day 2020)
-inline constexpr std::size_t plain_octets = 512;      ///< largest UDP reply without EDNS (RFC 1035 4.2.1)
-inline constexpr std::size_t payload_room = 2048;     ///< octets of DNS payload that a packet buffer holds
-inline constexpr std::size_t ring_places = 4096;      ///< miss ring and wake ring, each; one place stays empty
-inline constexpr std::size_t waiters = ring_places - 1; ///< waiter credits of a worker: a Wake always finds room
-inline constexpr std::size_t return_octets = 80;      ///< headers or socket address needed to reply later
-inline constexpr std::size_t vlan_tags = 2;           ///< 802.1ad, 802.1Q
-inline constexpr std::size_t extension_headers = 4;   ///< IPv6 headers walked before UDP
-inline constexpr std::size_t hot_slots = 16384;       ///< places of one worker's hot index
+inline constexpr std::size_t burst = 32;          ///< packets of one receive, and Wakes of one turn
+inline constexpr std::size_t edns_octets = 1232;  ///< largest UDP reply (DNS flag day 2020)
+inline constexpr std::size_t plain_octets = 512;  ///< largest UDP reply without EDNS (RFC 1035 4.2.1)
+inline constexpr std::size_t payload_room = 2048; ///< octets of DNS payload that a packet buffer holds
+inline constexpr std::size_t ring_places = 4096;  ///< miss ring and wake ring, each; one place stays empty
+inline constexpr std::size_t waiters =
+    ring_places - 1;                                ///< waiter credits of a worker: a Wake always finds room
+inline constexpr std::size_t return_octets = 80;    ///< headers or socket address needed to reply later
+inline constexpr std::size_t vlan_tags = 2;         ///< 802.1ad, 802.1Q
+inline constexpr std::size_t extension_headers = 4; ///< IPv6 headers walked before UDP
+inline constexpr std::size_t hot_slots = 16384;     ///< places of one worker's hot index
 inline constexpr std::size_t rx_descriptors = 1024;
 inline constexpr std::size_t tx_descriptors = 1024;
-inline constexpr std::size_t mbuf_cache = 256;        ///< mbufs that an lcore keeps to itself
+inline constexpr std::size_t mbuf_cache = 256; ///< mbufs that an lcore keeps to itself
 
 // The mbufs of one queue, each term with its user.
-inline constexpr std::size_t mbufs_per_queue = rx_descriptors   // in the receive ring
-                                               + tx_descriptors // in the send ring
-                                               + 4096           // umem fill and completion rings of AF_XDP
-                                               + burst          // in the worker's hands
-                                               + burst          // replies to woken waiters
-                                               + mbuf_cache * 3 / 2; // in the lcore's cache, at its flush threshold
+inline constexpr std::size_t mbufs_per_queue =
+    rx_descriptors        // in the receive ring
+    + tx_descriptors      // in the send ring
+    + 4096                // umem fill and completion rings of AF_XDP
+    + burst               // in the worker's hands
+    + burst               // replies to woken waiters
+    + mbuf_cache * 3 / 2; // in the lcore's cache, at its flush threshold
 
 // A packet buffer, and the memory that DPDK is given.
 inline constexpr std::size_t headroom = 128;    ///< RTE_PKTMBUF_HEADROOM, before every received frame

@@ -6,7 +6,8 @@ namespace millrace::dataplane {
 
 namespace {
 
-constexpr std::uint16_t flag_qr = 0x8000, flag_tc = 0x0200, flag_rd = 0x0100, flag_ad = 0x0020, flag_cd = 0x0010;
+constexpr std::uint16_t flag_qr = 0x8000, flag_tc = 0x0200, flag_rd = 0x0100, flag_ad = 0x0020,
+                        flag_cd = 0x0010;
 constexpr std::uint16_t type_opt = 41, type_ixfr = 251, type_axfr = 252, type_any = 255;
 constexpr std::uint16_t class_in = 1, class_ch = 3;
 constexpr std::uint32_t opt_version = 0x00ff0000, opt_dnssec_ok = 0x8000;
@@ -17,7 +18,8 @@ struct Query::Sections {
     std::uint16_t flags, questions, answers, authorities, additionals;
 };
 
-void Query::parse(std::span<const std::uint8_t> message, Transport transport, std::uint8_t group, Query& out) {
+void Query::parse(std::span<const std::uint8_t> message, Transport transport, std::uint8_t group,
+                  Query& out) {
     Sections sections{};
     out.head = {};
     out.key.group = group;

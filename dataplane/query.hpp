@@ -1,7 +1,7 @@
 // A client's question: parsed, judged, and remembered in what its reply needs.
 //
-// Pure functions of the payload's bytes: no port, no clock, no allocation. The same for UDP on any port and for TCP.
-// The rules and their order: wire-rules.md section 1.
+// Pure functions of the payload's bytes: no port, no clock, no allocation. The same for UDP on any port and
+// for TCP. The rules and their order: wire-rules.md section 1.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,13 @@ namespace millrace::dataplane {
 
 /// RFC 1035 4.1.1, RFC 6895 2.3. Those above 15 need an OPT in the reply.
 enum class Rcode : std::uint16_t {
-    noerror = 0, formerr = 1, servfail = 2, nxdomain = 3, notimp = 4, refused = 5, badvers = 16
+    noerror = 0,
+    formerr = 1,
+    servfail = 2,
+    nxdomain = 3,
+    notimp = 4,
+    refused = 5,
+    badvers = 16
 };
 
 /// What of the query goes into its reply, besides the question. Copied into a waiter by value.
@@ -27,9 +33,9 @@ struct Head {
     std::uint8_t opcode = 0;
     bool recursion_desired = false;
     bool checking_disabled = false;
-    bool authentic_wanted = false;   ///< the client set AD or DO (RFC 6840 5.7)
+    bool authentic_wanted = false; ///< the client set AD or DO (RFC 6840 5.7)
     bool dnssec_ok = false;
-    bool edns = false;               ///< the query had an OPT, so the reply has one
+    bool edns = false; ///< the query had an OPT, so the reply has one
 };
 static_assert(std::is_trivially_copyable_v<Head>);
 
@@ -51,7 +57,8 @@ struct Query {
     cache::Key key; ///< meaningful to look up
 
     /// Judges one message. `group` is the upstream group that serves this front end.
-    static void parse(std::span<const std::uint8_t> message, Transport transport, std::uint8_t group, Query& out);
+    static void parse(std::span<const std::uint8_t> message, Transport transport, std::uint8_t group,
+                      Query& out);
 
   private:
     struct Sections;

@@ -97,14 +97,17 @@ tl::expected<std::unique_ptr<SocketPort>, std::string> SocketPort::open(const En
     }
     sockaddr_storage address;
     socklen_t size = to_sockaddr(local, address);
-    if (bind(fd, reinterpret_cast<sockaddr*>(&address), size) < 0) return tl::unexpected(failure(local, "bind"));
+    if (bind(fd, reinterpret_cast<sockaddr*>(&address), size) < 0)
+        return tl::unexpected(failure(local, "bind"));
     return port;
 }
 
 SocketPort::SocketPort(int socket, std::vector<Endpoint> own)
     : socket_(socket), own_(std::move(own)), buffers_(std::make_unique<Buffers>()) {}
 
-SocketPort::~SocketPort() { close(socket_); }
+SocketPort::~SocketPort() {
+    close(socket_);
+}
 
 bool SocketPort::is_acceptable(const Endpoint& source) const {
     return source.port != 0 && source.address.is_unicast() && std::ranges::find(own_, source) == own_.end();
@@ -114,7 +117,8 @@ void SocketPort::receive(Burst& burst, Counters& counters) {
     for (unsigned i = 0; i < limits::burst; ++i) {
         Message& m = buffers_->messages[i];
         m.vector = {m.octets.data(), m.octets.size()};
-        buffers_->headers[i].msg_hdr = {&m.peer, sizeof m.peer, &m.vector, 1, m.control.data(), m.control.size(), 0};
+        buffers_->headers[i].msg_hdr = {&m.peer,          sizeof m.peer,    &m.vector, 1,
+                                        m.control.data(), m.control.size(), 0};
     }
     int received = recvmmsg(socket_, buffers_->headers.data(), limits::burst, MSG_DONTWAIT, nullptr);
     burst.count = 0;
@@ -126,8 +130,12 @@ void SocketPort::receive(Burst& burst, Counters& counters) {
             counters.add(Verdict::drop_source);
             continue;
         }
-        burst.packets[burst.count++] = {m.octets.data(), std::uint16_t(buffers_->headers[i].msg_len),
-                                        std::uint16_t(m.octets.size()), 0, m.route.client, &m};
+        burst.packets[burst.count++] = {m.octets.data(),
+                                        std::uint16_t(buffers_->headers[i].msg_len),
+                                        std::uint16_t(m.octets.size()),
+                                        0,
+                                        m.route.client,
+                                        &m};
     }
 }
 
@@ -138,7 +146,8 @@ void SocketPort::save(const Packet& packet, ReturnPath& path) {
 bool SocketPort::compose(Burst& burst, const ReturnPath& path) {
     Message& m = buffers_->messages[burst.count];
     std::memcpy(&m.route, path.octets.data(), sizeof(Route));
-    burst.packets[burst.count++] = {m.octets.data(), 0, std::uint16_t(m.octets.size()), 0, m.route.client, &m};
+    burst.packets[burst.count++] = {m.octets.data(), 0, std::uint16_t(m.octets.size()), 0,
+                                    m.route.client,  &m};
     return true;
 }
 
@@ -151,8 +160,8 @@ void SocketPort::send(Burst& burst, Counters& counters) {
         m.vector = {m.octets.data(), packet.reply};
         socklen_t size = to_sockaddr(m.route.client, m.peer);
         std::size_t control = write_local(m);
-        buffers_->headers[count++].msg_hdr = {&m.peer, size, &m.vector, 1, control ? m.control.data() : nullptr,
-                                              control, 0};
+        buffers_->headers[count++].msg_hdr = {
+            &m.peer, size, &m.vector, 1, control ? m.control.data() : nullptr, control, 0};
     }
     burst.count = 0;
     // A message that fails (an unreachable client, say) must not take those behind it along: step over it.

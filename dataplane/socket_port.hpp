@@ -14,8 +14,8 @@ namespace millrace::dataplane {
 /// Made and destroyed by control; used in between by its worker alone.
 class SocketPort final : public Port {
   public:
-    /// Binds. `own`: every endpoint that we serve; a query that claims to come from one is dropped. A wildcard
-    /// address works: each reply leaves from the address that its query was sent to (IP_PKTINFO).
+    /// Binds. `own`: every endpoint that we serve; a query that claims to come from one is dropped. A
+    /// wildcard address works: each reply leaves from the address that its query was sent to (IP_PKTINFO).
     static tl::expected<std::unique_ptr<SocketPort>, std::string> open(const Endpoint& local,
                                                                        std::vector<Endpoint> own);
     ~SocketPort() override;

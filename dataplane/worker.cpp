@@ -15,7 +15,9 @@ constexpr int nap_ms = 100; // of an idle worker with a socket; it also bounds h
 std::span<const std::uint8_t> question_of(const Packet& packet, const Head& head) {
     return {packet.data + header_octets, head.question_size};
 }
-std::span<std::uint8_t> room_of(const Packet& packet) { return {packet.data, packet.room}; }
+std::span<std::uint8_t> room_of(const Packet& packet) {
+    return {packet.data, packet.room};
+}
 
 } // namespace
 
@@ -126,13 +128,15 @@ const cache::Node* Worker::locate(const Query& query, cache::Hash hash) {
     return place.node;
 }
 
-void Worker::reply_with(Packet& packet, const Query& query, const cache::Entry& entry, Time now, answer::Age age) {
+void Worker::reply_with(Packet& packet, const Query& query, const cache::Entry& entry, Time now,
+                        answer::Age age) {
     packet.reply = std::uint16_t(
         answer::write(query.head, question_of(packet, query.head), entry, now, age, room_of(packet)));
     c_.counters.add(Verdict::answered);
 }
 
-/// Gives the question to control, by value; the packet's buffer is free afterwards. False: no credit or no place.
+/// Gives the question to control, by value; the packet's buffer is free afterwards. False: no credit or no
+/// place.
 bool Worker::hand_over(const Packet& packet, const Query& query, cache::Hash hash, Time now) {
     if (free_waiters_.empty()) return false;
     std::uint32_t index = free_waiters_.back();

@@ -25,12 +25,14 @@ struct WorkerContext {
     Handoff& handoff;
     Counters& counters;
     const Access& access;
-    const TscClock* clock = nullptr; ///< null: CLOCK_BOOTTIME (socket workers; without EAL there is no TSC rate)
-    std::uint8_t group = 0;          ///< upstream group of its clients
+    const TscClock* clock =
+        nullptr;            ///< null: CLOCK_BOOTTIME (socket workers; without EAL there is no TSC rate)
+    std::uint8_t group = 0; ///< upstream group of its clients
 };
 
 /// Constructed by control before its thread starts; afterwards used by that thread alone.
-/// After construction it allocates nothing, locks nothing and, on a polling port, makes no system call of its own.
+/// After construction it allocates nothing, locks nothing and, on a polling port, makes no system call of its
+/// own.
 class Worker {
   public:
     explicit Worker(const WorkerContext& context);

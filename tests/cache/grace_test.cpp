@@ -7,7 +7,9 @@
 namespace millrace::cache {
 namespace {
 
-EntryPtr any_entry() { return test::entry_of({1, 0}, {1}, 0s, 60s); }
+EntryPtr any_entry() {
+    return test::entry_of({1, 0}, {1}, 0s, 60s);
+}
 
 class GraceTest : public testing::Test {
   protected:

@@ -5,7 +5,9 @@
 namespace millrace::cache {
 namespace {
 
-std::vector<std::uint8_t> bytes(std::string_view text) { return {text.begin(), text.end()}; }
+std::vector<std::uint8_t> bytes(std::string_view text) {
+    return {text.begin(), text.end()};
+}
 
 TEST(Wire, ACursorStaysFailed) {
     auto data = bytes("\x01\x02\x03");
@@ -100,7 +102,8 @@ TEST(Name, TextRoundTrip) {
     }
     EXPECT_EQ(to_string(parse_name("WWW.Example")->bytes()), "www.example.");
     EXPECT_EQ(to_string(parse_name("a\\.b.c")->bytes()), "a\\046b.c.");
-    for (const char* bad : {"", "..", "a..b", ".a", "a\\", "a\\25", "a\\256", "\\2x5"}) EXPECT_FALSE(parse_name(bad)) << bad;
+    for (const char* bad : {"", "..", "a..b", ".a", "a\\", "a\\25", "a\\256", "\\2x5"})
+        EXPECT_FALSE(parse_name(bad)) << bad;
     EXPECT_FALSE(parse_name(std::string(64, 'a')));
 }
 

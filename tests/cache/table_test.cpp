@@ -170,9 +170,9 @@ TEST_F(TableDeathTest, APublishByAnotherThreadIsAnAssertionFailure) {
     EXPECT_DEATH(std::thread([&] { publish(a, {1, 0}); }).join(), "one writer per key");
 }
 
-// One owner publishes ever newer versions, readers look: each sees whole Entries, versions never fall, and nothing
-// is read after it was freed (ASan, TSan). Every record of an Entry carries the same host octet, so that a torn
-// Entry would show.
+// One owner publishes ever newer versions, readers look: each sees whole Entries, versions never fall, and
+// nothing is read after it was freed (ASan, TSan). Every record of an Entry carries the same host octet, so
+// that a torn Entry would show.
 TEST(TableThreads, ReadersSeeWholeEntriesThatNeverGoBack) {
     Grace grace;
     Table table({.entries = 10000, .bytes = 1 << 24}, grace);
@@ -213,7 +213,8 @@ TEST(TableThreads, ReadersSeeWholeEntriesThatNeverGoBack) {
             ASSERT_EQ(table.publish(key, hash, entry), Publication::accepted);
         }
         if (generation % 1000 == 0) {
-            for (std::size_t s = 0; s < table.shard_count(); ++s) table.flush(s, generation, [](auto&) { return true; });
+            for (std::size_t s = 0; s < table.shard_count(); ++s)
+                table.flush(s, generation, [](auto&) { return true; });
         }
         grace.reclaim();
     }

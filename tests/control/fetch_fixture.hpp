@@ -1,5 +1,5 @@
-// The control plane from question to Wake, over a network without a kernel and a clock that the test moves: the real
-// FetchTable, Fetch, Exchanges, Publisher, Table and Grace. No worker: the test is who waits.
+// The control plane from question to Wake, over a network without a kernel and a clock that the test moves:
+// the real FetchTable, Fetch, Exchanges, Publisher, Table and Grace. No worker: the test is who waits.
 #pragma once
 
 #include <algorithm>
@@ -49,7 +49,8 @@ class Clients final : public Waker {
 class FetchTest : public testing::Test {
   protected:
     explicit FetchTest(unsigned servers = 3, FetchPolicy policy = {}, std::size_t entries = 1000)
-        : table({.entries = entries, .bytes = 1 << 22}, grace), upstreams(make_servers(servers)), exchanges(network, random, {&upstreams, 1}, {.exchanges = 64}),
+        : table({.entries = entries, .bytes = 1 << 22}, grace), upstreams(make_servers(servers)),
+          exchanges(network, random, {&upstreams, 1}, {.exchanges = 64}),
           fetches(table, publisher, exchanges, upstreams, clients, policy) {}
     ~FetchTest() override {
         fetches.close(clock.now);
@@ -83,7 +84,9 @@ class FetchTest : public testing::Test {
             net.reply(sent, make_reply(sent.message, spec), delay);
         });
     }
-    void silence(unsigned i) { network.serve(server(i), [](FakeNetwork&, const Sent&) {}); }
+    void silence(unsigned i) {
+        network.serve(server(i), [](FakeNetwork&, const Sent&) {});
+    }
 
     static std::string record(const Sent& sent, const std::string& host, unsigned ttl) {
         return question_name(sent) + " " + std::to_string(ttl) + " IN A " + host;
@@ -103,8 +106,8 @@ class FetchTest : public testing::Test {
                                    std::uint16_t(1024 + token)};
         return ask_as(client, std::uint16_t(token), key, tcp, token);
     }
-    std::uint64_t ask_as(dataplane::Endpoint client, std::uint16_t id, const cache::Key& key, bool tcp = false,
-                         std::uint64_t token = 0) {
+    std::uint64_t ask_as(dataplane::Endpoint client, std::uint16_t id, const cache::Key& key,
+                         bool tcp = false, std::uint64_t token = 0) {
         if (!token) token = ++last_token_;
         clients.keys[token] = key;
         Waiter waiter{tcp ? Waiter::tcp_source : 0, token, client, id, clock.now};

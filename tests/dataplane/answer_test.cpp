@@ -45,8 +45,10 @@ TEST(Answer, AHitEchoesTheQuestionAndCountsTheTtlDown) {
 
 TEST(Answer, ATtlNeverFallsBelowZeroNorRisesBeforeItsBirth) {
     auto entry = entry_of({1, 0}, {7}, 1000s, 60s);
-    EXPECT_EQ(reply_to(query("a"), *entry, 5000s), header(0x1234, 0x8180, 1, 1) + question("a") + record(7, 0));
-    EXPECT_EQ(reply_to(query("a"), *entry, 900s), header(0x1234, 0x8180, 1, 1) + question("a") + record(7, 60));
+    EXPECT_EQ(reply_to(query("a"), *entry, 5000s),
+              header(0x1234, 0x8180, 1, 1) + question("a") + record(7, 0));
+    EXPECT_EQ(reply_to(query("a"), *entry, 900s),
+              header(0x1234, 0x8180, 1, 1) + question("a") + record(7, 60));
 }
 
 TEST(Answer, OptExactlyWhenTheQueryHadOne) {
@@ -71,7 +73,8 @@ TEST(Answer, TooLargeIsTruncatedToQuestionAndOpt) {
     EXPECT_EQ(reply_to(query("a"), *entry, 0s), header(0x1234, 0x8380, 1) + question("a"));
     Bytes message = header(5, rd, 1, 0, 0, 1) + question("a") + opt(600);
     EXPECT_EQ(reply_to(message, *entry, 0s), header(5, 0x8380, 1, 0, 0, 1) + question("a") + opt());
-    EXPECT_EQ(reply_to(header(5, rd, 1, 0, 0, 1) + question("a") + opt(1232), *entry, 0s).size(), 12u + 7 + 640 + 11);
+    EXPECT_EQ(reply_to(header(5, rd, 1, 0, 0, 1) + question("a") + opt(1232), *entry, 0s).size(),
+              12u + 7 + 640 + 11);
     EXPECT_EQ(reply_to(query("a"), *entry, 0s, Age::counted, Transport::tcp).size(), 12u + 7 + 640);
 }
 
@@ -85,25 +88,42 @@ TEST(Answer, TheReplyFitsItsLimitToTheOctet) {
 TEST(Answer, AuthenticOnlyForThoseWhoAsked) {
     auto plain = entry_of({1, 0}, {7}, 0s, 60s);
     auto make = [&](bool authentic) {
-        return cache::Entry::make({.version = {1, 0}, .rcode = 3, .authentic = authentic, .failure = false, .info = {},
-                                   .born = 0s, .expiry = 60s, .stale_until = 60s, .answers = 0, .authorities = 0,
-                                   .records = {}, .ttl_offsets = {}});
+        return cache::Entry::make({.version = {1, 0},
+                                   .rcode = 3,
+                                   .authentic = authentic,
+                                   .failure = false,
+                                   .info = {},
+                                   .born = 0s,
+                                   .expiry = 60s,
+                                   .stale_until = 60s,
+                                   .answers = 0,
+                                   .authorities = 0,
+                                   .records = {},
+                                   .ttl_offsets = {}});
     };
-    EXPECT_EQ(reply_to(header(1, rd | ad, 1) + question("a"), *make(true), 0s), header(1, 0x81a3, 1) + question("a"));
-    EXPECT_EQ(reply_to(header(1, rd, 1) + question("a"), *make(true), 0s), header(1, 0x8183, 1) + question("a"));
-    EXPECT_EQ(reply_to(header(1, rd | ad, 1) + question("a"), *make(false), 0s), header(1, 0x8183, 1) + question("a"));
-    EXPECT_EQ(reply_to(header(1, rd | cd, 1) + question("a"), *make(true), 0s), header(1, 0x8193, 1) + question("a"));
+    EXPECT_EQ(reply_to(header(1, rd | ad, 1) + question("a"), *make(true), 0s),
+              header(1, 0x81a3, 1) + question("a"));
+    EXPECT_EQ(reply_to(header(1, rd, 1) + question("a"), *make(true), 0s),
+              header(1, 0x8183, 1) + question("a"));
+    EXPECT_EQ(reply_to(header(1, rd | ad, 1) + question("a"), *make(false), 0s),
+              header(1, 0x8183, 1) + question("a"));
+    EXPECT_EQ(reply_to(header(1, rd | cd, 1) + question("a"), *make(true), 0s),
+              header(1, 0x8193, 1) + question("a"));
 }
 
 TEST(Answer, Errors) {
-    EXPECT_EQ(error_to(header(9, 4 << 11 | rd, 1) + question("a")), header(9, 0xa104, 0)) << "opcode and RD echoed";
+    EXPECT_EQ(error_to(header(9, 4 << 11 | rd, 1) + question("a")), header(9, 0xa104, 0))
+        << "opcode and RD echoed";
     EXPECT_EQ(error_to(header(9, rd, 1) + Bytes{0xc0, 12, 0, 1, 0, 1}), header(9, 0x8181, 0));
     EXPECT_EQ(error_to(header(9, 0, 1) + question("a")), header(9, 0x8085, 1) + question("a"));
     EXPECT_EQ(error_to(header(9, rd, 1, 0, 0, 1) + question("a") + opt(1232, 1 << 16)),
-              header(9, 0x8180, 1, 0, 0, 1) + question("a") + opt(1232, 1u << 24)) << "BADVERS is 16";
+              header(9, 0x8180, 1, 0, 0, 1) + question("a") + opt(1232, 1u << 24))
+        << "BADVERS is 16";
     EXPECT_EQ(error_to(query("a", 255)), header(0x1234, 0x8380, 1) + question("a", 255));
-    Bytes hinfo = Bytes{0xc0, 12} + u16(13) + u16(1) + u32(3600) + u16(9) + Bytes{7, 'R', 'F', 'C', '8', '4', '8', '2', 0};
-    EXPECT_EQ(error_to(query("a", 255), Transport::tcp), header(0x1234, 0x8180, 1, 1) + question("a", 255) + hinfo);
+    Bytes hinfo = Bytes{0xc0, 12} + u16(13) + u16(1) + u32(3600) + u16(9) +
+                  Bytes{7, 'R', 'F', 'C', '8', '4', '8', '2', 0};
+    EXPECT_EQ(error_to(query("a", 255), Transport::tcp),
+              header(0x1234, 0x8180, 1, 1) + question("a", 255) + hinfo);
 }
 
 TEST(Answer, AWaitersReplyIsWrittenFromItsCopyOfTheQuestion) {

@@ -46,7 +46,8 @@ TEST(Handoff, AWakeForEveryWaiterFits) {
     EXPECT_EQ(taken[limits::waiters - 1].waiter, limits::waiters - 1);
 }
 
-// The worker sleeps whenever its ring is empty; every Wake must end the sleep. A lost one would cost the long timeout.
+// The worker sleeps whenever its ring is empty; every Wake must end the sleep. A lost one would cost the long
+// timeout.
 TEST(HandoffThreads, NoWakeIsLostToSleep) {
     Handoff handoff;
     int pair[2];
@@ -67,7 +68,8 @@ TEST(HandoffThreads, NoWakeIsLostToSleep) {
     for (std::uint32_t i = 0; i < total; ++i) {
         handoff.wake({nullptr, i, Wake::Kind::abandon});
         if (i % 3 == 0) {
-            while (finished.load() <= i && std::chrono::steady_clock::now() - begin < 15s) std::this_thread::yield();
+            while (finished.load() <= i && std::chrono::steady_clock::now() - begin < 15s)
+                std::this_thread::yield();
         }
         while (finished.load() + limits::waiters - 1 <= i) std::this_thread::yield();
     }

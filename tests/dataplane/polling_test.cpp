@@ -1,8 +1,9 @@
-// A polling lcore, once started, neither allocates nor makes system calls: the real Worker on a real ethdev port, with
-// an allocator that counts and a seccomp filter that traps every system call of the worker's thread.
+// A polling lcore, once started, neither allocates nor makes system calls: the real Worker on a real ethdev
+// port, with an allocator that counts and a seccomp filter that traps every system call of the worker's
+// thread.
 //
-// The port is net_ring, whose driver makes no calls of its own. Meanwhile control publishes new keys, so that the
-// table grows under the worker's eyes. Not built with sanitizers: they allocate.
+// The port is net_ring, whose driver makes no calls of its own. Meanwhile control publishes new keys, so that
+// the table grows under the worker's eyes. Not built with sanitizers: they allocate.
 #include <atomic>
 #include <cstddef>
 #include <cstdlib>
@@ -71,7 +72,9 @@ using test::header;
 using test::key_of;
 using test::operator+;
 
-void on_trap(int, siginfo_t*, void*) { ++calls; }
+void on_trap(int, siginfo_t*, void*) {
+    ++calls;
+}
 
 /// From here on every system call of this thread but the handler's return is trapped and counted, not made.
 void trap_system_calls() {
@@ -141,7 +144,8 @@ TEST_F(PollingTest, NoAllocationAndNoSystemCallAfterStart) {
     std::thread lcore([&] {
         rte_thread_register();
         reader.online();
-        for (int i = 0; i < 10; ++i) worker.turn(); // the thread's first calls into the libraries are resolved
+        for (int i = 0; i < 10; ++i)
+            worker.turn(); // the thread's first calls into the libraries are resolved
         trap_system_calls();
         guarded = true;
         while (!stop.load(std::memory_order_relaxed)) worker.turn();
@@ -152,7 +156,8 @@ TEST_F(PollingTest, NoAllocationAndNoSystemCallAfterStart) {
         reader.offline();
         syscall(SYS_exit, 0);
     });
-    // Control: every question is a miss once; then its name is published and the waiter woken; then it is a hit.
+    // Control: every question is a miss once; then its name is published and the waiter woken; then it is a
+    // hit.
     cache::Generation generation = 0;
     std::vector<Miss> misses(64);
     unsigned replies = 0;
@@ -189,8 +194,9 @@ TEST_F(PollingTest, NoAllocationAndNoSystemCallAfterStart) {
 int main(int argc, char** argv) {
     testing::InitGoogleTest(&argc, argv);
     std::string lcores = "--lcores=0@" + std::to_string(millrace::dataplane::Machine::inspect().cpus.at(0));
-    const char* eal[] = {"polling_test", "--no-huge",      "-m",           "256", "--no-shconf", "--no-pci",
-                         "--no-telemetry", "--log-level=warning", lcores.c_str()};
+    const char* eal[] = {
+        "polling_test",   "--no-huge",           "-m",          "256", "--no-shconf", "--no-pci",
+        "--no-telemetry", "--log-level=warning", lcores.c_str()};
     if (rte_eal_init(int(std::size(eal)), const_cast<char**>(eal)) < 0) return 1;
     int failed = RUN_ALL_TESTS();
     std::fflush(nullptr);

@@ -37,10 +37,11 @@ const Row rows[] = {
     {"ID 0", query("a", 1, 0), Action::look_up},
     {"unknown type", query("a", 65280), Action::look_up},
     {"trailing octets", query("a") + Bytes{1, 2, 3}, Action::look_up},
-    {"unknown EDNS option and flags", header(1, rd, 1, 0, 0, 1) + question("a") + opt(1232, 0x7fff, {0, 99, 0, 1, 7}),
-     Action::look_up},
+    {"unknown EDNS option and flags",
+     header(1, rd, 1, 0, 0, 1) + question("a") + opt(1232, 0x7fff, {0, 99, 0, 1, 7}), Action::look_up},
     {"additional record beside OPT",
-     header(1, rd, 1, 0, 0, 2) + question("a") + question("x") + u32(0) + u16(1) + Bytes{9} + opt(), Action::look_up},
+     header(1, rd, 1, 0, 0, 2) + question("a") + question("x") + u32(0) + u16(1) + Bytes{9} + opt(),
+     Action::look_up},
     {"opcode NOTIFY", header(1, 4 << 11 | rd, 1) + question("a"), Action::reply, Rcode::notimp, false},
     {"opcode UPDATE", header(1, 5 << 11, 1) + question("a"), Action::reply, Rcode::notimp, false},
     {"QDCOUNT 0", header(1, rd, 0), Action::reply, Rcode::formerr, false},
@@ -48,24 +49,29 @@ const Row rows[] = {
     {"AXFR", query("a", 252), Action::reply, Rcode::refused},
     {"IXFR with its SOA", header(1, rd, 1, 0, 1) + question("a", 251) + question("a", 6) + u32(0) + u16(0),
      Action::reply, Rcode::refused},
-    {"an answer", header(1, rd, 1, 1) + question("a") + question("a") + u32(0) + u16(0), Action::reply, Rcode::formerr},
+    {"an answer", header(1, rd, 1, 1) + question("a") + question("a") + u32(0) + u16(0), Action::reply,
+     Rcode::formerr},
     {"an authority", header(1, rd, 1, 0, 1) + question("a") + question("a") + u32(0) + u16(0), Action::reply,
      Rcode::formerr},
     {"OPT in the answer section", header(1, rd, 1, 1) + question("a") + opt(), Action::reply, Rcode::formerr},
     {"two OPTs", header(1, rd, 1, 0, 0, 2) + question("a") + opt() + opt(), Action::reply, Rcode::formerr},
     {"OPT with an owner", header(1, rd, 1, 0, 0, 1) + question("a") + Bytes{1, 'x'} + opt(), Action::reply,
      Rcode::formerr},
-    {"RDLENGTH past the end", header(1, rd, 1, 0, 0, 1) + question("a") + Bytes{0, 0, 41, 4, 0, 0, 0, 0, 0, 0, 9, 1},
-     Action::reply, Rcode::formerr},
+    {"RDLENGTH past the end",
+     header(1, rd, 1, 0, 0, 1) + question("a") + Bytes{0, 0, 41, 4, 0, 0, 0, 0, 0, 0, 9, 1}, Action::reply,
+     Rcode::formerr},
     {"ARCOUNT without a record", header(1, rd, 1, 0, 0, 1) + question("a"), Action::reply, Rcode::formerr},
     {"TC=1", header(1, rd | tc, 1) + question("a"), Action::reply, Rcode::formerr},
-    {"compressed qname", header(1, rd, 1) + Bytes{0xc0, 12, 0, 1, 0, 1}, Action::reply, Rcode::formerr, false},
-    {"0x40 label", header(1, rd, 1) + Bytes{0x41} + Bytes(65, 'a') + Bytes{0, 0, 1, 0, 1}, Action::reply, Rcode::formerr,
+    {"compressed qname", header(1, rd, 1) + Bytes{0xc0, 12, 0, 1, 0, 1}, Action::reply, Rcode::formerr,
      false},
-    {"qname of 257 octets", header(1, rd, 1) + name_of_257 + u16(1) + u16(1), Action::reply, Rcode::formerr, false},
+    {"0x40 label", header(1, rd, 1) + Bytes{0x41} + Bytes(65, 'a') + Bytes{0, 0, 1, 0, 1}, Action::reply,
+     Rcode::formerr, false},
+    {"qname of 257 octets", header(1, rd, 1) + name_of_257 + u16(1) + u16(1), Action::reply, Rcode::formerr,
+     false},
     {"question cut short", header(1, rd, 1) + labels("a") + u16(1), Action::reply, Rcode::formerr, false},
     {"header alone", header(1, rd, 1), Action::reply, Rcode::formerr, false},
-    {"EDNS version 1", header(1, rd, 1, 0, 0, 1) + question("a") + opt(1232, 1 << 16), Action::reply, Rcode::badvers},
+    {"EDNS version 1", header(1, rd, 1, 0, 0, 1) + question("a") + opt(1232, 1 << 16), Action::reply,
+     Rcode::badvers},
     {"class CH", header(1, rd, 1) + question("version.bind", 16, 3), Action::reply, Rcode::refused},
     {"class HS", header(1, rd, 1) + question("a", 1, 4), Action::reply, Rcode::notimp},
     {"class ANY", header(1, rd, 1) + question("a", 1, 255), Action::reply, Rcode::notimp},
@@ -125,7 +131,8 @@ TEST(Query, AnyOverTcpIsMinimal) {
 }
 
 TEST(Query, EveryPrefixOfAQueryIsJudged) {
-    Bytes whole = header(1, rd, 1, 0, 0, 1) + question("www.example") + opt(1232, do_bit, {0, 10, 0, 2, 1, 2});
+    Bytes whole =
+        header(1, rd, 1, 0, 0, 1) + question("www.example") + opt(1232, do_bit, {0, 10, 0, 2, 1, 2});
     for (std::size_t size = 12; size < whole.size(); ++size) {
         Query query = parse(Bytes(whole.begin(), whole.begin() + long(size)));
         EXPECT_EQ(query.action, Action::reply) << size;

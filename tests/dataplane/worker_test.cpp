@@ -154,7 +154,8 @@ TEST_F(WorkerTest, OutOfCreditsItSaysServfailAndEveryCreditComesBack) {
     EXPECT_EQ(ask(query("a.com")), header(0x1234, 0x8182, 1) + question("a.com"));
     EXPECT_EQ(counters.get(Event::servfail_full), 1u);
     publish(a, entry_of({1, 0}, {7}, now - 100s, 60s, 1h));
-    EXPECT_EQ(ask(query("a.com")), header(0x1234, 0x8180, 1, 1) + question("a.com") + record(7, 30)) << "stale first";
+    EXPECT_EQ(ask(query("a.com")), header(0x1234, 0x8180, 1, 1) + question("a.com") + record(7, 30))
+        << "stale first";
     for (int round = 0; round < 3; ++round) {
         auto taken = misses();
         ASSERT_EQ(taken.size(), round == 0 ? limits::waiters : 1u);

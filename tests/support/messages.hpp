@@ -15,8 +15,12 @@ inline Bytes operator+(Bytes a, const Bytes& b) {
     return a;
 }
 
-inline Bytes u16(unsigned v) { return {std::uint8_t(v >> 8), std::uint8_t(v)}; }
-inline Bytes u32(unsigned v) { return u16(v >> 16) + u16(v); }
+inline Bytes u16(unsigned v) {
+    return {std::uint8_t(v >> 8), std::uint8_t(v)};
+}
+inline Bytes u32(unsigned v) {
+    return u16(v >> 16) + u16(v);
+}
 
 /// "www.Example" as labels, case kept.
 inline Bytes labels(std::string_view text) {
@@ -31,7 +35,8 @@ inline Bytes labels(std::string_view text) {
     return out;
 }
 
-inline Bytes header(unsigned id, unsigned flags, unsigned qd, unsigned an = 0, unsigned ns = 0, unsigned ar = 0) {
+inline Bytes header(unsigned id, unsigned flags, unsigned qd, unsigned an = 0, unsigned ns = 0,
+                    unsigned ar = 0) {
     return u16(id) + u16(flags) + u16(qd) + u16(an) + u16(ns) + u16(ar);
 }
 
