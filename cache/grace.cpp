@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <new>
+#include <utility>
 
 namespace millrace::cache {
 
@@ -69,28 +70,35 @@ bool Grace::passed(const Period& period) {
 void Grace::retire(EntryPtr entry) {
     limbo_bytes_ += entry->bytes();
     ++limbo_entries_;
-    entry->limbo_next_ = open_;
-    open_ = entry.release();
+    entry->limbo_next_ = open_.entries;
+    open_.entries = entry.release();
+}
+
+void Grace::retire(std::unique_ptr<Retired> thing) {
+    limbo_bytes_ += thing->bytes();
+    thing->limbo_next_ = open_.things;
+    open_.things = thing.release();
 }
 
 void Grace::reclaim() {
-    if (waiting_ && passed(period_)) {
-        free_batch(waiting_);
-        waiting_ = nullptr;
-    }
+    if (waiting_ && passed(period_)) free_batch(std::exchange(waiting_, {}));
     if (!waiting_ && open_) {
-        waiting_ = open_;
-        open_ = nullptr;
+        waiting_ = std::exchange(open_, {});
         period_ = begin();
     }
 }
 
-void Grace::free_batch(const Entry* batch) {
-    while (batch) {
-        EntryPtr entry(batch);
-        batch = entry->limbo_next_;
+void Grace::free_batch(Batch batch) {
+    while (batch.entries) {
+        EntryPtr entry(batch.entries);
+        batch.entries = entry->limbo_next_;
         limbo_bytes_ -= entry->bytes();
         --limbo_entries_;
+    }
+    while (batch.things) {
+        std::unique_ptr<Retired> thing(batch.things);
+        batch.things = thing->limbo_next_;
+        limbo_bytes_ -= thing->bytes();
     }
 }
 

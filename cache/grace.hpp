@@ -26,6 +26,17 @@
 
 namespace millrace::cache {
 
+/// Something other than an Entry that readers may still see: an old shard.
+class Retired {
+  public:
+    virtual ~Retired() = default;
+    virtual std::size_t bytes() const = 0;
+
+  private:
+    friend class Grace;
+    Retired* limbo_next_ = nullptr; ///< control's alone, once retired
+};
+
 class Grace {
   public:
     /// A registered reader. The functions marked "reader" belong to its own thread.
@@ -67,7 +78,8 @@ class Grace {
     Period begin();                    ///< what was unlinked before this call is covered by the period
     bool passed(const Period& period); ///< every reader has been quiescent and has finished the Wakes of then
     void retire(EntryPtr entry);       ///< unlinked from every place where a reader could find it
-    void reclaim();                    ///< frees what may be freed; once per tick
+    void retire(std::unique_ptr<Retired> thing);
+    void reclaim(); ///< frees what may be freed; once per tick
     std::size_t limbo_bytes() const { return limbo_bytes_; }
     std::size_t limbo_entries() const { return limbo_entries_; }
 
@@ -75,13 +87,18 @@ class Grace {
     struct FreeQsbr {
         void operator()(rte_rcu_qsbr* qsbr) const;
     };
-    void free_batch(const Entry* batch);
+    /// What was retired and not yet freed, linked through its own members.
+    struct Batch {
+        const Entry* entries = nullptr;
+        Retired* things = nullptr;
+        explicit operator bool() const { return entries || things; }
+    };
+    void free_batch(Batch batch);
 
     std::unique_ptr<rte_rcu_qsbr, FreeQsbr> qsbr_;
     std::array<Reader, limits::readers> readers_;
     unsigned reader_count_ = 0;
-    const Entry* open_ = nullptr;
-    const Entry* waiting_ = nullptr;
+    Batch open_, waiting_;
     Period period_;
     std::size_t limbo_bytes_ = 0;
     std::size_t limbo_entries_ = 0;

@@ -1,51 +1,11 @@
 #include "cache/table.hpp"
 
+#include <algorithm>
 #include <cassert>
-#include <limits>
+
+#include "cache/shard.hpp"
 
 namespace millrace::cache {
-
-namespace {
-
-/// Key bytes of one shard: freed with the shard, never before.
-class Arena {
-  public:
-    const std::uint8_t* copy(std::span<const std::uint8_t> bytes) {
-        if (room_ < bytes.size()) {
-            chunks_.push_back(std::make_unique_for_overwrite<std::uint8_t[]>(chunk_octets));
-            next_ = chunks_.back().get();
-            room_ = chunk_octets;
-        }
-        std::memcpy(next_, bytes.data(), bytes.size());
-        next_ += bytes.size();
-        room_ -= bytes.size();
-        return next_ - bytes.size();
-    }
-
-  private:
-    static constexpr std::size_t chunk_octets = 4096;
-    static_assert(chunk_octets >= sizeof(Key));
-    std::vector<std::unique_ptr<std::uint8_t[]>> chunks_;
-    std::uint8_t* next_ = nullptr;
-    std::size_t room_ = 0;
-};
-
-/// Of one slot, its key aside: the map's node (link, order key, Node) with the allocator's header, its
-/// bucket's dummy node, its place in the bucket array. Measured by bench/memory as growth of the resident
-/// size.
-constexpr std::size_t slot_octets = sizeof(Node) + 2 * 8 + 16 + 4 * 8 + 8;
-
-} // namespace
-
-struct Table::Shard {
-    explicit Shard(std::size_t buckets) : map(buckets) {
-        map.max_load_factor(std::numeric_limits<float>::max());        // never doubles
-        for (std::size_t i = 0; i < buckets; ++i) map.unsafe_begin(i); // creates bucket i
-    }
-    Map map;
-    Arena keys;
-    std::size_t slots = 0;
-};
 
 Key KeyRef::key() const {
     Key key;
@@ -87,34 +47,39 @@ bool Table::start(const Key& key, Hash hash, Generation generation) {
     if (!node) return false;
     assert(generation > node->second.started && "generations come from one monotonic counter");
     node->second.started = generation;
+    shard(index(hash))->update(node->second, [&] { node->second.is_live = true; });
     return true;
 }
 
-Node* Table::find_or_insert(const Key& key, Hash hash) {
-    ShardWord& w = word(hash);
-    Shard* shard = w.shard.load(std::memory_order_relaxed);
-    if (!shard) shard = build_shard(w);
-    auto found = shard->map.find(KeyRef{hash, key.bytes().data()});
-    if (found != shard->map.end()) return &*found;
-    std::size_t cost = slot_octets + key.bytes().size();
-    if (shard->slots == limits::shard_slots || slots_ == limits_.entries || bytes() + cost > limits_.bytes) {
-        return nullptr;
-    }
-    auto [at, fresh] = shard->map.emplace(std::piecewise_construct,
-                                          std::forward_as_tuple(KeyRef{hash, shard->keys.copy(key.bytes())}),
-                                          std::forward_as_tuple());
-    ++shard->slots;
-    ++slots_;
-    bytes_ += cost;
-    return &*at;
+void Table::finish(const Key& key, Hash hash, Generation generation) {
+    assert_owner();
+    Shard* s = shard(index(hash));
+    Node* node = s ? s->find(key, hash) : nullptr;
+    if (!node || node->second.started != generation) return; // the next one has started
+    s->update(node->second, [&] { node->second.is_live = false; });
+    ask_for_upkeep(index(hash), *s);
 }
 
-Table::Shard* Table::build_shard(ShardWord& w) {
-    auto* shard = new Shard(limits::shard_slots);
+Node* Table::find_or_insert(const Key& key, Hash hash) {
+    if (!shard(index(hash))) install(index(hash), std::make_unique<Shard>());
+    Shard& s = *shard(index(hash));
+    if (Node* node = s.find(key, hash)) return node;
+    std::size_t cost = Shard::slot_octets + key.bytes().size();
+    bool full =
+        s.slots() == limits::shard_slots || slots_ == limits_.entries || bytes() + cost > limits_.bytes;
+    ask_for_upkeep(index(hash), s);
+    if (full) return nullptr;
+    ++slots_;
+    bytes_ += cost;
+    return s.insert(hash, key.bytes());
+}
+
+/// Makes a shard the one that readers find.
+void Table::install(std::size_t index, std::unique_ptr<Shard> fresh) {
+    ShardWord& w = words_[index];
     // Release, both, in this order: a worker that sees the epoch must see this shard, whole.
-    w.shard.store(shard, std::memory_order_release);
+    w.shard.store(fresh.release(), std::memory_order_release);
     w.epoch.store(++last_epoch_, std::memory_order_release);
-    return shard;
 }
 
 Publication Table::judge(const Node* node, unsigned group, const Entry& entry) const {
@@ -128,18 +93,20 @@ Publication Table::judge(const Node* node, unsigned group, const Entry& entry) c
     return bytes() + entry.bytes() > limits_.bytes ? Publication::full : Publication::accepted;
 }
 
-void Table::swap_in(Node& node, EntryPtr entry) {
+void Table::swap_in(Shard& shard, Node& node, EntryPtr entry) {
     Slot& slot = node.second;
     slot.started = std::max(slot.started, entry ? entry->version.generation : 0);
     entries_ += entry ? 1 : 0;
+    shard.entries += entry ? 1 : 0;
     bytes_ += entry ? entry->bytes() : 0;
     const Entry* next = entry.release();
     // Relaxed load: the owner alone stores. Release store: without it a worker could see the pointer before
     // the Entry that it points to.
     EntryPtr before(slot.entry.load(std::memory_order_relaxed));
-    slot.entry.store(next, std::memory_order_release);
+    shard.update(slot, [&] { slot.entry.store(next, std::memory_order_release); });
     if (!before) return;
     --entries_;
+    --shard.entries;
     bytes_ -= before->bytes();
     grace_.retire(std::move(before));
 }
@@ -147,15 +114,16 @@ void Table::swap_in(Node& node, EntryPtr entry) {
 std::size_t Table::flush(std::size_t index, Generation last,
                          const std::function<bool(const KeyRef&)>& matches) {
     assert_owner();
-    Shard* shard = words_[index].shard.load(std::memory_order_relaxed);
-    if (!shard) return 0;
+    Shard* s = shard(index);
+    if (!s) return 0;
     std::size_t emptied = 0;
-    for (Node& node : shard->map) {
-        const Entry* entry = node.second.entry.load(std::memory_order_relaxed);
-        if (!entry || entry->version.generation > last || !matches(node.first)) continue;
-        swap_in(node, nullptr);
+    for (Node* node : s->order) {
+        const Entry* entry = node->second.entry.load(std::memory_order_relaxed);
+        if (!entry || entry->version.generation > last || !matches(node->first)) continue;
+        swap_in(*s, *node, nullptr);
         ++emptied;
     }
+    ask_for_upkeep(index, *s);
     return emptied;
 }
 

@@ -12,6 +12,12 @@
 // _concurrent_unordered_base.h: get_bucket, adjust_table_size). Shards are built when their first key
 // arrives.
 //
+// A Slot that holds nothing stays in its map, which cannot erase: it is dead. Upkeep, a bounded piece per
+// tick, evicts (SIEVE: Zhang et al., NSDI 2024; the hand passes slots in the order of their making, spares
+// those hit since, clears the mark and takes the rest, failures first) and rebuilds a shard whose dead slots
+// are too many: a new map without them, every slot of a live Fetch kept. The pointer is stored, then the
+// epoch, then the old shard is retired.
+//
 // A worker loads, for each shard that it touches, the epoch and then the pointer, both acquire, never the
 // reverse: an epoch is stored after the pointer that it belongs to, so whoever sees the epoch sees that
 // pointer or a later.
@@ -26,8 +32,6 @@
 #include <thread>
 #include <utility>
 #include <vector>
-
-#include <tbb/concurrent_unordered_map.h>
 
 #include "cache/entry.hpp"
 #include "cache/grace.hpp"
@@ -55,6 +59,7 @@ struct KeyRef {
 struct Slot {
     std::atomic<const Entry*> entry{nullptr};
     Generation started = 0; ///< newest generation started for this key: all older ones can never publish
+    bool is_live = false;   ///< `started` is still running: the slot outlasts rebuilds
 };
 using Node = std::pair<const KeyRef, Slot>;
 
@@ -101,6 +106,8 @@ class Table {
 
     /// Supersedes every generation of the key before this one, for good. False: no slot could be had (full).
     bool start(const Key& key, Hash hash, Generation generation);
+    /// The Fetch of this generation has ended, however: its slot may go when it holds nothing.
+    void finish(const Key& key, Hash hash, Generation generation);
 
     /// One step: refuses a superseded version, else makes the Entry visible and retires the one before. Takes
     /// the Entry only when accepted. `hook` is called between the stages, for tests that stop the owner
@@ -114,9 +121,14 @@ class Table {
     std::size_t flush(std::size_t shard, Generation last, const std::function<bool(const KeyRef&)>& matches);
     void raise_floor(unsigned group, Generation generation);
 
+    /// A bounded piece of eviction and at most one rebuild, where they are due. Once per tick.
+    void upkeep(Time now);
+
     std::size_t shard_count() const { return shards_; }
     std::size_t entries() const { return entries_; } ///< slots with an Entry
     std::size_t slots() const { return slots_; }     ///< with or without
+    std::uint64_t evicted() const { return evicted_; } ///< Entries that made room for others
+    std::uint64_t rebuilt() const { return rebuilt_; } ///< shards
     std::size_t bytes() const { return bytes_ + grace_.limbo_bytes(); }
 
   private:
@@ -125,18 +137,20 @@ class Table {
         std::atomic<std::uint64_t> epoch{0};
         std::atomic<Shard*> shard{nullptr};
     };
-    struct HashOf {
-        std::size_t operator()(const KeyRef& key) const { return key.hash; }
-    };
-    using Map = tbb::concurrent_unordered_map<KeyRef, Slot, HashOf, std::equal_to<KeyRef>>;
-
     /// By the upper bits of the hash; the buckets go by the lower ones.
-    ShardWord& word(Hash hash) const { return words_[std::size_t((__uint128_t(hash) * shards_) >> 64)]; }
+    std::size_t index(Hash hash) const { return std::size_t((__uint128_t(hash) * shards_) >> 64); }
+    ShardWord& word(Hash hash) const { return words_[index(hash)]; }
     void assert_owner() const;
+    Shard* shard(std::size_t index) const { return words_[index].shard.load(std::memory_order_relaxed); }
     Node* find_or_insert(const Key& key, Hash hash);
-    Shard* build_shard(ShardWord& word);
+    void install(std::size_t index, std::unique_ptr<Shard> fresh);
+    void ask_for_upkeep(std::size_t index, Shard& shard);
+    bool has_many_dead(const Shard& shard) const;
+    void look_at_limits();
+    std::size_t evict(Shard& shard, std::size_t wanted, std::size_t& steps, Time now);
+    void rebuild(std::size_t index);
     Publication judge(const Node* node, unsigned group, const Entry& entry) const;
-    void swap_in(Node& node, EntryPtr entry);
+    void swap_in(Shard& shard, Node& node, EntryPtr entry);
 
     TableLimits limits_;
     Grace& grace_;
@@ -149,6 +163,11 @@ class Table {
     std::size_t entries_ = 0;
     std::size_t slots_ = 0;
     std::size_t bytes_ = 0;
+    std::deque<std::size_t> due_; ///< shards that wait for upkeep
+    std::size_t next_shard_ = 0;  ///< where eviction for the table's own limits goes on
+    bool over_limits_ = false;    ///< such an eviction is under way
+    std::uint64_t evicted_ = 0;
+    std::uint64_t rebuilt_ = 0;
 };
 
 template <class Hook>
@@ -159,7 +178,7 @@ Publication Table::publish(const Key& key, Hash hash, EntryPtr& entry, Hook hook
     hook(1);
     Publication verdict = judge(node, key.group, *entry);
     hook(2);
-    if (verdict == Publication::accepted) swap_in(*node, std::move(entry));
+    if (verdict == Publication::accepted) swap_in(*shard(index(hash)), *node, std::move(entry));
     hook(3);
     return verdict;
 }

@@ -137,6 +137,7 @@ void FetchTable::settle(Slot& slot) {
     assert(slot.waiters.empty() && "a Fetch ends by answering everyone");
     auto [first, last] = by_hash_.equal_range(slot.fetch->hash());
     by_hash_.erase(std::find_if(first, last, [&](const auto& entry) { return entry.second == index; }));
+    table_.finish(slot.fetch->key(), slot.fetch->hash(), slot.fetch->id().generation);
     slot.fetch.reset();
     slot.waiter_due = Time::max();
     free_.push_back(index);

@@ -34,6 +34,7 @@ bool Loop::tick() {
     std::size_t handlers = p_.io.poll();
     p_.fetches.tick(boot_time());
     bool flushing = p_.flushes.tick();
+    p_.table.upkeep(now);
     p_.grace.reclaim();
     longest_ = std::max(longest_, boot_time() - now);
     return misses || handlers || flushing;

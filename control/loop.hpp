@@ -1,4 +1,5 @@
-// The control thread's loop: drain the rings, poll the sockets, advance the fetches, flush, reclaim, sleep.
+// The control thread's loop: drain the rings, poll the sockets, advance the fetches, flush, make room,
+// reclaim, sleep.
 #pragma once
 
 #include <utility> // asio 1.22 with GCC 12 needs it first
@@ -17,6 +18,7 @@ namespace millrace::control {
 /// Everything outlives the loop. Control thread, but for stop().
 struct LoopParts {
     asio::io_context& io;
+    cache::Table& table;
     cache::Grace& grace;
     FetchTable& fetches;
     Flushes& flushes;

@@ -98,7 +98,7 @@ class Daemon {
     }
 
     Result run() {
-        LoopParts parts{io_, grace_, fetches_, flushes_, workers_, clock_ ? &*clock_ : nullptr};
+        LoopParts parts{io_, table_, grace_, fetches_, flushes_, workers_, clock_ ? &*clock_ : nullptr};
         Loop loop(parts);
         add_verbs(commands_, {table_, grace_, publisher_, fetches_, exchanges_, upstreams_, workers_,
                               streams_, flushes_, loop, boot_time()});

@@ -136,6 +136,8 @@ json stats(const VerbContext& c) {
             {"merged", publications.merged},
             {"superseded", publications.superseded},
             {"cache_full", publications.full},
+            {"evicted", c.table.evicted()},
+            {"rebuilt", c.table.rebuilt()},
             {"tcp", {{"accepted", tcp.accepted}, {"refused", tcp.refused}, {"timeouts", tcp.timeouts}}}};
 }
 

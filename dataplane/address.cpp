@@ -37,6 +37,7 @@ bool Prefix::contains(const Address& a) const {
 }
 
 std::optional<Address> parse_address(std::string_view text) {
+    if (text.find('\0') != std::string_view::npos) return std::nullopt;
     std::string terminated(text);
     std::uint8_t raw[16];
     if (inet_pton(AF_INET, terminated.c_str(), raw) == 1) return Address::v4(raw);

@@ -8,7 +8,7 @@ import sys
 ROOMS = {"cache": {"cache"}, "dataplane": {"cache", "dataplane"}, "control": {"cache", "dataplane", "control"}}
 # A library, told by its headers, and the places that may include it.
 LIBRARIES = {
-    r"<tbb/": ["cache/table.hpp"],
+    r"<tbb/": ["cache/shard.hpp"],
     r"<ldns/": ["control/"],
     r"<asio": ["control/"],
     r"<spdlog/": ["control/"],
