@@ -6,7 +6,7 @@
 #include <memory>
 #include <vector>
 
-#include <ldns/ldns.h>
+#include "control/ldns.hpp"
 
 #include "cache/time.hpp"
 

@@ -32,6 +32,8 @@ struct Exchanges::Exchange {
 
 namespace {
 
+constexpr Time patience = 1s; // silence of this length is the upstream's doing, whatever it was given
+
 bool is_own_bound(std::errc error) {
     return error == std::errc::too_many_files_open || error == std::errc::address_in_use ||
            error == std::errc::not_enough_memory;
@@ -212,8 +214,18 @@ void Exchanges::go_tcp(Exchange& exchange, Time now) {
 
 void Exchanges::deliver(Exchange& exchange, std::span<const std::uint8_t> reply, Time received) {
     auto answer = parse_reply(reply, exchange.key, exchange.upstream, received);
-    if (!answer) return void(++counters_.malformed);
-    judge(exchange, *answer, received);
+    if (!answer && answer.error() == ReplyError::malformed) return void(++counters_.malformed);
+    if (!answer && answer.error() == ReplyError::not_asked) return void(++counters_.malformed);
+    if (answer) {
+        judge(exchange, *answer, received);
+    } else {
+        // Its own reply, but of no use: a chain without end, an RRset without measure. That is the zone's
+        // fault: no answer, and nothing against the upstream.
+        ++counters_.malformed;
+        answer = Answer{};
+        answer->upstream = exchange.upstream;
+        answer->received = received;
+    }
     FetchId fetch = exchange.fetch;
     remove(exchange);
     ++counters_.accepted;
@@ -238,7 +250,11 @@ void Exchanges::measure(const Exchange& exchange, Time now) {
 void Exchanges::fail(Exchange& exchange, ExchangeFailure failure, Time now) {
     if (failure == ExchangeFailure::timeout) {
         ++counters_.timeouts;
-        group_of(exchange).timed_out(exchange.upstream, now);
+        // Our own impatience (a collection's limit) says nothing about an upstream whose round trip is not
+        // known.
+        bool is_telling =
+            group_of(exchange).is_measured(exchange.upstream) || now - exchange.sent_at >= patience;
+        if (is_telling) group_of(exchange).timed_out(exchange.upstream, now);
     } else if (failure == ExchangeFailure::unreachable) {
         ++counters_.unreachable;
         group_of(exchange).failed(exchange.upstream, now);

@@ -103,6 +103,7 @@ void Fetch::ask_some(unsigned count, Time now, FetchEffects& effects) {
         Time deadline = state_ == State::collecting ? collect_limit(a) : started_ + policy_.fanout.deadline;
         bool sent = effects.ask(*this, a.candidate.upstream, deadline, now);
         a.phase = sent ? Phase::asked : Phase::ended;
+        refused_ = refused_ || !sent;
         count -= sent;
     }
 }
@@ -142,7 +143,9 @@ void Fetch::complete(FetchEffects& effects) {
 /// No decisive reply will come: the best of the others, else failure.
 void Fetch::give_up(Time now, FetchEffects& effects) {
     state_ = State::done;
-    if (answers_.empty()) return effects.fail(*this, heard_, now);
+    using Silence = FetchEffects::Silence;
+    auto silence = refused_ ? Silence::unasked : heard_ ? Silence::heard : Silence::unheard;
+    if (answers_.empty()) return effects.fail(*this, silence, now);
     auto denial = std::ranges::find(answers_, Kind::nxdomain, &Answer::kind);
     effects.publish(*this, denial != answers_.end() ? *denial : answers_.front(), 0, Time::max());
 }

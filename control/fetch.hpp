@@ -40,8 +40,13 @@ class FetchEffects {
     /// Publishes, and answers whoever waits. False: it is not in the table, a later revision is of no use.
     virtual bool publish(const Fetch& fetch, const Answer& answer, std::uint32_t revision,
                          Time latest_expiry) = 0;
-    /// Nobody had an answer. `heard`: somebody replied, if only with a failure.
-    virtual void fail(const Fetch& fetch, bool heard, Time now) = 0;
+    /// Nobody had an answer.
+    enum class Silence : std::uint8_t {
+        heard,   ///< somebody replied, if only with a failure
+        unheard, ///< nobody did
+        unasked, ///< our own bounds kept us from asking somebody: says nothing about the name
+    };
+    virtual void fail(const Fetch& fetch, Silence silence, Time now) = 0;
     /// Upstreams contradicted each other: positive against negative.
     virtual void disagreement(const Fetch& fetch) = 0;
 };
@@ -106,6 +111,7 @@ class Fetch {
     Time started_, next_batch_;
     State state_ = State::asking;
     bool heard_ = false;
+    bool refused_ = false; ///< a bound of ours kept some upstream from being asked
     std::vector<Attempt> attempts_;
     std::vector<Answer> answers_; ///< asking: incomplete ones; collecting: the winner, then the others
 };

@@ -182,7 +182,7 @@ bool FetchTable::publish(const Fetch& fetch, const Answer& answer, std::uint32_t
     return published.verdict() == cache::Publication::accepted;
 }
 
-void FetchTable::fail(const Fetch& fetch, bool heard, Time now) {
+void FetchTable::fail(const Fetch& fetch, Silence silence, Time now) {
     ++counters_.failed;
     Slot& slot = slots_[fetch.id().slot];
     if (const cache::Entry* stale = stale_entry(fetch, now)) {
@@ -190,8 +190,13 @@ void FetchTable::fail(const Fetch& fetch, bool heard, Time now) {
         stale->refresh_after.store((now + limits::stale_recheck).count(), std::memory_order_relaxed);
         return wake_all(slot, stale, WakeKind::stale);
     }
+    if (silence == Silence::unasked) {
+        counters_.refused += slot.waiters.size();
+        return wake_all(slot, publisher_.servfail(),
+                        WakeKind::answer); // not cached: it is not the name's fault
+    }
     cache::Version version{fetch.id().generation, 0};
-    std::uint16_t info = heard ? info_network_error : info_no_reachable;
+    std::uint16_t info = silence == Silence::heard ? info_network_error : info_no_reachable;
     Published published = publisher_.publish_failure(fetch.key(), fetch.hash(), version, now, info);
     wake_all(slot, published.entry(), WakeKind::answer);
 }

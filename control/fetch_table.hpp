@@ -92,7 +92,7 @@ class FetchTable final : private ExchangeListener, private FetchEffects {
     void shorten(const Fetch& fetch, unsigned upstream, Time deadline) override;
     bool publish(const Fetch& fetch, const Answer& answer, std::uint32_t revision,
                  Time latest_expiry) override;
-    void fail(const Fetch& fetch, bool heard, Time now) override;
+    void fail(const Fetch& fetch, Silence silence, Time now) override;
     void disagreement(const Fetch& fetch) override;
 
     Slot* live_slot(FetchId id);

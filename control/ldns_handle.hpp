@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include <ldns/ldns.h>
+#include "control/ldns.hpp"
 
 namespace millrace::control {
 

@@ -19,6 +19,7 @@ inline constexpr std::size_t flush_shards_per_tick = 4; ///< at most a milliseco
 inline constexpr std::size_t flushes = 64;             ///< asked for and not yet acknowledged
 inline constexpr unsigned tcp_connections = 1024;       ///< clients over TCP, all listeners together
 inline constexpr unsigned tcp_pipeline = 64;            ///< questions of one connection in work
+inline constexpr std::size_t tcp_queued_octets = 128 << 10; ///< replies of one connection that it has not read
 inline constexpr Time tcp_idle = 10s;                   ///< RFC 7766 6.2.3
 
 inline constexpr Time stale_after =

@@ -32,6 +32,8 @@ class Loop {
 
     /// Until stop(), then drains: every waiter is answered or abandoned before it returns.
     void run();
+    /// After the workers have stopped: what is still in their rings is refused, and counted.
+    void refuse_the_rest() { take_misses(boot_time()); }
     /// One round. Returns whether there was anything to do.
     bool tick();
     /// From a handler on the control thread (a signal's, a command's).
@@ -41,6 +43,7 @@ class Loop {
     Time longest_tick() const { return longest_; }
 
   private:
+    unsigned take_misses(Time now);
     void drain();
     void nap(bool busy);
 

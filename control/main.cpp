@@ -114,6 +114,7 @@ class Daemon {
         }
         fetches_.close(boot_time());
         workers_.stop();
+        loop.refuse_the_rest();
         commands_.close();
         streams_.close();
         return started;

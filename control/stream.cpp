@@ -37,6 +37,7 @@ class StreamServer::Connection : public std::enable_shared_from_this<Connection>
 
     void reply(std::vector<std::uint8_t> message) {
         bool idle = replies_.empty();
+        queued_octets_ += message.size();
         replies_.push_back(std::move(message));
         if (idle) write_next();
     }
@@ -53,10 +54,18 @@ class StreamServer::Connection : public std::enable_shared_from_this<Connection>
         reading_ = true;
         auto keep = shared_from_this();
         asio::async_read(socket_, asio::buffer(length_), [this, keep](asio::error_code error, std::size_t) {
+            if (error == asio::error::eof) return end_of_questions();
             if (error) return close();
             message_.resize(cache::load_u16(length_.data()));
             read_message();
         });
+    }
+
+    /// The client closed its half: it may still wait for answers (RFC 7766 6.2.4 does not forbid it).
+    void end_of_questions() {
+        reading_ = false;
+        ended_ = true;
+        resume_reading();
     }
 
     void read_message() {
@@ -72,7 +81,10 @@ class StreamServer::Connection : public std::enable_shared_from_this<Connection>
 
     /// Reads on while there is room for another question. Deferred: a wake must not start a question.
     void resume_reading() {
-        if (reading_ || in_work_ + replies_.size() >= limits::tcp_pipeline || !socket_.is_open()) return;
+        if (ended_ && in_work_ == 0 && replies_.empty()) return close();
+        bool full =
+            in_work_ + replies_.size() >= limits::tcp_pipeline || queued_octets_ >= limits::tcp_queued_octets;
+        if (reading_ || ended_ || full || !socket_.is_open()) return;
         reading_ = true;
         asio::post(socket_.get_executor(), [this, keep = shared_from_this()] {
             if (socket_.is_open()) read_length();
@@ -85,7 +97,8 @@ class StreamServer::Connection : public std::enable_shared_from_this<Connection>
         std::array<asio::const_buffer, 2> parts{asio::buffer(out_length_), asio::buffer(message)};
         asio::async_write(socket_, parts,
                           [this, keep = shared_from_this()](asio::error_code error, std::size_t) {
-                              if (error) return close();
+                              if (error || !socket_.is_open()) return close();
+                              queued_octets_ -= replies_.front().size();
                               replies_.pop_front();
                               if (!replies_.empty()) write_next();
                               restart_idle_timer();
@@ -110,8 +123,10 @@ class StreamServer::Connection : public std::enable_shared_from_this<Connection>
     std::array<std::uint8_t, 2> length_{}, out_length_{};
     std::vector<std::uint8_t> message_;
     std::deque<std::vector<std::uint8_t>> replies_;
-    std::size_t in_work_ = 0;
+    std::size_t in_work_ = 0;       ///< questions in the FetchTable
+    std::size_t queued_octets_ = 0; ///< of replies_
     bool reading_ = false;
+    bool ended_ = false; ///< the client has sent its last question
 };
 
 namespace {
@@ -129,6 +144,28 @@ tcp::endpoint endpoint_of(const dataplane::Endpoint& from) {
     std::memcpy(to.data(), &raw, to.size());
     return to;
 }
+
+/// IP_FREEBIND or IPV6_FREEBIND, as asio wants its socket options.
+struct FreeBind {
+    bool v6;
+    int on = 1;
+    template <class P>
+    int level(const P&) const {
+        return v6 ? IPPROTO_IPV6 : IPPROTO_IP;
+    }
+    template <class P>
+    int name(const P&) const {
+        return v6 ? IPV6_FREEBIND : IP_FREEBIND;
+    }
+    template <class P>
+    const int* data(const P&) const {
+        return &on;
+    }
+    template <class P>
+    std::size_t size(const P&) const {
+        return sizeof on;
+    }
+};
 
 /// Writes into a buffer that is then cut to what was written.
 template <class Write>
@@ -161,6 +198,9 @@ tl::expected<void, std::string> StreamServer::listen(const dataplane::Endpoint& 
     acceptor->open(local.protocol(), error);
     if (!error && local.protocol() == tcp::v6()) acceptor->set_option(asio::ip::v6_only(true), error);
     if (!error) acceptor->set_option(tcp::acceptor::reuse_address(true), error);
+    // An IPv6 address that an interface has just been given is tentative for a while (RFC 4862 5.4): listen
+    // all the same.
+    if (!error) acceptor->set_option(FreeBind{local.protocol() == tcp::v6()}, error);
     if (!error) acceptor->bind(local, error);
     if (!error) acceptor->listen(tcp::acceptor::max_listen_connections, error);
     if (error) return tl::unexpected(to_string(endpoint) + " (TCP): " + error.message());

@@ -146,7 +146,7 @@ tl::expected<cache::Key, std::string> parse_key(const std::string& name, const s
     auto parsed = cache::parse_name(name);
     if (!parsed) return tl::unexpected("'" + name + "' is not a domain name");
     ldns_rr_type number = ldns_get_rr_type_by_name(type.c_str());
-    if (number == 0) return tl::unexpected("'" + type + "' is not a record type");
+    if (number == 0 || number > 0xffff) return tl::unexpected("'" + type + "' is not a record type");
     cache::Key key;
     key.name = *parsed;
     key.qtype = std::uint16_t(number);
@@ -158,7 +158,10 @@ json lookup(const VerbContext& c, const cache::Key& key) {
     const cache::Entry* entry = c.table.find(key, c.table.hasher()(key));
     Time now = boot_time();
     bool served = entry && entry->version.generation > c.table.floor(key.group) && now < entry->stale_until;
-    if (!served) return {{"found", false}};
+    if (!served) {
+        return {{"found", false},   {"generation", 0}, {"revision", 0},
+                {"rcode", nullptr}, {"ttl", 0},        {"addresses", json::array()}};
+    }
     char* rcode = ldns_pkt_rcode2str(ldns_pkt_rcode(entry->rcode));
     json found = {{"found", true},
                   {"generation", entry->version.generation},
@@ -183,7 +186,8 @@ void cache_flush(const VerbContext& c, const std::vector<std::string>& args, Rep
     if (args.size() != 1) return reply.error("usage: cache flush NAME | --all");
     auto name = cache::parse_name(args[0]);
     bool all = args[0] == "--all";
-    if (!all && !name) return reply.error("'" + args[0] + "' is not a domain name");
+    if (!all && (!name || args[0].starts_with("--")))
+        return reply.error("'" + args[0] + "' is not a domain name");
     auto held = std::make_shared<Reply>(std::move(reply)); // std::function wants a copyable callback
     auto done = [held](std::size_t emptied) { held->answer({{"flushed", emptied}}); };
     bool begun =

@@ -17,6 +17,7 @@ struct Route {
     Endpoint client;
     Address local;
     bool has_local;
+    std::uint32_t scope; ///< of a link-local client (RFC 4007)
 };
 static_assert(sizeof(Route) <= sizeof(ReturnPath));
 
@@ -125,6 +126,8 @@ void SocketPort::receive(Burst& burst, Counters& counters) {
     for (int i = 0; i < received; ++i) {
         Message& m = buffers_->messages[i];
         m.route.client = from_sockaddr(m.peer);
+        m.route.scope =
+            m.peer.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6&>(m.peer).sin6_scope_id : 0;
         read_local(buffers_->headers[i].msg_hdr, m.route);
         if (!is_acceptable(m.route.client)) {
             counters.add(Verdict::drop_source);
@@ -159,6 +162,7 @@ void SocketPort::send(Burst& burst, Counters& counters) {
         Message& m = *static_cast<Message*>(packet.handle);
         m.vector = {m.octets.data(), packet.reply};
         socklen_t size = to_sockaddr(m.route.client, m.peer);
+        if (m.route.scope) reinterpret_cast<sockaddr_in6&>(m.peer).sin6_scope_id = m.route.scope;
         std::size_t control = write_local(m);
         buffers_->headers[count++].msg_hdr = {
             &m.peer, size, &m.vector, 1, control ? m.control.data() : nullptr, control, 0};

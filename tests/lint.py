@@ -9,7 +9,7 @@ ROOMS = {"cache": {"cache"}, "dataplane": {"cache", "dataplane"}, "control": {"c
 # A library, told by its headers, and the places that may include it.
 LIBRARIES = {
     r"<tbb/": ["cache/shard.hpp"],
-    r"<ldns/": ["control/"],
+    r"<ldns/": ["control/ldns.hpp"],
     r"<asio": ["control/"],
     r"<spdlog/": ["control/"],
     r"<yaml-cpp/": ["control/config"],

@@ -137,9 +137,9 @@ TEST(BuildEntry, KeepsDnssecOutWithoutDo) {
     EXPECT_EQ(build_entry(make_key("a.com", LDNS_RR_TYPE_A), answer, version, policy)->answers, 1);
 }
 
-TEST(BuildEntry, PassesAuthenticDataOn) {
+TEST(BuildEntry, NoUpstreamIsTrustedWithAuthenticData) {
     Key key = make_key("a.com", LDNS_RR_TYPE_A);
-    EXPECT_TRUE(entry_of(key, {.answer = {"a.com. 60 IN A 192.0.2.1"}, .authentic = true})->authentic);
+    EXPECT_FALSE(entry_of(key, {.answer = {"a.com. 60 IN A 192.0.2.1"}, .authentic = true})->authentic);
     EXPECT_FALSE(entry_of(key, {.answer = {"a.com. 60 IN A 192.0.2.1"}})->authentic);
 }
 

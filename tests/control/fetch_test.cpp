@@ -234,6 +234,30 @@ TEST_F(FetchTest, AQuestionWhoseAnswerWasPublishedOnItsWayIsAnsweredAtOnce) {
     EXPECT_EQ(fetches.counters().fetches, 1u);
 }
 
+TEST_F(FetchTest, WhatOurOwnBoundsRefuseIsNotCachedAsAFailure) {
+    serve(0, {"192.0.2.1"}, 5ms);
+    network.socket_limit = 0;
+    auto client = ask(a);
+    run(1s);
+    EXPECT_EQ(woken(client).rcode, 2);
+    EXPECT_EQ(cached(a), nullptr);
+    network.socket_limit = 100;
+    client = ask(a);
+    run(1s);
+    EXPECT_EQ(woken(client).addresses, Hosts{"192.0.2.1"});
+}
+
+TEST_F(FetchTest, AnEndlessChainIsTheZonesFaultNotTheUpstreams) {
+    for (unsigned i : {0u, 1u, 2u})
+        script(i, {.answer = {"a.com. 60 IN CNAME b.com.", "b.com. 60 IN CNAME a.com."}}, 5ms);
+    auto client = ask(a);
+    run(1s);
+    EXPECT_EQ(woken(client).rcode, 2);
+    EXPECT_LE(woken(client).at, start + 20ms) << "not at the deadline";
+    for (unsigned i : {0u, 1u, 2u})
+        EXPECT_EQ(upstreams.counters(i).failures + upstreams.counters(i).timeouts, 0u);
+}
+
 TEST_F(FetchTest, CloseAbandonsEveryoneAndCancelsEverything) {
     for (unsigned i : {0u, 1u, 2u}) silence(i);
     auto client = ask(a);

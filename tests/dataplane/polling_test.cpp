@@ -48,6 +48,16 @@ void* malloc(std::size_t size) {
     if (guarded) ++allocations;
     return real(size);
 }
+void* calloc(std::size_t count, std::size_t size) {
+    static auto real = next(&calloc, "calloc");
+    if (guarded) ++allocations;
+    return real(count, size);
+}
+int posix_memalign(void** memory, std::size_t alignment, std::size_t size) {
+    static auto real = next(&posix_memalign, "posix_memalign");
+    if (guarded) ++allocations;
+    return real(memory, alignment, size);
+}
 void* realloc(void* old, std::size_t size) {
     static auto real = next(&realloc, "realloc");
     if (guarded) ++allocations;
