@@ -138,34 +138,13 @@ dataplane::Endpoint endpoint_of(const tcp::endpoint& from) {
 }
 
 tcp::endpoint endpoint_of(const dataplane::Endpoint& from) {
-    tcp::endpoint to;
-    sockaddr_storage raw{};
-    to.resize(dataplane::to_sockaddr(from, raw));
-    std::memcpy(to.data(), &raw, to.size());
-    return to;
+    if (from.address.is_v4()) {
+        asio::ip::address_v4::bytes_type v4;
+        std::memcpy(v4.data(), from.address.v4_octets(), v4.size());
+        return {asio::ip::address_v4(v4), from.port};
+    }
+    return {asio::ip::address_v6(from.address.octets), from.port};
 }
-
-/// IP_FREEBIND or IPV6_FREEBIND, as asio wants its socket options.
-struct FreeBind {
-    bool v6;
-    int on = 1;
-    template <class P>
-    int level(const P&) const {
-        return v6 ? IPPROTO_IPV6 : IPPROTO_IP;
-    }
-    template <class P>
-    int name(const P&) const {
-        return v6 ? IPV6_FREEBIND : IP_FREEBIND;
-    }
-    template <class P>
-    const int* data(const P&) const {
-        return &on;
-    }
-    template <class P>
-    std::size_t size(const P&) const {
-        return sizeof on;
-    }
-};
 
 /// Writes into a buffer that is then cut to what was written.
 template <class Write>
@@ -198,9 +177,6 @@ tl::expected<void, std::string> StreamServer::listen(const dataplane::Endpoint& 
     acceptor->open(local.protocol(), error);
     if (!error && local.protocol() == tcp::v6()) acceptor->set_option(asio::ip::v6_only(true), error);
     if (!error) acceptor->set_option(tcp::acceptor::reuse_address(true), error);
-    // An IPv6 address that an interface has just been given is tentative for a while (RFC 4862 5.4): listen
-    // all the same.
-    if (!error) acceptor->set_option(FreeBind{local.protocol() == tcp::v6()}, error);
     if (!error) acceptor->bind(local, error);
     if (!error) acceptor->listen(tcp::acceptor::max_listen_connections, error);
     if (error) return tl::unexpected(to_string(endpoint) + " (TCP): " + error.message());
