@@ -124,6 +124,9 @@ class Table {
     /// A bounded piece of eviction and at most one rebuild, where they are due. Once per tick.
     void upkeep(Time now);
 
+    /// Whether the memory bound, with a reserve of a sixty-fourth on top, leaves room for an Entry that goes into no
+    /// Slot: the answer to those who wait while the table is full.
+    bool reserve_holds(std::size_t bytes) const { return this->bytes() + bytes <= limits_.bytes + limits_.bytes / 64; }
     std::size_t shard_count() const { return shards_; }
     std::size_t entries() const { return entries_; } ///< slots with an Entry
     std::size_t slots() const { return slots_; }     ///< with or without

@@ -80,6 +80,7 @@ FetchTable::Slot* FetchTable::start(const cache::Key& key, cache::Hash hash, std
 void FetchTable::tick(Time now) {
     now_ = now;
     exchanges_.tick(now);
+    restart_some(now);
     while (!timers_.empty() && timers_.begin()->first <= now) {
         Slot& slot = slots_[timers_.begin()->second];
         expire_waiters(slot, now);
@@ -89,11 +90,12 @@ void FetchTable::tick(Time now) {
 }
 
 Time FetchTable::next_timer() const {
+    if (!restarts_.empty()) return now_;
     Time own = timers_.empty() ? Time::max() : timers_.begin()->first;
     return std::min(own, exchanges_.next_timer());
 }
 
-void FetchTable::supersede(const std::function<bool(const cache::Key&)>& matches, Time now) {
+void FetchTable::supersede(const std::function<bool(const cache::Key&)>& matches) {
     std::vector<std::uint32_t> hit;
     for (auto [hash, index] : by_hash_) {
         if (matches(slots_[index].fetch->key())) hit.push_back(index);
@@ -102,12 +104,30 @@ void FetchTable::supersede(const std::function<bool(const cache::Key&)>& matches
         cache::Key key = slots_[index].fetch->key();
         cache::Hash hash = slots_[index].fetch->hash();
         std::vector<Waiter> waiters = retire(slots_[index]);
-        if (!waiters.empty()) start(key, hash, std::move(waiters), now);
+        if (!waiters.empty()) restarts_.push_back({key, hash, std::move(waiters)});
     }
 }
 
-void FetchTable::close(Time) {
+void FetchTable::restart_some(Time now) {
+    for (unsigned i = 0; i < limits::restarts_per_tick && !restarts_.empty(); ++i) {
+        Restart restart = std::move(restarts_.front());
+        restarts_.pop_front();
+        Slot* slot = find(restart.key, restart.hash);
+        if (slot && slot->fetch->state() == Fetch::State::asking) {
+            for (const Waiter& w : restart.waiters) join(*slot, w);
+            settle(*slot);
+            continue;
+        }
+        if (slot) retire(*slot); // it has answered: nobody waits for it
+        start(restart.key, restart.hash, std::move(restart.waiters), now);
+    }
+}
+
+void FetchTable::close() {
     closed_ = true;
+    for (const Restart& restart : std::exchange(restarts_, {})) {
+        for (const Waiter& w : restart.waiters) wake(w, nullptr, WakeKind::abandon);
+    }
     while (!by_hash_.empty()) {
         for (const Waiter& w : retire(slots_[by_hash_.begin()->second])) wake(w, nullptr, WakeKind::abandon);
     }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -66,11 +67,12 @@ class FetchTable final : private ExchangeListener, private FetchEffects {
     void tick(Time now);     ///< resends, deadlines, batches, client timers; the exchanges' too
     Time next_timer() const; ///< when tick() has something to do; Time::max() when never
 
-    /// Supersedes the live Fetches whose key matches: their waiters move to successors, which start at once.
-    void supersede(const std::function<bool(const cache::Key&)>& matches, Time now);
+    /// Supersedes the live Fetches whose key matches, at once. Their waiters move to successors, which start
+    /// in the next ticks, a bounded number in each.
+    void supersede(const std::function<bool(const cache::Key&)>& matches);
 
     /// No new Fetch from here on; every waiter is abandoned, every exchange cancelled.
-    void close(Time now);
+    void close();
 
     cache::Generation last_generation() const { return last_generation_; }
     std::size_t live() const { return by_hash_.size(); }
@@ -78,6 +80,12 @@ class FetchTable final : private ExchangeListener, private FetchEffects {
     const FetchCounters& counters() const { return counters_; }
 
   private:
+    /// Waiters of a superseded Fetch, until its successor starts.
+    struct Restart {
+        cache::Key key;
+        cache::Hash hash;
+        std::vector<Waiter> waiters;
+    };
     struct Slot {
         std::unique_ptr<Fetch> fetch;  ///< null: free
         std::vector<Waiter> waiters;   ///< oldest first
@@ -100,6 +108,7 @@ class FetchTable final : private ExchangeListener, private FetchEffects {
     bool answer_from_table(const cache::Key& key, cache::Hash hash, const Waiter& waiter, Time now);
     Slot* start(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters, Time now);
     std::vector<Waiter> retire(Slot& slot);
+    void restart_some(Time now);
     void settle(Slot& slot);
     void join(Slot& slot, const Waiter& waiter);
     bool replace_retransmission(Slot& slot, const Waiter& waiter);
@@ -119,6 +128,7 @@ class FetchTable final : private ExchangeListener, private FetchEffects {
     FetchPolicy policy_;
     std::vector<Slot> slots_;
     std::vector<std::uint32_t> free_;
+    std::deque<Restart> restarts_;                                ///< at most as many as there were Fetches
     std::unordered_multimap<cache::Hash, std::uint32_t> by_hash_; ///< live ones
     std::set<std::pair<Time, std::uint32_t>> timers_;
     std::map<dataplane::Address, unsigned> waits_of_client_;

@@ -6,26 +6,26 @@
 
 namespace millrace::control {
 
-bool Flushes::flush_name(const cache::Name& name, Done done, Time now) {
+bool Flushes::flush_name(const cache::Name& name, Done done) {
     auto matches = [name](std::span<const std::uint8_t> other) {
         return std::ranges::equal(name.bytes(), other);
     };
-    return begin(matches, std::move(done), now);
+    return begin(matches, std::move(done));
 }
 
-bool Flushes::flush_all(Done done, Time now) {
+bool Flushes::flush_all(Done done) {
     if (jobs_.size() >= limits::flushes) return false;
     for (unsigned group = 0; group < cache::limits::groups; ++group) {
         table_.raise_floor(group, fetches_.last_generation());
     }
     auto everything = [](std::span<const std::uint8_t>) { return true; };
-    return begin(everything, std::move(done), now);
+    return begin(everything, std::move(done));
 }
 
-bool Flushes::begin(Match matches, Done done, Time now) {
+bool Flushes::begin(Match matches, Done done) {
     if (jobs_.size() >= limits::flushes) return false;
     cache::Generation last = fetches_.last_generation();
-    fetches_.supersede([&](const cache::Key& key) { return matches(key.name.bytes()); }, now);
+    fetches_.supersede([&](const cache::Key& key) { return matches(key.name.bytes()); });
     jobs_.push_back({std::move(matches), last, std::move(done), 0, 0, std::nullopt});
     return true;
 }

@@ -26,8 +26,8 @@ class Flushes {
         : table_(table), grace_(grace), fetches_(fetches) {}
 
     /// All types and flavours of one name. False: too many flushes are under way.
-    bool flush_name(const cache::Name& name, Done done, Time now);
-    bool flush_all(Done done, Time now);
+    bool flush_name(const cache::Name& name, Done done);
+    bool flush_all(Done done);
 
     /// Does a part of the work. Returns whether any is left.
     bool tick();
@@ -42,7 +42,7 @@ class Flushes {
         std::size_t emptied;
         std::optional<cache::Grace::Period> period;
     };
-    bool begin(Match matches, Done done, Time now);
+    bool begin(Match matches, Done done);
 
     cache::Table& table_;
     cache::Grace& grace_;

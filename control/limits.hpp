@@ -15,11 +15,13 @@ inline constexpr unsigned waiters_per_client = 1000; ///< questions that one cli
 inline constexpr unsigned upstreams = 64;            ///< servers of one group
 inline constexpr unsigned merged_addresses = 16;     ///< of a merged RRset
 inline constexpr unsigned misses_per_tick = 256;     ///< taken from each worker's ring in one tick
+inline constexpr unsigned restarts_per_tick = 64;    ///< successors of superseded Fetches
 inline constexpr std::size_t flush_shards_per_tick = 4; ///< at most a millisecond of walking
-inline constexpr std::size_t flushes = 64;             ///< asked for and not yet acknowledged
+inline constexpr std::size_t flushes = 64;              ///< asked for and not yet acknowledged
 inline constexpr unsigned tcp_connections = 1024;       ///< clients over TCP, all listeners together
 inline constexpr unsigned tcp_pipeline = 64;            ///< questions of one connection in work
-inline constexpr std::size_t tcp_queued_octets = 128 << 10; ///< replies of one connection that it has not read
+inline constexpr std::size_t tcp_queued_octets = 128
+                                                 << 10; ///< replies of one connection that it has not read
 inline constexpr Time tcp_idle = 10s;                   ///< RFC 7766 6.2.3
 
 inline constexpr Time stale_after =

@@ -57,7 +57,7 @@ void Loop::nap(bool busy) {
 
 /// Closes the fetches, then goes on until the workers have finished every Wake. New Misses get SERVFAIL.
 void Loop::drain() {
-    p_.fetches.close(boot_time());
+    p_.fetches.close();
     Time end = boot_time() + drain_limit;
     while (tick() || (p_.workers.outstanding() > 0 && boot_time() < end)) {
         if (boot_time() >= end) break;

@@ -73,6 +73,11 @@ void raise_descriptor_limit() {
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/// TCP clients may take half as many descriptors as the sockets towards upstreams.
+std::size_t connection_capacity() {
+    return std::min<std::size_t>(limits::tcp_connections, exchange_capacity() / 2);
+}
+
 /// The parts of the daemon, declared in the order in which they depend on each other: destroyed in reverse.
 class Daemon {
   public:
@@ -84,7 +89,7 @@ class Daemon {
           exchanges_(network_, random_, {&upstreams_, 1}, {.exchanges = exchange_capacity()}),
           fetches_(table_, publisher_, exchanges_, upstreams_, router_,
                    {config.live.fanout, config.live.merge}),
-          flushes_(table_, grace_, fetches_), streams_(io_, table_, fetches_, access_),
+          flushes_(table_, grace_, fetches_), streams_(io_, table_, fetches_, access_, connection_capacity()),
           workers_(table_, grace_, access_), commands_(io_), signals_(io_, SIGINT, SIGTERM) {
         router_.connect(workers_, streams_);
     }
@@ -112,7 +117,7 @@ class Daemon {
             spdlog::info("ready: {} workers, {} upstreams", workers_.size(), upstreams_.size());
             loop.run();
         }
-        fetches_.close(boot_time());
+        fetches_.close();
         workers_.stop();
         loop.refuse_the_rest();
         commands_.close();

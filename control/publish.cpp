@@ -39,7 +39,7 @@ Published Publisher::publish(const cache::Key& key, cache::Hash hash, const Answ
         bool grew = before && entry->records_size > before->records_size;
         storable = storable && (!grew || fits_udp(key, *entry));
     }
-    if (!storable) return {cache::Publication::full, std::move(entry), grace_};
+    if (!storable) return keep_private(cache::Publication::full, std::move(entry));
     Published published = place(key, hash, std::move(entry));
     counters_.merged += version.revision > 0 && published.verdict() == cache::Publication::accepted;
     return published;
@@ -66,6 +66,12 @@ Published Publisher::place(const cache::Key& key, cache::Hash hash, cache::Entry
     case cache::Publication::superseded: ++counters_.superseded; break;
     case cache::Publication::full: ++counters_.full; break;
     }
+    return keep_private(verdict, std::move(entry));
+}
+
+/// For those who wait now, in no Slot; without room for that, SERVFAIL.
+Published Publisher::keep_private(cache::Publication verdict, cache::EntryPtr entry) {
+    if (!table_.reserve_holds(entry->bytes())) return {verdict, servfail()};
     return {verdict, std::move(entry), grace_};
 }
 

@@ -63,6 +63,7 @@ class Publisher {
 
   private:
     Published place(const cache::Key& key, cache::Hash hash, cache::EntryPtr entry);
+    Published keep_private(cache::Publication verdict, cache::EntryPtr entry);
 
     cache::Table& table_;
     cache::Grace& grace_;

@@ -163,8 +163,9 @@ std::size_t room_for(const dataplane::Head& head, const cache::Entry& entry) {
 } // namespace
 
 StreamServer::StreamServer(asio::io_context& io, const cache::Table& table, FetchTable& fetches,
-                           const dataplane::Access& access)
-    : io_(io), table_(table), fetches_(fetches), access_(access), retry_(io) {}
+                           const dataplane::Access& access, std::size_t most_connections)
+    : io_(io), table_(table), fetches_(fetches), access_(access), retry_(io),
+      most_connections_(most_connections) {}
 
 StreamServer::~StreamServer() {
     close();
@@ -190,7 +191,7 @@ void StreamServer::accept(tcp::acceptor& acceptor) {
         if (error == asio::error::operation_aborted) return;
         asio::error_code gone;
         tcp::endpoint peer = error ? tcp::endpoint() : socket.remote_endpoint(gone);
-        if (!error && !gone && open_.size() < limits::tcp_connections) {
+        if (!error && !gone && open_.size() < most_connections_) {
             ++connections_.accepted;
             auto connection =
                 std::make_shared<Connection>(*this, std::move(socket), ++last_id_, endpoint_of(peer));

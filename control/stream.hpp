@@ -33,7 +33,7 @@ struct StreamCounters {
 class StreamServer {
   public:
     StreamServer(asio::io_context& io, const cache::Table& table, FetchTable& fetches,
-                 const dataplane::Access& access);
+                 const dataplane::Access& access, std::size_t most_connections);
     ~StreamServer();
 
     /// Listens on one more endpoint; an error is a sentence.
@@ -72,6 +72,7 @@ class StreamServer {
     std::unordered_map<std::uint64_t, std::shared_ptr<Connection>> open_;
     std::unordered_map<std::uint64_t, Pending> pending_;
     asio::steady_timer retry_; ///< of an accept that failed
+    std::size_t most_connections_;
     std::uint64_t last_id_ = 0;
     dataplane::Counters counters_;
     StreamCounters connections_;

@@ -190,8 +190,7 @@ void cache_flush(const VerbContext& c, const std::vector<std::string>& args, Rep
         return reply.error("'" + args[0] + "' is not a domain name");
     auto held = std::make_shared<Reply>(std::move(reply)); // std::function wants a copyable callback
     auto done = [held](std::size_t emptied) { held->answer({{"flushed", emptied}}); };
-    bool begun =
-        all ? c.flushes.flush_all(done, boot_time()) : c.flushes.flush_name(*name, done, boot_time());
+    bool begun = all ? c.flushes.flush_all(done) : c.flushes.flush_name(*name, done);
     if (!begun) held->error("too many flushes are under way; try again");
 }
 

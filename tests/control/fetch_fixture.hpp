@@ -53,7 +53,7 @@ class FetchTest : public testing::Test {
           exchanges(network, random, {&upstreams, 1}, {.exchanges = 64}),
           fetches(table, publisher, exchanges, upstreams, clients, policy) {}
     ~FetchTest() override {
-        fetches.close(clock.now);
+        fetches.close();
         EXPECT_EQ(fetches.live(), 0u);
         EXPECT_EQ(fetches.waiting(), 0u);
         EXPECT_EQ(clients.woken.size(), clients.keys.size()) << "every waiter is answered or abandoned";

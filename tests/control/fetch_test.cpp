@@ -262,7 +262,7 @@ TEST_F(FetchTest, CloseAbandonsEveryoneAndCancelsEverything) {
     for (unsigned i : {0u, 1u, 2u}) silence(i);
     auto client = ask(a);
     run(10ms);
-    fetches.close(clock.now);
+    fetches.close();
     EXPECT_EQ(woken(client).kind, WakeKind::abandon);
     EXPECT_EQ(network.open_count(), 0u);
     auto late = ask(b);

@@ -74,8 +74,7 @@ TEST_F(RaceTest, NothingCollectedBeforeAFlushAppearsAfterIt) {
     ask(a);
     run(50ms);
     bool flushed = false;
-    ASSERT_TRUE(flushes.flush_name(
-        a.name, [&](std::size_t emptied) { flushed = emptied == 1; }, clock.now));
+    ASSERT_TRUE(flushes.flush_name(a.name, [&](std::size_t emptied) { flushed = emptied == 1; }));
     while (flushes.tick()) {
     }
     EXPECT_TRUE(flushed);
@@ -88,7 +87,7 @@ TEST_F(RaceTest, WaitersOfAFlushedFetchGetTheirAnswerFromItsSuccessor) {
     serve(0, {"1.1.1.1"}, 100ms);
     auto client = ask(a);
     run(50ms);
-    ASSERT_TRUE(flushes.flush_all([](std::size_t) {}, clock.now));
+    ASSERT_TRUE(flushes.flush_all([](std::size_t) {}));
     run(60ms);
     EXPECT_FALSE(clients.woken.contains(client))
         << "the first Fetch's reply comes too late: it is superseded";
@@ -98,6 +97,20 @@ TEST_F(RaceTest, WaitersOfAFlushedFetchGetTheirAnswerFromItsSuccessor) {
     EXPECT_EQ(table.floor(0), 1u);
 }
 
+TEST_F(RaceTest, WaitersOfManyFlushedFetchesAllGetTheirAnswers) {
+    for (unsigned i : {0u, 1u, 2u}) silence(i);
+    std::vector<std::uint64_t> waiting;
+    for (int i = 0; i < 30; ++i)
+        waiting.push_back(ask(make_key("n" + std::to_string(i) + ".com", LDNS_RR_TYPE_A)));
+    ASSERT_TRUE(flushes.flush_all([](std::size_t) {}));
+    EXPECT_EQ(fetches.live(), 0u);
+    EXPECT_EQ(fetches.waiting(), 30u) << "nobody is forgotten";
+    EXPECT_EQ(exchanges.open_count(), 0u);
+    for (unsigned i : {0u, 1u, 2u}) serve(i, {"1.1.1.1"}, 5ms);
+    run(1s);
+    for (auto client : waiting) EXPECT_EQ(woken(client).addresses, Hosts{"1.1.1.1"});
+}
+
 TEST_F(RaceTest, AFlushIsAcknowledgedOnlyAfterTheWorkers) {
     cache::Grace::Reader& worker = *grace.add_reader();
     worker.online();
@@ -105,7 +118,7 @@ TEST_F(RaceTest, AFlushIsAcknowledgedOnlyAfterTheWorkers) {
     ask(a);
     run(1s);
     bool done = false;
-    ASSERT_TRUE(flushes.flush_all([&](std::size_t) { done = true; }, clock.now));
+    ASSERT_TRUE(flushes.flush_all([&](std::size_t) { done = true; }));
     for (int i = 0; i < 10; ++i) flushes.tick();
     EXPECT_FALSE(done) << "the worker may still hold the old Entry";
     worker.quiescent();

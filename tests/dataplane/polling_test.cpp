@@ -3,7 +3,7 @@
 // thread.
 //
 // The port is net_ring, whose driver makes no calls of its own. Meanwhile control publishes new keys, so that
-// the table grows under the worker's eyes. Not built with sanitizers: they allocate.
+// the table grows, is flushed and rebuilt under the worker's eyes. Not built with sanitizers: they allocate.
 #include <atomic>
 #include <cstddef>
 #include <cstdlib>
@@ -180,9 +180,15 @@ TEST_F(PollingTest, NoAllocationAndNoSystemCallAfterStart) {
             const cache::Entry* published = entry.get();
             table.start(misses[m].key, misses[m].hash, generation);
             ASSERT_EQ(table.publish(misses[m].key, misses[m].hash, entry), cache::Publication::accepted);
+            table.finish(misses[m].key, misses[m].hash, generation);
             reader.sent();
             handoff.wake({published, misses[m].waiter, Wake::Kind::answer});
         }
+        if (i % 4000 == 3999) { // half of the names go, so that shards are rebuilt under the worker
+            auto half = [](const cache::KeyRef& key) { return key.hash % 2 == 0; };
+            for (std::size_t s = 0; s < table.shard_count(); ++s) table.flush(s, generation, half);
+        }
+        table.upkeep(boot_time());
         grace.reclaim();
         replies += drain_replies();
     }
@@ -191,6 +197,7 @@ TEST_F(PollingTest, NoAllocationAndNoSystemCallAfterStart) {
     stop = true;
     while (!trapped && boot_time() < end + 5s) std::this_thread::yield();
     lcore.detach(); // it left by a bare exit: joining it would need a system call that it may not make
+    EXPECT_GT(table.rebuilt(), 0u);
     EXPECT_EQ(allocations, 0u);
     EXPECT_TRUE(trapped) << calls << " system calls";
     EXPECT_GT(counters.get(Event::hit), names);
