@@ -81,7 +81,8 @@ void FetchTable::tick(Time now) {
     now_ = now;
     exchanges_.tick(now);
     restart_some(now);
-    while (!timers_.empty() && timers_.begin()->first <= now) {
+    for (unsigned i = 0; i < limits::timers_per_tick && !timers_.empty() && timers_.begin()->first <= now;
+         ++i) {
         Slot& slot = slots_[timers_.begin()->second];
         expire_waiters(slot, now);
         slot.fetch->on_timer(now, *this);

@@ -33,7 +33,9 @@ class Loop {
     /// Until stop(), then drains: every waiter is answered or abandoned before it returns.
     void run();
     /// After the workers have stopped: what is still in their rings is refused, and counted.
-    void refuse_the_rest() { take_misses(boot_time()); }
+    void refuse_the_rest() {
+        while (take_misses(boot_time()) > 0) {}
+    }
     /// One round. Returns whether there was anything to do.
     bool tick();
     /// From a handler on the control thread (a signal's, a command's).

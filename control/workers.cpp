@@ -62,17 +62,23 @@ void Workers::stop() {
     running_ = false;
 }
 
-unsigned Workers::drain(const std::function<void(const dataplane::Miss&, const Waiter&)>& take) {
-    misses_.resize(limits::misses_per_tick);
+unsigned Workers::drain(const std::function<void(const dataplane::Miss&, const Waiter&)>& take, Time end) {
     unsigned total = 0;
-    for (std::uint32_t i = 0; i < units_.size(); ++i) {
-        unsigned count = units_[i]->handoff.take(misses_);
-        for (unsigned m = 0; m < count; ++m) {
-            const dataplane::Miss& miss = misses_[m];
-            take(miss, Waiter{i, miss.waiter, miss.client, miss.id, miss.arrived});
+    auto workers = std::uint32_t(units_.size());
+    for (std::uint32_t n = 0; n < workers; ++n) {
+        std::uint32_t index = (first_ + n) % workers;
+        for (unsigned taken = 0; taken < limits::misses_per_tick && boot_time() < end;) {
+            unsigned count = units_[index]->handoff.take(misses_);
+            for (unsigned m = 0; m < count; ++m) {
+                const dataplane::Miss& miss = misses_[m];
+                take(miss, Waiter{index, miss.waiter, miss.client, miss.id, miss.arrived});
+            }
+            taken += count;
+            total += count;
+            if (count < misses_.size()) break;
         }
-        total += count;
     }
+    ++first_;
     return total;
 }
 

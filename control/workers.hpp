@@ -4,6 +4,7 @@
 // start(), never removed. Control thread only.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -15,6 +16,7 @@
 #include <tl/expected.hpp>
 
 #include "control/fetch_table.hpp"
+#include "control/limits.hpp"
 #include "dataplane/worker.hpp"
 
 namespace millrace::control {
@@ -32,8 +34,9 @@ class Workers {
     tl::expected<void, std::string> start();
     void stop(); ///< returns when every worker has left its loop
 
-    /// Takes Misses from every ring, a bounded number each. Returns how many.
-    unsigned drain(const std::function<void(const dataplane::Miss&, const Waiter&)>& take);
+    /// Takes Misses from every ring, a bounded number each, until `end`. Returns how many. What is left stays
+    /// in the rings; another worker comes first the next time.
+    unsigned drain(const std::function<void(const dataplane::Miss&, const Waiter&)>& take, Time end);
     void wake(const Waiter& waiter, const cache::Entry* entry, dataplane::Wake::Kind kind);
     std::uint64_t outstanding() const; ///< Wakes sent and not finished
 
@@ -62,7 +65,8 @@ class Workers {
     cache::Grace& grace_;
     const dataplane::Access& access_;
     std::vector<std::unique_ptr<Unit>> units_;
-    std::vector<dataplane::Miss> misses_;
+    std::array<dataplane::Miss, limits::miss_batch> misses_;
+    std::uint32_t first_ = 0; ///< whose ring is drained first
     std::atomic<bool> stop_{false};
     bool running_ = false;
 };
