@@ -85,7 +85,8 @@ void Table::rebuild(std::size_t index) {
     auto fresh = std::make_unique<Shard>();
     for (std::size_t i = 0; i < old->slots(); ++i) {
         if (i == old->hand) fresh->hand = fresh->slots();
-        const auto& [key, slot] = *old->order[i];
+        const KeyRef& key = old->order[i]->first;
+        const Slot& slot = old->order[i]->second; // not a structured binding: clang 14 does not capture those
         const Entry* entry = slot.entry.load(std::memory_order_relaxed);
         if (!entry && !slot.is_live) continue;
         Slot& moved = fresh->insert(key.hash, {key.bytes, key.size()})->second;
