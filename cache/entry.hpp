@@ -7,6 +7,7 @@
 // Threads: made and freed by control. Workers read everything and write only the two hints, relaxed.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -21,15 +22,16 @@ namespace millrace::cache {
 /// What an Entry is made of. The spans are copied.
 struct EntryDraft {
     Version version;
-    std::uint8_t rcode = 0;            ///< RFC 1035 4.1.1; 0 to 15
-    bool authentic = false;            ///< AD from a trusted upstream (RFC 6840 5.8)
-    bool failure = false;              ///< a cached failure (RFC 9520), not an answer
-    std::optional<std::uint16_t> info; ///< extended error code for clients with EDNS (RFC 8914)
-    Time born{};                       ///< when the first contributing reply arrived; TTLs count from here
-    Time expiry{};                     ///< lowest over contributors and chain of (received + TTL)
-    Time stale_until{};                ///< end of its life as a stale answer (RFC 8767); not before expiry
-    std::uint16_t answers = 0;         ///< ANCOUNT
-    std::uint16_t authorities = 0;     ///< NSCOUNT
+    std::uint8_t rcode = 0;              ///< RFC 1035 4.1.1; 0 to 15
+    bool authentic = false;              ///< AD from a trusted upstream (RFC 6840 5.8)
+    bool failure = false;                ///< a cached failure (RFC 9520), not an answer
+    std::optional<std::uint16_t> info;   ///< extended error code for clients with EDNS (RFC 8914)
+    Time born{};                         ///< when the first contributing reply arrived; TTLs count from here
+    Time expiry{};                       ///< lowest over contributors and chain of (received + TTL)
+    Time stale_until{};                  ///< end of its life as a stale answer (RFC 8767); not before expiry
+    std::optional<Time> refresh_after{}; ///< when a hit first asks for a refresh; none: at the expiry
+    std::uint16_t answers = 0;           ///< ANCOUNT
+    std::uint16_t authorities = 0;       ///< NSCOUNT
     std::span<const std::uint8_t> records;      ///< as described above
     std::span<const std::uint16_t> ttl_offsets; ///< of each record's TTL within `records`
 };
@@ -58,11 +60,22 @@ class Entry {
     bool authentic, failure;
 
     /// Hints. `visited`: hit since the eviction hand last passed. `refresh_after`: microseconds since boot;
-    /// until then an expired entry is answered stale at once and nobody asks for a refresh (RFC 9520
-    /// back-off).
+    /// until then nobody asks for a refresh, and an expired entry is answered stale at once. First the start
+    /// of prefetch; who asks moves it on, by compare-and-swap, so that one asks and a lost request is
+    /// repeated; control stores back-offs here (RFC 9520).
     mutable std::atomic<std::uint8_t> visited{0};
     mutable std::atomic<std::int64_t> refresh_after;
 
+    /// A hit at `now`, before the expiry: whether the caller is the one who asks for a refresh. Then nobody
+    /// does for `retry`, or until the expiry, which is enough to bring a lost request again.
+    bool claim_refresh(Time now, Time retry) const {
+        std::int64_t due = refresh_after.load(std::memory_order_relaxed);
+        if (now.count() < due) [[likely]]
+            return false;
+        // Relaxed: nothing else hangs on the hint.
+        return refresh_after.compare_exchange_strong(due, std::min(now + retry, expiry).count(),
+                                                     std::memory_order_relaxed);
+    }
     std::span<const std::uint16_t> ttl_offsets() const {
         return {reinterpret_cast<const std::uint16_t*>(this + 1), ttl_count};
     }

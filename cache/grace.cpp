@@ -59,10 +59,14 @@ Grace::Period Grace::begin() {
     return period;
 }
 
+bool Grace::has_finished(unsigned reader, std::uint64_t sent) const {
+    // Acquire pairs with finish(): what the worker read for that Wake happened before what follows here.
+    return readers_[reader].finished_.load(std::memory_order_acquire) >= sent;
+}
+
 bool Grace::passed(const Period& period) {
     for (unsigned i = 0; i < reader_count_; ++i) {
-        // Acquire pairs with finish(): what the worker read for that Wake happened before what follows here.
-        if (readers_[i].finished_.load(std::memory_order_acquire) < period.sent[i]) return false;
+        if (!has_finished(i, period.sent[i])) return false;
     }
     return rte_rcu_qsbr_check(qsbr_.get(), period.token, false) == 1;
 }

@@ -80,6 +80,11 @@ class Grace {
     void retire(EntryPtr entry);       ///< unlinked from every place where a reader could find it
     void retire(std::unique_ptr<Retired> thing);
     void reclaim(); ///< frees what may be freed; once per tick
+    unsigned reader_count() const { return reader_count_; }
+    /// Wakes sent to the reader (numbered in the order of add_reader) until now,
+    std::uint64_t sent_to(unsigned reader) const { return readers_[reader].sent_; }
+    /// and whether it has finished that many.
+    bool has_finished(unsigned reader, std::uint64_t sent) const;
     std::size_t limbo_bytes() const { return limbo_bytes_; }
     std::size_t limbo_entries() const { return limbo_entries_; }
 

@@ -29,6 +29,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -74,6 +75,11 @@ enum class Publication : std::uint8_t {
     superseded, ///< a newer generation has started, a newer version is published, or a flush forbids it
     full,       ///< no slot or no memory left; clients get the Entry privately
 };
+
+constexpr std::string_view to_string(Publication publication) {
+    constexpr std::string_view names[] = {"accepted", "superseded", "full"};
+    return names[std::size_t(publication)];
+}
 
 struct TableLimits {
     std::size_t entries; ///< keys, live or empty
@@ -124,12 +130,10 @@ class Table {
     /// A bounded piece of eviction and at most one rebuild, where they are due. Once per tick.
     void upkeep(Time now);
 
-    /// Whether the memory bound, with a reserve of a sixty-fourth on top, leaves room for an Entry that goes into no
-    /// Slot: the answer to those who wait while the table is full.
-    bool reserve_holds(std::size_t bytes) const { return this->bytes() + bytes <= limits_.bytes + limits_.bytes / 64; }
+    const TableLimits& limits() const { return limits_; }
     std::size_t shard_count() const { return shards_; }
-    std::size_t entries() const { return entries_; } ///< slots with an Entry
-    std::size_t slots() const { return slots_; }     ///< with or without
+    std::size_t entries() const { return entries_; }   ///< slots with an Entry
+    std::size_t slots() const { return slots_; }       ///< with or without
     std::uint64_t evicted() const { return evicted_; } ///< Entries that made room for others
     std::uint64_t rebuilt() const { return rebuilt_; } ///< shards
     std::size_t bytes() const { return bytes_ + grace_.limbo_bytes(); }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "control/ldns.hpp"
@@ -22,6 +23,11 @@ enum class Kind : std::uint8_t {
     incomplete, ///< a CNAME that leads nowhere, or nothing and no SOA: not decisive
     failure,    ///< SERVFAIL, REFUSED, FORMERR, NOTIMP, ...
 };
+
+constexpr std::string_view to_string(Kind kind) {
+    constexpr std::string_view names[] = {"positive", "nxdomain", "nodata", "incomplete", "failure"};
+    return names[std::size_t(kind)];
+}
 
 struct Answer {
     Kind kind = Kind::failure;

@@ -21,8 +21,16 @@ namespace millrace::control {
 struct Config {
     enum class Strategy { two_stage };
     enum class MergePolicy {
-        unite, ///< `union`: the addresses of all agreeing replies
-        off,   ///< the first usable reply, whole
+        unite,  ///< `union`: the addresses of all agreeing replies
+        quorum, ///< the addresses that enough agreeing replies hold, else the winner's
+        order,  ///< the winner's own addresses; a ranking may reorder them
+        off,    ///< the first usable reply, whole
+    };
+    struct Merge {
+        MergePolicy policy = MergePolicy::unite;
+        unsigned quorum = 2; ///< replies that must hold an address, the winner's included
+
+        bool operator==(const Merge&) const = default;
     };
 
     /// One NIC or virtual device of DPDK, and the lcores that poll it, one queue each.
@@ -44,11 +52,13 @@ struct Config {
 
     struct Fanout {
         Strategy strategy = Strategy::two_stage;
-        unsigned active = 2;   ///< servers asked at once
-        unsigned batch = 2;    ///< servers then asked at a time,
-        Time stagger = 50ms;   ///< this far apart;
-        Time fallback = 300ms; ///< the first batch goes at the latest after this long
-        Time deadline = 3s;    ///< the end of it all
+        unsigned active = 2;         ///< servers asked at once
+        unsigned batch = 2;          ///< servers then asked at a time,
+        Time stagger = 50ms;         ///< this far apart;
+        Time fallback = 300ms;       ///< the first batch goes at the latest after this long
+        Time deadline = 3s;          ///< the end of it all
+        unsigned outstanding = 4096; ///< questions in flight to one server
+        unsigned rate = 100'000;     ///< questions per second to one server
 
         bool operator==(const Fanout&) const = default;
     };
@@ -70,7 +80,7 @@ struct Config {
         std::vector<dataplane::Prefix> allow = default_allow(); ///< clients outside these are REFUSED
         std::vector<Group> upstreams;                           ///< exactly one, for now
         Fanout fanout;
-        MergePolicy merge = MergePolicy::unite;
+        Merge merge;
         Time min_ttl = 0s;      ///< records live at least this long,
         Time max_ttl = 24h;     ///< and at most this long (RFC 8767 4)
         Time negative_ttl = 1h; ///< most that a negative answer lives (RFC 2308 5)

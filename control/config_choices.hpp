@@ -16,6 +16,8 @@ struct Choice {
 };
 inline constexpr Choice<Config::Strategy> strategies[] = {{"two-stage", Config::Strategy::two_stage}};
 inline constexpr Choice<Config::MergePolicy> policies[] = {{"union", Config::MergePolicy::unite},
+                                                           {"quorum", Config::MergePolicy::quorum},
+                                                           {"order", Config::MergePolicy::order},
                                                            {"off", Config::MergePolicy::off}};
 
 template <class Enum, std::size_t N>

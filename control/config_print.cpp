@@ -77,6 +77,8 @@ void print_fanout(YAML::Emitter& out, const Config::Fanout& fanout) {
     print_word(out, "stagger", yaml::duration_text(fanout.stagger));
     print_word(out, "fallback", yaml::duration_text(fanout.fallback));
     print_word(out, "deadline", yaml::duration_text(fanout.deadline));
+    print_word(out, "outstanding", std::to_string(fanout.outstanding));
+    print_word(out, "rate", std::to_string(fanout.rate));
     out << YAML::EndMap;
 }
 
@@ -103,7 +105,8 @@ std::string to_yaml(const Config& config) {
     print_upstreams(out, config.live.upstreams);
     print_fanout(out, config.live.fanout);
     begin_map(out, "merge");
-    print_word(out, "policy", name_of(config.live.merge, policies));
+    print_word(out, "policy", name_of(config.live.merge.policy, policies));
+    print_word(out, "quorum", std::to_string(config.live.merge.quorum));
     out << YAML::EndMap;
     print_cache(out, config);
     begin_map(out, "control");

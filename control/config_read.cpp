@@ -31,6 +31,8 @@ constexpr std::size_t device_name = 63; ///< RTE_DEV_NAME_MAX_LEN - 1
 constexpr std::size_t entries = std::size_t(1) << 28;
 constexpr std::size_t least_memory = std::size_t(1) << 20;
 constexpr std::size_t most_memory = std::size_t(1) << 40;
+constexpr unsigned outstanding = 65535;
+constexpr unsigned rate = 10'000'000;
 constexpr Time deadline = 30s;
 constexpr Time day = 24h;
 constexpr Time week = 168h; ///< RFC 8767 4 and 5: more than a week helps nobody
@@ -196,6 +198,9 @@ void read_fanout(const Place& at, Config::Fanout& out) {
         {"stagger", [&](const Place& v) { out.stagger = v.duration(1ms, bounds::deadline); }},
         {"fallback", [&](const Place& v) { out.fallback = v.duration(1ms, bounds::deadline); }},
         {"deadline", [&](const Place& v) { out.deadline = v.duration(100ms, bounds::deadline); }},
+        {"outstanding",
+         [&](const Place& v) { out.outstanding = unsigned(v.number(1, bounds::outstanding)); }},
+        {"rate", [&](const Place& v) { out.rate = unsigned(v.number(1, bounds::rate)); }},
     });
     auto within_deadline = [&](const char* key, Time value) {
         if (value <= out.deadline) return;
@@ -228,6 +233,17 @@ std::string read_socket_path(const Place& at) {
     std::string path = at.text(expected.c_str());
     if (path.empty() || path.front() != '/' || path.back() == '/' || path.size() > longest) at.fail(expected);
     return path;
+}
+
+/// An address that more servers must agree on than there are could never be published.
+void check_quorum(const Place& at, const Config::Live& live) {
+    if (live.merge.policy != Config::MergePolicy::quorum) return;
+    for (const auto& group : live.upstreams) {
+        if (live.merge.quorum <= group.servers.size()) continue;
+        at.at("merge").at("quorum").fail(
+            fmt::format("at most the number of servers, {}", group.servers.size()),
+            fmt::format("{}", live.merge.quorum));
+    }
 }
 
 /// What no single map can see: that something is served, that every worker has a place, that nothing loops.
@@ -272,7 +288,11 @@ Config read_config(const Place& at) {
         {"fanout", [&](const Place& v) { read_fanout(v, out.live.fanout); }},
         {"merge",
          [&](const Place& v) {
-             v.map({{"policy", [&](const Place& p) { out.live.merge = read_choice(p, policies); }}});
+             v.map({
+                 {"policy", [&](const Place& p) { out.live.merge.policy = read_choice(p, policies); }},
+                 {"quorum",
+                  [&](const Place& p) { out.live.merge.quorum = unsigned(p.number(2, limits::upstreams)); }},
+             });
          }},
         {"cache", [&](const Place& v) { read_cache(v, out); }},
         {"control",
@@ -282,6 +302,7 @@ Config read_config(const Place& at) {
     });
     if (out.live.upstreams.empty()) at.at("upstreams").fail("a list with one group of upstream servers");
     check_relations(at, out);
+    check_quorum(at, out.live);
     return out;
 }
 

@@ -20,6 +20,7 @@ struct Options {
     std::string socket = "/run/millrace/control.sock";
     bool json = false;
     bool all = false;
+    bool zone = false;
     std::string name, type;
     std::string request; ///< what the chosen subcommand makes of them
 };
@@ -46,7 +47,25 @@ void add_cache(CLI::App& app, Options& options) {
     what->add_option("NAME", options.name, "domain name")->check(one_word);
     what->add_flag("--all", options.all, "everything");
     what->require_option(1);
-    flush->final_callback([&] { options.request = "cache flush " + (options.all ? "--all" : options.name); });
+    flush->add_flag("--zone", options.zone, "the name and all below it")->excludes("--all");
+    flush->final_callback([&] {
+        const char* zone = options.zone ? "--zone " : "";
+        options.request = "cache flush " + (options.all ? "--all" : zone + options.name);
+    });
+}
+
+void add_trace(CLI::App& app, Options& options) {
+    CLI::App* trace = app.add_subcommand("trace", "ask the upstreams afresh and show what happens when");
+    trace->add_option("NAME", options.name, "domain name")->required()->check(one_word);
+    trace->add_option("TYPE", options.type, "record type, such as A or AAAA")->required()->check(one_word);
+    trace->final_callback([&] { options.request = "trace " + options.name + " " + options.type; });
+}
+
+void add_config(CLI::App& app, Options& options) {
+    CLI::App* config = app.add_subcommand("config", "the daemon's configuration file");
+    config->require_subcommand(1);
+    config->add_subcommand("reload", "read it again, and put into effect what needs no restart")
+        ->final_callback([&] { options.request = "config reload"; });
 }
 
 void add_commands(CLI::App& app, Options& options) {
@@ -54,11 +73,15 @@ void add_commands(CLI::App& app, Options& options) {
     app.add_flag("--json", options.json, "print the JSON object");
     app.fallthrough(); // these two may also follow the command
     app.require_subcommand(1);
-    for (auto [verb, help] : {std::pair("status", "what the daemon is and does"),
-                              std::pair("stats", "its counters"), std::pair("quit", "end the daemon")}) {
+    for (auto [verb, help] :
+         {std::pair("status", "what the daemon is and does"), std::pair("stats", "its counters"),
+          std::pair("inflight", "questions that upstreams are being asked"),
+          std::pair("quit", "end the daemon")}) {
         app.add_subcommand(verb, help)->final_callback([&options, verb = verb] { options.request = verb; });
     }
+    add_trace(app, options);
     add_cache(app, options);
+    add_config(app, options);
 }
 
 int run(const Options& options) {

@@ -18,6 +18,7 @@ namespace millrace::control {
 
 namespace {
 
+constexpr int prefetch_part = 10; // a hit in the last tenth of a life asks for a refresh
 constexpr std::uint32_t ttl_limit = 0x7fffffff, ttl_of_negative = 86400; // RFC 8767 4
 
 struct Planned {
@@ -158,6 +159,7 @@ cache::EntryPtr build_entry(const cache::Key& key, const Answer& answer, cache::
     draft.born = answer.received;
     draft.expiry = answer.received + plan.life();
     if (latest_expiry) draft.expiry = std::max(draft.born, std::min(draft.expiry, *latest_expiry));
+    draft.refresh_after = draft.expiry - (draft.expiry - draft.born) / prefetch_part;
     // TTL 0 is for those who wait for it and nobody later, not even when nothing better is to be had.
     draft.stale_until = plan.life().count() == 0 ? draft.expiry : draft.expiry + policy.stale;
     draft.answers = std::uint16_t(std::ranges::count_if(plan.records(), in_answer));

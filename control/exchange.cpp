@@ -24,14 +24,16 @@ struct Exchanges::Exchange {
     std::vector<std::uint8_t> query; ///< as sent
     unsigned resends = 0;
     unsigned near_misses = 0;
-    Time sent_at{};      ///< the first datagram
-    Time resend_after{}; ///< doubles with each
+    std::uint64_t collection = 0; ///< its age among those that collect; 0: it does not
+    Time sent_at{};               ///< the first datagram
+    Time resend_after{};          ///< doubles with each
     Time deadline{};
     Time timer{}; ///< its place in timers_
 };
 
 namespace {
 
+constexpr unsigned collection_spare = 4; // a collection leaves this part of the slots to others
 constexpr Time patience = 1s; // silence of this length is the upstream's doing, whatever it was given
 
 bool is_own_bound(std::errc error) {
@@ -56,16 +58,18 @@ Exchanges::~Exchanges() {
     }
 }
 
-bool Exchanges::open(FetchId fetch, const cache::Key& key, unsigned upstream, Time deadline, Time now) {
+bool Exchanges::open(FetchId fetch, const cache::Key& key, unsigned upstream, Time deadline, Time now,
+                     Purpose purpose) {
     assert(key.group < groups_.size() && upstream < groups_[key.group].size());
     if (asked_.contains({&key, upstream}) || find(fetch, upstream)) return false;
-    if (free_.empty() || !groups_[key.group].has_room(upstream)) return ++counters_.refused_full, false;
+    if (!make_room(key, upstream, purpose, now)) return ++counters_.refused_full, false;
     Exchange& exchange = slots_[free_.back()];
     exchange.over_tcp = exchange.is_unreachable = false;
     exchange.fetch = fetch;
     exchange.key = key;
     exchange.upstream = upstream;
     exchange.resends = exchange.near_misses = 0;
+    exchange.collection = 0;
     exchange.sent_at = now;
     exchange.resend_after = group_of(exchange).resend_after(upstream);
     exchange.deadline = deadline;
@@ -78,7 +82,45 @@ bool Exchanges::open(FetchId fetch, const cache::Key& key, unsigned upstream, Ti
     ++counters_.sent;
     exchange.timer = exchange.is_unreachable ? now : std::min(now + exchange.resend_after, deadline);
     timers_.insert({exchange.timer, exchange.slot});
+    if (purpose == Purpose::collection) mark_collecting(exchange);
+    note(exchange, ExchangeEvent::sent, now);
     return true;
+}
+
+/// Whether one more may be asked. What a client waits for takes the place of the oldest collection.
+bool Exchanges::make_room(const cache::Key& key, unsigned upstream, Purpose purpose, Time now) {
+    using Share = Upstreams::Share;
+    Upstreams& group = groups_[key.group];
+    if (purpose == Purpose::collection) {
+        return free_.size() > limits_.exchanges / collection_spare && group.has_room(upstream, Share::most) &&
+               group.is_in_rate(upstream, now, Share::most);
+    }
+    if (!group.is_in_rate(upstream, now, Share::all)) return false;
+    if (!group.has_room(upstream)) {
+        auto oldest = collections_.lower_bound({key.group, upstream, 0, 0});
+        bool found = oldest != collections_.end() && std::get<0>(*oldest) == key.group &&
+                     std::get<1>(*oldest) == upstream;
+        if (!found || !displace(std::get<3>(*oldest))) return false;
+    }
+    return !free_.empty() || (!collections_.empty() && displace(std::get<3>(*collections_.begin())));
+}
+
+/// Ends a collection for the sake of another question; its Fetch is told in the next tick.
+bool Exchanges::displace(std::uint32_t slot) {
+    ++counters_.displaced;
+    displaced_.push_back({slots_[slot].fetch, slots_[slot].upstream});
+    remove(slots_[slot]);
+    return true;
+}
+
+void Exchanges::mark_collecting(Exchange& exchange) {
+    if (exchange.collection) return;
+    exchange.collection = ++collection_count_;
+    collections_.insert({exchange.key.group, exchange.upstream, exchange.collection, exchange.slot});
+}
+
+void Exchanges::note(const Exchange& exchange, ExchangeEvent event, Time now) {
+    listener_->on_exchange_event(exchange.fetch, exchange.upstream, event, now);
 }
 
 /// Opens a socket and sends the first datagram. False when a bound of ours refuses.
@@ -122,18 +164,23 @@ void Exchanges::close(FetchId fetch, unsigned upstream) {
     remove(*exchange);
 }
 
-void Exchanges::shorten(FetchId fetch, unsigned upstream, Time deadline) {
+void Exchanges::collect(FetchId fetch, unsigned upstream, Time deadline) {
     Exchange* exchange = find(fetch, upstream);
+    if (exchange) mark_collecting(*exchange);
     if (!exchange || deadline >= exchange->deadline) return;
     exchange->deadline = deadline;
     set_timer(*exchange, std::min(exchange->timer, deadline));
 }
 
 Time Exchanges::next_timer() const {
+    if (!displaced_.empty()) return Time::min();
     return timers_.empty() ? Time::max() : timers_.begin()->first;
 }
 
 void Exchanges::tick(Time now) {
+    for (const Place& place : std::exchange(displaced_, {})) {
+        listener_->on_exchange_failed(place.fetch, place.upstream, ExchangeFailure::no_room);
+    }
     // What the listener opens meanwhile is not due in this tick; what it closes is skipped by its serial.
     std::vector<std::pair<std::uint32_t, std::uint32_t>> due;
     for (const auto& [at, slot] : timers_) {
@@ -162,6 +209,7 @@ void Exchanges::resend(Exchange& exchange, Time now) {
     }
     ++exchange.resends;
     ++counters_.resent;
+    note(exchange, ExchangeEvent::resent, now);
     exchange.resend_after *= 2;
     set_timer(exchange, std::min(now + exchange.resend_after, exchange.deadline));
 }
@@ -180,10 +228,20 @@ void Exchanges::on_message(Socket socket, std::uint64_t token, std::span<const s
         // Over TCP nobody can have guessed it: the upstream does not keep the case.
         if (exchange.over_tcp) return deliver(exchange, message, received);
         ++counters_.mismatched;
+        note(exchange, ExchangeEvent::wrong_case, received);
         return go_tcp(exchange, received);
-    case Match::wrong_id: ++counters_.mismatched; break;
-    case Match::other: ++counters_.late; break;
-    case Match::no_reply: ++counters_.malformed; return;
+    case Match::wrong_id:
+        ++counters_.mismatched;
+        note(exchange, ExchangeEvent::wrong_id, received);
+        break;
+    case Match::other:
+        ++counters_.late;
+        note(exchange, ExchangeEvent::other_question, received);
+        break;
+    case Match::no_reply:
+        ++counters_.malformed;
+        note(exchange, ExchangeEvent::malformed, received);
+        return;
     }
     if (!exchange.over_tcp && ++exchange.near_misses >= limits_.near_misses) go_tcp(exchange, received);
 }
@@ -199,6 +257,7 @@ void Exchanges::go_tcp(Exchange& exchange, Time now) {
     exchange.socket = 0;
     exchange.over_tcp = true;
     ++counters_.tcp;
+    note(exchange, ExchangeEvent::over_tcp, now);
     auto socket = network_.open_tcp(group_of(exchange).endpoint(exchange.upstream), *this, exchange.slot);
     if (!socket) {
         return fail(exchange,
@@ -214,8 +273,10 @@ void Exchanges::go_tcp(Exchange& exchange, Time now) {
 
 void Exchanges::deliver(Exchange& exchange, std::span<const std::uint8_t> reply, Time received) {
     auto answer = parse_reply(reply, exchange.key, exchange.upstream, received);
-    if (!answer && answer.error() == ReplyError::malformed) return void(++counters_.malformed);
-    if (!answer && answer.error() == ReplyError::not_asked) return void(++counters_.malformed);
+    if (!answer && (answer.error() == ReplyError::malformed || answer.error() == ReplyError::not_asked)) {
+        note(exchange, ExchangeEvent::malformed, received);
+        return void(++counters_.malformed);
+    }
     if (answer) {
         judge(exchange, *answer, received);
     } else {
@@ -277,6 +338,9 @@ void Exchanges::remove(Exchange& exchange) {
     group_of(exchange).end(exchange.upstream);
     timers_.erase({exchange.timer, exchange.slot});
     asked_.erase({&exchange.key, exchange.upstream});
+    if (exchange.collection) {
+        collections_.erase({exchange.key.group, exchange.upstream, exchange.collection, exchange.slot});
+    }
     by_fetch_.erase({exchange.fetch, exchange.upstream});
     exchange.is_open = false;
     ++exchange.serial;
@@ -309,6 +373,19 @@ std::uint32_t exchange_capacity() {
     getrlimit(RLIMIT_NOFILE, &limit);
     rlim_t rest = limit.rlim_cur > 2 * reserve ? limit.rlim_cur - reserve : limit.rlim_cur / 2;
     return std::uint32_t(std::min(rest, most));
+}
+
+std::string_view to_string(ExchangeEvent event) {
+    switch (event) {
+    case ExchangeEvent::sent: return "sent";
+    case ExchangeEvent::resent: return "sent again";
+    case ExchangeEvent::over_tcp: return "sent over TCP";
+    case ExchangeEvent::wrong_id: return "thrown away: wrong ID";
+    case ExchangeEvent::wrong_case: return "thrown away: wrong letter case";
+    case ExchangeEvent::other_question: return "thrown away: another question";
+    case ExchangeEvent::malformed: return "thrown away: malformed";
+    }
+    return "unknown";
 }
 
 std::string_view to_string(ExchangeFailure failure) {

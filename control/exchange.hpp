@@ -13,6 +13,7 @@
 #include <set>
 #include <span>
 #include <string_view>
+#include <tuple>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
@@ -32,12 +33,24 @@ namespace millrace::control {
 enum class ExchangeFailure : std::uint8_t {
     timeout,     ///< its deadline passed
     unreachable, ///< ICMP error, no route, TCP refused or closed
-    no_room,     ///< our own bound on sockets stopped a retry over TCP; says nothing about the upstream
+    no_room, ///< a bound of ours ended it (sockets, or its place was needed); says nothing about the upstream
 };
 std::string_view to_string(ExchangeFailure failure);
 
-/// Who is told. Called from tick() and from the network's poll, never from inside open(), close() or
-/// shorten(). The exchange is already gone when it is called, so it may open and close any, its own place
+/// What happens to an exchange before it ends; for traces.
+enum class ExchangeEvent : std::uint8_t {
+    sent,
+    resent,
+    over_tcp,
+    wrong_id,
+    wrong_case,
+    other_question,
+    malformed
+};
+std::string_view to_string(ExchangeEvent event);
+
+/// Who is told. The ends are told from tick() and from the network's poll, never from inside open(), close()
+/// or collect(). The exchange is already gone then, so the listener may open and close any, its own place
 /// included.
 class ExchangeListener {
   public:
@@ -46,21 +59,23 @@ class ExchangeListener {
     /// `answer.upstream` says who. SERVFAIL, REFUSED and the like come this way too, as Kind::failure.
     virtual void on_answer(FetchId fetch, Answer&& answer) = 0;
     virtual void on_exchange_failed(FetchId fetch, unsigned upstream, ExchangeFailure failure) = 0;
+    /// From anywhere; to be noted, nothing else.
+    virtual void on_exchange_event(FetchId, unsigned /*upstream*/, ExchangeEvent, Time) {}
 };
 
 struct ExchangeCounters {
-    std::uint64_t sent = 0;        ///< questions asked: first datagrams (upstream_queries)
-    std::uint64_t resent = 0;      ///< identical datagrams sent again
-    std::uint64_t tcp = 0;         ///< questions that went on over TCP
-    std::uint64_t accepted = 0;    ///< replies delivered
-    std::uint64_t late = 0;        ///< replies to another question than the socket's
-    std::uint64_t mismatched = 0;  ///< the right question with another ID or letter case: old, or forged
-    std::uint64_t malformed = 0;   ///< no reply at all, or one that cannot be understood
-    std::uint64_t timeouts = 0;    ///< ended by their deadline
-    std::uint64_t unreachable = 0; ///< ended by a network error
-    std::uint64_t cancelled = 0;   ///< ended by close()
-    std::uint64_t refused_full =
-        0; ///< not opened: slots, an upstream's cap, sockets, or no unused port and ID
+    std::uint64_t sent = 0;         ///< questions asked: first datagrams (upstream_queries)
+    std::uint64_t resent = 0;       ///< identical datagrams sent again
+    std::uint64_t tcp = 0;          ///< questions that went on over TCP
+    std::uint64_t accepted = 0;     ///< replies delivered
+    std::uint64_t late = 0;         ///< replies to another question than the socket's
+    std::uint64_t mismatched = 0;   ///< the right question with another ID or letter case: old, or forged
+    std::uint64_t malformed = 0;    ///< no reply at all, or one that cannot be understood
+    std::uint64_t timeouts = 0;     ///< ended by their deadline
+    std::uint64_t unreachable = 0;  ///< ended by a network error
+    std::uint64_t cancelled = 0;    ///< ended by close()
+    std::uint64_t refused_full = 0; ///< not opened: slots, an upstream's caps, sockets, no unused port and ID
+    std::uint64_t displaced = 0;    ///< collections that ended because their place was needed
 };
 
 /// Bounds. Every open exchange has one socket.
@@ -87,16 +102,22 @@ class Exchanges final : private NetworkHandler {
     /// Has to be called once, before the first tick.
     void set_listener(ExchangeListener& listener) { listener_ = &listener; }
 
+    /// For what an answer is wanted. Under pressure collections go first: they are refused while a share of
+    /// every bound is still free, and give up their places to questions that clients wait for.
+    enum class Purpose : std::uint8_t { answer, collection };
+
     /// Asks. False, with nothing to be heard later, when a bound refuses or when this very question is
-    /// already open to this upstream. A network that fails at once is reported by the next tick.
-    bool open(FetchId fetch, const cache::Key& key, unsigned upstream, Time deadline, Time now);
+    /// already open to this upstream. A network that fails at once is reported by the next tick, as is a
+    /// collection whose place was taken.
+    bool open(FetchId fetch, const cache::Key& key, unsigned upstream, Time deadline, Time now,
+              Purpose purpose = Purpose::answer);
 
     /// Cancels at once: socket and timers go, the upstream's health stays. Unknown ones are ignored.
     void close(FetchId fetch, unsigned upstream);
 
-    /// Brings the deadline forward (never back); passing it is a timeout like any other. Unknown ones are
-    /// ignored.
-    void shorten(FetchId fetch, unsigned upstream, Time deadline);
+    /// From now on a collection. Brings the deadline forward (never back); passing it is a timeout like any
+    /// other. Unknown ones are ignored.
+    void collect(FetchId fetch, unsigned upstream, Time deadline);
 
     void tick(Time now);     ///< resends and deadlines that are due
     Time next_timer() const; ///< when the next is due; Time::max() when none is
@@ -116,6 +137,8 @@ class Exchanges final : private NetworkHandler {
         unsigned upstream;
         bool operator==(const Asked& other) const { return upstream == other.upstream && *key == *other.key; }
     };
+    /// Group, upstream, age, slot of one that collects.
+    using Collection = std::tuple<unsigned, unsigned, std::uint64_t, std::uint32_t>;
     struct HashPlace {
         std::size_t operator()(const Place& place) const;
     };
@@ -128,6 +151,10 @@ class Exchanges final : private NetworkHandler {
     void on_network_error(Socket socket, std::uint64_t token, std::errc error, Time when) override;
 
     Exchange* find(FetchId fetch, unsigned upstream);
+    bool make_room(const cache::Key& key, unsigned upstream, Purpose purpose, Time now);
+    bool displace(std::uint32_t slot);
+    void note(const Exchange& exchange, ExchangeEvent event, Time now);
+    void mark_collecting(Exchange& exchange);
     Upstreams& group_of(const Exchange& exchange) const;
     bool ask(Exchange& exchange, Time now);
     std::errc open_socket(Exchange& exchange, Time now);
@@ -153,6 +180,9 @@ class Exchanges final : private NetworkHandler {
     std::unordered_map<Place, std::uint32_t, HashPlace> by_fetch_;
     std::unordered_set<Asked, HashAsked> asked_;
     std::set<std::pair<Time, std::uint32_t>> timers_; ///< one per open exchange: when, and its slot
+    std::set<Collection> collections_;                ///< of each upstream the oldest first
+    std::uint64_t collection_count_ = 0;              ///< ever
+    std::vector<Place> displaced_;                    ///< to be told in the next tick
 };
 
 } // namespace millrace::control

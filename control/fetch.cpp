@@ -40,14 +40,21 @@ void Fetch::on_failed(unsigned upstream, Time now, FetchEffects& effects) {
     go_on(now, effects);
 }
 
+void Fetch::on_ranked(std::span<const dataplane::Address> order, FetchEffects& effects) {
+    if (state_ != State::ranking) return;
+    state_ = State::done;
+    Answer ordered = in_order(answers_.front(), order);
+    if (ordered.records != answers_.front().records) effects.publish(*this, ordered, 2, latest_expiry_);
+}
+
 void Fetch::on_timer(Time now, FetchEffects& effects) {
     if (state_ == State::done) return;
-    bool over = now >= started_ + policy_.fanout.deadline;
-    if (over) {
-        for (Attempt& a : attempts_) {
-            if (a.phase == Phase::asked) effects.cancel(*this, a.candidate.upstream);
-            a.phase = Phase::ended;
-        }
+    if (state_ == State::ranking) {
+        if (now >= ranking_ends_) cancel(effects);
+        return;
+    }
+    if (now >= started_ + policy_.fanout.deadline) {
+        stop_asking(effects);
     } else if (now >= next_batch_ && wants_more()) {
         ask_some(policy_.fanout.batch, now, effects);
         next_batch_ = now + policy_.fanout.stagger;
@@ -56,15 +63,21 @@ void Fetch::on_timer(Time now, FetchEffects& effects) {
 }
 
 void Fetch::cancel(FetchEffects& effects) {
+    stop_asking(effects);
+    if (state_ == State::ranking) effects.cancel_ranking(*this);
+    state_ = State::done;
+}
+
+void Fetch::stop_asking(FetchEffects& effects) {
     for (Attempt& a : attempts_) {
         if (a.phase == Phase::asked) effects.cancel(*this, a.candidate.upstream);
         a.phase = Phase::ended;
     }
-    state_ = State::done;
 }
 
 Time Fetch::next_timer() const {
     if (state_ == State::done) return Time::max();
+    if (state_ == State::ranking) return ranking_ends_;
     Time deadline = started_ + policy_.fanout.deadline;
     return wants_more() ? std::min(next_batch_, deadline) : deadline;
 }
@@ -86,12 +99,13 @@ void Fetch::weigh(Answer&& answer, Time now, FetchEffects& effects) {
 
 /// After every event: when nobody who was asked is left to wait for, ask more, or draw the conclusion.
 void Fetch::go_on(Time now, FetchEffects& effects) {
-    while (state_ != State::done && !any(Phase::asked) && wants_more()) {
+    if (state_ == State::ranking || state_ == State::done) return;
+    while (!any(Phase::asked) && wants_more()) {
         ask_some(policy_.fanout.batch, now, effects);
         next_batch_ = now + policy_.fanout.stagger;
     }
-    if (state_ == State::done || any(Phase::asked)) return;
-    if (state_ == State::collecting) return complete(effects);
+    if (any(Phase::asked)) return;
+    if (state_ == State::collecting) return complete(now, effects);
     give_up(now, effects);
 }
 
@@ -115,9 +129,12 @@ Time Fetch::collect_limit(const Attempt& a) const {
 
 void Fetch::decide(Answer&& answer, Time now, FetchEffects& effects) {
     state_ = State::answered;
-    bool merge_possible = can_merge(key_, answer, policy_.merge);
     bool kept = effects.publish(*this, answer, 0, Time::max());
-    if (!merge_possible || !kept || (!any(Phase::asked) && !wants_more())) return cancel(effects);
+    if (!kept) return cancel(effects);
+    bool others = any(Phase::asked) || wants_more();
+    if (!others || !can_merge(key_, answer, policy_.merge.policy)) {
+        return rank(std::move(answer), Time::max(), now, effects);
+    }
     answers_.clear();
     answers_.push_back(std::move(answer));
     collect(now, effects);
@@ -127,17 +144,31 @@ void Fetch::decide(Answer&& answer, Time now, FetchEffects& effects) {
 void Fetch::collect(Time now, FetchEffects& effects) {
     state_ = State::collecting;
     for (Attempt& a : attempts_) {
-        if (a.phase == Phase::asked) effects.shorten(*this, a.candidate.upstream, collect_limit(a));
+        if (a.phase == Phase::asked) effects.collect(*this, a.candidate.upstream, collect_limit(a));
     }
     ask_some(policy_.fanout.batch, now, effects);
     next_batch_ = now + policy_.fanout.stagger;
 }
 
-void Fetch::complete(FetchEffects& effects) {
-    state_ = State::done;
-    Merged merged = merge(answers_);
+void Fetch::complete(Time now, FetchEffects& effects) {
+    Merged merged = merge(answers_, policy_.merge);
     if (merged.disagreement) effects.disagreement(*this);
-    if (merged.answer) effects.publish(*this, *merged.answer, 1, merged.latest_expiry);
+    bool kept = merged.answer && effects.publish(*this, *merged.answer, 1, merged.latest_expiry);
+    if (kept) return rank(std::move(*merged.answer), merged.latest_expiry, now, effects);
+    rank(Answer(answers_.front()), Time::max(), now, effects);
+}
+
+/// Nobody else is to be heard: the order of what is published, where there is one to find.
+void Fetch::rank(Answer&& answer, Time latest_expiry, Time now, FetchEffects& effects) {
+    stop_asking(effects);
+    state_ = State::done;
+    bool ours = policy_.merge.policy != Config::MergePolicy::off && is_plain_addresses(key_, answer);
+    if (!ours || answer.records.size() < 2 || !effects.rank(*this, addresses_of(answer))) return;
+    state_ = State::ranking;
+    ranking_ends_ = now + limits::ranking;
+    latest_expiry_ = latest_expiry;
+    answers_.clear();
+    answers_.push_back(std::move(answer));
 }
 
 /// No decisive reply will come: the best of the others, else failure.
@@ -157,6 +188,26 @@ Fetch::Attempt* Fetch::attempt_of(unsigned upstream) {
 
 bool Fetch::any(Phase phase) const {
     return std::ranges::find(attempts_, phase, &Attempt::phase) != attempts_.end();
+}
+
+std::string_view to_string(Fetch::State state) {
+    switch (state) {
+    case Fetch::State::asking: return "asking";
+    case Fetch::State::answered: return "answered";
+    case Fetch::State::collecting: return "collecting";
+    case Fetch::State::ranking: return "ranking";
+    case Fetch::State::done: return "done";
+    }
+    return "unknown";
+}
+
+std::string_view to_string(Fetch::Phase phase) {
+    switch (phase) {
+    case Fetch::Phase::idle: return "idle";
+    case Fetch::Phase::asked: return "asked";
+    case Fetch::Phase::ended: return "ended";
+    }
+    return "unknown";
 }
 
 } // namespace millrace::control

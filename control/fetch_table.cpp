@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include "control/limits.hpp"
@@ -14,6 +15,15 @@ using WakeKind = dataplane::Wake::Kind;
 namespace {
 
 constexpr std::uint16_t info_no_reachable = 22, info_network_error = 23; // RFC 8914
+
+std::string describe(const Answer& answer) {
+    return fmt::format("{}, {} records", to_string(answer.kind), answer.records.size());
+}
+
+std::string describe(cache::Version version, cache::Publication verdict, const Answer& answer) {
+    return fmt::format("({}, {}) {}: {}", version.generation, version.revision, to_string(verdict),
+                       describe(answer));
+}
 
 } // namespace
 
@@ -41,6 +51,7 @@ void FetchTable::ask(const cache::Key& key, cache::Hash hash, const Waiter& wait
         join(*slot, waiter);
         return settle(*slot);
     }
+    if (slot && answer_from_reserve(*slot, waiter, now)) return;
     // A Fetch that has answered and still collects: its answer is no longer usable, so its successor begins.
     std::vector<Waiter> waiters;
     if (slot) waiters = retire(*slot);
@@ -57,8 +68,38 @@ bool FetchTable::answer_from_table(const cache::Key& key, cache::Hash hash, cons
     return true;
 }
 
+/// The table was full when this Fetch answered: its private answer serves while it is fresh and the Fetch
+/// lives.
+bool FetchTable::answer_from_reserve(Slot& slot, const Waiter& waiter, Time now) {
+    if (!slot.held || now >= slot.held.entry()->expiry) return false;
+    ++counters_.answered_late;
+    wake(waiter, slot.held.entry(), WakeKind::answer);
+    if (!waiter.is_tcp()) slot.held.sent_to(waiter.source);
+    return true;
+}
+
+void FetchTable::refresh(const cache::Key& key, cache::Hash hash, cache::Version version, Time now) {
+    now_ = now;
+    const cache::Entry* entry = table_.find(key, hash);
+    bool is_same = entry && entry->version == version && version.generation > table_.floor(key.group);
+    bool has_room = free_.size() > slots_.size() / 4; // the rest is for those who wait
+    if (closed_ || !is_same || find(key, hash) || !has_room) return void(++counters_.refreshes_dropped);
+    ++counters_.refreshes;
+    start(key, hash, {}, now);
+}
+
+bool FetchTable::trace(const cache::Key& key, cache::Hash hash, Time now, Traces::Done done) {
+    now_ = now;
+    Slot* slot = find(key, hash);
+    if (closed_ || !traces_.has_room() || (!slot && free_.empty())) return false;
+    std::vector<Waiter> waiters;
+    if (slot) waiters = retire(*slot);
+    start(key, hash, std::move(waiters), now, std::move(done));
+    return true;
+}
+
 FetchTable::Slot* FetchTable::start(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters,
-                                    Time now) {
+                                    Time now, Traces::Done trace) {
     if (free_.empty()) {
         for (const Waiter& w : waiters) refuse(w);
         return nullptr;
@@ -67,6 +108,8 @@ FetchTable::Slot* FetchTable::start(const cache::Key& key, cache::Hash hash, std
     free_.pop_back();
     FetchId id{index, ++last_generation_};
     table_.start(key, hash, id.generation); // false: the table is full; the answer will be private
+    if (trace) traces_.begin(id, std::move(trace));
+    traces_.note(id, now, "started");
     Slot& slot = slots_[index];
     slot.fetch = std::make_unique<Fetch>(id, key, hash, candidates(now), policy_, now);
     by_hash_.emplace(hash, index);
@@ -79,6 +122,7 @@ FetchTable::Slot* FetchTable::start(const cache::Key& key, cache::Hash hash, std
 
 void FetchTable::tick(Time now) {
     now_ = now;
+    publisher_.reclaim();
     exchanges_.tick(now);
     restart_some(now);
     for (unsigned i = 0; i < limits::timers_per_tick && !timers_.empty() && timers_.begin()->first <= now;
@@ -137,6 +181,7 @@ void FetchTable::close() {
 /// Ends a live Fetch before its time: it is superseded. Returns who waited.
 std::vector<Waiter> FetchTable::retire(Slot& slot) {
     publisher_.count_superseded();
+    traces_.note(slot.fetch->id(), now_, "superseded");
     slot.fetch->cancel(*this);
     std::vector<Waiter> waiters = std::move(slot.waiters);
     slot.waiters.clear();
@@ -159,9 +204,14 @@ void FetchTable::settle(Slot& slot) {
     auto [first, last] = by_hash_.equal_range(slot.fetch->hash());
     by_hash_.erase(std::find_if(first, last, [&](const auto& entry) { return entry.second == index; }));
     table_.finish(slot.fetch->key(), slot.fetch->hash(), slot.fetch->id().generation);
+    FetchId id = slot.fetch->id();
     slot.fetch.reset();
+    slot.published = {};
+    slot.held = {};
     slot.waiter_due = Time::max();
     free_.push_back(index);
+    traces_.note(id, now_, "over");
+    traces_.end(id);
 }
 
 // Events from the exchanges.
@@ -170,37 +220,88 @@ void FetchTable::on_answer(FetchId id, Answer&& answer) {
     Slot* slot = live_slot(id);
     if (!slot) return;
     Time received = answer.received;
+    now_ = std::max(now_, received);
+    if (traces_.is_traced(id)) traces_.note(id, received, "answer", answer.upstream, describe(answer));
     slot->fetch->on_answer(std::move(answer), received, *this);
     settle(*slot);
 }
 
-void FetchTable::on_exchange_failed(FetchId id, unsigned upstream, ExchangeFailure) {
+void FetchTable::on_exchange_failed(FetchId id, unsigned upstream, ExchangeFailure failure) {
     Slot* slot = live_slot(id);
     if (!slot) return;
+    traces_.note(id, now_, "failed", upstream, std::string(to_string(failure)));
     slot->fetch->on_failed(upstream, now_, *this);
+    settle(*slot);
+}
+
+void FetchTable::on_exchange_event(FetchId id, unsigned upstream, ExchangeEvent event, Time now) {
+    traces_.note(id, now, to_string(event), upstream);
+}
+
+void FetchTable::on_ranked(FetchId id, std::span<const dataplane::Address> order) {
+    Slot* slot = live_slot(id);
+    if (!slot || slot->fetch->state() != Fetch::State::ranking) return void(++counters_.ranked_late);
+    const cache::Entry* entry = table_.find(slot->fetch->key(), slot->fetch->hash());
+    bool is_same = entry && entry->version == slot->published;
+    traces_.note(id, now_, is_same ? "ranked" : "ranked too late");
+    if (is_same) {
+        slot->fetch->on_ranked(order, *this);
+    } else {
+        ++counters_.ranked_late;
+        slot->fetch->cancel(*this);
+    }
     settle(*slot);
 }
 
 // What a Fetch wants done.
 
 bool FetchTable::ask(const Fetch& fetch, unsigned upstream, Time deadline, Time now) {
-    return exchanges_.open(fetch.id(), fetch.key(), upstream, deadline, now);
+    bool collects = fetch.state() == Fetch::State::collecting;
+    auto purpose = collects ? Exchanges::Purpose::collection : Exchanges::Purpose::answer;
+    bool asked = exchanges_.open(fetch.id(), fetch.key(), upstream, deadline, now, purpose);
+    if (!asked) traces_.note(fetch.id(), now, "not asked", upstream, "a limit of ours");
+    return asked;
 }
 
 void FetchTable::cancel(const Fetch& fetch, unsigned upstream) {
+    traces_.note(fetch.id(), now_, "cancelled", upstream);
     exchanges_.close(fetch.id(), upstream);
 }
 
-void FetchTable::shorten(const Fetch& fetch, unsigned upstream, Time deadline) {
-    exchanges_.shorten(fetch.id(), upstream, deadline);
+void FetchTable::collect(const Fetch& fetch, unsigned upstream, Time deadline) {
+    exchanges_.collect(fetch.id(), upstream, deadline);
+}
+
+bool FetchTable::rank(const Fetch& fetch, std::span<const dataplane::Address> addresses) {
+    bool is_published = slots_[fetch.id().slot].published.generation > 0;
+    bool ranks = ranker_ && is_published && ranker_->rank(fetch.id(), addresses);
+    if (ranks) traces_.note(fetch.id(), now_, "ranking");
+    return ranks;
+}
+
+void FetchTable::cancel_ranking(const Fetch& fetch) {
+    if (ranker_) ranker_->cancel(fetch.id());
 }
 
 bool FetchTable::publish(const Fetch& fetch, const Answer& answer, std::uint32_t revision,
                          Time latest_expiry) {
     cache::Version version{fetch.id().generation, revision};
+    Slot& slot = slots_[fetch.id().slot];
     Published published = publisher_.publish(fetch.key(), fetch.hash(), answer, version, latest_expiry);
-    wake_all(slots_[fetch.id().slot], published.entry(), WakeKind::answer);
-    return published.verdict() == cache::Publication::accepted;
+    if (traces_.is_traced(fetch.id())) {
+        traces_.note(fetch.id(), now_, "published", {}, describe(version, published.verdict, answer));
+    }
+    wake_all(slot, published.entry, WakeKind::answer, &published.hold);
+    if (published.verdict == cache::Publication::accepted) {
+        slot.published = version;
+        slot.held = {};
+        return true;
+    }
+    // A revision 1 that the table has no memory for leaves revision 0 in it.
+    bool serves = published.hold && published.entry->expiry > now_;
+    if (!serves || slot.published.generation > 0) return false;
+    slot.held = std::move(published.hold);
+    return true;
 }
 
 void FetchTable::fail(const Fetch& fetch, Silence silence, Time now) {
@@ -219,7 +320,8 @@ void FetchTable::fail(const Fetch& fetch, Silence silence, Time now) {
     cache::Version version{fetch.id().generation, 0};
     std::uint16_t info = silence == Silence::heard ? info_network_error : info_no_reachable;
     Published published = publisher_.publish_failure(fetch.key(), fetch.hash(), version, now, info);
-    wake_all(slot, published.entry(), WakeKind::answer);
+    traces_.note(fetch.id(), now, "published", {}, describe(version, published.verdict, {}));
+    wake_all(slot, published.entry, WakeKind::answer, &published.hold);
 }
 
 void FetchTable::disagreement(const Fetch& fetch) {
@@ -266,8 +368,14 @@ void FetchTable::wake(const Waiter& waiter, const cache::Entry* entry, WakeKind 
     waker_.wake(waiter, entry, kind);
 }
 
-void FetchTable::wake_all(Slot& slot, const cache::Entry* entry, WakeKind kind) {
-    for (const Waiter& w : std::exchange(slot.waiters, {})) wake(w, entry, kind);
+void FetchTable::wake_all(Slot& slot, const cache::Entry* entry, WakeKind kind, cache::Reserve::Hold* hold) {
+    for (const Waiter& w : std::exchange(slot.waiters, {})) {
+        if (traces_.is_traced(slot.fetch->id())) {
+            traces_.note(slot.fetch->id(), now_, "woken", {}, to_string(w.client));
+        }
+        wake(w, entry, kind);
+        if (hold && *hold && !w.is_tcp()) hold->sent_to(w.source);
+    }
     slot.waiter_due = Time::max();
 }
 
@@ -315,6 +423,21 @@ FetchTable::Slot* FetchTable::find(const cache::Key& key, cache::Hash hash) {
         if (slots_[at->second].fetch->key() == key) return &slots_[at->second];
     }
     return nullptr;
+}
+
+std::vector<InflightFetch> FetchTable::inflight(std::size_t most) const {
+    std::vector<InflightFetch> list;
+    for (const Slot& slot : slots_) {
+        if (!slot.fetch || list.size() == most) continue;
+        const Fetch& f = *slot.fetch;
+        list.push_back({f.id().generation,
+                        f.key(),
+                        f.state(),
+                        f.started(),
+                        slot.waiters.size(),
+                        {f.attempts().begin(), f.attempts().end()}});
+    }
+    return list;
 }
 
 std::vector<Candidate> FetchTable::candidates(Time now) const {

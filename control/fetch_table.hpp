@@ -19,6 +19,8 @@
 #include "control/exchange.hpp"
 #include "control/fetch.hpp"
 #include "control/publish.hpp"
+#include "control/ranker.hpp"
+#include "control/trace.hpp"
 #include "control/upstreams.hpp"
 #include "dataplane/handoff.hpp"
 
@@ -45,14 +47,27 @@ class Waker {
 };
 
 struct FetchCounters {
-    std::uint64_t fetches = 0;       ///< started
-    std::uint64_t coalesced = 0;     ///< questions that joined a running Fetch
-    std::uint64_t answered_late = 0; ///< questions whose answer was published on their way here
-    std::uint64_t disagreements = 0; ///< positive against negative
-    std::uint64_t failed = 0;        ///< Fetches that ended without an answer
-    std::uint64_t stale = 0;         ///< waiters that got stale data
-    std::uint64_t abandoned = 0;     ///< waiters that got nothing
-    std::uint64_t refused = 0;       ///< waiters turned away by a limit (SERVFAIL)
+    std::uint64_t fetches = 0;           ///< started
+    std::uint64_t coalesced = 0;         ///< questions that joined a running Fetch
+    std::uint64_t answered_late = 0;     ///< questions whose answer was published on their way here
+    std::uint64_t disagreements = 0;     ///< positive against negative
+    std::uint64_t failed = 0;            ///< Fetches that ended without an answer
+    std::uint64_t stale = 0;             ///< waiters that got stale data
+    std::uint64_t abandoned = 0;         ///< waiters that got nothing
+    std::uint64_t refused = 0;           ///< waiters turned away by a limit (SERVFAIL)
+    std::uint64_t refreshes = 0;         ///< Fetches started ahead of an expiry
+    std::uint64_t refreshes_dropped = 0; ///< requests that came too late, twice, or under pressure
+    std::uint64_t ranked_late = 0;       ///< orders thrown away: what they were computed for is gone
+};
+
+/// A live Fetch as an operator sees it.
+struct InflightFetch {
+    cache::Generation generation;
+    cache::Key key;
+    Fetch::State state;
+    Time started;
+    std::size_t waiters;
+    std::vector<Fetch::Attempt> attempts;
 };
 
 class FetchTable final : private ExchangeListener, private FetchEffects {
@@ -63,6 +78,24 @@ class FetchTable final : private ExchangeListener, private FetchEffects {
 
     /// A question that the cache did not answer, and who waits for it.
     void ask(const cache::Key& key, cache::Hash hash, const Waiter& waiter, Time now);
+
+    /// A worker hit an Entry that is about to expire. Dropped when another version is published by now, when
+    /// a Fetch is live already, and under pressure: the worker asks again.
+    void refresh(const cache::Key& key, cache::Hash hash, cache::Version version, Time now);
+
+    /// Asks afresh, superseding the key's live Fetch, and tells its timeline when it is over. False: too many
+    /// are traced, or there is no place for a Fetch.
+    bool trace(const cache::Key& key, cache::Hash hash, Time now, Traces::Done done);
+
+    /// The result of a ranking; published only onto the very Entry that it was computed for.
+    void on_ranked(FetchId id, std::span<const dataplane::Address> order);
+    void set_ranker(Ranker* ranker) { ranker_ = ranker; } ///< null: nobody ranks
+
+    /// For Fetches that start from here on.
+    void set_policy(const FetchPolicy& policy) { policy_ = policy; }
+
+    /// Some of the live Fetches, at most `most`.
+    std::vector<InflightFetch> inflight(std::size_t most) const;
 
     void tick(Time now);     ///< resends, deadlines, batches, client timers; the exchanges' too
     Time next_timer() const; ///< when tick() has something to do; Time::max() when never
@@ -91,22 +124,29 @@ class FetchTable final : private ExchangeListener, private FetchEffects {
         std::vector<Waiter> waiters;   ///< oldest first
         Time waiter_due = Time::max(); ///< when the first waiter runs out of patience, or earlier
         Time timer = Time::max();      ///< as filed in timers_
+        cache::Version published;      ///< the Entry in the table that is of this Fetch; generation 0: none
+        cache::Reserve::Hold held;     ///< its answer when the table was full: for later questions
     };
 
     void on_answer(FetchId id, Answer&& answer) override;
     void on_exchange_failed(FetchId id, unsigned upstream, ExchangeFailure failure) override;
+    void on_exchange_event(FetchId id, unsigned upstream, ExchangeEvent event, Time now) override;
     bool ask(const Fetch& fetch, unsigned upstream, Time deadline, Time now) override;
     void cancel(const Fetch& fetch, unsigned upstream) override;
-    void shorten(const Fetch& fetch, unsigned upstream, Time deadline) override;
+    void collect(const Fetch& fetch, unsigned upstream, Time deadline) override;
     bool publish(const Fetch& fetch, const Answer& answer, std::uint32_t revision,
                  Time latest_expiry) override;
+    bool rank(const Fetch& fetch, std::span<const dataplane::Address> addresses) override;
+    void cancel_ranking(const Fetch& fetch) override;
     void fail(const Fetch& fetch, Silence silence, Time now) override;
     void disagreement(const Fetch& fetch) override;
 
     Slot* live_slot(FetchId id);
     Slot* find(const cache::Key& key, cache::Hash hash);
     bool answer_from_table(const cache::Key& key, cache::Hash hash, const Waiter& waiter, Time now);
-    Slot* start(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters, Time now);
+    bool answer_from_reserve(Slot& slot, const Waiter& waiter, Time now);
+    Slot* start(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters, Time now,
+                Traces::Done trace = nullptr);
     std::vector<Waiter> retire(Slot& slot);
     void restart_some(Time now);
     void settle(Slot& slot);
@@ -114,7 +154,8 @@ class FetchTable final : private ExchangeListener, private FetchEffects {
     bool replace_retransmission(Slot& slot, const Waiter& waiter);
     void refuse(const Waiter& waiter);
     void wake(const Waiter& waiter, const cache::Entry* entry, dataplane::Wake::Kind kind);
-    void wake_all(Slot& slot, const cache::Entry* entry, dataplane::Wake::Kind kind);
+    void wake_all(Slot& slot, const cache::Entry* entry, dataplane::Wake::Kind kind,
+                  cache::Reserve::Hold* hold = nullptr);
     void expire_waiters(Slot& slot, Time now);
     Time patience(const Waiter& waiter, const cache::Entry* stale) const;
     const cache::Entry* stale_entry(const Fetch& fetch, Time now) const;
@@ -126,6 +167,8 @@ class FetchTable final : private ExchangeListener, private FetchEffects {
     Upstreams& upstreams_;
     Waker& waker_;
     FetchPolicy policy_;
+    Ranker* ranker_ = nullptr;
+    Traces traces_;
     std::vector<Slot> slots_;
     std::vector<std::uint32_t> free_;
     std::deque<Restart> restarts_;                                ///< at most as many as there were Fetches

@@ -13,6 +13,21 @@ bool Flushes::flush_name(const cache::Name& name, Done done) {
     return begin(matches, std::move(done));
 }
 
+bool Flushes::flush_zone(const cache::Name& zone, Done done) {
+    auto matches = [zone](std::span<const std::uint8_t> name) {
+        // The zone is the end of the name, at the boundary of a label (both are canonical).
+        while (name.size() > zone.bytes().size()) name = name.subspan(1u + name[0]);
+        return std::ranges::equal(zone.bytes(), name);
+    };
+    return begin(matches, std::move(done));
+}
+
+bool Flushes::wait(Done done) {
+    if (jobs_.size() >= limits::flushes) return false;
+    jobs_.push_back({nullptr, 0, std::move(done), table_.shard_count(), 0, std::nullopt});
+    return true;
+}
+
 bool Flushes::flush_all(Done done) {
     if (jobs_.size() >= limits::flushes) return false;
     for (unsigned group = 0; group < cache::limits::groups; ++group) {

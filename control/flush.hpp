@@ -25,9 +25,17 @@ class Flushes {
     Flushes(cache::Table& table, cache::Grace& grace, FetchTable& fetches)
         : table_(table), grace_(grace), fetches_(fetches) {}
 
-    /// All types and flavours of one name. False: too many flushes are under way.
+    // False: too many flushes are under way, and nothing was done.
+
+    /// All types and flavours of one name.
     bool flush_name(const cache::Name& name, Done done);
+    /// ... and of every name below it.
+    bool flush_zone(const cache::Name& zone, Done done);
+    /// Everything. On return no Fetch is live and no Exchange open; successors start in the next tick: what
+    /// they are to ask, and how, may be changed right after this call.
     bool flush_all(Done done);
+    /// Nothing; only waits until every worker has seen what was changed before.
+    bool wait(Done done);
 
     /// Does a part of the work. Returns whether any is left.
     bool tick();

@@ -20,6 +20,9 @@ inline constexpr unsigned misses_per_tick = 256;     ///< taken from each worker
 inline constexpr unsigned restarts_per_tick = 64;    ///< successors of superseded Fetches
 inline constexpr std::size_t flush_shards_per_tick = 4; ///< at most a millisecond of walking
 inline constexpr std::size_t flushes = 64;              ///< asked for and not yet acknowledged
+inline constexpr std::size_t traces = 4;                ///< Fetches traced at once,
+inline constexpr std::size_t trace_events = 1000;       ///< and noted of each
+inline constexpr std::size_t inflight = 1000;           ///< Fetches that `inflight` lists
 inline constexpr unsigned tcp_connections = 1024;       ///< clients over TCP, all listeners together
 inline constexpr unsigned tcp_pipeline = 64;            ///< questions of one connection in work
 inline constexpr std::size_t tcp_queued_octets = 128
@@ -32,7 +35,9 @@ inline constexpr Time abandon_after = 1900ms; ///< a UDP waiter older than this 
 inline constexpr Time failure_min = 1s;       ///< first back-off of a failure (RFC 9520 3.2)
 inline constexpr Time failure_max = 300s;     ///< and its cap
 inline constexpr Time stale_recheck = 30s; ///< how long stale data is served before the next try (RFC 8767 5)
+inline constexpr Time stall = 2s;          ///< a worker that does not turn for so long is named
 inline constexpr Time disagreement_ttl = 30s; ///< longest life of an answer that another upstream denied
+inline constexpr Time ranking = 1s;           ///< longest time that an order of addresses is waited for
 inline constexpr Time collect_min = 200ms;    ///< a collecting exchange's shortest time
 
 static_assert(stale_after < abandon_after);

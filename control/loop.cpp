@@ -39,14 +39,17 @@ bool Loop::tick() {
     bool flushing = p_.flushes.tick();
     p_.table.upkeep(now);
     p_.grace.reclaim();
+    p_.workers.watch(now);
     longest_ = std::max(longest_, boot_time() - now);
     return misses || handlers || flushing;
 }
 
 unsigned Loop::take_misses(Time now) {
-    return p_.workers.drain([&](const dataplane::Miss& miss,
-                                const Waiter& waiter) { p_.fetches.ask(miss.key, miss.hash, waiter, now); },
-                            now + miss_time);
+    auto take = [&](const dataplane::Miss& miss, const Waiter& waiter) {
+        if (miss.is_refresh()) return p_.fetches.refresh(miss.key, miss.hash, miss.refresh, now);
+        p_.fetches.ask(miss.key, miss.hash, waiter, now);
+    };
+    return p_.workers.drain(take, now + miss_time);
 }
 
 /// Sleeps the longer the longer nothing happened, 100 us at most: polling workers cannot wake us.

@@ -8,6 +8,7 @@
 
 #include <CLI/CLI.hpp>
 #include <asio/signal_set.hpp>
+#include <fmt/format.h>
 #include <ifaddrs.h>
 #include <rte_cycles.h>
 #include <spdlog/sinks/stdout_sinks.h>
@@ -61,16 +62,16 @@ dataplane::EalPlan eal_plan(const Config::Boot& boot) {
     return plan;
 }
 
-TtlPolicy ttl_policy(const Config::Live& live) {
-    return {live.min_ttl, live.max_ttl, live.negative_ttl, live.stale};
-}
-
 /// As many sockets towards upstreams as this process may have.
 void raise_descriptor_limit() {
     rlimit limit{};
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+std::string list_text(const std::vector<std::string>& keys) {
+    return keys.empty() ? "nothing" : fmt::format("{}", fmt::join(keys, ", "));
 }
 
 /// TCP clients may take half as many descriptors as the sockets towards upstreams.
@@ -81,16 +82,18 @@ std::size_t connection_capacity() {
 /// The parts of the daemon, declared in the order in which they depend on each other: destroyed in reverse.
 class Daemon {
   public:
-    explicit Daemon(const Config& config)
+    Daemon(const Config& config, const std::string& path)
         : config_(config), access_(config.live.allow),
           table_({config.boot.cache_entries, config.boot.cache_memory}, grace_),
           publisher_(table_, grace_, ttl_policy(config.live)),
-          network_(io_, {.sockets = exchange_capacity()}), upstreams_(config.live.upstreams.front().servers),
+          network_(io_, {.sockets = exchange_capacity()}),
+          upstreams_(config.live.upstreams.front().servers, upstream_policy(config.live)),
           exchanges_(network_, random_, {&upstreams_, 1}, {.exchanges = exchange_capacity()}),
-          fetches_(table_, publisher_, exchanges_, upstreams_, router_,
-                   {config.live.fanout, config.live.merge}),
+          fetches_(table_, publisher_, exchanges_, upstreams_, router_, fetch_policy(config.live)),
           flushes_(table_, grace_, fetches_), streams_(io_, table_, fetches_, access_, connection_capacity()),
-          workers_(table_, grace_, access_), commands_(io_), signals_(io_, SIGINT, SIGTERM) {
+          workers_(table_, grace_, access_),
+          reload_(path, config, {io_, grace_, publisher_, upstreams_, fetches_, flushes_, access_}),
+          commands_(io_), signals_(io_, SIGINT, SIGTERM), hangups_(io_, SIGHUP) {
         router_.connect(workers_, streams_);
     }
 
@@ -106,12 +109,13 @@ class Daemon {
         LoopParts parts{io_, table_, grace_, fetches_, flushes_, workers_, clock_ ? &*clock_ : nullptr};
         Loop loop(parts);
         add_verbs(commands_, {table_, grace_, publisher_, fetches_, exchanges_, upstreams_, workers_,
-                              streams_, flushes_, loop, boot_time()});
+                              streams_, flushes_, reload_, loop, boot_time()});
         signals_.async_wait([&](asio::error_code error, int signal) {
             if (error) return;
             spdlog::info("signal {}: stopping", signal);
             loop.stop();
         });
+        reload_on_hangup();
         Result started = workers_.start();
         if (started) {
             spdlog::info("ready: {} workers, {} upstreams", workers_.size(), upstreams_.size());
@@ -126,6 +130,18 @@ class Daemon {
     }
 
   private:
+    void reload_on_hangup() {
+        hangups_.async_wait([this](asio::error_code error, int) {
+            if (error) return;
+            reload_.begin([](const tl::expected<Reload::Changes, std::string>& result) {
+                if (!result) return spdlog::error("not reloaded: {}", result.error());
+                spdlog::info("reloaded; changed: {}; needs a restart: {}", list_text(result->changed),
+                             list_text(result->needs_restart));
+            });
+            reload_on_hangup();
+        });
+    }
+
     Result open_sockets() {
         for (const Endpoint& local : config_.boot.listen) {
             auto port = dataplane::SocketPort::open(local, own_endpoints(config_.boot));
@@ -184,13 +200,14 @@ class Daemon {
     Flushes flushes_;
     StreamServer streams_;
     Workers workers_;
+    Reload reload_;
     CommandServer commands_;
-    asio::signal_set signals_;
+    asio::signal_set signals_, hangups_;
 };
 
-int serve(const Config& config) {
+int serve(const Config& config, const std::string& path) {
     raise_descriptor_limit();
-    Daemon daemon(config);
+    Daemon daemon(config, path);
     Result result = daemon.start();
     if (result) result = daemon.run();
     if (!result) spdlog::critical("{}", result.error());
@@ -215,7 +232,7 @@ int main(int argc, char** argv) {
         std::fprintf(stderr, "%s\n", to_string(config.error()).c_str());
         return 2;
     }
-    if (!check) return serve(*config);
+    if (!check) return serve(*config, path);
     std::fputs(to_yaml(*config).c_str(), stdout);
     return 0;
 }

@@ -64,44 +64,102 @@ bool has(const Answer& answer, const Address& address) {
     return std::ranges::any_of(answer.records, [&](const Record& r) { return address_of(r) == address; });
 }
 
-} // namespace
-
-bool can_merge(const cache::Key& key, const Answer& winner, Config::MergePolicy policy) {
-    bool addresses = key.qtype == LDNS_RR_TYPE_A || key.qtype == LDNS_RR_TYPE_AAAA;
-    return policy != Config::MergePolicy::off && addresses && key.flavour == cache::plain &&
-           winner.kind == Kind::positive && !winner.is_signed && !winner.authentic;
+bool is_denial(const Answer& answer) {
+    return answer.kind == Kind::nxdomain || answer.kind == Kind::nodata;
 }
 
-Merged merge(std::span<const Answer> answers) {
-    const Answer& winner = answers.front();
-    Merged merged;
-    merged.latest_expiry = lowest_expiry(winner);
-    Answer united = winner;
-    bool agree = true;
-    for (const Answer& other : answers.subspan(1)) {
-        if (other.kind == Kind::nxdomain || other.kind == Kind::nodata) merged.disagreement = true;
-        if (other.kind != Kind::positive) continue;
-        agree = agree && !other.is_signed && !other.authentic && same_chain(winner, other);
-        if (!agree) break;
-        for (const Record& r : other.records) {
+/// The replies that say the same as the winner in all but the addresses, the winner first; none when some
+/// positive reply does not.
+std::vector<const Answer*> agreeing(std::span<const Answer> answers) {
+    std::vector<const Answer*> same;
+    for (const Answer& answer : answers) {
+        if (answer.kind != Kind::positive) continue;
+        bool agrees = !answer.is_signed && !answer.authentic && same_chain(answers.front(), answer);
+        if (!agrees) return {};
+        same.push_back(&answer);
+    }
+    return same;
+}
+
+/// The winner with the addresses of the others after its own.
+Answer unite(std::span<const Answer* const> replies) {
+    Answer united = *replies.front();
+    for (const Answer* other : replies.subspan(1)) {
+        for (const Record& r : other->records) {
             Address address = address_of(r);
             if (!is_internal(address) && !has(united, address)) united.records.push_back(r);
         }
-        merged.latest_expiry = std::min(merged.latest_expiry, lowest_expiry(other));
     }
-    if (merged.disagreement) {
-        // Positive against negative is never combined: the earlier decision stands, briefly.
-        merged.latest_expiry = std::min(lowest_expiry(winner), winner.received + limits::disagreement_ttl);
-        if (merged.latest_expiry < lowest_expiry(winner)) merged.answer = winner;
-    } else if (agree && united.records.size() <= limits::merged_addresses) {
-        bool grew = united.records.size() > winner.records.size();
-        if (grew || merged.latest_expiry < lowest_expiry(winner)) merged.answer = std::move(united);
+    return united;
+}
+
+/// Keeps what enough replies hold. Nothing left: the winner's own.
+void keep_quorum(Answer& united, std::span<const Answer* const> replies, unsigned quorum) {
+    auto is_short = [&](const Record& r) {
+        auto holds = [&](const Answer* reply) { return has(*reply, address_of(r)); };
+        return std::ranges::count_if(replies, holds) < std::ptrdiff_t(quorum);
+    };
+    std::erase_if(united.records, is_short);
+    if (united.records.empty()) united.records = replies.front()->records;
+}
+
+/// Positive against negative is never combined: the earlier decision stands, briefly.
+Merged disagreement(const Answer& winner) {
+    Merged merged{.answer = {}, .latest_expiry = lowest_expiry(winner), .disagreement = true};
+    Time latest = winner.received + limits::disagreement_ttl;
+    if (latest < merged.latest_expiry) merged = {winner, latest, true};
+    return merged;
+}
+
+bool same_records(const Answer& a, const Answer& b) {
+    return std::ranges::equal(a.records, b.records);
+}
+
+} // namespace
+
+bool is_plain_addresses(const cache::Key& key, const Answer& answer) {
+    bool addresses = key.qtype == LDNS_RR_TYPE_A || key.qtype == LDNS_RR_TYPE_AAAA;
+    return addresses && key.flavour == cache::plain && answer.kind == Kind::positive && !answer.is_signed &&
+           !answer.authentic;
+}
+
+bool can_merge(const cache::Key& key, const Answer& winner, Config::MergePolicy policy) {
+    bool merges = policy == Config::MergePolicy::unite || policy == Config::MergePolicy::quorum;
+    return merges && is_plain_addresses(key, winner);
+}
+
+Merged merge(std::span<const Answer> answers, const Config::Merge& rule) {
+    const Answer& winner = answers.front();
+    Merged merged;
+    if (std::ranges::any_of(answers, is_denial)) {
+        merged = disagreement(winner);
+    } else if (auto replies = agreeing(answers); replies.size() > 1) {
+        Answer united = unite(replies);
+        if (rule.policy == Config::MergePolicy::quorum) keep_quorum(united, replies, rule.quorum);
+        Time expiry = Time::max();
+        for (const Answer* reply : replies) expiry = std::min(expiry, lowest_expiry(*reply));
+        bool changes = !same_records(united, winner) || expiry < lowest_expiry(winner);
+        bool fits = united.records.size() <= limits::merged_addresses;
+        if (changes && fits) merged = {std::move(united), expiry, false};
     }
     if (merged.answer) {
         set_ttls(merged.answer->chain, winner.received, merged.latest_expiry);
         set_ttls(merged.answer->records, winner.received, merged.latest_expiry);
     }
     return merged;
+}
+
+std::vector<Address> addresses_of(const Answer& answer) {
+    std::vector<Address> addresses;
+    for (const Record& r : answer.records) addresses.push_back(address_of(r));
+    return addresses;
+}
+
+Answer in_order(const Answer& answer, std::span<const Address> order) {
+    Answer ordered = answer;
+    auto place = [&](const Record& r) { return std::ranges::find(order, address_of(r)) - order.begin(); };
+    std::ranges::stable_sort(ordered.records, {}, place);
+    return ordered;
 }
 
 } // namespace millrace::control

@@ -22,7 +22,7 @@ bool fits_udp(const cache::Key& key, const cache::Entry& entry) {
 } // namespace
 
 Publisher::Publisher(cache::Table& table, cache::Grace& grace, const TtlPolicy& policy)
-    : table_(table), grace_(grace), policy_(policy),
+    : table_(table), reserve_(grace, table.limits().bytes / 64), policy_(policy),
       servfail_(build_failure({}, Time{}, Time{}, info_other)) {
     if (!servfail_) throw std::bad_alloc();
 }
@@ -36,12 +36,12 @@ Published Publisher::publish(const cache::Key& key, cache::Hash hash, const Answ
     bool storable = entry->expiry > entry->born;
     if (version.revision > 0) {
         const cache::Entry* before = table_.find(key, hash);
-        bool grew = before && entry->records_size > before->records_size;
-        storable = storable && (!grew || fits_udp(key, *entry));
+        bool grew = !before || entry->records_size > before->records_size;
+        if (!storable || (grew && !fits_udp(key, *entry))) return {cache::Publication::full, servfail()};
     }
     if (!storable) return keep_private(cache::Publication::full, std::move(entry));
     Published published = place(key, hash, std::move(entry));
-    counters_.merged += version.revision > 0 && published.verdict() == cache::Publication::accepted;
+    counters_.merged += version.revision == 1 && published.verdict == cache::Publication::accepted;
     return published;
 }
 
@@ -54,7 +54,7 @@ Published Publisher::publish_failure(const cache::Key& key, cache::Hash hash, ca
     cache::EntryPtr entry = build_failure(version, now, now + hold, info);
     if (!entry) return {cache::Publication::full, servfail()};
     Published published = place(key, hash, std::move(entry));
-    counters_.failures += published.verdict() == cache::Publication::accepted;
+    counters_.failures += published.verdict == cache::Publication::accepted;
     return published;
 }
 
@@ -71,8 +71,10 @@ Published Publisher::place(const cache::Key& key, cache::Hash hash, cache::Entry
 
 /// For those who wait now, in no Slot; without room for that, SERVFAIL.
 Published Publisher::keep_private(cache::Publication verdict, cache::EntryPtr entry) {
-    if (!table_.reserve_holds(entry->bytes())) return {verdict, servfail()};
-    return {verdict, std::move(entry), grace_};
+    cache::Reserve::Hold hold = reserve_.hold(entry);
+    if (!hold) return {verdict, servfail()};
+    const cache::Entry* held = hold.entry();
+    return {verdict, held, std::move(hold)};
 }
 
 } // namespace millrace::control

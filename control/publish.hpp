@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "cache/grace.hpp"
+#include "cache/reserve.hpp"
 #include "cache/table.hpp"
 #include "control/answer.hpp"
 #include "control/message.hpp"
@@ -20,25 +21,10 @@ struct PublishCounters {
 };
 
 /// An Entry that Wakes may carry until the next statement that touches the table or this object.
-/// A private one is retired when this ends, so Wakes must have been sent by then.
-class Published {
-  public:
-    Published(cache::Publication verdict, const cache::Entry* entry) : verdict_(verdict), entry_(entry) {}
-    Published(cache::Publication verdict, cache::EntryPtr owned, cache::Grace& grace)
-        : verdict_(verdict), entry_(owned.get()), owned_(std::move(owned)), grace_(&grace) {}
-    ~Published() {
-        if (owned_) grace_->retire(std::move(owned_));
-    }
-    Published(Published&&) = default;
-
-    cache::Publication verdict() const { return verdict_; }
-    const cache::Entry* entry() const { return entry_; } ///< never null
-
-  private:
-    cache::Publication verdict_;
-    const cache::Entry* entry_;
-    cache::EntryPtr owned_;
-    cache::Grace* grace_ = nullptr;
+struct Published {
+    cache::Publication verdict;
+    const cache::Entry* entry;   ///< never null
+    cache::Reserve::Hold hold{}; ///< of a private Entry: in no Slot. It must be told of every Wake.
 };
 
 /// Control thread, the table's owner.
@@ -46,8 +32,8 @@ class Publisher {
   public:
     Publisher(cache::Table& table, cache::Grace& grace, const TtlPolicy& policy);
 
-    /// Revision 0 and later of a Fetch. An answer that may not be stored (TTL 0, superseded, full) comes back
-    /// as a private Entry.
+    /// Revision 0 and later of a Fetch. A revision 0 that may not be stored (TTL 0, superseded, full) comes
+    /// back as a private Entry of the reserve; when that is exhausted, the static SERVFAIL.
     Published publish(const cache::Key& key, cache::Hash hash, const Answer& answer, cache::Version version,
                       Time latest_expiry);
 
@@ -60,13 +46,16 @@ class Publisher {
 
     const PublishCounters& counters() const { return counters_; }
     void count_superseded() { ++counters_.superseded; }
+    const cache::Reserve& reserve() const { return reserve_; }
+    void reclaim() { reserve_.reclaim(); } ///< once per tick
+    void set_policy(const TtlPolicy& policy) { policy_ = policy; }
 
   private:
     Published place(const cache::Key& key, cache::Hash hash, cache::EntryPtr entry);
     Published keep_private(cache::Publication verdict, cache::EntryPtr entry);
 
     cache::Table& table_;
-    cache::Grace& grace_;
+    cache::Reserve reserve_;
     TtlPolicy policy_;
     cache::EntryPtr servfail_;
     PublishCounters counters_;

@@ -241,7 +241,8 @@ void StreamServer::look_up(Connection& connection, const Query& query,
 
 bool StreamServer::answer_from_cache(Connection& connection, const Query& query,
                                      std::span<const std::uint8_t> question) {
-    const cache::Entry* entry = table_.find(query.key, table_.hasher()(query.key));
+    cache::Hash hash = table_.hasher()(query.key);
+    const cache::Entry* entry = table_.find(query.key, hash);
     if (!entry || entry->version.generation <= table_.floor(query.key.group)) return false;
     Time now = boot_time();
     bool fresh = now < entry->expiry;
@@ -253,6 +254,10 @@ bool StreamServer::answer_from_cache(Connection& connection, const Query& query,
     connection.reply(written(room_for(query.head, *entry), [&](auto out) {
         return answer::write(query.head, question, *entry, now, age, out);
     }));
+    if (fresh && entry->claim_refresh(now, dataplane::limits::refresh_retry)) {
+        counters_.add(Event::refresh_asked);
+        fetches_.refresh(query.key, hash, entry->version, now);
+    }
     return true;
 }
 

@@ -4,6 +4,7 @@
 #include <cassert>
 #include <numeric>
 #include <tuple>
+#include <utility>
 
 namespace millrace::control {
 
@@ -29,10 +30,34 @@ std::vector<unsigned> Upstreams::ranked(Time now) const {
     return order;
 }
 
+bool Upstreams::has_room(unsigned upstream, Share share) const {
+    unsigned spared = share == Share::most ? policy_.outstanding / 4 : 0;
+    return servers_[upstream].outstanding < policy_.outstanding - spared;
+}
+
+bool Upstreams::is_in_rate(unsigned upstream, Time now, Share share) {
+    Server& server = servers_[upstream];
+    double gained = std::chrono::duration<double>(now - server.filled).count() * policy_.rate;
+    server.tokens = std::min(burst(), server.tokens + gained);
+    server.filled = now;
+    return server.tokens >= (share == Share::most ? 1 + burst() / 4 : 1);
+}
+
+void Upstreams::replace(const std::vector<dataplane::Endpoint>& servers) {
+    assert(std::ranges::all_of(servers_, [](const Server& s) { return s.outstanding == 0; }));
+    std::vector<Server> before = std::exchange(servers_, {});
+    for (const auto& endpoint : servers) {
+        auto known = std::ranges::find(before, endpoint, &Server::endpoint);
+        servers_.push_back(known == before.end() ? Server{} : *known);
+        servers_.back().endpoint = endpoint;
+    }
+}
+
 void Upstreams::begin(unsigned upstream, Time now) {
     assert(has_room(upstream));
     Server& server = servers_[upstream];
     ++server.outstanding;
+    server.tokens -= 1;
     ++server.counters.sent;
     // One question at a time tries whether a failing one is back.
     if (is_failing(upstream) && now >= server.retry_at) server.retry_at = now + policy_.retry;

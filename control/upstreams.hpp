@@ -2,6 +2,7 @@
 // thread only.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -22,6 +23,7 @@ struct UpstreamCounters {
 /// How the group is kept. Defaults are for ordinary use; tests lower them.
 struct UpstreamPolicy {
     unsigned outstanding = 4096; ///< questions in flight to one upstream
+    unsigned rate = 100'000;     ///< questions per second to one upstream, a tenth of a second's at once
     unsigned failures = 4; ///< consecutive true failures that send an upstream to the end of the ranking
     Time retry = 5s;       ///< how often one at the end is tried in its old place
 };
@@ -47,8 +49,16 @@ class Upstreams {
     /// puts it, until it is asked.
     std::vector<unsigned> ranked(Time now) const;
 
+    /// How much of a cap one may use: collections leave a quarter to questions that clients wait for.
+    enum class Share : std::uint8_t { most, all };
     /// Below the cap on questions in flight.
-    bool has_room(unsigned upstream) const { return servers_[upstream].outstanding < policy_.outstanding; }
+    bool has_room(unsigned upstream, Share share = Share::all) const;
+    /// Below the cap on questions per second.
+    bool is_in_rate(unsigned upstream, Time now, Share share);
+
+    void set_policy(const UpstreamPolicy& policy) { policy_ = policy; }
+    /// Other servers. One that stays keeps what is known of it. No question may be in flight.
+    void replace(const std::vector<dataplane::Endpoint>& servers);
 
     /// Called by Exchanges. `begin` counts a question as sent and outstanding; only while there is room.
     /// Every begun question ends with `end`, and with at most one verdict (replied, failed, timed_out) before
@@ -65,11 +75,14 @@ class Upstreams {
         dataplane::Endpoint endpoint;
         std::optional<Time> srtt;
         unsigned outstanding = 0;
+        double tokens = 0;   ///< questions that the rate allows now
+        Time filled{};       ///< when `tokens` was brought up to date
         unsigned streak = 0; ///< true failures since the last answer
         Time retry_at{};     ///< when a failing one may be tried again
         UpstreamCounters counters;
     };
     void count_failure(Server& server, Time now);
+    double burst() const { return std::max(1.0, policy_.rate / 10.0); }
 
     UpstreamPolicy policy_;
     std::vector<Server> servers_;

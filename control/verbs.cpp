@@ -25,6 +25,7 @@ json workers_of(const VerbContext& c) {
         Workers::View worker = c.workers.view(i);
         json one = {{"name", worker.name}, {"received", worker.counters.received()}};
         if (worker.lcore) one["lcore"] = *worker.lcore;
+        if (worker.stalled > Time{}) one["stalled_s"] = seconds(worker.stalled);
         list.push_back(std::move(one));
     }
     return list;
@@ -57,7 +58,9 @@ json status(const VerbContext& c) {
              {{"entries", c.table.entries()},
               {"slots", c.table.slots()},
               {"bytes", c.table.bytes()},
-              {"limbo_bytes", c.grace.limbo_bytes()}}},
+              {"limbo_bytes", c.grace.limbo_bytes()},
+              {"limbo_entries", c.grace.limbo_entries()},
+              {"reserve_bytes", c.publisher.reserve().bytes()}}},
             {"fetches", c.fetches.live()},
             {"waiting", c.fetches.waiting()},
             {"longest_tick_ms", double(c.loop.longest_tick().count()) / 1000}};
@@ -112,6 +115,12 @@ json stats(const VerbContext& c) {
             {"woken", totals.of(Event::wake_answered)},
             {"abandoned", totals.of(Event::wake_abandoned)},
             {"overloaded", totals.of(Event::servfail_full)},
+            {"refresh_asked", totals.of(Event::refresh_asked)},
+            {"refresh_dropped", totals.of(Event::refresh_dropped) + fetches.refreshes_dropped},
+            {"refreshes", fetches.refreshes},
+            {"ranked_late", fetches.ranked_late},
+            {"displaced", exchanges.displaced},
+            {"limbo", c.grace.limbo_entries()},
             {"send_failed", totals.of(Event::send_failed)},
             {"buffer_exhausted", totals.of(Event::buffer_exhausted)},
             {"coalesced", fetches.coalesced},
@@ -183,15 +192,77 @@ void cache_lookup(const VerbContext& c, const std::vector<std::string>& args, Re
 }
 
 void cache_flush(const VerbContext& c, const std::vector<std::string>& args, Reply reply) {
-    if (args.size() != 1) return reply.error("usage: cache flush NAME | --all");
-    auto name = cache::parse_name(args[0]);
-    bool all = args[0] == "--all";
-    if (!all && (!name || args[0].starts_with("--")))
-        return reply.error("'" + args[0] + "' is not a domain name");
+    bool all = args.size() == 1 && args[0] == "--all";
+    bool zone = args.size() == 2 && args[0] == "--zone";
+    if (args.size() != 1 && !zone) return reply.error("usage: cache flush NAME | --zone NAME | --all");
+    auto name = cache::parse_name(args.back());
+    if (!all && (!name || args.back().starts_with("--")))
+        return reply.error("'" + args.back() + "' is not a domain name");
     auto held = std::make_shared<Reply>(std::move(reply)); // std::function wants a copyable callback
     auto done = [held](std::size_t emptied) { held->answer({{"flushed", emptied}}); };
-    bool begun = all ? c.flushes.flush_all(done) : c.flushes.flush_name(*name, done);
+    bool begun = all    ? c.flushes.flush_all(done)
+                 : zone ? c.flushes.flush_zone(*name, done)
+                        : c.flushes.flush_name(*name, done);
     if (!begun) held->error("too many flushes are under way; try again");
+}
+
+void config_reload(const VerbContext& c, Reply reply) {
+    auto held = std::make_shared<Reply>(std::move(reply));
+    c.reload.begin([held](const tl::expected<Reload::Changes, std::string>& result) {
+        if (!result) return held->error(result.error());
+        held->answer(
+            {{"reloaded", true}, {"changed", result->changed}, {"needs_restart", result->needs_restart}});
+    });
+}
+
+std::string type_name(std::uint16_t type) {
+    char* text = ldns_rr_type2str(ldns_rr_type(type));
+    std::string name = text ? text : "?";
+    std::free(text);
+    return name;
+}
+
+json inflight(const VerbContext& c) {
+    json list = json::array();
+    Time now = boot_time();
+    for (const InflightFetch& f : c.fetches.inflight(limits::inflight)) {
+        json states = json::object();
+        for (const Fetch::Attempt& a : f.attempts) {
+            states[to_string(c.upstreams.endpoint(a.candidate.upstream))] = to_string(a.phase);
+        }
+        list.push_back({{"generation", f.generation},
+                        {"name", cache::to_string(f.key.name.bytes())},
+                        {"type", type_name(f.key.qtype)},
+                        {"state", to_string(f.state)},
+                        {"age_ms", double((now - f.started).count()) / 1000},
+                        {"waiters", f.waiters},
+                        {"upstreams", std::move(states)}});
+    }
+    return {{"live", c.fetches.live()}, {"fetches", std::move(list)}};
+}
+
+json timeline(const Upstreams& upstreams, const std::vector<TraceEvent>& events) {
+    json list = json::array();
+    for (const TraceEvent& e : events) {
+        json one = {{"at_ms", double((e.at - events.front().at).count()) / 1000}, {"event", e.what}};
+        if (e.upstream) one["upstream"] = to_string(upstreams.endpoint(*e.upstream));
+        if (!e.detail.empty()) one["note"] = e.detail;
+        list.push_back(std::move(one));
+    }
+    return list;
+}
+
+void trace(const VerbContext& c, const std::vector<std::string>& args, Reply reply) {
+    if (args.size() != 2) return reply.error("usage: trace NAME TYPE");
+    auto key = parse_key(args[0], args[1]);
+    if (!key) return reply.error(key.error());
+    auto held = std::make_shared<Reply>(std::move(reply));
+    auto done = [held, c](cache::Generation generation, const std::vector<TraceEvent>& events) {
+        held->answer({{"generation", generation}, {"events", timeline(c.upstreams, events)}});
+    };
+    if (!c.fetches.trace(*key, c.table.hasher()(*key), boot_time(), done)) {
+        held->error("too many questions are traced or in flight; try again");
+    }
 }
 
 } // namespace
@@ -207,6 +278,11 @@ void add_verbs(CommandServer& server, const VerbContext& c) {
     plain("quit", [c] {
         c.loop.stop();
         return json{{"stopping", true}};
+    });
+    plain("inflight", [c] { return inflight(c); });
+    server.on("trace", [c](auto args, Reply reply) { trace(c, args, std::move(reply)); });
+    server.on("config reload", [c](auto args, Reply reply) {
+        args.empty() ? config_reload(c, std::move(reply)) : reply.error("config reload takes no arguments");
     });
     server.on("cache lookup", [c](auto args, Reply reply) { cache_lookup(c, args, std::move(reply)); });
     server.on("cache flush", [c](auto args, Reply reply) { cache_flush(c, args, std::move(reply)); });

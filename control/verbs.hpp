@@ -1,4 +1,5 @@
-// What the control socket's verbs do: status, stats, cache lookup, cache flush, quit. Control thread only.
+// What the control socket's verbs do: status, stats, inflight, trace, cache lookup, cache flush, config
+// reload, quit. Control thread only.
 #pragma once
 
 #include "control/command_server.hpp"
@@ -7,6 +8,7 @@
 #include "control/flush.hpp"
 #include "control/loop.hpp"
 #include "control/publish.hpp"
+#include "control/reload.hpp"
 #include "control/stream.hpp"
 #include "control/upstreams.hpp"
 #include "control/workers.hpp"
@@ -18,12 +20,13 @@ struct VerbContext {
     cache::Table& table;
     cache::Grace& grace;
     const Publisher& publisher;
-    const FetchTable& fetches;
+    FetchTable& fetches;
     const Exchanges& exchanges;
     const Upstreams& upstreams;
     const Workers& workers;
     const StreamServer& streams;
     Flushes& flushes;
+    Reload& reload;
     Loop& loop;
     Time started;
 };

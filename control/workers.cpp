@@ -6,6 +6,8 @@
 #include <rte_launch.h>
 #include <rte_lcore.h>
 
+#include <spdlog/spdlog.h>
+
 #include "control/limits.hpp"
 
 namespace millrace::control {
@@ -94,9 +96,30 @@ std::uint64_t Workers::outstanding() const {
     return sum;
 }
 
+void Workers::watch(Time now) {
+    if (now < watch_due_) return;
+    watch_due_ = now + limits::stall / 8;
+    for (auto& unit : units_) {
+        std::uint64_t heartbeats = unit->worker->heartbeats();
+        bool turned = heartbeats != unit->heartbeats || unit->turned == Time{};
+        if (turned) {
+            if (unit->is_stalled) spdlog::warn("worker {} goes on", unit->name);
+            unit->heartbeats = heartbeats;
+            unit->turned = now;
+            unit->is_stalled = false;
+        } else if (!unit->is_stalled && now - unit->turned > limits::stall) {
+            unit->is_stalled = true;
+            spdlog::error(
+                "worker {} has stalled: flushes are not acknowledged and memory is not freed until it "
+                "goes on; look at the process that runs on its CPU",
+                unit->name);
+        }
+    }
+}
+
 Workers::View Workers::view(std::size_t index) const {
     const Unit& unit = *units_[index];
-    return {unit.name, unit.lcore, unit.counters};
+    return {unit.name, unit.lcore, unit.counters, unit.is_stalled ? boot_time() - unit.turned : Time{}};
 }
 
 } // namespace millrace::control

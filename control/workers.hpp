@@ -38,12 +38,16 @@ class Workers {
     /// in the rings; another worker comes first the next time.
     unsigned drain(const std::function<void(const dataplane::Miss&, const Waiter&)>& take, Time end);
     void wake(const Waiter& waiter, const cache::Entry* entry, dataplane::Wake::Kind kind);
+    /// Names, in the log, workers whose loop has stopped turning: they hold up flushes and the freeing of
+    /// memory. Once per tick.
+    void watch(Time now);
     std::uint64_t outstanding() const; ///< Wakes sent and not finished
 
     struct View {
         const std::string& name;
         std::optional<unsigned> lcore;
         const dataplane::Counters& counters;
+        Time stalled; ///< how long its loop has not turned, when that is longer than limits::stall; else 0
     };
     std::size_t size() const { return units_.size(); }
     View view(std::size_t index) const;
@@ -57,7 +61,10 @@ class Workers {
         dataplane::Counters counters;
         std::unique_ptr<dataplane::Worker> worker;
         const std::atomic<bool>* stop;
-        std::thread thread; ///< of a worker without an lcore
+        std::thread thread;           ///< of a worker without an lcore
+        std::uint64_t heartbeats = 0; ///< when last looked at,
+        Time turned{};                ///< and since when it is that
+        bool is_stalled = false;
     };
     static int run_on_lcore(void* unit);
 
@@ -66,6 +73,7 @@ class Workers {
     const dataplane::Access& access_;
     std::vector<std::unique_ptr<Unit>> units_;
     std::array<dataplane::Miss, limits::miss_batch> misses_;
+    Time watch_due_{};
     std::uint32_t first_ = 0; ///< whose ring is drained first
     std::atomic<bool> stop_{false};
     bool running_ = false;

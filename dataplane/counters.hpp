@@ -34,6 +34,8 @@ inline constexpr std::size_t verdicts = std::size_t(Verdict::count_);
 enum class Event : std::uint8_t {
     hit,              ///< answered from the cache
     stale_hit,        ///< of which expired, within max-stale
+    refresh_asked,    ///< a hit in the last part of a life told control
+    refresh_dropped,  ///< ... or found the miss ring full
     servfail_full,    ///< SERVFAIL or stale because no waiter credit or miss-ring place was left
     wake_answered,    ///< a waiter was answered
     wake_abandoned,   ///< a waiter was given up by control

@@ -34,6 +34,9 @@ struct Miss {
     std::uint16_t id = 0;     ///< likewise
     std::uint32_t waiter = 0; ///< index of the worker's waiter that gets the answer
     Time arrived{};
+    cache::Version refresh; ///< generation not 0: nobody waits, this version is about to expire
+
+    bool is_refresh() const { return refresh.generation > 0; }
 };
 static_assert(std::is_trivially_copyable_v<Miss> && sizeof(Miss) % 4 == 0);
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "cache/limits.hpp"
+#include "cache/time.hpp"
 
 namespace millrace::dataplane::limits {
 
@@ -18,7 +19,8 @@ inline constexpr std::size_t waiters =
 inline constexpr std::size_t return_octets = 80;    ///< headers or socket address needed to reply later
 inline constexpr std::size_t vlan_tags = 2;         ///< 802.1ad, 802.1Q
 inline constexpr std::size_t extension_headers = 4; ///< IPv6 headers walked before UDP
-inline constexpr std::size_t hot_slots = 16384;     ///< places of one worker's hot index
+inline constexpr Time refresh_retry = 2s; ///< after which a refresh that nobody brought is asked for again
+inline constexpr std::size_t hot_slots = 16384; ///< places of one worker's hot index
 inline constexpr std::size_t rx_descriptors = 1024;
 inline constexpr std::size_t tx_descriptors = 1024;
 inline constexpr std::size_t mbuf_cache = 256; ///< mbufs that an lcore keeps to itself

@@ -90,6 +90,9 @@ void Worker::answer_or_miss(Packet& packet, const Query& query, cache::Hash hash
     const cache::Entry* entry = look_up(query, hash);
     if (likely(entry && now < entry->expiry)) {
         c_.counters.add(Event::hit);
+        if (unlikely(entry->claim_refresh(now, limits::refresh_retry))) {
+            ask_for_refresh(packet, query, hash, *entry, now);
+        }
         return reply_with(packet, query, *entry, now, answer::Age::counted);
     }
     bool stale = entry && now < entry->stale_until;
@@ -103,6 +106,13 @@ void Worker::answer_or_miss(Packet& packet, const Query& query, cache::Hash hash
     packet.reply = std::uint16_t(answer::write_failure(query.head, question_of(packet, query.head),
                                                        cache::Entry::no_info, room_of(packet)));
     c_.counters.add(Verdict::answered);
+}
+
+/// The Entry will expire soon. When the ring is full, a later hit asks again.
+void Worker::ask_for_refresh(const Packet& packet, const Query& query, cache::Hash hash,
+                             const cache::Entry& entry, Time now) {
+    Miss miss{query.key, hash, packet.client, query.head.id, 0, now, entry.version};
+    c_.counters.add(c_.handoff.ask(miss) ? Event::refresh_asked : Event::refresh_dropped);
 }
 
 /// The published Entry that may be served: not null, not under the floor. It may have expired.
@@ -140,7 +150,7 @@ void Worker::reply_with(Packet& packet, const Query& query, const cache::Entry& 
 bool Worker::hand_over(const Packet& packet, const Query& query, cache::Hash hash, Time now) {
     if (free_waiters_.empty()) return false;
     std::uint32_t index = free_waiters_.back();
-    Miss miss{query.key, hash, packet.client, query.head.id, index, now};
+    Miss miss{query.key, hash, packet.client, query.head.id, index, now, {}};
     if (!c_.handoff.ask(miss)) return false;
     free_waiters_.pop_back();
     Waiter& waiter = waiters_[index];

@@ -65,6 +65,8 @@ class Worker {
     void judge(Packet& packet, Query& query);
     void reply_without_records(Packet& packet, const Query& query);
     void answer_or_miss(Packet& packet, const Query& query, cache::Hash hash, Time now);
+    void ask_for_refresh(const Packet& packet, const Query& query, cache::Hash hash,
+                         const cache::Entry& entry, Time now);
     const cache::Entry* look_up(const Query& query, cache::Hash hash);
     const cache::Node* locate(const Query& query, cache::Hash hash);
     void reply_with(Packet& packet, const Query& query, const cache::Entry& entry, Time now, answer::Age age);

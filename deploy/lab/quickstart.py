@@ -57,7 +57,7 @@ def show(lab, options):
     step("network", f"{lab.names.edge} with {lab.names.edge4} and {lab.names.edge6}; subscribers in the namespace "
                     f"{lab.names.namespace}")
     lcore = sorted(os.sched_getaffinity(0))[:2][-1]  # the second core, so that control has the first; or the only one
-    daemon = Daemon(lab, ROOT / "build", xdp_config(lab.names, upstreams, lcore, merge={"policy": "union"}))
+    daemon = Daemon(lab, ROOT / "build", xdp_config(lab.names, upstreams, lcore))
     daemon.start()
     step("millraced", f"AF_XDP on {lab.names.edge}, lcore {lcore} polls; configuration {daemon.config}")
     wrong = tour.tour(lab, daemon, options.name or ("example.com" if options.upstream else None))

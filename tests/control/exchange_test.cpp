@@ -89,11 +89,11 @@ TEST_F(ExchangeTest, S25_OneLostDatagramIsSentAgain) {
     EXPECT_EQ(answers[0].second.received, start + 105ms);
 }
 
-TEST_F(ExchangeTest, ShortenBringsTheDeadlineForwardOnly) {
+TEST_F(ExchangeTest, CollectBringsTheDeadlineForwardOnly) {
     ASSERT_TRUE(open());
-    exchanges->shorten(fetch, 0, clock.now + 200ms);
-    exchanges->shorten(fetch, 0, clock.now + 10s);
-    exchanges->shorten({9, 9}, 0, clock.now);
+    exchanges->collect(fetch, 0, clock.now + 200ms);
+    exchanges->collect(fetch, 0, clock.now + 10s);
+    exchanges->collect({9, 9}, 0, clock.now);
     run(5s);
     ASSERT_EQ(failures.size(), 1u);
     EXPECT_EQ(failures[0].at, start + 200ms);

@@ -84,7 +84,7 @@ def daemon(lab, build):
 @pytest.fixture(scope="module")
 def port(lab, build, nsd):
     """millraced on the AF_XDP port, its upstreams the three nsd. One for all tests of a file."""
-    one = Daemon(lab, build, xdp_config(lab.names, nsd, LCORE, merge={"policy": "union"})).start()
+    one = Daemon(lab, build, xdp_config(lab.names, nsd, LCORE)).start()
     yield one
     end(one)
 

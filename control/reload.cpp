@@ -1,0 +1,110 @@
+#include "control/reload.hpp"
+
+#include <algorithm>
+
+#include <asio/post.hpp>
+
+namespace millrace::control {
+
+namespace {
+
+/// The file, checked once more together with what stays as it is.
+tl::expected<Config, ConfigError> load_beside(const std::string& path, const Config::Boot& boot) {
+    return load_config(path).and_then([&](const Config& config) -> tl::expected<Config, ConfigError> {
+        auto together = parse_config(to_yaml({boot, config.live}), path + " with what needs a restart");
+        if (!together) return tl::unexpected(together.error());
+        return config;
+    });
+}
+
+std::vector<std::string> restart_keys(const Config::Boot& now, const Config::Boot& next) {
+    std::vector<std::string> keys;
+    if (now.eal != next.eal) keys.push_back("eal");
+    if (now.ports != next.ports) keys.push_back("ports");
+    if (now.listen != next.listen) keys.push_back("listen");
+    if (now.cache_entries != next.cache_entries) keys.push_back("cache.entries");
+    if (now.cache_memory != next.cache_memory) keys.push_back("cache.memory");
+    if (now.control_socket != next.control_socket) keys.push_back("control.socket");
+    return keys;
+}
+
+std::vector<std::string> live_keys(const Config::Live& now, const Config::Live& next) {
+    std::vector<std::string> keys;
+    if (now.allow != next.allow) keys.push_back("allow");
+    if (now.upstreams != next.upstreams) keys.push_back("upstreams");
+    if (now.fanout != next.fanout) keys.push_back("fanout");
+    if (now.merge != next.merge) keys.push_back("merge");
+    if (now.min_ttl != next.min_ttl) keys.push_back("cache.min-ttl");
+    if (now.max_ttl != next.max_ttl) keys.push_back("cache.max-ttl");
+    if (now.negative_ttl != next.negative_ttl) keys.push_back("cache.negative-ttl");
+    if (now.stale != next.stale) keys.push_back("cache.stale");
+    return keys;
+}
+
+/// Whether answers that are cached already depend on the key.
+bool concerns_answers(const std::string& key) {
+    return key != "allow" && key != "fanout";
+}
+
+} // namespace
+
+TtlPolicy ttl_policy(const Config::Live& live) {
+    return {live.min_ttl, live.max_ttl, live.negative_ttl, live.stale};
+}
+
+UpstreamPolicy upstream_policy(const Config::Live& live) {
+    UpstreamPolicy policy;
+    policy.outstanding = live.fanout.outstanding;
+    policy.rate = live.fanout.rate;
+    return policy;
+}
+
+FetchPolicy fetch_policy(const Config::Live& live) {
+    return {live.fanout, live.merge};
+}
+
+Reload::Reload(std::string path, Config current, const ReloadParts& parts)
+    : path_(std::move(path)), current_(std::move(current)), p_(parts) {}
+
+Reload::~Reload() {
+    if (helper_.joinable()) helper_.join();
+}
+
+void Reload::begin(Done done) {
+    if (done_) return done(tl::unexpected(std::string("a reload is under way; try again")));
+    done_ = std::move(done);
+    if (helper_.joinable()) helper_.join(); // of the last reload: it has ended
+    helper_ = std::thread([this, path = path_, boot = current_.boot] {
+        auto config = load_beside(path, boot);
+        asio::post(p_.io, [this, config = std::move(config)] { apply(config); });
+    });
+}
+
+void Reload::apply(const tl::expected<Config, ConfigError>& config) {
+    if (!config) return finish(tl::unexpected(to_string(config.error())));
+    Changes changes{live_keys(current_.live, config->live), restart_keys(current_.boot, config->boot)};
+    if (!put_in_place(config->live, changes)) {
+        return finish(tl::unexpected(std::string("too many flushes are under way; try again")));
+    }
+    current_.live = config->live;
+}
+
+/// In one step; the acknowledgement comes later. False: nothing was changed.
+bool Reload::put_in_place(const Config::Live& next, const Changes& changes) {
+    bool flushes = std::ranges::any_of(changes.changed, concerns_answers);
+    auto acknowledge = [this, changes](std::size_t) { finish(changes); };
+    bool begun = flushes ? p_.flushes.flush_all(acknowledge) : p_.flushes.wait(acknowledge);
+    if (!begun) return false;
+    if (next.upstreams != current_.live.upstreams) p_.upstreams.replace(next.upstreams.front().servers);
+    if (next.allow != current_.live.allow) p_.access.replace(next.allow, p_.grace);
+    p_.upstreams.set_policy(upstream_policy(next));
+    p_.publisher.set_policy(ttl_policy(next));
+    p_.fetches.set_policy(fetch_policy(next));
+    return true;
+}
+
+void Reload::finish(tl::expected<Changes, std::string> result) {
+    std::exchange(done_, nullptr)(std::move(result));
+}
+
+} // namespace millrace::control
