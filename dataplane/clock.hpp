@@ -18,6 +18,10 @@ class TscClock {
     /// `hz`: TSC ticks per second, rte_get_tsc_hz() once EAL is up.
     explicit TscClock(std::uint64_t hz) : scale_((__uint128_t(1'000'000) << 32) / hz) { refresh(); }
 
+    /// As `hz`: no tick is worth a microsecond, so the clock stands where set() put it. For simulated time.
+    static constexpr std::uint64_t standing_still = ~std::uint64_t(0);
+    void set(Time now) { offset_.store(now.count(), std::memory_order_relaxed); }
+
     /// Control, every tick.
     void refresh() { offset_.store((boot_time() - scaled_tsc()).count(), std::memory_order_relaxed); }
 

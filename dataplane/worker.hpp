@@ -44,6 +44,8 @@ class Worker {
     /// Returns whether there was anything to do. The thread must be online.
     bool turn();
 
+    /// Waiters not in use. The worker's own thread.
+    std::size_t credits() const { return free_waiters_.size(); }
     std::uint64_t heartbeats() const { return heartbeats_.load(std::memory_order_relaxed); } ///< any thread
 
   private:

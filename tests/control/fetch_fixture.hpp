@@ -22,6 +22,18 @@ using support::ReplySpec;
 using support::Sent;
 using Hosts = std::vector<std::string>;
 
+/// The name that an upstream is asked for, and a record of that name.
+inline std::string question_name(const Sent& sent) {
+    cache::Reader in(sent.message);
+    in.skip(12);
+    cache::Name name;
+    cache::read_name(in, name);
+    return cache::to_string(name.bytes());
+}
+inline std::string record(const Sent& sent, const std::string& host, unsigned ttl) {
+    return question_name(sent) + " " + std::to_string(ttl) + " IN A " + host;
+}
+
 /// Notes each end of a wait, with the addresses that the client would have seen.
 class Clients final : public Waker {
   public:
@@ -48,9 +60,10 @@ class Clients final : public Waker {
 
 class FetchTest : public testing::Test {
   protected:
-    explicit FetchTest(unsigned servers = 3, FetchPolicy policy = {}, std::size_t entries = 1000)
+    explicit FetchTest(unsigned servers = 3, FetchPolicy policy = {}, std::size_t entries = 1000,
+                       std::uint32_t most_exchanges = 512)
         : table({.entries = entries, .bytes = 1 << 22}, grace), upstreams(make_servers(servers)),
-          exchanges(network, random, {&upstreams, 1}, {.exchanges = 64}),
+          exchanges(network, random, {&upstreams, 1}, {.exchanges = most_exchanges}),
           fetches(table, publisher, exchanges, upstreams, clients, policy) {}
     ~FetchTest() override {
         fetches.close();
@@ -86,17 +99,6 @@ class FetchTest : public testing::Test {
     }
     void silence(unsigned i) {
         network.serve(server(i), [](FakeNetwork&, const Sent&) {});
-    }
-
-    static std::string record(const Sent& sent, const std::string& host, unsigned ttl) {
-        return question_name(sent) + " " + std::to_string(ttl) + " IN A " + host;
-    }
-    static std::string question_name(const Sent& sent) {
-        cache::Reader in(sent.message);
-        in.skip(12);
-        cache::Name name;
-        cache::read_name(in, name);
-        return cache::to_string(name.bytes());
     }
 
     /// Asks as a client of its own; the number names the waiter.

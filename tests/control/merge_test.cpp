@@ -1,0 +1,163 @@
+// What is merged with what, and what is not (wire-rules.md section 3).
+#include "tests/control/fetch_fixture.hpp"
+
+namespace millrace::control {
+namespace {
+
+using cache::Version;
+
+using MergeTest = FetchTest;
+
+TEST_F(MergeTest, TheSameChainIsMerged) {
+    auto through = [](const char* host) {
+        return ReplySpec{.answer = {"a.com. 60 IN CNAME X.net.", std::string("x.NET. 60 IN A ") + host}};
+    };
+    script(0, through("1.1.1.1"), 1ms);
+    script(1, through("2.2.2.2"), 5ms);
+    silence(2);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached_addresses(a), (Hosts{"1.1.1.1", "2.2.2.2"}));
+}
+
+TEST_F(MergeTest, PrivateAddressesAreNeverAddedByAMerge) {
+    serve(0, {"1.1.1.1"}, 1ms);
+    serve(1, {"10.0.0.1", "192.168.1.1", "127.0.0.1", "169.254.1.1", "2.2.2.2"}, 5ms);
+    silence(2);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached_addresses(a), (Hosts{"1.1.1.1", "2.2.2.2"}));
+}
+
+TEST_F(MergeTest, MoreThanSixteenAddressesAreNotMerged) {
+    Hosts many;
+    for (int i = 0; i < 16; ++i) many.push_back("9.9.9." + std::to_string(i));
+    serve(0, {"1.1.1.1"}, 1ms);
+    serve(1, many, 5ms);
+    silence(2);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached_addresses(a), Hosts{"1.1.1.1"});
+}
+
+TEST_F(MergeTest, AMergeLivesNoLongerThanItsShortestContributor) {
+    serve(0, {"1.1.1.1"}, 1ms, 60);
+    serve(1, {"2.2.2.2"}, 101ms, 10);
+    silence(2);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached_addresses(a).size(), 2u);
+    EXPECT_EQ(cached(a)->born, start + 1ms);
+    EXPECT_LE(cached(a)->expiry, start + 101ms + 10s);
+    EXPECT_GE(cached(a)->expiry, start + 10s);
+    serve(0, {"1.1.1.1"}, 1ms, 10);
+    serve(1, {"2.2.2.2"}, 101ms, 600);
+    ask(b);
+    Time asked = clock.now;
+    run(2s);
+    EXPECT_LE(cached(b)->expiry, asked + 1ms + 10s) << "a later reply never lengthens a life";
+}
+
+TEST_F(MergeTest, PositiveAgainstNegativeKeepsTheEarlierForThirtySeconds) {
+    serve(0, {"1.1.1.1"}, 1ms, 3600);
+    script(1, {.authority = {"com. 900 IN SOA ns.com. h.com. 1 2 3 4 300"}, .rcode = 3}, 5ms);
+    silence(2);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached_addresses(a), Hosts{"1.1.1.1"});
+    EXPECT_EQ(cached(a)->expiry, start + 1ms + 30s);
+    EXPECT_EQ(fetches.counters().disagreements, 1u);
+}
+
+/// The fixture under another policy.
+template <Config::MergePolicy policy, unsigned quorum = 2>
+class PolicyTest : public FetchTest {
+  protected:
+    PolicyTest() : FetchTest(3, {{}, {policy, quorum}}) {}
+};
+using NoMergeTest = PolicyTest<Config::MergePolicy::off>;
+using OrderTest = PolicyTest<Config::MergePolicy::order>;
+using QuorumTest = PolicyTest<Config::MergePolicy::quorum>;
+
+TEST_F(NoMergeTest, NobodyElseIsAsked) {
+    serve(0, {"1.1.1.1"}, 1ms);
+    serve(1, {"2.2.2.2"}, 5ms);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached_addresses(a), Hosts{"1.1.1.1"});
+    EXPECT_EQ(queries_to(2), 0u);
+    EXPECT_EQ(cached(a)->version, (Version{1, 0}));
+}
+
+TEST_F(OrderTest, TheWinnersOwnAddresses) {
+    serve(0, {"1.1.1.1", "2.2.2.2"}, 1ms);
+    serve(1, {"3.3.3.3"}, 5ms);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached_addresses(a), (Hosts{"1.1.1.1", "2.2.2.2"}));
+    EXPECT_EQ(queries_to(2), 0u) << "nobody else can change them";
+}
+
+TEST_F(QuorumTest, OnlyWhatEnoughRepliesHold) {
+    serve(0, {"1.1.1.1", "2.2.2.2"}, 1ms);
+    serve(1, {"2.2.2.2", "3.3.3.3"}, 5ms);
+    serve(2, {"3.3.3.3", "4.4.4.4"}, 5ms);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached_addresses(a), (Hosts{"2.2.2.2", "3.3.3.3"}));
+    EXPECT_EQ(cached(a)->version, (Version{1, 1}));
+}
+
+TEST_F(QuorumTest, WithoutAnyTheWinnersOwn) {
+    serve(0, {"1.1.1.1"}, 1ms);
+    serve(1, {"2.2.2.2"}, 5ms);
+    serve(2, {"3.3.3.3"}, 5ms);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached_addresses(a), Hosts{"1.1.1.1"});
+}
+
+TEST_F(QuorumTest, AnAddressOfOneReplyTwiceIsHeldOnce) {
+    serve(0, {"1.1.1.1", "2.2.2.2"}, 1ms);
+    script(1, {.answer = {"a.com. 60 IN A 3.3.3.3", "a.com. 60 IN A 3.3.3.3", "a.com. 60 IN A 1.1.1.1"}},
+           5ms);
+    silence(2);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached_addresses(a), Hosts{"1.1.1.1"});
+}
+
+TEST_F(QuorumTest, PrivateAddressesAreNeverAdded) {
+    serve(0, {"1.1.1.1"}, 1ms);
+    serve(1, {"1.1.1.1", "10.0.0.1"}, 5ms);
+    serve(2, {"1.1.1.1", "10.0.0.1"}, 5ms);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached_addresses(a), Hosts{"1.1.1.1"});
+}
+
+TEST_F(MergeTest, WhatDoesNotFitAUdpReplyIsNotMerged) {
+    // Sixteen AAAA records of 28 octets fit; behind a chain of long names they do not.
+    std::string label(60, 'x'), target;
+    ReplySpec chain;
+    std::string owner = "a.com.";
+    for (char c : {'p', 'q', 'r', 's'}) {
+        target = std::string(1, c) + label + "." + label + "." + label + "." + std::string(1, c) + ".net.";
+        chain.answer.push_back(owner + " 60 IN CNAME " + target);
+        owner = target;
+    }
+    ReplySpec first = chain, second = chain;
+    for (int i = 0; i < 8; ++i) first.answer.push_back(target + " 60 IN AAAA 2001:db8::" + std::to_string(i));
+    for (int i = 0; i < 8; ++i)
+        second.answer.push_back(target + " 60 IN AAAA 2001:db8::1" + std::to_string(i));
+    script(0, first, 1ms);
+    script(1, second, 5ms);
+    silence(2);
+    cache::Key key = make_key("a.com", LDNS_RR_TYPE_AAAA);
+    ask(key);
+    run(2s);
+    EXPECT_EQ(cached_addresses(key).size(), 8u);
+}
+
+} // namespace
+} // namespace millrace::control
