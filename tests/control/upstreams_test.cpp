@@ -38,6 +38,17 @@ TEST_F(UpstreamsTest, UnmeasuredCountsAs100Ms) {
     EXPECT_EQ(upstreams.ranked(now), (Order{2, 0, 1}));
 }
 
+TEST_F(UpstreamsTest, OneThatStaysKeepsWhatIsKnownOfIt) {
+    upstreams.measured(1, 30ms);
+    fail(2, 3);
+    upstreams.replace(
+        {upstreams.endpoint(2), *dataplane::parse_endpoint("192.0.2.9", 53), upstreams.endpoint(1)});
+    ASSERT_EQ(upstreams.size(), 3u);
+    EXPECT_TRUE(upstreams.is_failing(0));
+    EXPECT_FALSE(upstreams.is_measured(1));
+    EXPECT_EQ(upstreams.srtt(2), 30ms);
+}
+
 TEST_F(UpstreamsTest, SmoothsTheRoundTrip) {
     upstreams.measured(0, 80ms);
     EXPECT_EQ(upstreams.srtt(0), 80ms);
