@@ -48,8 +48,10 @@ struct Table::Shard final : Retired {
     using Map = tbb::concurrent_unordered_map<KeyRef, Slot, HashOf, std::equal_to<KeyRef>>;
 
     Shard() : map(limits::shard_slots) {
+        order.reserve(limits::shard_slots); // so that insert() fails, if it does, before it changes anything
         map.max_load_factor(std::numeric_limits<float>::max()); // never doubles
-        // A find creates its bucket. (unsafe_begin() would, too, and then walk on to the first value: quadratic.)
+        // A find creates its bucket. (unsafe_begin() would, too, and then walk on to the first value:
+        // quadratic.)
         Key any;
         any.name.size = 0;
         for (Hash i = 0; i < limits::shard_slots; ++i) map.find(KeyRef{i, any.bytes().data()});

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <new>
 
 #include "cache/shard.hpp"
 
@@ -60,7 +61,8 @@ void Table::finish(const Key& key, Hash hash, Generation generation) {
     ask_for_upkeep(index(hash), *s);
 }
 
-Node* Table::find_or_insert(const Key& key, Hash hash) {
+/// Null: full, or out of memory.
+Node* Table::find_or_insert(const Key& key, Hash hash) try {
     if (!shard(index(hash))) install(index(hash), std::make_unique<Shard>());
     Shard& s = *shard(index(hash));
     if (Node* node = s.find(key, hash)) return node;
@@ -69,9 +71,12 @@ Node* Table::find_or_insert(const Key& key, Hash hash) {
         s.slots() == limits::shard_slots || slots_ == limits_.entries || bytes() + cost > limits_.bytes;
     ask_for_upkeep(index(hash), s);
     if (full) return nullptr;
+    Node* node = s.insert(hash, key.bytes());
     ++slots_;
     bytes_ += cost;
-    return s.insert(hash, key.bytes());
+    return node;
+} catch (const std::bad_alloc&) {
+    return nullptr;
 }
 
 /// Makes a shard the one that readers find.

@@ -1,6 +1,7 @@
 // The Table's upkeep: eviction ahead of need, and rebuilding of shards with too many dead slots.
 #include <algorithm>
 #include <cassert>
+#include <new>
 
 #include "cache/shard.hpp"
 
@@ -80,8 +81,8 @@ std::size_t Table::evict(Shard& s, std::size_t wanted, std::size_t& steps, Time 
 
 /// A new shard with the slots that hold something or have a live Fetch, in the same order, under the same
 /// hand.
-void Table::rebuild(std::size_t index) {
-    std::unique_ptr<Shard> old(shard(index)); // readers may be in it until its grace period ends
+void Table::rebuild(std::size_t index) try {
+    Shard* old = shard(index); // readers may be in it until its grace period ends
     auto fresh = std::make_unique<Shard>();
     for (std::size_t i = 0; i < old->slots(); ++i) {
         if (i == old->hand) fresh->hand = fresh->slots();
@@ -101,7 +102,9 @@ void Table::rebuild(std::size_t index) {
     bytes_ -= old->bytes() - fresh->bytes();
     ++rebuilt_;
     install(index, std::move(fresh));
-    grace_.retire(std::unique_ptr<Retired>(std::move(old)));
+    grace_.retire(std::unique_ptr<Retired>(old));
+} catch (const std::bad_alloc&) {
+    // Nothing has changed: the old shard serves on, and is asked for again.
 }
 
 } // namespace millrace::cache

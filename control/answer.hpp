@@ -34,6 +34,7 @@ struct Answer {
     std::uint8_t rcode = 2; ///< as the upstream sent it
     bool authentic = false; ///< AD=1
     bool is_signed = false; ///< some kept or dropped record of the answer was an RRSIG
+    bool is_scoped = false; ///< meant for some client subnets only, though we never name one
     unsigned upstream = 0;  ///< index within the group
     Time received{};
     std::vector<Record> chain;     ///< the CNAME records in order from the question's name

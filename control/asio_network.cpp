@@ -7,6 +7,7 @@
 #include <asio/buffer.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/ip/udp.hpp>
+#include <asio/post.hpp>
 #include <asio/read.hpp>
 #include <asio/write.hpp>
 
@@ -36,6 +37,7 @@ class AsioNetwork::Link : public std::enable_shared_from_this<Link> {
         : network_(network), handler_(handler), token_(token) {}
     virtual ~Link() = default;
 
+    void forget() { closed_ = true; } ///< nothing is heard of it from here on
     virtual std::errc send(std::span<const std::uint8_t> message) = 0;
     virtual void close() = 0;
     virtual bool is_tcp() const = 0;
@@ -93,7 +95,6 @@ class AsioNetwork::UdpLink final : public Link {
     }
 
     void close() override {
-        closed_ = true;
         asio::error_code ignored;
         socket_.close(ignored);
     }
@@ -171,7 +172,6 @@ class AsioNetwork::TcpLink final : public Link {
     }
 
     void close() override {
-        closed_ = true;
         asio::error_code ignored;
         socket_.close(ignored);
     }
@@ -225,8 +225,11 @@ AsioNetwork::AsioNetwork(asio::io_context& context, AsioNetworkLimits limits)
 
 AsioNetwork::~AsioNetwork() {
     for (Slot& slot : slots_) {
-        if (slot.link) slot.link->close();
+        if (!slot.link) continue;
+        slot.link->forget();
+        slot.link->close();
     }
+    for (const auto& link : closing_) link->close();
 }
 
 tl::expected<Socket, std::errc> AsioNetwork::open_udp(const dataplane::Endpoint& remote,
@@ -276,7 +279,28 @@ void AsioNetwork::close(Socket socket) {
     auto link = std::move(slot->link);
     tcp_open_ -= link->is_tcp();
     free_.push_back(std::uint32_t(socket));
+    link->forget();
+    if (closes_left_ == limits::closes_per_turn) {
+        asio::post(context_, [self = std::weak_ptr(self_)] {
+            if (auto network = self.lock()) (*network)->go_on_closing();
+        });
+    }
+    if (closes_left_ == 0) return closing_.push_back(std::move(link));
+    --closes_left_;
     link->close();
+}
+
+/// In the loop's next turn: a flush of everything may have forgotten thousands of sockets at once.
+void AsioNetwork::go_on_closing() {
+    closes_left_ = limits::closes_per_turn;
+    for (; closes_left_ > 0 && !closing_.empty(); --closes_left_) {
+        closing_.front()->close();
+        closing_.pop_front();
+    }
+    if (closes_left_ == limits::closes_per_turn) return;
+    asio::post(context_, [self = std::weak_ptr(self_)] {
+        if (auto network = self.lock()) (*network)->go_on_closing();
+    });
 }
 
 AsioNetwork::Slot* AsioNetwork::find(Socket socket) {

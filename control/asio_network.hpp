@@ -8,12 +8,14 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <span>
 #include <vector>
 
 #include <asio/io_context.hpp>
 
+#include "control/limits.hpp"
 #include "control/network.hpp"
 
 namespace millrace::control {
@@ -59,6 +61,7 @@ class AsioNetwork final : public Network {
 
     Slot* find(Socket socket);
     Socket keep(std::shared_ptr<Link> link);
+    void go_on_closing();
     tl::unexpected<std::errc> refused(std::errc error);
 
     asio::io_context& context_;
@@ -67,7 +70,11 @@ class AsioNetwork final : public Network {
     std::vector<Slot> slots_;
     std::vector<std::uint32_t> free_;
     std::uint32_t tcp_open_ = 0;
-    std::array<std::uint8_t, datagram_octets> datagram_; ///< the one being delivered
+    std::deque<std::shared_ptr<Link>>
+        closing_; ///< forgotten; their descriptors go a bounded number at a time
+    unsigned closes_left_ = limits::closes_per_turn; ///< until the loop's next turn
+    std::shared_ptr<AsioNetwork*> self_ = std::make_shared<AsioNetwork*>(this); ///< what the loop holds of us
+    std::array<std::uint8_t, datagram_octets> datagram_;                        ///< the one being delivered
 };
 
 } // namespace millrace::control

@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 
 #include "control/accept.hpp"
+#include "control/limits.hpp"
 #include "control/message.hpp"
 
 namespace millrace::control {
@@ -87,7 +88,8 @@ bool Exchanges::open(FetchId fetch, const cache::Key& key, unsigned upstream, Ti
     return true;
 }
 
-/// Whether one more may be asked. What a client waits for takes the place of the oldest collection.
+/// Whether one more may be asked. What a client waits for takes the place of the upstream's oldest
+/// collection; when it is the slots that are short, of some upstream's.
 bool Exchanges::make_room(const cache::Key& key, unsigned upstream, Purpose purpose, Time now) {
     using Share = Upstreams::Share;
     Upstreams& group = groups_[key.group];
@@ -100,17 +102,19 @@ bool Exchanges::make_room(const cache::Key& key, unsigned upstream, Purpose purp
         auto oldest = collections_.lower_bound({key.group, upstream, 0, 0});
         bool found = oldest != collections_.end() && std::get<0>(*oldest) == key.group &&
                      std::get<1>(*oldest) == upstream;
-        if (!found || !displace(std::get<3>(*oldest))) return false;
+        if (!found) return false;
+        displace(std::get<3>(*oldest));
+        if (!group.has_room(upstream)) return false; // the cap was lowered while more were in flight
     }
-    return !free_.empty() || (!collections_.empty() && displace(std::get<3>(*collections_.begin())));
+    if (free_.empty() && !collections_.empty()) displace(std::get<3>(*collections_.begin()));
+    return !free_.empty();
 }
 
 /// Ends a collection for the sake of another question; its Fetch is told in the next tick.
-bool Exchanges::displace(std::uint32_t slot) {
+void Exchanges::displace(std::uint32_t slot) {
     ++counters_.displaced;
     displaced_.push_back({slots_[slot].fetch, slots_[slot].upstream});
     remove(slots_[slot]);
-    return true;
 }
 
 void Exchanges::mark_collecting(Exchange& exchange) {
@@ -154,7 +158,7 @@ std::errc Exchanges::open_socket(Exchange& exchange, Time now) {
 bool Exchanges::is_unused(const Exchange& exchange, std::uint16_t port, std::uint16_t id, Time now) {
     cache::Key question = exchange.key;
     question.flavour = cache::plain; // what the client wants of the answer does not show in the question
-    return recent_.use(question.bytes(), exchange.upstream, port, id, now);
+    return recent_.use(question.bytes(), group_of(exchange).endpoint(exchange.upstream), port, id, now);
 }
 
 void Exchanges::close(FetchId fetch, unsigned upstream) {
@@ -173,7 +177,7 @@ void Exchanges::collect(FetchId fetch, unsigned upstream, Time deadline) {
 }
 
 Time Exchanges::next_timer() const {
-    if (!displaced_.empty()) return Time::min();
+    if (!displaced_.empty()) return Time{};
     return timers_.empty() ? Time::max() : timers_.begin()->first;
 }
 
@@ -184,7 +188,7 @@ void Exchanges::tick(Time now) {
     // What the listener opens meanwhile is not due in this tick; what it closes is skipped by its serial.
     std::vector<std::pair<std::uint32_t, std::uint32_t>> due;
     for (const auto& [at, slot] : timers_) {
-        if (at > now) break;
+        if (at > now || due.size() == limits::exchanges_per_tick) break;
         due.emplace_back(slot, slots_[slot].serial);
     }
     for (auto [slot, serial] : due) {

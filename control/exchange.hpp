@@ -152,7 +152,7 @@ class Exchanges final : private NetworkHandler {
 
     Exchange* find(FetchId fetch, unsigned upstream);
     bool make_room(const cache::Key& key, unsigned upstream, Purpose purpose, Time now);
-    bool displace(std::uint32_t slot);
+    void displace(std::uint32_t slot);
     void note(const Exchange& exchange, ExchangeEvent event, Time now);
     void mark_collecting(Exchange& exchange);
     Upstreams& group_of(const Exchange& exchange) const;

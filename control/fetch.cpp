@@ -151,7 +151,7 @@ void Fetch::collect(Time now, FetchEffects& effects) {
 }
 
 void Fetch::complete(Time now, FetchEffects& effects) {
-    Merged merged = merge(answers_, policy_.merge);
+    Merged merged = merge(answers_, policy_.merge, policy_.ttl);
     if (merged.disagreement) effects.disagreement(*this);
     bool kept = merged.answer && effects.publish(*this, *merged.answer, 1, merged.latest_expiry);
     if (kept) return rank(std::move(*merged.answer), merged.latest_expiry, now, effects);
@@ -175,7 +175,7 @@ void Fetch::rank(Answer&& answer, Time latest_expiry, Time now, FetchEffects& ef
 void Fetch::give_up(Time now, FetchEffects& effects) {
     state_ = State::done;
     using Silence = FetchEffects::Silence;
-    auto silence = refused_ ? Silence::unasked : heard_ ? Silence::heard : Silence::unheard;
+    auto silence = heard_ ? Silence::heard : refused_ ? Silence::unasked : Silence::unheard;
     if (answers_.empty()) return effects.fail(*this, silence, now);
     auto denial = std::ranges::find(answers_, Kind::nxdomain, &Answer::kind);
     effects.publish(*this, denial != answers_.end() ? *denial : answers_.front(), 0, Time::max());

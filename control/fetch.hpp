@@ -25,6 +25,7 @@
 #include "control/answer.hpp"
 #include "control/config.hpp"
 #include "control/fetch_id.hpp"
+#include "control/message.hpp"
 
 namespace millrace::control {
 
@@ -50,8 +51,8 @@ class FetchEffects {
     /// Nobody had an answer.
     enum class Silence : std::uint8_t {
         heard,   ///< somebody replied, if only with a failure
-        unheard, ///< nobody did
-        unasked, ///< our own bounds kept us from asking somebody: says nothing about the name
+        unheard, ///< nobody did, though all were asked
+        unasked, ///< nobody did, and our own bounds kept us from asking somebody: says nothing about the name
     };
     virtual void fail(const Fetch& fetch, Silence silence, Time now) = 0;
     /// Upstreams contradicted each other: positive against negative.
@@ -61,6 +62,7 @@ class FetchEffects {
 struct FetchPolicy {
     Config::Fanout fanout;
     Config::Merge merge;
+    TtlPolicy ttl{};
 };
 
 /// An upstream that may be asked, and its smoothed round trip.

@@ -7,6 +7,7 @@
 #include <spdlog/spdlog.h>
 
 #include "control/limits.hpp"
+#include "control/merge.hpp"
 
 namespace millrace::control {
 
@@ -17,7 +18,14 @@ namespace {
 constexpr std::uint16_t info_no_reachable = 22, info_network_error = 23; // RFC 8914
 
 std::string describe(const Answer& answer) {
-    return fmt::format("{}, {} records", to_string(answer.kind), answer.records.size());
+    std::string text = fmt::format("{}, rcode {}", to_string(answer.kind), answer.rcode);
+    for (const Record& r : answer.records) {
+        ldns_rr_type type = ldns_rr_get_type(r.get());
+        bool is_address = type == LDNS_RR_TYPE_A || type == LDNS_RR_TYPE_AAAA;
+        if (!is_address) return fmt::format("{}, {} records", text, answer.records.size());
+    }
+    for (const auto& address : addresses_of(answer)) text += " " + to_string(address);
+    return text;
 }
 
 std::string describe(cache::Version version, cache::Publication verdict, const Answer& answer) {
@@ -98,11 +106,11 @@ bool FetchTable::trace(const cache::Key& key, cache::Hash hash, Time now, Traces
     return true;
 }
 
-FetchTable::Slot* FetchTable::start(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters,
-                                    Time now, Traces::Done trace) {
+void FetchTable::start(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters, Time now,
+                       Traces::Done trace) {
     if (free_.empty()) {
         for (const Waiter& w : waiters) refuse(w);
-        return nullptr;
+        return;
     }
     std::uint32_t index = free_.back();
     free_.pop_back();
@@ -117,7 +125,6 @@ FetchTable::Slot* FetchTable::start(const cache::Key& key, cache::Hash hash, std
     for (const Waiter& w : waiters) join(slot, w);
     slot.fetch->start(*this);
     settle(slot);
-    return &slot;
 }
 
 void FetchTable::tick(Time now) {
@@ -163,7 +170,13 @@ void FetchTable::restart_some(Time now) {
             settle(*slot);
             continue;
         }
-        if (slot) retire(*slot); // it has answered: nobody waits for it
+        // Another client may have asked meanwhile and have been answered: then so are these.
+        std::erase_if(restart.waiters, [&](const Waiter& w) {
+            return answer_from_table(restart.key, restart.hash, w, now) ||
+                   (slot && answer_from_reserve(*slot, w, now));
+        });
+        if (restart.waiters.empty()) continue;
+        if (slot) retire(*slot); // its answer is no longer usable
         start(restart.key, restart.hash, std::move(restart.waiters), now);
     }
 }
@@ -183,8 +196,8 @@ std::vector<Waiter> FetchTable::retire(Slot& slot) {
     publisher_.count_superseded();
     traces_.note(slot.fetch->id(), now_, "superseded");
     slot.fetch->cancel(*this);
-    std::vector<Waiter> waiters = std::move(slot.waiters);
-    slot.waiters.clear();
+    std::vector<Waiter> waiters = std::exchange(slot.waiters, {});
+    slot.places.clear();
     settle(slot);
     return waiters;
 }
@@ -256,7 +269,8 @@ void FetchTable::on_ranked(FetchId id, std::span<const dataplane::Address> order
 // What a Fetch wants done.
 
 bool FetchTable::ask(const Fetch& fetch, unsigned upstream, Time deadline, Time now) {
-    bool collects = fetch.state() == Fetch::State::collecting;
+    // What nobody waits for goes first under pressure: collections, and refreshes ahead of time.
+    bool collects = fetch.state() == Fetch::State::collecting || slots_[fetch.id().slot].waiters.empty();
     auto purpose = collects ? Exchanges::Purpose::collection : Exchanges::Purpose::answer;
     bool asked = exchanges_.open(fetch.id(), fetch.key(), upstream, deadline, now, purpose);
     if (!asked) traces_.note(fetch.id(), now, "not asked", upstream, "a limit of ours");
@@ -269,6 +283,7 @@ void FetchTable::cancel(const Fetch& fetch, unsigned upstream) {
 }
 
 void FetchTable::collect(const Fetch& fetch, unsigned upstream, Time deadline) {
+    traces_.note(fetch.id(), now_, "collecting", upstream);
     exchanges_.collect(fetch.id(), upstream, deadline);
 }
 
@@ -287,6 +302,7 @@ bool FetchTable::publish(const Fetch& fetch, const Answer& answer, std::uint32_t
                          Time latest_expiry) {
     cache::Version version{fetch.id().generation, revision};
     Slot& slot = slots_[fetch.id().slot];
+    if (revision == 0) traces_.note(fetch.id(), now_, "decided", answer.upstream);
     Published published = publisher_.publish(fetch.key(), fetch.hash(), answer, version, latest_expiry);
     if (traces_.is_traced(fetch.id())) {
         traces_.note(fetch.id(), now_, "published", {}, describe(version, published.verdict, answer));
@@ -298,7 +314,8 @@ bool FetchTable::publish(const Fetch& fetch, const Answer& answer, std::uint32_t
         return true;
     }
     // A revision 1 that the table has no memory for leaves revision 0 in it.
-    bool serves = published.hold && published.entry->expiry > now_;
+    bool serves =
+        published.verdict == cache::Publication::full && published.hold && published.entry->expiry > now_;
     if (!serves || slot.published.generation > 0) return false;
     slot.held = std::move(published.hold);
     return true;
@@ -308,8 +325,12 @@ void FetchTable::fail(const Fetch& fetch, Silence silence, Time now) {
     ++counters_.failed;
     Slot& slot = slots_[fetch.id().slot];
     if (const cache::Entry* stale = stale_entry(fetch, now)) {
-        // Never a failure in the place of stale data; and nobody tries again for a while.
-        stale->refresh_after.store((now + limits::stale_recheck).count(), std::memory_order_relaxed);
+        // Never a failure in the place of usable or stale data; and nobody tries again for a while, unless it
+        // was our own doing.
+        traces_.note(fetch.id(), now, "failed, the older answer stays");
+        if (silence != Silence::unasked) {
+            stale->refresh_after.store((now + limits::stale_recheck).count(), std::memory_order_relaxed);
+        }
         return wake_all(slot, stale, WakeKind::stale);
     }
     if (silence == Silence::unasked) {
@@ -326,6 +347,7 @@ void FetchTable::fail(const Fetch& fetch, Silence silence, Time now) {
 
 void FetchTable::disagreement(const Fetch& fetch) {
     ++counters_.disagreements;
+    traces_.note(fetch.id(), now_, "disagreement", {}, "the earlier answer stands, 30 s at most");
     spdlog::info("generation {}: upstreams disagree whether {} type {} exists; the earlier answer stands",
                  fetch.id().generation, cache::to_string(fetch.key().name.bytes()), fetch.key().qtype);
 }
@@ -335,6 +357,7 @@ void FetchTable::disagreement(const Fetch& fetch) {
 void FetchTable::join(Slot& slot, const Waiter& waiter) {
     if (replace_retransmission(slot, waiter)) return;
     if (slot.waiters.size() >= limits::waiters_per_fetch) return refuse(waiter);
+    if (!waiter.is_tcp()) slot.places.emplace(Asker{waiter.client, waiter.id}, slot.waiters.size());
     slot.waiters.push_back(waiter);
     slot.waiter_due = std::min(slot.waiter_due, waiter.arrived + limits::stale_after);
 }
@@ -342,14 +365,12 @@ void FetchTable::join(Slot& slot, const Waiter& waiter) {
 /// A client that asks again with the same port and ID is answered once: the newer question takes the place.
 bool FetchTable::replace_retransmission(Slot& slot, const Waiter& waiter) {
     if (waiter.is_tcp()) return false;
-    auto same = [&](const Waiter& w) {
-        return w.client == waiter.client && w.id == waiter.id && !w.is_tcp();
-    };
-    auto at = std::ranges::find_if(slot.waiters, same);
-    if (at == slot.waiters.end()) return false;
-    Waiter replaced = *at;
-    at->source = waiter.source;
-    at->token = waiter.token; // the arrival stays: patience is counted from the first try
+    auto at = slot.places.find({waiter.client, waiter.id});
+    if (at == slot.places.end()) return false;
+    Waiter& first = slot.waiters[at->second];
+    Waiter replaced = first;
+    first.source = waiter.source;
+    first.token = waiter.token; // the arrival stays: patience is counted from the first try
     wake(replaced, nullptr, WakeKind::abandon);
     return true;
 }
@@ -369,14 +390,24 @@ void FetchTable::wake(const Waiter& waiter, const cache::Entry* entry, WakeKind 
 }
 
 void FetchTable::wake_all(Slot& slot, const cache::Entry* entry, WakeKind kind, cache::Reserve::Hold* hold) {
+    if (traces_.is_traced(slot.fetch->id())) note_wakes(slot);
     for (const Waiter& w : std::exchange(slot.waiters, {})) {
-        if (traces_.is_traced(slot.fetch->id())) {
-            traces_.note(slot.fetch->id(), now_, "woken", {}, to_string(w.client));
-        }
         wake(w, entry, kind);
         if (hold && *hold && !w.is_tcp()) hold->sent_to(w.source);
     }
+    slot.places.clear();
     slot.waiter_due = Time::max();
+}
+
+void FetchTable::note_wakes(const Slot& slot) {
+    FetchId id = slot.fetch->id();
+    std::size_t named = std::min(slot.waiters.size(), limits::named_wakes);
+    for (const Waiter& w : std::span(slot.waiters).first(named)) {
+        traces_.note(id, now_, "woken", {}, to_string(w.client));
+    }
+    if (named < slot.waiters.size()) {
+        traces_.note(id, now_, "woken", {}, fmt::format("{} more", slot.waiters.size() - named));
+    }
 }
 
 /// Client timers: stale data after 1.8 s; without any, a UDP waiter is dropped after 1.9 s.
@@ -385,6 +416,7 @@ void FetchTable::expire_waiters(Slot& slot, Time now) {
     const cache::Entry* stale = stale_entry(*slot.fetch, now);
     slot.waiter_due = Time::max();
     std::vector<Waiter> patient;
+    slot.places.clear();
     for (const Waiter& w : std::exchange(slot.waiters, {})) {
         Time due = patience(w, stale);
         if (now >= due) {
@@ -392,6 +424,7 @@ void FetchTable::expire_waiters(Slot& slot, Time now) {
             continue;
         }
         slot.waiter_due = std::min(slot.waiter_due, due);
+        if (!w.is_tcp()) slot.places.emplace(Asker{w.client, w.id}, patient.size());
         patient.push_back(w);
     }
     slot.waiters = std::move(patient);
@@ -407,6 +440,13 @@ const cache::Entry* FetchTable::stale_entry(const Fetch& fetch, Time now) const 
     bool usable =
         entry && entry->version.generation > table_.floor(fetch.key().group) && now < entry->stale_until;
     return usable ? entry : nullptr;
+}
+
+std::size_t FetchTable::HashAsker::operator()(const Asker& asker) const {
+    const auto& address = asker.client.address.octets;
+    std::string_view text(reinterpret_cast<const char*>(address.data()), address.size());
+    std::size_t rest = std::size_t(asker.client.port) << 16 | asker.id;
+    return std::hash<std::string_view>()(text) ^ rest * 0x9e3779b97f4a7c15u;
 }
 
 // Slots.
@@ -426,15 +466,19 @@ FetchTable::Slot* FetchTable::find(const cache::Key& key, cache::Hash hash) {
 }
 
 std::vector<InflightFetch> FetchTable::inflight(std::size_t most) const {
+    std::vector<std::pair<cache::Generation, const Slot*>> oldest;
+    for (auto [hash, index] : by_hash_)
+        oldest.emplace_back(slots_[index].fetch->id().generation, &slots_[index]);
+    auto end = oldest.begin() + std::ptrdiff_t(std::min(most, oldest.size()));
+    std::partial_sort(oldest.begin(), end, oldest.end());
     std::vector<InflightFetch> list;
-    for (const Slot& slot : slots_) {
-        if (!slot.fetch || list.size() == most) continue;
-        const Fetch& f = *slot.fetch;
-        list.push_back({f.id().generation,
+    for (auto [generation, slot] : std::span(oldest.begin(), end)) {
+        const Fetch& f = *slot->fetch;
+        list.push_back({generation,
                         f.key(),
                         f.state(),
                         f.started(),
-                        slot.waiters.size(),
+                        slot->waiters.size(),
                         {f.attempts().begin(), f.attempts().end()}});
     }
     return list;

@@ -94,7 +94,7 @@ class FetchTable final : private ExchangeListener, private FetchEffects {
     /// For Fetches that start from here on.
     void set_policy(const FetchPolicy& policy) { policy_ = policy; }
 
-    /// Some of the live Fetches, at most `most`.
+    /// The oldest of the live Fetches, at most `most`.
     std::vector<InflightFetch> inflight(std::size_t most) const;
 
     void tick(Time now);     ///< resends, deadlines, batches, client timers; the exchanges' too
@@ -119,9 +119,19 @@ class FetchTable final : private ExchangeListener, private FetchEffects {
         cache::Hash hash;
         std::vector<Waiter> waiters;
     };
+    /// A UDP client's question, as a retransmission repeats it.
+    struct Asker {
+        dataplane::Endpoint client;
+        std::uint16_t id;
+        bool operator==(const Asker&) const = default;
+    };
+    struct HashAsker {
+        std::size_t operator()(const Asker& asker) const;
+    };
     struct Slot {
-        std::unique_ptr<Fetch> fetch;  ///< null: free
-        std::vector<Waiter> waiters;   ///< oldest first
+        std::unique_ptr<Fetch> fetch;                             ///< null: free
+        std::vector<Waiter> waiters;                              ///< oldest first
+        std::unordered_map<Asker, std::size_t, HashAsker> places; ///< of UDP clients in `waiters`
         Time waiter_due = Time::max(); ///< when the first waiter runs out of patience, or earlier
         Time timer = Time::max();      ///< as filed in timers_
         cache::Version published;      ///< the Entry in the table that is of this Fetch; generation 0: none
@@ -145,8 +155,8 @@ class FetchTable final : private ExchangeListener, private FetchEffects {
     Slot* find(const cache::Key& key, cache::Hash hash);
     bool answer_from_table(const cache::Key& key, cache::Hash hash, const Waiter& waiter, Time now);
     bool answer_from_reserve(Slot& slot, const Waiter& waiter, Time now);
-    Slot* start(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters, Time now,
-                Traces::Done trace = nullptr);
+    void start(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters, Time now,
+               Traces::Done trace = nullptr);
     std::vector<Waiter> retire(Slot& slot);
     void restart_some(Time now);
     void settle(Slot& slot);
@@ -154,6 +164,7 @@ class FetchTable final : private ExchangeListener, private FetchEffects {
     bool replace_retransmission(Slot& slot, const Waiter& waiter);
     void refuse(const Waiter& waiter);
     void wake(const Waiter& waiter, const cache::Entry* entry, dataplane::Wake::Kind kind);
+    void note_wakes(const Slot& slot);
     void wake_all(Slot& slot, const cache::Entry* entry, dataplane::Wake::Kind kind,
                   cache::Reserve::Hold* hold = nullptr);
     void expire_waiters(Slot& slot, Time now);
@@ -171,7 +182,7 @@ class FetchTable final : private ExchangeListener, private FetchEffects {
     Traces traces_;
     std::vector<Slot> slots_;
     std::vector<std::uint32_t> free_;
-    std::deque<Restart> restarts_;                                ///< at most as many as there were Fetches
+    std::deque<Restart> restarts_;                                ///< at most as many as there are waiters
     std::unordered_multimap<cache::Hash, std::uint32_t> by_hash_; ///< live ones
     std::set<std::pair<Time, std::uint32_t>> timers_;
     std::map<dataplane::Address, unsigned> waits_of_client_;

@@ -15,9 +15,7 @@ bool Flushes::flush_name(const cache::Name& name, Done done) {
 
 bool Flushes::flush_zone(const cache::Name& zone, Done done) {
     auto matches = [zone](std::span<const std::uint8_t> name) {
-        // The zone is the end of the name, at the boundary of a label (both are canonical).
-        while (name.size() > zone.bytes().size()) name = name.subspan(1u + name[0]);
-        return std::ranges::equal(zone.bytes(), name);
+        return cache::is_at_or_below(name, zone.bytes());
     };
     return begin(matches, std::move(done));
 }

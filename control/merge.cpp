@@ -39,16 +39,14 @@ bool same_chain(const Answer& a, const Answer& b) {
     });
 }
 
-Time expiry_of(const Record& record, Time received) {
-    return received + std::chrono::seconds(ldns_rr_ttl(record.get()));
-}
-
-Time lowest_expiry(const Answer& answer) {
-    Time lowest = Time::max();
+/// When the answer ends, its TTLs held within the policy's bounds.
+Time lowest_expiry(const Answer& answer, const TtlPolicy& policy) {
+    Time lowest = policy.max_ttl;
     for (const auto* part : {&answer.chain, &answer.records}) {
-        for (const Record& r : *part) lowest = std::min(lowest, expiry_of(r, answer.received));
+        for (const Record& r : *part)
+            lowest = std::min<Time>(lowest, std::chrono::seconds(ldns_rr_ttl(r.get())));
     }
-    return lowest;
+    return answer.received + std::max(lowest, policy.min_ttl);
 }
 
 /// Gives the records of the answer one TTL that ends, counted from its own arrival, at `expiry`.
@@ -74,7 +72,8 @@ std::vector<const Answer*> agreeing(std::span<const Answer> answers) {
     std::vector<const Answer*> same;
     for (const Answer& answer : answers) {
         if (answer.kind != Kind::positive) continue;
-        bool agrees = !answer.is_signed && !answer.authentic && same_chain(answers.front(), answer);
+        bool agrees = !answer.is_signed && !answer.authentic && !answer.is_scoped &&
+                      same_chain(answers.front(), answer);
         if (!agrees) return {};
         same.push_back(&answer);
     }
@@ -93,26 +92,36 @@ Answer unite(std::span<const Answer* const> replies) {
     return united;
 }
 
-/// Keeps what enough replies hold. Nothing left: the winner's own.
+/// Keeps what enough replies hold.
 void keep_quorum(Answer& united, std::span<const Answer* const> replies, unsigned quorum) {
     auto is_short = [&](const Record& r) {
         auto holds = [&](const Answer* reply) { return has(*reply, address_of(r)); };
         return std::ranges::count_if(replies, holds) < std::ptrdiff_t(quorum);
     };
     std::erase_if(united.records, is_short);
-    if (united.records.empty()) united.records = replies.front()->records;
 }
 
-/// Positive against negative is never combined: the earlier decision stands, briefly.
-Merged disagreement(const Answer& winner) {
-    Merged merged{.answer = {}, .latest_expiry = lowest_expiry(winner), .disagreement = true};
-    Time latest = winner.received + limits::disagreement_ttl;
-    if (latest < merged.latest_expiry) merged = {winner, latest, true};
-    return merged;
+/// The earliest end among the replies that have a part in what is published, the winner included.
+Time earliest_end(const Answer& united, std::span<const Answer* const> replies, const TtlPolicy& policy) {
+    Time earliest = lowest_expiry(*replies.front(), policy);
+    for (const Answer* reply : replies.subspan(1)) {
+        auto gave = [&](const Record& r) { return has(*reply, address_of(r)); };
+        if (std::ranges::any_of(united.records, gave)) {
+            earliest = std::min(earliest, lowest_expiry(*reply, policy));
+        }
+    }
+    return earliest;
 }
 
-bool same_records(const Answer& a, const Answer& b) {
-    return std::ranges::equal(a.records, b.records);
+/// What the replies make together, when that is something else than the winner alone.
+Merged combine(std::span<const Answer* const> replies, const Config::Merge& rule, const TtlPolicy& policy) {
+    const Answer& winner = *replies.front();
+    Answer united = unite(replies);
+    if (rule.policy == Config::MergePolicy::quorum) keep_quorum(united, replies, rule.quorum);
+    if (united.records.empty() || united.records.size() > limits::merged_addresses) return {};
+    Time expiry = earliest_end(united, replies, policy);
+    bool changes = united.records != winner.records || expiry < lowest_expiry(winner, policy);
+    return changes ? Merged{std::move(united), expiry, false} : Merged{};
 }
 
 } // namespace
@@ -120,7 +129,7 @@ bool same_records(const Answer& a, const Answer& b) {
 bool is_plain_addresses(const cache::Key& key, const Answer& answer) {
     bool addresses = key.qtype == LDNS_RR_TYPE_A || key.qtype == LDNS_RR_TYPE_AAAA;
     return addresses && key.flavour == cache::plain && answer.kind == Kind::positive && !answer.is_signed &&
-           !answer.authentic;
+           !answer.authentic && !answer.is_scoped;
 }
 
 bool can_merge(const cache::Key& key, const Answer& winner, Config::MergePolicy policy) {
@@ -128,19 +137,15 @@ bool can_merge(const cache::Key& key, const Answer& winner, Config::MergePolicy 
     return merges && is_plain_addresses(key, winner);
 }
 
-Merged merge(std::span<const Answer> answers, const Config::Merge& rule) {
+Merged merge(std::span<const Answer> answers, const Config::Merge& rule, const TtlPolicy& policy) {
     const Answer& winner = answers.front();
     Merged merged;
     if (std::ranges::any_of(answers, is_denial)) {
-        merged = disagreement(winner);
+        // Positive against negative is never combined: the earlier decision stands, briefly.
+        Time latest = std::min(lowest_expiry(winner, policy), winner.received + limits::disagreement_ttl);
+        merged = {winner, latest, true};
     } else if (auto replies = agreeing(answers); replies.size() > 1) {
-        Answer united = unite(replies);
-        if (rule.policy == Config::MergePolicy::quorum) keep_quorum(united, replies, rule.quorum);
-        Time expiry = Time::max();
-        for (const Answer* reply : replies) expiry = std::min(expiry, lowest_expiry(*reply));
-        bool changes = !same_records(united, winner) || expiry < lowest_expiry(winner);
-        bool fits = united.records.size() <= limits::merged_addresses;
-        if (changes && fits) merged = {std::move(united), expiry, false};
+        merged = combine(replies, rule, policy);
     }
     if (merged.answer) {
         set_ttls(merged.answer->chain, winner.received, merged.latest_expiry);

@@ -15,12 +15,13 @@
 #include "cache/key.hpp"
 #include "control/answer.hpp"
 #include "control/config.hpp"
+#include "control/message.hpp"
 #include "dataplane/address.hpp"
 
 namespace millrace::control {
 
 /// Whether the addresses of this answer are ours to choose and to order: A or AAAA, DO=0, CD=0, positive,
-/// unsigned and without AD.
+/// unsigned, without AD, and not meant for some client subnets only.
 bool is_plain_addresses(const cache::Key& key, const Answer& answer);
 
 /// Whether asking more upstreams can change the winner: by the policy, and by is_plain_addresses.
@@ -32,8 +33,9 @@ struct Merged {
     bool disagreement = false; ///< somebody denied the name or the type: the answer may live 30 s at most
 };
 
-/// `answers`: the winner, then the others as they arrived; failures and incomplete ones have no say.
-Merged merge(std::span<const Answer> answers, const Config::Merge& rule);
+/// `answers`: the winner, then the others as they arrived; failures and incomplete ones have no say. `policy`
+/// bounds the TTLs of each before they are compared.
+Merged merge(std::span<const Answer> answers, const Config::Merge& rule, const TtlPolicy& policy);
 
 /// The addresses of an answer of A or AAAA records, in its order.
 std::vector<dataplane::Address> addresses_of(const Answer& answer);

@@ -10,11 +10,13 @@ namespace millrace::control {
 RecentPairs::RecentPairs(std::uint64_t seed)
     : seed_(seed), current_((std::size_t(1) << bits_log2) / 64), previous_(current_.size()) {}
 
-bool RecentPairs::use(std::span<const std::uint8_t> question, unsigned upstream, std::uint16_t port,
-                      std::uint16_t id, Time now) {
+bool RecentPairs::use(std::span<const std::uint8_t> question, const dataplane::Endpoint& upstream,
+                      std::uint16_t port, std::uint16_t id, Time now) {
     turn(now);
-    std::uint64_t rest = std::uint64_t(upstream) << 32 | std::uint64_t(port) << 16 | id;
+    std::uint64_t rest = std::uint64_t(upstream.port) << 32 | std::uint64_t(port) << 16 | id;
+    const auto& address = upstream.address.octets;
     std::uint64_t seed = XXH3_64bits_withSeed(question.data(), question.size(), seed_);
+    seed = XXH3_64bits_withSeed(address.data(), address.size(), seed);
     auto hash = XXH3_128bits_withSeed(&rest, sizeof rest, seed);
     constexpr std::uint32_t mask = (1u << bits_log2) - 1;
     Places places{std::uint32_t(hash.low64) & mask, std::uint32_t(hash.low64 >> 32) & mask,

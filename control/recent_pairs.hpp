@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cache/time.hpp"
+#include "dataplane/address.hpp"
 
 namespace millrace::control {
 
@@ -21,8 +22,8 @@ class RecentPairs {
 
     /// Notes the pair as used now. False, with nothing noted, when it was used within `span` for the same
     /// question (any bytes that identify it) and upstream.
-    bool use(std::span<const std::uint8_t> question, unsigned upstream, std::uint16_t port, std::uint16_t id,
-             Time now);
+    bool use(std::span<const std::uint8_t> question, const dataplane::Endpoint& upstream, std::uint16_t port,
+             std::uint16_t id, Time now);
 
   private:
     /// Half a million queries within `span` keep unfounded refusals below 1 in 1,000.

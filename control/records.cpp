@@ -160,10 +160,28 @@ RecordHandle opaque(const RecordView& view, std::uint32_t ttl, const Octets& rda
     return record;
 }
 
-/// Reads `count` records, appending them to `out` if there is one; an OPT's upper rcode bits go to
-/// `upper_rcode`.
+/// What an OPT says beside the records (RFC 6891 6.1.3, RFC 7871 6).
+struct Extension {
+    unsigned upper_rcode = 0;
+    bool is_scoped = false;
+
+    void read(std::uint32_t ttl, std::span<const std::uint8_t> options) {
+        constexpr std::uint16_t client_subnet = 8;
+        upper_rcode = ttl >> 24;
+        for (cache::Reader in(options); in.ok() && in.remaining() > 0;) {
+            std::uint16_t code = in.u16(), size = in.u16();
+            if (code == client_subnet && size >= 4 && in.remaining() >= 4) {
+                is_scoped =
+                    is_scoped || options[in.position() + 3] > 0; // family, source, then scope prefix length
+            }
+            in.skip(size);
+        }
+    }
+};
+
+/// Reads `count` records, appending them to `out` if there is one; an OPT goes to `extension`.
 bool read_section(std::span<const std::uint8_t> octets, std::size_t& at, unsigned count,
-                  std::vector<RecordView>* out, unsigned& upper_rcode) {
+                  std::vector<RecordView>* out, Extension& extension) {
     constexpr std::size_t least_octets = 11; // of a record: root, type, class, TTL, RDLENGTH
     if (out) out->reserve(std::min<std::size_t>(count, octets.size() / least_octets));
     FlatName name;
@@ -179,7 +197,9 @@ bool read_section(std::span<const std::uint8_t> octets, std::size_t& at, unsigne
         in.skip(view.rdata_size);
         if (!in.ok()) return false;
         at += in.position();
-        if (view.type == LDNS_RR_TYPE_OPT) upper_rcode = view.ttl >> 24;
+        if (view.type == LDNS_RR_TYPE_OPT) {
+            extension.read(view.ttl, octets.subspan(view.rdata_at, view.rdata_size));
+        }
         if (!out) continue;
         view.owner.size = std::uint8_t(name.size);
         std::ranges::transform(name.bytes(), view.owner.octets.begin(), cache::fold);
@@ -202,13 +222,14 @@ std::optional<MessageView> read_message(std::span<const std::uint8_t> octets) {
     message.qclass = in.u16();
     if (!in.ok()) return std::nullopt;
     std::size_t at = in.position();
-    unsigned upper_rcode = 0, ignored = 0;
+    Extension extension, ignored;
     if (!read_section(octets, at, answers, &message.answer, ignored) ||
         !read_section(octets, at, authorities, &message.authority, ignored) ||
-        !read_section(octets, at, additionals, nullptr, upper_rcode)) {
+        !read_section(octets, at, additionals, nullptr, extension)) {
         return std::nullopt;
     }
-    message.rcode = upper_rcode << 4 | (message.flags & 0xfu);
+    message.rcode = extension.upper_rcode << 4 | (message.flags & 0xfu);
+    message.is_scoped = extension.is_scoped;
     return message;
 }
 

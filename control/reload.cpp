@@ -1,8 +1,11 @@
 #include "control/reload.hpp"
 
 #include <algorithm>
+#include <system_error>
 
 #include <asio/post.hpp>
+
+#include "control/limits.hpp"
 
 namespace millrace::control {
 
@@ -60,7 +63,7 @@ UpstreamPolicy upstream_policy(const Config::Live& live) {
 }
 
 FetchPolicy fetch_policy(const Config::Live& live) {
-    return {live.fanout, live.merge};
+    return {live.fanout, live.merge, ttl_policy(live)};
 }
 
 Reload::Reload(std::string path, Config current, const ReloadParts& parts)
@@ -71,13 +74,24 @@ Reload::~Reload() {
 }
 
 void Reload::begin(Done done) {
-    if (done_) return done(tl::unexpected(std::string("a reload is under way; try again")));
-    done_ = std::move(done);
+    if (next_.size() == limits::reloads)
+        return done(tl::unexpected(std::string("too many reloads wait; try again")));
+    next_.push_back(std::move(done));
+    if (done_.empty()) read();
+}
+
+/// On a helper thread; the result comes back to this one.
+void Reload::read() {
+    done_ = std::exchange(next_, {});
     if (helper_.joinable()) helper_.join(); // of the last reload: it has ended
-    helper_ = std::thread([this, path = path_, boot = current_.boot] {
-        auto config = load_beside(path, boot);
-        asio::post(p_.io, [this, config = std::move(config)] { apply(config); });
-    });
+    try {
+        helper_ = std::thread([this, path = path_, boot = current_.boot] {
+            auto config = load_beside(path, boot);
+            asio::post(p_.io, [this, config = std::move(config)] { apply(config); });
+        });
+    } catch (const std::system_error& error) {
+        finish(tl::unexpected(std::string("no thread to read the file with: ") + error.what()));
+    }
 }
 
 void Reload::apply(const tl::expected<Config, ConfigError>& config) {
@@ -103,8 +117,9 @@ bool Reload::put_in_place(const Config::Live& next, const Changes& changes) {
     return true;
 }
 
-void Reload::finish(tl::expected<Changes, std::string> result) {
-    std::exchange(done_, nullptr)(std::move(result));
+void Reload::finish(const tl::expected<Changes, std::string>& result) {
+    for (const Done& done : std::exchange(done_, {})) done(result);
+    if (!next_.empty()) read();
 }
 
 } // namespace millrace::control

@@ -50,22 +50,25 @@ class Reload {
         std::vector<std::string> needs_restart; ///< keys whose new values are not
     };
     /// Told once: after the acknowledgement, or why nothing was changed.
-    using Done = std::function<void(tl::expected<Changes, std::string>)>;
+    using Done = std::function<void(const tl::expected<Changes, std::string>&)>;
 
     Reload(std::string path, Config current, const ReloadParts& parts);
     ~Reload(); ///< waits for the helper
 
+    /// One at a time; who asks meanwhile is told after one more, which reads the file as it is then.
     void begin(Done done);
 
   private:
+    void read();
     void apply(const tl::expected<Config, ConfigError>& config);
-    void finish(tl::expected<Changes, std::string> result);
+    void finish(const tl::expected<Changes, std::string>& result);
     bool put_in_place(const Config::Live& next, const Changes& changes);
 
     std::string path_;
     Config current_;
     ReloadParts p_;
-    Done done_; ///< set while one is under way
+    std::vector<Done> done_; ///< of the one under way
+    std::vector<Done> next_; ///< of those who asked meanwhile
     std::thread helper_;
 };
 

@@ -40,7 +40,7 @@ bool Upstreams::is_in_rate(unsigned upstream, Time now, Share share) {
     double gained = std::chrono::duration<double>(now - server.filled).count() * policy_.rate;
     server.tokens = std::min(burst(), server.tokens + gained);
     server.filled = now;
-    return server.tokens >= (share == Share::most ? 1 + burst() / 4 : 1);
+    return server.tokens >= (share == Share::most ? std::min(1 + burst() / 4, burst()) : 1);
 }
 
 void Upstreams::replace(const std::vector<dataplane::Endpoint>& servers) {

@@ -53,7 +53,7 @@ class Upstreams {
     enum class Share : std::uint8_t { most, all };
     /// Below the cap on questions in flight.
     bool has_room(unsigned upstream, Share share = Share::all) const;
-    /// Below the cap on questions per second.
+    /// Below the cap on questions per second: a token bucket, which this brings up to date.
     bool is_in_rate(unsigned upstream, Time now, Share share);
 
     void set_policy(const UpstreamPolicy& policy) { policy_ = policy; }

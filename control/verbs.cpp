@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "control/message.hpp"
@@ -222,10 +223,16 @@ std::string type_name(std::uint16_t type) {
     return name;
 }
 
+std::string flavour_text(std::uint8_t flavour) {
+    return fmt::format("{}{}", flavour & cache::dnssec_ok ? "DO " : "",
+                       flavour & cache::checking_disabled ? "CD" : "");
+}
+
 json inflight(const VerbContext& c) {
     json list = json::array();
     Time now = boot_time();
-    for (const InflightFetch& f : c.fetches.inflight(limits::inflight)) {
+    // Bounded by what a tick may take: about a thousand upstream states.
+    for (const InflightFetch& f : c.fetches.inflight(limits::inflight / c.upstreams.size())) {
         json states = json::object();
         for (const Fetch::Attempt& a : f.attempts) {
             states[to_string(c.upstreams.endpoint(a.candidate.upstream))] = to_string(a.phase);
@@ -233,6 +240,7 @@ json inflight(const VerbContext& c) {
         list.push_back({{"generation", f.generation},
                         {"name", cache::to_string(f.key.name.bytes())},
                         {"type", type_name(f.key.qtype)},
+                        {"flavour", flavour_text(f.key.flavour)},
                         {"state", to_string(f.state)},
                         {"age_ms", double((now - f.started).count()) / 1000},
                         {"waiters", f.waiters},
@@ -256,6 +264,7 @@ void trace(const VerbContext& c, const std::vector<std::string>& args, Reply rep
     if (args.size() != 2) return reply.error("usage: trace NAME TYPE");
     auto key = parse_key(args[0], args[1]);
     if (!key) return reply.error(key.error());
+    if (!dataplane::is_data_type(key->qtype)) return reply.error("'" + args[1] + "' is never forwarded");
     auto held = std::make_shared<Reply>(std::move(reply));
     auto done = [held, c](cache::Generation generation, const std::vector<TraceEvent>& events) {
         held->answer({{"generation", generation}, {"events", timeline(c.upstreams, events)}});

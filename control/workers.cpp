@@ -29,6 +29,7 @@ tl::expected<void, std::string> Workers::add(dataplane::Port& port, std::string 
     unit->lcore = lcore;
     unit->reader = reader;
     unit->stop = &stop_;
+    assert(grace_.reader_count() == units_.size() + 1 && "a worker's index is its reader's: see Reserve");
     unit->worker = std::make_unique<dataplane::Worker>(
         dataplane::WorkerContext{port, table_, *reader, unit->handoff, unit->counters, access_, clock});
     units_.push_back(std::move(unit));
@@ -98,10 +99,11 @@ std::uint64_t Workers::outstanding() const {
 
 void Workers::watch(Time now) {
     if (now < watch_due_) return;
+    bool we_slept = now - watch_due_ > limits::stall; // a suspended machine: nobody could turn
     watch_due_ = now + limits::stall / 8;
     for (auto& unit : units_) {
         std::uint64_t heartbeats = unit->worker->heartbeats();
-        bool turned = heartbeats != unit->heartbeats || unit->turned == Time{};
+        bool turned = heartbeats != unit->heartbeats || we_slept;
         if (turned) {
             if (unit->is_stalled) spdlog::warn("worker {} goes on", unit->name);
             unit->heartbeats = heartbeats;

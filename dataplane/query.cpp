@@ -14,6 +14,10 @@ constexpr std::uint32_t opt_version = 0x00ff0000, opt_dnssec_ok = 0x8000;
 
 } // namespace
 
+bool is_data_type(std::uint16_t qtype) {
+    return qtype != 0 && qtype != type_opt && (qtype < 128 || qtype > type_any);
+}
+
 struct Query::Sections {
     std::uint16_t flags, questions, answers, authorities, additionals;
 };
@@ -92,8 +96,7 @@ bool Query::parse_records(cache::Reader& in, const Sections& s, Transport transp
 void Query::judge(Transport transport) {
     if (key.qclass == class_ch) return answer_with(Rcode::refused);
     if (key.qclass != class_in) return answer_with(Rcode::notimp);
-    bool meta = (key.qtype >= 128 && key.qtype < type_any) || key.qtype == type_opt || key.qtype == 0;
-    if (meta) return answer_with(Rcode::notimp);
+    if (key.qtype != type_any && !is_data_type(key.qtype)) return answer_with(Rcode::notimp);
     if (key.qtype == type_any) {
         action = transport == Transport::udp ? Action::truncate : Action::minimal;
         return;

@@ -41,6 +41,10 @@ static_assert(std::is_trivially_copyable_v<Head>);
 
 enum class Transport : std::uint8_t { udp, tcp };
 
+/// Types of records that can be looked up and forwarded: not those that ask for something else (RFC 6895 3.1,
+/// QTYPEs and Meta-TYPEs), such as AXFR, ANY and OPT.
+bool is_data_type(std::uint16_t qtype);
+
 struct Query {
     enum class Action : std::uint8_t {
         drop,     ///< no reply; `verdict` says why

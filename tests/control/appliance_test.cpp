@@ -239,6 +239,20 @@ TEST_F(OneWorker, S23_ARefusedRefreshRequestIsRepeated) {
     EXPECT_EQ(cached(a)->version.generation, fetches.last_generation()) << "and it was refreshed";
 }
 
+TEST_F(OneWorker, S23_WhatOurOwnBoundsRefuseIsNoReasonToWait) {
+    serve("192.0.2.1", 1ms, 100);
+    ask(query("a.com"), 91s);
+    network.socket_limit = 0;
+    ask(query("a.com"), 10ms);
+    EXPECT_EQ(fetches.counters().refreshes, 1u);
+    EXPECT_EQ(fetches.counters().failed, 1u);
+    network.socket_limit = 100;
+    run(2s);
+    ask(query("a.com"), 10ms);
+    EXPECT_EQ(fetches.counters().refreshes, 2u) << "not after a failure's back-off";
+    EXPECT_EQ(cached(a)->version.generation, 3u);
+}
+
 TEST_F(OneWorker, S23_ARequestThatNamesAnotherVersionIsDropped) {
     serve("192.0.2.1", 1ms, 100);
     ask(query("a.com"), 10ms);

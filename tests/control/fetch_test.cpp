@@ -122,6 +122,21 @@ TEST_F(FetchTest, StaleDataAfterTheClientTimerAndNeverAFailureInItsPlace) {
     EXPECT_GT(Time(cached(a)->refresh_after.load()), clock.now) << "stale at once until the next try";
 }
 
+TEST_F(FetchTest, ATraceOfACrowdKeepsItsEnd) {
+    for (unsigned i : {0u, 1u, 2u}) serve(i, {"192.0.2.1"}, 5ms);
+    for (int i = 0; i < 50; ++i) ask(a);
+    std::vector<TraceEvent> events;
+    auto keep = [&](cache::Generation, std::vector<TraceEvent> e) { events = std::move(e); };
+    ASSERT_TRUE(fetches.trace(a, hash(a), clock.now, keep));
+    run(2s);
+    auto count = [&](std::string_view what) { return std::ranges::count(events, what, &TraceEvent::what); };
+    EXPECT_EQ(count("woken"), std::ptrdiff_t(limits::named_wakes) + 1);
+    EXPECT_EQ(count("decided"), 1);
+    EXPECT_EQ(count("answer"), 3);
+    ASSERT_FALSE(events.empty());
+    EXPECT_EQ(events.back().what, "over");
+}
+
 TEST_F(FetchTest, QuestionsAreCoalesced) {
     for (unsigned i : {0u, 1u, 2u}) serve(i, {"192.0.2.1"}, 5ms);
     std::vector<std::uint64_t> clients_of_a;

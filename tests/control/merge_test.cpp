@@ -117,6 +117,16 @@ TEST_F(QuorumTest, WithoutAnyTheWinnersOwn) {
     EXPECT_EQ(cached_addresses(a), Hosts{"1.1.1.1"});
 }
 
+TEST_F(QuorumTest, RepliesThatGiveNothingDoNotShortenItsLife) {
+    serve(0, {"1.1.1.1"}, 1ms, 600);
+    serve(1, {"2.2.2.2"}, 5ms, 1);
+    silence(2);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached(a)->expiry, start + 1ms + 600s);
+    EXPECT_EQ(cached(a)->version, (Version{1, 0}));
+}
+
 TEST_F(QuorumTest, AnAddressOfOneReplyTwiceIsHeldOnce) {
     serve(0, {"1.1.1.1", "2.2.2.2"}, 1ms);
     script(1, {.answer = {"a.com. 60 IN A 3.3.3.3", "a.com. 60 IN A 3.3.3.3", "a.com. 60 IN A 1.1.1.1"}},
@@ -131,6 +141,47 @@ TEST_F(QuorumTest, PrivateAddressesAreNeverAdded) {
     serve(0, {"1.1.1.1"}, 1ms);
     serve(1, {"1.1.1.1", "10.0.0.1"}, 5ms);
     serve(2, {"1.1.1.1", "10.0.0.1"}, 5ms);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached_addresses(a), Hosts{"1.1.1.1"});
+}
+
+/// Answers live five minutes at least.
+class LongLives : public FetchTest {
+  protected:
+    static constexpr TtlPolicy lives{.min_ttl = 300s};
+    LongLives() : FetchTest(3, {{}, {}, lives}) { publisher.set_policy(lives); }
+};
+
+TEST_F(LongLives, AContradictedAnswerStillLivesThirtySecondsAtMost) {
+    serve(0, {"1.1.1.1"}, 1ms, 5);
+    script(1, {.authority = {"com. 900 IN SOA ns.com. h.com. 1 2 3 4 300"}, .rcode = 3}, 5ms);
+    silence(2);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached(a)->expiry, start + 1ms + 30s);
+}
+
+TEST_F(LongLives, AMergeKeepsTheLeastTtl) {
+    serve(0, {"1.1.1.1"}, 1ms, 5);
+    serve(1, {"2.2.2.2"}, 5ms, 7);
+    silence(2);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached_addresses(a).size(), 2u);
+    EXPECT_EQ(cached(a)->expiry, start + 1ms + 300s);
+}
+
+TEST_F(MergeTest, AnAnswerForSomeClientSubnetsOnlyIsNotMerged) {
+    network.serve(server(0), [](FakeNetwork& net, const Sent& sent) {
+        auto reply = make_reply(sent.message, {.answer = {record(sent, "1.1.1.1", 60)}});
+        const std::uint8_t opt[] = {0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 11, 0, 8, 0, 7, 0, 1, 24, 24, 192, 0, 2};
+        reply.insert(reply.end(), std::begin(opt), std::end(opt));
+        ++reply[11];
+        net.reply(sent, reply, 1ms);
+    });
+    serve(1, {"2.2.2.2"}, 5ms);
+    silence(2);
     ask(a);
     run(2s);
     EXPECT_EQ(cached_addresses(a), Hosts{"1.1.1.1"});

@@ -75,6 +75,20 @@ TEST_F(Pressure, TheCapOfOneUpstreamTakesFromItsOwnCollections) {
     EXPECT_FALSE(open(5, Purpose::answer, 1)) << "nothing of its own left to displace";
 }
 
+TEST_F(Pressure, ACapThatWasLoweredWithMoreInFlightRefuses) {
+    ASSERT_EQ(fill(Purpose::collection), 6u);
+    groups[0].set_policy({.outstanding = 2, .rate = 10'000});
+    EXPECT_FALSE(open(1, Purpose::answer));
+    EXPECT_EQ(exchanges->open_count(), 5u);
+}
+
+TEST_F(Pressure, ASmallRateStillCollects) {
+    groups[0].set_policy({.outstanding = 8, .rate = 10}); // one at once
+    EXPECT_EQ(fill(Purpose::collection), 1u);
+    run(100ms);
+    EXPECT_EQ(fill(Purpose::collection), 1u);
+}
+
 TEST_F(Pressure, TheRateIsKeptAndCollectionsLeaveAShareOfIt) {
     groups[0].set_policy({.outstanding = 8, .rate = 40}); // four at once
     EXPECT_EQ(fill(Purpose::collection), 3u);

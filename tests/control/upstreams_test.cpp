@@ -174,36 +174,40 @@ TEST_F(MatchReply, WantsAWholeQuestion) {
 
 // Used ports and IDs.
 
+dataplane::Endpoint server(unsigned i) {
+    return *dataplane::parse_endpoint("192.0.2." + std::to_string(i), 53);
+}
 constexpr std::uint8_t question[] = {1, 'a', 0, 0, 1}, another[] = {1, 'b', 0, 0, 1};
 
 TEST(RecentPairs, RefusesAPairForTenSeconds) {
     for (Time start : {0s, 3s, 9s}) { // wherever the filters are in their turn
         RecentPairs recent(1);
         Time now = 1h;
-        recent.use(another, 9, 9, 9, now);
+        recent.use(another, server(9), 9, 9, now);
         now += start;
-        EXPECT_TRUE(recent.use(question, 0, 5000, 7, now));
-        EXPECT_FALSE(recent.use(question, 0, 5000, 7, now));
+        EXPECT_TRUE(recent.use(question, server(0), 5000, 7, now));
+        EXPECT_FALSE(recent.use(question, server(0), 5000, 7, now));
         for (Time later = now; later < now + 10s; later += 500ms) {
-            EXPECT_FALSE(recent.use(question, 0, 5000, 7, later)) << later.count();
+            EXPECT_FALSE(recent.use(question, server(0), 5000, 7, later)) << later.count();
         }
-        EXPECT_TRUE(recent.use(question, 0, 5000, 7, now + 20s));
+        EXPECT_TRUE(recent.use(question, server(0), 5000, 7, now + 20s));
     }
 }
 
 TEST(RecentPairs, ConcernsOneQuestionAndUpstream) {
     RecentPairs recent(1);
-    EXPECT_TRUE(recent.use(question, 0, 5000, 7, 1h));
-    EXPECT_TRUE(recent.use(another, 0, 5000, 7, 1h));
-    EXPECT_TRUE(recent.use(question, 1, 5000, 7, 1h));
-    EXPECT_TRUE(recent.use(question, 0, 5001, 7, 1h));
-    EXPECT_TRUE(recent.use(question, 0, 5000, 8, 1h));
+    EXPECT_TRUE(recent.use(question, server(0), 5000, 7, 1h));
+    EXPECT_TRUE(recent.use(another, server(0), 5000, 7, 1h));
+    EXPECT_TRUE(recent.use(question, server(1), 5000, 7, 1h));
+    EXPECT_TRUE(recent.use(question, server(0), 5001, 7, 1h));
+    EXPECT_TRUE(recent.use(question, server(0), 5000, 8, 1h));
 }
 
 TEST(RecentPairs, SeldomRefusesWithoutCause) {
     RecentPairs recent(1);
     unsigned refused = 0;
-    for (unsigned i = 0; i < 500000; ++i) refused += !recent.use(question, i >> 16, std::uint16_t(i), 7, 1h);
+    for (unsigned i = 0; i < 500000; ++i)
+        refused += !recent.use(question, server(i >> 16), std::uint16_t(i), 7, 1h);
     EXPECT_LT(refused, 500u);
 }
 

@@ -16,12 +16,14 @@ TEST(Watchdog, NamesAWorkerWhoseLoopDoesNotTurnAndSaysWhenItGoesOn) {
     ASSERT_TRUE(workers.add(port, "worker", {}, nullptr)); // never started: it does not turn
     workers.watch(1h);
     workers.watch(1h + limits::stall);
-    EXPECT_EQ(workers.view(0).stalled, Time{});
-    workers.watch(1h + limits::stall + 1s);
+    workers.watch(1h + 4 * limits::stall);
+    EXPECT_EQ(workers.view(0).stalled, Time{}) << "the machine was suspended: nobody could turn";
+    workers.watch(1h + 5 * limits::stall);
+    workers.watch(1h + 5 * limits::stall + 1s);
     EXPECT_GT(workers.view(0).stalled, Time{});
     ASSERT_TRUE(workers.start());
-    workers.watch(1h + limits::stall + 2s); // may still be before its first turn
-    for (Time later = 1h + limits::stall + 3s; workers.view(0).stalled > Time{} && later < 2h; later += 1s) {
+    for (Time later = 1h + 5 * limits::stall + 2s; // may still be before its first turn
+         workers.view(0).stalled > Time{} && later < 2h; later += 1s) {
         std::this_thread::sleep_for(1ms);
         workers.watch(later);
     }

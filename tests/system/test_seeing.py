@@ -78,7 +78,7 @@ def test_inflight_lists_what_is_asked(one, lab, upstreams):
 
 
 @pytest.mark.parametrize("words", [["trace"], ["trace", "a.example"], ["trace", "a.example", "NOTYPE"],
-                                   ["trace", "a..b", "A"], ["inflight", "x"], ["config"], ["config", "reload", "x"],
+                                   ["trace", "a..b", "A"], ["trace", "a.example", "AXFR"], ["trace", "a.example", "ANY"], ["inflight", "x"], ["config"], ["config", "reload", "x"],
                                    ["cache", "flush", "--zone"], ["cache", "flush", "--zone", "--all"]], ids=" ".join)
 def test_errors(one, words):
     done = one.ctl_process(*words)
