@@ -25,6 +25,16 @@ bool Table::has_many_dead(const Shard& s) const {
     return s.dead * 16 >= s.slots() && (s.dead >= 64 || slots_ > part(limits_.entries, low)) && s.dead > 0;
 }
 
+/// Until its grace period ends the old shard counts beside the new one. Without room for both, what is evicted
+/// meanwhile makes the new one smaller.
+bool Table::has_room_to_rebuild(const Shard& s) const {
+    std::size_t kept = 0;
+    for (const Node* node : s.order) {
+        if (!Shard::is_dead(node->second)) kept += Shard::slot_octets + node->first.size();
+    }
+    return bytes() + kept <= limits_.bytes;
+}
+
 void Table::ask_for_upkeep(std::size_t index, Shard& s) {
     bool crowded = s.slots() > part(limits::shard_slots, high) && s.entries > part(limits::shard_slots, low);
     if (s.is_due || !(crowded || has_many_dead(s))) return;
@@ -52,7 +62,7 @@ void Table::upkeep(Time now) {
     if (steps == 0) return; // goes on in the next tick
     due_.pop_front();
     s.is_due = false;
-    if (has_many_dead(s)) rebuild(index);
+    if (has_many_dead(s) && has_room_to_rebuild(s)) rebuild(index);
 }
 
 /// Whether the table as a whole is to be made smaller, with a distance between beginning and end.
