@@ -110,7 +110,9 @@ class Table {
 
     // The owner's alone. An assertion checks the thread.
 
-    /// Supersedes every generation of the key before this one, for good. False: no slot could be had (full).
+    /// Supersedes every generation of the key before this one. For good as long as each generation publishes
+    /// only between its start and its finish: a slot that holds nothing and runs nothing is forgotten. False:
+    /// no slot could be had (full).
     bool start(const Key& key, Hash hash, Generation generation);
     /// The Fetch of this generation has ended, however: its slot may go when it holds nothing.
     void finish(const Key& key, Hash hash, Generation generation);

@@ -25,8 +25,8 @@ bool Table::has_many_dead(const Shard& s) const {
     return s.dead * 16 >= s.slots() && (s.dead >= 64 || slots_ > part(limits_.entries, low)) && s.dead > 0;
 }
 
-/// Until its grace period ends the old shard counts beside the new one. Without room for both, what is evicted
-/// meanwhile makes the new one smaller.
+/// Until its grace period ends the old shard counts beside the new one. Without room for both, what is
+/// evicted meanwhile makes the new one smaller.
 bool Table::has_room_to_rebuild(const Shard& s) const {
     std::size_t kept = 0;
     for (const Node* node : s.order) {
@@ -62,7 +62,8 @@ void Table::upkeep(Time now) {
     if (steps == 0) return; // goes on in the next tick
     due_.pop_front();
     s.is_due = false;
-    if (has_many_dead(s) && has_room_to_rebuild(s)) rebuild(index);
+    if (has_many_dead(s) && has_room_to_rebuild(s)) return rebuild(index);
+    ask_for_upkeep(index, s); // when what is in limbo has gone
 }
 
 /// Whether the table as a whole is to be made smaller, with a distance between beginning and end.
