@@ -62,7 +62,7 @@ TEST_F(UpkeepTest, NamesThatAreHitOutlastAScan) {
     for (std::size_t i = 0; i < hot; ++i) put(i);
     for (std::size_t i = hot; i < 10000; ++i) {
         put(i);
-        for (std::size_t h = 0; h < hot; ++h) {
+        for (std::size_t h = 0; i % 10 == 0 && h < hot; ++h) {
             if (const Entry* entry = find(h)) entry->visited = 1;
         }
         ticks(1);

@@ -33,6 +33,7 @@ class FakeRanker final : public Ranker {
 class Scenarios : public FetchTest {
   protected:
     using FetchTest::FetchTest;
+    ~Scenarios() override { fetches.set_ranker(nullptr); } // ours goes before the fetches close
 
     /// From here on server `i` answers each name with its own hosts after its own delay.
     struct Said {
