@@ -10,8 +10,8 @@ constexpr std::array<const char*, std::size_t(Rule::count_)> rule_names{
     "whole",        "own_name", "forwards",  "above_floor", "flushed",
     "acknowledged", "judged",   "accounted", "bounded",     "ended"};
 constexpr std::array<const char*, std::size_t(Event::count_)> event_names{
-    "lookups",   "hits",     "misses",       "wakes",        "publishes",     "superseded",   "full",
-    "evictions", "rebuilds", "name flushes", "zone flushes", "whole flushes", "stalls of 2 s"};
+    "lookups", "hits",      "misses",   "wakes",        "refreshes",    "publishes",     "superseded",
+    "full",    "evictions", "rebuilds", "name flushes", "zone flushes", "whole flushes", "stalls of 2 s"};
 constexpr std::uint64_t most_printed = 5; // of one rule
 
 } // namespace

@@ -33,6 +33,7 @@ enum class Event : std::uint8_t {
     hits,
     misses,
     wakes,
+    refreshes,
     publishes,
     superseded,
     full,

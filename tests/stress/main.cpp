@@ -57,7 +57,8 @@ int run(const Options& options) {
     cache::Grace grace;
     cache::Table table(table_limits, grace);
     Names names(table.hasher());
-    World world{table, names, checks, acknowledged};
+    dataplane::Access access({*dataplane::parse_prefix("127.0.0.0/8")});
+    World world{table, names, checks, acknowledged, access};
     std::vector<std::unique_ptr<Reader>> crowd;
     std::vector<Victim*> victims;
     set_perturbation(options.perturb, options.seed);
@@ -68,7 +69,7 @@ int run(const Options& options) {
     }
     Victim self(true);
     victims.push_back(&self);
-    Owner owner(options, table, grace, names, checks, acknowledged, crowd);
+    Owner owner(options, table, grace, names, checks, acknowledged, access, crowd);
     {
         Chaos chaos(options, victims, checks);
         for (Time end = boot_time() + std::chrono::seconds(options.seconds);

@@ -15,19 +15,21 @@ constexpr Time first_answer = 2ms, next_revision = 5ms, ghost_time = 10ms; // at
 constexpr Time longest_life = 2s, short_life = 5ms;
 constexpr Time between_stocks = 200ms;
 constexpr std::uint64_t evictions_of_round = 200;
-constexpr unsigned zone_flushes_of_round = 30;
+constexpr unsigned flushes_of_round = 30;
 constexpr unsigned misses_per_tick = 32, starts_per_tick = 4, timers_per_tick = 64;
 constexpr unsigned last_revision = 2;
 constexpr std::size_t most_flushes = 8, most_ghosts = 4096, most_live = 4096;
 constexpr std::size_t shard_octets =
-    cache::limits::shard_slots * 256; // a rebuild may exceed the bound by one shard
+    table_limits.entries * 180; // a rebuild may pass the bound by one shard's slots
 
 } // namespace
 
 Owner::Owner(const Options& options, cache::Table& table, cache::Grace& grace, const Names& names,
-             Checks& checks, Acknowledged& acknowledged, std::span<const std::unique_ptr<Reader>> readers)
-    : table_(table), grace_(grace), names_(names), checks_(checks), readers_(readers),
-      flusher_(table, grace, checks, acknowledged, readers), chance_(options.seed), published_(names.size()) {
+             Checks& checks, Acknowledged& acknowledged, dataplane::Access& access,
+             std::span<const std::unique_ptr<Reader>> readers)
+    : table_(table), grace_(grace), access_(access), reserve_(grace, table_limits.bytes / 64), names_(names),
+      checks_(checks), readers_(readers), flusher_(table, grace, checks, acknowledged, readers),
+      chance_(options.seed), published_(names.size()) {
     cache::EntryDraft draft;
     draft.rcode = 2;
     servfail_ = cache::Entry::make(draft);
@@ -35,7 +37,7 @@ Owner::Owner(const Options& options, cache::Table& table, cache::Grace& grace, c
 
 void Owner::tick() {
     now_ = boot_time();
-    for (const auto& reader : readers_) take_misses(*reader);
+    for (unsigned i = 0; i < readers_.size(); ++i) take_misses(i);
     // Besides what is asked for: so that names are replaced while they are being read.
     bool room = live_.size() < most_live && grace_.limbo_bytes() < table_limits.bytes / 4;
     for (unsigned i = 0; i < starts_per_tick && room; ++i) {
@@ -54,11 +56,12 @@ void Owner::drain() {
     auto waits = [](const auto& reader) { return reader->grace().outstanding() > 0; };
     do {
         now_ = boot_time();
-        for (const auto& reader : readers_) take_misses(*reader);
+        for (unsigned i = 0; i < readers_.size(); ++i) take_misses(i);
         run_timers();
         flusher_.tick();
         grace_.reclaim();
-    } while ((!live_.empty() || flusher_.waiting() || grace_.limbo_entries() ||
+        reserve_.reclaim();
+    } while ((!live_.empty() || flusher_.waiting() || grace_.limbo_entries() || reserve_.entries() ||
               std::ranges::any_of(readers_, waits)) &&
              now_ < end);
     // A Miss may have been handed over while the others were counted; readers ask for nothing any more.
@@ -74,10 +77,22 @@ void Owner::drain() {
     take_stock();
 }
 
-void Owner::take_misses(Reader& reader) {
+void Owner::take_misses(unsigned reader) {
     std::array<dataplane::Miss, misses_per_tick> misses;
-    unsigned count = reader.handoff().take(misses);
-    for (unsigned i = 0; i < count; ++i) ask(Names::index_of(misses[i].key), {&reader, misses[i].waiter});
+    unsigned count = readers_[reader]->handoff().take(misses);
+    for (unsigned i = 0; i < count; ++i) {
+        unsigned name = Names::index_of(misses[i].key);
+        if (misses[i].is_refresh()) {
+            refresh(name, misses[i].refresh);
+        } else {
+            ask(name, {reader, misses[i].waiter});
+        }
+    }
+}
+
+void Owner::refresh(unsigned name, cache::Version version) {
+    checks_.add(Event::refreshes);
+    if (!live_.contains(name) && published_[name] == version) start(name, {});
 }
 
 void Owner::ask(unsigned name, const Waiter& waiter) {
@@ -88,6 +103,9 @@ void Owner::ask(unsigned name, const Waiter& waiter) {
     auto live = live_.find(name);
     if (live != live_.end() && live->second.version.revision == 0)
         return live->second.waiters.push_back(waiter);
+    if (live != live_.end() && live->second.held && now_ < live->second.held.entry()->expiry) {
+        return wake(waiters, live->second.held.entry(), &live->second.held);
+    }
     retire(name, false); // it has answered: nobody waits for it
     start(name, std::move(waiters));
 }
@@ -95,7 +113,7 @@ void Owner::ask(unsigned name, const Waiter& waiter) {
 void Owner::start(unsigned name, std::vector<Waiter> waiters) {
     cache::Generation generation = ++last_generation_;
     bool in_table = table_.start(names_[name].key, names_[name].hash, generation);
-    live_[name] = {name, {generation, 0}, std::move(waiters), in_table};
+    live_.insert_or_assign(name, Fetch{name, {generation, 0}, std::move(waiters), {}, in_table});
     timers_.emplace(some_time(first_answer), std::pair(name, generation));
 }
 
@@ -107,6 +125,7 @@ std::vector<Owner::Waiter> Owner::retire(unsigned name, bool by_floor) {
     std::vector<Waiter> waiters = std::exchange(fetch.waiters, {});
     table_.finish(names_[name].key, names_[name].hash, fetch.version.generation);
     fetch.floored = by_floor;
+    fetch.held = {};
     if (ghosts_.size() < most_ghosts) ghosts_.emplace(some_time(ghost_time), std::move(fetch));
     return waiters;
 }
@@ -147,11 +166,13 @@ void Owner::publish(Fetch& fetch, bool is_void) {
     if (verdict == Publication::accepted) {
         placed_ += !occupied;
         published_[fetch.name] = fetch.version;
+        fetch.held = {};
         return wake(fetch.waiters, raw);
     }
-    bool is_private = table_.reserve_holds(entry->bytes());
-    wake(fetch.waiters, is_private ? raw : servfail_.get());
-    if (is_private) grace_.retire(std::move(entry));
+    cache::Reserve::Hold hold = reserve_.hold(entry);
+    wake(fetch.waiters, hold ? hold.entry() : servfail_.get(), hold ? &hold : nullptr);
+    bool in_table = published_[fetch.name].generation == fetch.version.generation;
+    if (hold && !is_void && !in_table) fetch.held = std::move(hold);
 }
 
 /// One in four is over almost at once.
@@ -172,25 +193,25 @@ void Owner::judge(const Fetch& fetch, bool is_void, Publication verdict) {
                                        (is_void ? " was superseded and accepted" : " was live and refused"));
 }
 
-void Owner::wake(std::vector<Waiter>& waiters, const cache::Entry* entry) {
+void Owner::wake(std::vector<Waiter>& waiters, const cache::Entry* entry, cache::Reserve::Hold* hold) {
     for (const Waiter& waiter : std::exchange(waiters, {})) {
-        waiter.reader->grace().sent();
-        waiter.reader->handoff().wake({entry, waiter.index, dataplane::Wake::Kind::answer});
+        readers_[waiter.reader]->grace().sent();
+        readers_[waiter.reader]->handoff().wake({entry, waiter.index, dataplane::Wake::Kind::answer});
+        if (hold) hold->sent_to(waiter.reader);
     }
 }
 
 /// In rounds: names now and then, until the table has grown to where it evicts; then zones, which makes it
-/// rebuild; then everything.
+/// rebuild, and everything.
 void Owner::flush_something() {
     if (flusher_.waiting() >= most_flushes) return;
     if (chance_() % 8 == 0) return flush({Scope::Kind::name, Names::pick(chance_)});
-    if (zone_flushes_left_ > 0) {
-        flush({Scope::Kind::zone, unsigned(chance_() % zone_count)});
-        if (--zone_flushes_left_ > 0) return;
-        flush({Scope::Kind::everything});
+    if (flushes_left_ > 0) {
+        bool everything = --flushes_left_ % 10 == 0;
+        flush({everything ? Scope::Kind::everything : Scope::Kind::zone, unsigned(chance_() % zone_count)});
         round_evicted_ = table_.evicted();
     } else if (table_.evicted() - round_evicted_ >= evictions_of_round) {
-        zone_flushes_left_ = zone_flushes_of_round;
+        flushes_left_ = flushes_of_round;
     }
 }
 
@@ -209,8 +230,9 @@ void Owner::flush(const Scope& scope) {
 void Owner::look_after() {
     table_.upkeep(now_);
     grace_.reclaim();
+    reserve_.reclaim();
     checks_.note_limbo(grace_.limbo_bytes());
-    constexpr std::size_t bound = table_limits.bytes + table_limits.bytes / 64 + shard_octets;
+    constexpr std::size_t bound = table_limits.bytes + shard_octets;
     if (table_.bytes() > bound) {
         checks_.violated(Rule::bounded, std::to_string(table_.bytes()) + " octets, of which in limbo " +
                                             std::to_string(grace_.limbo_bytes()) + "; the bound is " +
@@ -219,6 +241,14 @@ void Owner::look_after() {
     if (now_ < stock_due_) return;
     stock_due_ = now_ + between_stocks;
     take_stock();
+    replace_access();
+}
+
+/// Other prefixes each time, but always those of the readers' clients.
+void Owner::replace_access() {
+    std::vector<dataplane::Prefix> allowed(chance_() % 16, *dataplane::parse_prefix("192.0.2.0/24"));
+    allowed.push_back(*dataplane::parse_prefix("127.0.0.0/8"));
+    access_.replace(std::move(allowed), grace_);
 }
 
 /// Every Entry in the table is the newest published of its name, and their number is what it has to be.

@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "cache/reserve.hpp"
 #include "tests/stress/flusher.hpp"
 
 namespace millrace::stress {
@@ -18,7 +19,8 @@ namespace millrace::stress {
 class Owner {
   public:
     Owner(const Options& options, cache::Table& table, cache::Grace& grace, const Names& names,
-          Checks& checks, Acknowledged& acknowledged, std::span<const std::unique_ptr<Reader>> readers);
+          Checks& checks, Acknowledged& acknowledged, dataplane::Access& access,
+          std::span<const std::unique_ptr<Reader>> readers);
 
     void tick();
     /// Nobody asks any more: goes on until every Wake is finished and every retired Entry is freed.
@@ -26,19 +28,21 @@ class Owner {
 
   private:
     struct Waiter {
-        Reader* reader;
-        std::uint32_t index;
+        unsigned reader;
+        std::uint32_t index; ///< the worker's
     };
     struct Fetch {
         unsigned name;
         cache::Version version; ///< the next to be published
         std::vector<Waiter> waiters{};
-        bool in_table = false; ///< it has a slot: older generations cannot publish
-        bool floored = false;  ///< a ghost that a floor keeps out
+        cache::Reserve::Hold held{}; ///< the answer that the table had no room for
+        bool in_table = false;       ///< it has a slot: older generations cannot publish
+        bool floored = false;        ///< a ghost that a floor keeps out
     };
     using Timers = std::multimap<Time, std::pair<unsigned, cache::Generation>>;
 
-    void take_misses(Reader& reader);
+    void take_misses(unsigned reader);
+    void refresh(unsigned name, cache::Version version);
     void ask(unsigned name, const Waiter& waiter);
     void start(unsigned name, std::vector<Waiter> waiters);
     std::vector<Waiter> retire(unsigned name, bool by_floor);
@@ -47,11 +51,12 @@ class Owner {
     void run_ghosts();
     void publish(Fetch& fetch, bool is_void);
     void judge(const Fetch& fetch, bool is_void, cache::Publication verdict);
-    void wake(std::vector<Waiter>& waiters, const cache::Entry* entry);
+    void wake(std::vector<Waiter>& waiters, const cache::Entry* entry, cache::Reserve::Hold* hold = nullptr);
     void flush_something();
     void flush(const Scope& scope);
     void look_after();
     void take_stock();
+    void replace_access();
     Time some_time(Time longest) {
         return now_ + Time(std::int64_t(chance_() % std::uint64_t(longest.count())));
     }
@@ -60,6 +65,8 @@ class Owner {
 
     cache::Table& table_;
     cache::Grace& grace_;
+    dataplane::Access& access_;
+    cache::Reserve reserve_;
     const Names& names_;
     Checks& checks_;
     std::span<const std::unique_ptr<Reader>> readers_;
@@ -74,7 +81,7 @@ class Owner {
     cache::EntryPtr servfail_;
     std::uint64_t placed_ = 0;        ///< Entries that came into an empty slot
     std::uint64_t round_evicted_ = 0; ///< when the present round of flushes began
-    unsigned zone_flushes_left_ = 0;  ///< in it
+    unsigned flushes_left_ = 0;       ///< in it
     std::uint64_t evicted_ = 0, rebuilt_ = 0;
 };
 

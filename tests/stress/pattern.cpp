@@ -67,6 +67,7 @@ cache::EntryPtr make_entry(const Content& content, Time now, Time life) {
                                .born = now,
                                .expiry = now + life,
                                .stale_until = now + 2 * life,
+                               .refresh_after = now + life - life / 10,
                                .answers = std::uint16_t(made.count),
                                .authorities = 0,
                                .records = std::span(made.octets).first(made.size),

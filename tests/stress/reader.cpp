@@ -134,8 +134,8 @@ cache::Generation ReaderPort::flushed_up_to(unsigned name) const {
 }
 
 Reader::Reader(const World& world, cache::Grace& grace, std::uint64_t seed, bool naps)
-    : grace_(*grace.add_reader()), access_({*dataplane::parse_prefix("127.0.0.0/8")}),
-      port_(world, seed, naps), worker_({port_, world.table, grace_, handoff_, counters_, access_}) {}
+    : grace_(*grace.add_reader()), port_(world, seed, naps),
+      worker_({port_, world.table, grace_, handoff_, counters_, world.access}) {}
 
 Reader::~Reader() {
     if (thread_.joinable()) stop();

@@ -21,6 +21,7 @@ struct World {
     const Names& names;
     Checks& checks;
     const Acknowledged& acknowledged;
+    const dataplane::Access& access;
 };
 
 class ReaderPort final : public dataplane::Port {
@@ -81,7 +82,6 @@ class Reader {
     cache::Grace::Reader& grace_;
     dataplane::Handoff handoff_;
     dataplane::Counters counters_;
-    dataplane::Access access_;
     ReaderPort port_;
     dataplane::Worker worker_;
     std::unique_ptr<Victim> victim_;
