@@ -165,6 +165,30 @@ TEST_F(SmallMemory, AStalledReaderFillsLimboUpToTheBoundAndNoFurther) {
 
 // One owner that publishes, evicts, flushes and rebuilds; readers that look names up as workers do, by places
 // that they remember with an epoch. A reader must never find another name's Entry, nor read what was freed.
+class OneShard : public UpkeepTest {
+  protected:
+    OneShard() : UpkeepTest({.entries = 1000, .bytes = 400'000}) {}
+};
+
+TEST_F(OneShard, RebuildsPassTheBoundByOneShardHoweverLongAReaderStalls) {
+    Grace::Reader& reader = *grace.add_reader();
+    reader.online(); // and never quiescent
+    std::size_t names = 0;
+    while (names < 900 && put(names) == Publication::accepted) ++names;
+    std::size_t shard = table.slots() * 256;
+    for (std::size_t i = 0; i < names; ++i) {
+        auto one = [&](const KeyRef& key) { return key.hash == hash(name(i)); };
+        for (std::size_t s = 0; s < table.shard_count(); ++s) table.flush(s, generation, one);
+        ticks(1);
+        ASSERT_LE(table.bytes(), 400'000 + shard)
+            << i << " flushed, " << table.rebuilt() << " shards rebuilt";
+    }
+    EXPECT_GT(table.rebuilt(), 0u);
+    reader.offline();
+    ticks(3);
+    EXPECT_LT(table.slots(), names / 4) << "what was put off is made up for";
+}
+
 TEST(UpkeepThreads, ReadersNeverSeeAnotherNamesEntry) {
     Grace grace;
     Table table({.entries = 2000, .bytes = 1 << 22}, grace);
