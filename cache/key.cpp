@@ -7,10 +7,14 @@
 
 namespace millrace::cache {
 
-static_assert(192 >= XXH3_SECRET_SIZE_MIN);
+static_assert(192 >= XXH3_SECRET_SIZE_MIN && 192 == XXH3_SECRET_DEFAULT_SIZE);
 
 Hasher::Hasher() {
     arc4random_buf(secret_.data(), secret_.size());
+}
+
+Hasher::Hasher(std::uint64_t seed) {
+    XXH3_generateSecret_fromSeed(secret_.data(), seed);
 }
 
 Hash Hasher::operator()(const Key& key) const {

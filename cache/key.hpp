@@ -39,7 +39,8 @@ using Hash = std::uint64_t;
 /// The secret of the keyed hash, drawn once at start so that nobody outside can aim at a bucket.
 class Hasher {
   public:
-    Hasher(); ///< a random secret (arc4random_buf)
+    Hasher();                            ///< a random secret (arc4random_buf)
+    explicit Hasher(std::uint64_t seed); ///< a known one, for runs that have to repeat themselves
     Hash operator()(const Key& key) const;
 
   private:

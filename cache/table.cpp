@@ -14,8 +14,8 @@ Key KeyRef::key() const {
     return key;
 }
 
-Table::Table(const TableLimits& limits, Grace& grace)
-    : limits_(limits), grace_(grace), shards_((limits.entries + limits::shard_fill - 1) / limits::shard_fill),
+Table::Table(const TableLimits& limits, Grace& grace, const Hasher& hasher)
+    : limits_(limits), grace_(grace), hasher_(hasher), shards_((limits.entries + limits::shard_fill - 1) / limits::shard_fill),
       words_(new ShardWord[shards_]), owner_(std::this_thread::get_id()) {}
 
 Table::~Table() {

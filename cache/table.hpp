@@ -88,7 +88,7 @@ struct TableLimits {
 
 class Table {
   public:
-    Table(const TableLimits& limits, Grace& grace);
+    Table(const TableLimits& limits, Grace& grace, const Hasher& hasher = Hasher());
     ~Table();
 
     // Any registered, online reader; the owner too.

@@ -99,8 +99,8 @@ class Exchanges final : private NetworkHandler {
     Exchanges(const Exchanges&) = delete;
     Exchanges& operator=(const Exchanges&) = delete;
 
-    /// Has to be called once, before the first tick.
-    void set_listener(ExchangeListener& listener) { listener_ = &listener; }
+    /// Has to be called before the first tick. Returns the one before, so that a new one can stand in front of it.
+    ExchangeListener* set_listener(ExchangeListener& listener) { return std::exchange(listener_, &listener); }
 
     /// For what an answer is wanted. Under pressure collections go first: they are refused while a share of
     /// every bound is still free, and give up their places to questions that clients wait for.

@@ -1,0 +1,133 @@
+// Checks of what is in the table and of every Entry that a client may be given: whose it is, from which
+// replies it derives, and that nothing superseded ever comes back.
+//
+// Basic algorithm: every key that was ever asked for is looked up after each step of control that changed
+// something. A key whose Slot holds another Entry than before was published: the Entry's records are read and
+// compared with the replies that its own generation accepted, which are noted as they are accepted.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "cache/table.hpp"
+#include "control/answer.hpp"
+#include "control/fetch_id.hpp"
+#include "tests/simulation/message.hpp"
+#include "tests/simulation/network.hpp"
+#include "tests/simulation/port.hpp"
+#include "tests/simulation/scene.hpp"
+
+namespace millrace::simulation {
+
+/// A question as the table knows it.
+struct KeyState {
+    cache::Key key;
+    cache::Hash hash = 0;
+    unsigned name = 0;
+    std::uint16_t qtype = 0;
+
+    /// What readers could find, and until when; the last few.
+    struct Shown {
+        std::uint64_t fingerprint = 0;
+        cache::Generation generation = 0;
+        Time expiry{};
+        Moment until = ~Moment(0);
+    };
+    const cache::Entry* entry = nullptr; ///< at the last look
+    cache::Version newest{};             ///< that was ever seen here
+    Time newest_expiry{};
+    cache::Generation started = 0;
+    bool is_live = false, has_slot = false;
+    std::deque<Shown> shown;
+    std::vector<std::uint32_t> hosts; ///< of the newest version, sorted
+};
+
+class EntryChecks {
+  public:
+    /// Which Fetches are live: their generations and keys. Asked for rarely, as it takes long.
+    using Inflight = std::function<std::vector<std::pair<cache::Generation, cache::Key>>()>;
+
+    EntryChecks(Scene& scene, const cache::Table& table, const SimulatedNetwork& network, Inflight inflight)
+        : scene_(scene), table_(table), network_(network), inflight_(std::move(inflight)), generations_(1) {}
+
+    /// The key that a question has; made when it is new.
+    std::uint32_t key_of(const Question& question);
+    std::uint32_t find_key(const cache::Key& key) const; ///< or no_key
+    const KeyState& state(std::uint32_t key) const { return keys_[key]; }
+    std::size_t keys() const { return keys_.size(); }
+
+    /// A step of control begins: generations that start in it begin now.
+    void begin_step() { step_began_ = ++scene_.moment; }
+    void note_generations(cache::Generation last);
+    /// A question was handed to the FetchTable: whatever began meanwhile is of its key.
+    void note_start(std::uint32_t key, cache::Generation before, cache::Generation after);
+    /// After a step that may have changed the table.
+    void look();
+
+    /// An exchange hands this to the Fetch; called before it does.
+    void on_accepted(control::FetchId fetch, const control::Answer& answer);
+    /// An Entry goes to somebody who waits for `key`; called before it does.
+    void on_given(const cache::Entry& entry, std::uint32_t key);
+
+    cache::Generation floor() const { return table_.floor(0); }
+    /// Whether readers have been unable to find the Entry since `moment` or earlier. Never for one that they
+    /// never could.
+    bool is_linked(const void* entry) const { return linked_.contains(entry); }
+    Moment unlinked_at(const void* entry) const;
+    void forget(const void* entry);
+    /// The key whose Fetch has this generation, or no_key.
+    std::uint32_t key_of_generation(cache::Generation generation) const;
+    Moment generation_began(cache::Generation generation) const {
+        return generation < generations_.size() ? generations_[generation].began : 0;
+    }
+    static constexpr std::uint32_t no_key = ~0u;
+
+  private:
+    struct Accepted {
+        std::uint32_t said = 0;
+        Time received{};
+    };
+    struct GenerationState {
+        std::uint32_t key = no_key;
+        Moment began = 0;
+        unsigned merge = 0, quorum = 0; ///< the policy that it began with
+        std::vector<Accepted> accepted;
+    };
+    static std::uint64_t tag_of(unsigned name, std::uint16_t qtype, unsigned flavour) {
+        return std::uint64_t(name) << 24 | std::uint64_t(qtype) << 8 | flavour;
+    }
+    void look_at(std::uint32_t index);
+    void on_published(std::uint32_t index, const cache::Entry& entry, bool had_entry);
+    void belongs(cache::Generation generation, std::uint32_t key);
+    void check(const cache::Entry& entry, std::uint32_t key);
+    void read(const cache::Entry& entry, const KeyState& key);
+    void check_hosts(const KeyState& key);
+    Time check_origin(const cache::Entry& entry, const KeyState& key, const GenerationState& generation);
+    bool is_whole(const Accepted& accepted, const KeyState& key, unsigned revision) const;
+    Time check_merge(const cache::Entry& entry, const KeyState& key, const GenerationState& generation);
+    void check_sockets();
+    bool may_ask(std::uint64_t tag, const OpenSocket& socket) const;
+    bool is_inflight(const OpenSocket& socket) const;
+    bool is_inflight(cache::Generation generation) const;
+    [[noreturn]] void fail(std::string_view invariant, const cache::Entry& entry, const std::string& detail);
+    Time expiry_of(const Accepted& accepted) const;
+
+    Scene& scene_;
+    const cache::Table& table_;
+    const SimulatedNetwork& network_;
+    Inflight inflight_;
+    std::vector<KeyState> keys_;
+    std::unordered_map<std::uint64_t, std::uint32_t> index_;
+    std::vector<GenerationState> generations_;              ///< by generation
+    std::unordered_map<const void*, std::uint32_t> linked_; ///< Entries that readers can find, and their keys
+    std::unordered_map<const void*, Moment> unlinked_;
+    cache::Generation floor_ = 0;
+    Moment step_began_ = 0;
+    Content content_; ///< of the Entry under examination
+    Octets message_;
+};
+
+} // namespace millrace::simulation
