@@ -370,7 +370,10 @@ bool FetchTable::replace_retransmission(Slot& slot, const Waiter& waiter) {
     Waiter& first = slot.waiters[at->second];
     Waiter replaced = first;
     first.source = waiter.source;
-    first.token = waiter.token; // the arrival stays: patience is counted from the first try
+    first.token = waiter.token;
+    // Patience is counted from the first try, which comes second when it was waiting for a restart.
+    first.arrived = std::min(first.arrived, waiter.arrived);
+    slot.waiter_due = std::min(slot.waiter_due, first.arrived + limits::stale_after);
     wake(replaced, nullptr, WakeKind::abandon);
     return true;
 }
