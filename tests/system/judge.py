@@ -11,7 +11,7 @@ import dns.rdatatype
 
 from racers import A, AAAA, NAMES, Origin, alias_of, count_of, is_chained, name_of, unpack
 
-IN_FLIGHT = 40
+IN_FLIGHT = 200
 PATIENCE = 4  # seconds
 
 

@@ -1,5 +1,6 @@
 """Every answer is right while servers race, an operator flushes and reloads, and others ask: the whole daemon, end to end."""
 
+import itertools
 import random
 import re
 import signal
@@ -14,7 +15,7 @@ from lab.daemon import write_config, xdp_config
 from racers import NAMES, Racers, name_of
 from support import Client, Subscriber, until
 
-SECONDS = 15
+SECONDS = 18
 LEAST_CHECKED = 1000
 LOAD_NAMES, LOAD_RATE = 500, 500  # names, questions a second
 
@@ -57,7 +58,7 @@ def test_every_answer_is_right_while_everything_happens_at_once(lab, scene, race
           + ", ".join(f"{key} {stats[key]}" for key in ("merged", "superseded", "disagreements", "late", "cancelled")))
     assert not judge.complaints, "\n".join([f"{len(judge.complaints)} of {judge.checked} answers:", *judge.complaints[:10]])
     assert judge.checked >= LEAST_CHECKED and judge.merged and judge.denials
-    assert operator.flushes >= 10 and operator.reloads >= 4
+    assert operator.flushes >= 10 and operator.reloads >= 2
     assert stats["merged"] and stats["superseded"] and stats["disagreements"]
     assert judge.unanswered + judge.failures < judge.checked / 10
     assert loaded > 0.9 * LOAD_RATE * SECONDS
@@ -74,23 +75,28 @@ class Operator:
 
     def work(self, seconds):
         end = time.monotonic() + seconds
-        actions = [self._flush_name] * 12 + [self._flush_all] * 2 + [self._reload, self._hang_up, self._reload_nonsense]
+        # What empties the cache whole comes seldom: answers have to live for long enough to expire, too.
+        thorough = itertools.cycle((self._reload, self._flush_all, self._hang_up, self._flush_zone, self._reload_nonsense))
         while time.monotonic() < end:
-            self._chance.shuffle(actions)
-            for action in actions:
-                time.sleep(self._chance.uniform(0, 0.2))
-                action()
+            for _ in range(self._chance.randrange(8, 16)):
+                time.sleep(self._chance.uniform(0, 0.3))
+                self._flush_name()
+            next(thorough)()
 
     def _flush_name(self):
-        name, begun = self._chance.randrange(NAMES), time.time_ns()
-        assert "flushed" in self._one.ctl("cache", "flush", name_of(name))
-        self._judge.flushed(name, begun)
-        self.flushes += 1
+        name = self._chance.randrange(NAMES)
+        self._flush(name, name_of(name))
 
     def _flush_all(self):
+        self._flush(None, "--all")
+
+    def _flush_zone(self):
+        self._flush(None, "--zone", "race.example")
+
+    def _flush(self, name, *arguments):
         begun = time.time_ns()
-        assert "flushed" in self._one.ctl("cache", "flush", *self._chance.choice((["--all"], ["--zone", "race.example"])))
-        self._judge.flushed(None, begun)
+        assert "flushed" in self._one.ctl("cache", "flush", *arguments)
+        self._judge.flushed(name, begun)
         self.flushes += 1
 
     def _reload(self):
