@@ -46,6 +46,7 @@ def zone(server):
     lines += [f"mixed {(100, 50, 20)[server - 1]} A 192.0.2.6{server}"]  # the TTLs differ
     lines += [f"rebind A {('192.0.2.71', '10.0.0.71', '127.0.0.1')[server - 1]}"]  # two of them private
     lines += [f'big TXT "{i:02} {"x" * 97}"' for i in range(40)]  # 4 kB: TCP alone carries it
+    lines += [f'huge TXT "{i:03} {"x" * 250}"' for i in range(230)]  # 61 kB: nearly all that a message may hold
     lines += [f"host-{i} A 198.19.{i >> 8}.{i & 255}" for i in range(HOSTS)]
     return "\n".join(lines) + "\n"
 

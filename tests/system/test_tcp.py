@@ -1,5 +1,6 @@
 """DNS over TCP: many clients, slow ones, rude ones."""
 
+import pathlib
 import socket
 import threading
 import time
@@ -8,12 +9,13 @@ import dns.message
 import pytest
 
 from conftest import loopback, socket_config
+from support import until
 
 pytestmark = pytest.mark.timeout(60)
 
 
-def prefixed(name, number):
-    query = dns.message.make_query(name, "A")
+def prefixed(name, number, qtype="A"):
+    query = dns.message.make_query(name, qtype)
     query.id = number
     wire = query.to_wire()
     return len(wire).to_bytes(2, "big") + wire
@@ -73,17 +75,44 @@ def test_a_client_that_closes_its_half_still_gets_its_answers(own, lab):
         assert s.recv(1) == b""
 
 
-def test_a_client_that_never_reads_costs_little(own, lab):
+def test_a_client_that_never_reads_costs_little(own, lab, local):
+    """Of what clients do not read, the kernel holds some, and the daemon as much as it allows each of them: no more."""
+    allowed = 128 << 10  # limits::tcp_queued_octets; the reply that passes it is still queued
+    with connect(lab) as s:
+        s.sendall(prefixed("huge.lab.example", 1, "TXT"))
+        size = 2 + int.from_bytes(exactly(s, 2), "big")
+        exactly(s, size - 2)
+    before = own.ctl("stats")["answered"]
     clients = [connect(lab) for _ in range(10)]
     for s in clients:
         s.setblocking(False)
         try:
-            s.send(b"".join(prefixed("big.lab.example", i) for i in range(2000)))
+            s.send(b"".join(prefixed("huge.lab.example", i, "TXT") for i in range(1000)))
         except BlockingIOError:
             pass
-    time.sleep(1)
+
+    def answered_in_vain():
+        answered = own.ctl("stats")["answered"]
+        time.sleep(0.3)
+        return answered if own.ctl("stats")["answered"] == answered else 0
+
+    answered = until(answered_in_vain, 20) - before
+    assert 10 < answered < 10000, "it stopped because nobody reads"
+    held = answered * size - in_kernel(5310)
+    assert 0 < held <= 10 * (allowed + size), f"{held >> 10} KiB of replies for 10 clients, {answered} of {size} octets"
     with connect(lab) as s:
         s.sendall(prefixed("www.lab.example", 1))
         assert read_reply(s).id == 1
     for s in clients:
         s.close()
+
+
+def in_kernel(port):
+    """Octets sent from this port that wait to be sent or to be read."""
+    octets = 0
+    for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        local, remote = (int(end.rpartition(":")[2], 16) for end in fields[1:3])
+        to_send, to_read = (int(queue, 16) for queue in fields[4].split(":"))
+        octets += to_send if local == port else to_read if remote == port else 0
+    return octets
