@@ -16,6 +16,7 @@ from racers import NAMES, Racers, name_of
 from support import Client, Subscriber, until
 
 SECONDS = 18
+THOROUGH = 2  # seconds between two actions that empty the whole cache, on average
 LEAST_CHECKED = 1000
 LOAD_NAMES, LOAD_RATE = 500, 500  # names, questions a second
 
@@ -77,11 +78,14 @@ class Operator:
         end = time.monotonic() + seconds
         # What empties the cache whole comes seldom: answers have to live for long enough to expire, too.
         thorough = itertools.cycle((self._reload, self._flush_all, self._hang_up, self._flush_zone, self._reload_nonsense))
+        due = time.monotonic() + THOROUGH
         while time.monotonic() < end:
-            for _ in range(self._chance.randrange(8, 16)):
-                time.sleep(self._chance.uniform(0, 0.3))
+            time.sleep(self._chance.uniform(0, 0.3))
+            if time.monotonic() < due:
                 self._flush_name()
-            next(thorough)()
+            else:
+                next(thorough)()
+                due = time.monotonic() + self._chance.uniform(0.5, 1.5) * THOROUGH
 
     def _flush_name(self):
         name = self._chance.randrange(NAMES)
