@@ -155,7 +155,7 @@ class Table {
     void install(std::size_t index, std::unique_ptr<Shard> fresh);
     void ask_for_upkeep(std::size_t index, Shard& shard);
     bool has_many_dead(const Shard& shard) const;
-    bool has_room_to_rebuild(const Shard& shard) const;
+    std::size_t kept_bytes(const Shard& shard) const;
     void look_at_limits();
     std::size_t evict(Shard& shard, std::size_t wanted, std::size_t& steps, Time now);
     void rebuild(std::size_t index);

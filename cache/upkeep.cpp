@@ -25,14 +25,13 @@ bool Table::has_many_dead(const Shard& s) const {
     return s.dead * 16 >= s.slots() && (s.dead >= 64 || slots_ > part(limits_.entries, low)) && s.dead > 0;
 }
 
-/// Until its grace period ends the old shard counts beside the new one. Without room for both, what is
-/// evicted meanwhile makes the new one smaller.
-bool Table::has_room_to_rebuild(const Shard& s) const {
+/// What a rebuild would allocate: the slots that it keeps.
+std::size_t Table::kept_bytes(const Shard& s) const {
     std::size_t kept = 0;
     for (const Node* node : s.order) {
         if (!Shard::is_dead(node->second)) kept += Shard::slot_octets + node->first.size();
     }
-    return bytes() + kept <= limits_.bytes;
+    return kept;
 }
 
 void Table::ask_for_upkeep(std::size_t index, Shard& s) {
@@ -62,8 +61,13 @@ void Table::upkeep(Time now) {
     if (steps == 0) return; // goes on in the next tick
     due_.pop_front();
     s.is_due = false;
-    if (has_many_dead(s) && has_room_to_rebuild(s)) return rebuild(index);
-    ask_for_upkeep(index, s); // when what is in limbo has gone
+    if (!has_many_dead(s)) return ask_for_upkeep(index, s);
+    // Until its grace period ends the old shard counts beside the new one.
+    std::size_t kept = kept_bytes(s);
+    if (bytes() + kept <= limits_.bytes) return rebuild(index);
+    // No room even without limbo: nobody else would make any, as long as the limits themselves are kept.
+    if (bytes_ + kept > limits_.bytes) evict(s, std::max<std::size_t>(1, s.entries / 16), steps, now);
+    ask_for_upkeep(index, s);
 }
 
 /// Whether the table as a whole is to be made smaller, with a distance between beginning and end.

@@ -170,6 +170,23 @@ class OneShard : public UpkeepTest {
     OneShard() : UpkeepTest({.entries = 1000, .bytes = 400'000}) {}
 };
 
+class TightShard : public UpkeepTest, public testing::WithParamInterface<std::size_t> {
+  protected:
+    TightShard() : UpkeepTest({.entries = 1000, .bytes = GetParam()}) {}
+};
+
+TEST_P(TightShard, NewNamesFindRoomAgainAndAgain) {
+    std::size_t accepted = 0;
+    for (std::size_t i = 0; i < 20000; ++i) {
+        accepted += put(i) == Publication::accepted;
+        ticks(2);
+    }
+    EXPECT_GT(accepted, 15000u) << table.entries() << " entries in " << table.slots() << " slots, "
+                                << table.bytes() << " octets, " << table.rebuilt() << " rebuilds";
+}
+
+INSTANTIATE_TEST_SUITE_P(Bytes, TightShard, testing::Range<std::size_t>(220'000, 420'000, 20'000));
+
 TEST_F(OneShard, RebuildsPassTheBoundByOneShardHoweverLongAReaderStalls) {
     Grace::Reader& reader = *grace.add_reader();
     reader.online(); // and never quiescent
