@@ -19,8 +19,7 @@ constexpr unsigned flushes_of_round = 30;
 constexpr unsigned misses_per_tick = 32, starts_per_tick = 4, timers_per_tick = 64;
 constexpr unsigned last_revision = 2;
 constexpr std::size_t most_flushes = 8, most_ghosts = 4096, most_live = 4096;
-constexpr std::size_t shard_octets =
-    table_limits.entries * 180; // a rebuild may pass the bound by one shard's slots
+constexpr std::size_t lists_octets = 4096; // access lists wait in limbo, too, and ask for no room
 
 } // namespace
 
@@ -232,7 +231,7 @@ void Owner::look_after() {
     grace_.reclaim();
     reserve_.reclaim();
     checks_.note_limbo(grace_.limbo_bytes());
-    constexpr std::size_t bound = table_limits.bytes + shard_octets;
+    constexpr std::size_t bound = table_limits.bytes + lists_octets;
     if (table_.bytes() > bound) {
         checks_.violated(Rule::bounded, std::to_string(table_.bytes()) + " octets, of which in limbo " +
                                             std::to_string(grace_.limbo_bytes()) + "; the bound is " +
