@@ -195,6 +195,21 @@ TEST_F(OneWorker, S22_AFullMissRingIsCountedAndPasses) {
     EXPECT_EQ(rcode(ask(query("b.com"), 5ms)), 0u);
 }
 
+TEST_F(OneWorker, S22_AMissThatFindsTheRingFullKeepsItsCredit) {
+    serve("192.0.2.1", 1ms, 1000);
+    ask(query("a.com"), 910s);
+    control_drains = false;
+    ASSERT_EQ(rcode(ask(query("a.com"))), 0u);
+    ASSERT_EQ(count(Event::refresh_asked), 1u) << "it takes a place in the ring, and no credit";
+    for (unsigned i = 0; i < dataplane::limits::waiters; ++i) send(i, query(numbered(i)));
+    turn();
+    EXPECT_EQ(count(Event::servfail_full), 1u);
+    EXPECT_EQ(units[0]->worker.credits(), 1u);
+    control_drains = true;
+    run(10ms);
+    EXPECT_EQ(units[0]->worker.credits(), dataplane::limits::waiters);
+}
+
 TEST_F(OneWorker, S23_ARefreshThatFailsIsAskedForAgain) {
     serve("192.0.2.1", 1ms, 100);
     ask(query("a.com"), 89s);
@@ -296,6 +311,22 @@ TEST_F(OneWorker, S24_ARebuildLosesNothingAndNoOldShardAnswersAfterAFlush) {
     EXPECT_EQ(cached(key)->version.generation, names + 1);
 }
 
+TEST_F(OneWorker, S24_AWorkerForgetsThePlacesOfARebuiltShard) {
+    serve("192.0.2.1", 1ms, 3600);
+    for (unsigned i = 0; i < 200; ++i) send(i, query(numbered(i)));
+    ask(query("a.com"), 20ms);
+    ASSERT_EQ(rcode(ask(query("a.com"))), 0u);
+    ASSERT_EQ(count(Event::hit), 1u) << "the worker knows its place";
+    auto place = table.locate(a, table.hasher()(a));
+    ASSERT_TRUE(flushes.flush_zone(make_key("com", 1).name, [](std::size_t) {}));
+    run(5ms);
+    ASSERT_EQ(table.rebuilt(), 1u);
+    ASSERT_NE(table.locate(a, table.hasher()(a)).node, place.node);
+    serve("192.0.2.2", 1ms, 3600);
+    EXPECT_EQ(ask(query("a.com"), 5ms).back(), 2) << "asked again";
+    EXPECT_EQ(ask(query("a.com")).back(), 2) << "found in the new shard (AddressSanitizer)";
+}
+
 class TinyTable : public Appliance {
   protected:
     TinyTable() : Appliance(1, 1) { keeps_up = false; }
@@ -316,6 +347,27 @@ TEST_F(TinyTable, AnAnswerThatFoundNoPlaceServesLaterMissesWhileItsFetchLives) {
     EXPECT_EQ(publisher.reserve().entries(), 0u);
     ask(query("a.com"), 5ms);
     EXPECT_EQ(fetches.counters().fetches, 3u);
+}
+
+TEST_F(TinyTable, AStalledWorkersLaterPrivateAnswerIsStillThere) {
+    dataplane::Endpoint slow = *dataplane::parse_endpoint("198.51.100.2", 53);
+    upstreams.replace({upstream, slow});
+    serve("192.0.2.1", 1ms, 60);
+    ask(query("full.com"), 1s); // has the only place
+    ASSERT_EQ(rcode(ask(query("a.com"), 5ms)), 0u);
+    send(1, query("a.com"));
+    turn();
+    units[0]->is_stalled = true;
+    run(2s); // answered from the reserve, while the collection ends
+    EXPECT_EQ(fetches.live(), 0u);
+    EXPECT_EQ(publisher.reserve().entries(), 1u) << "held by the Wake of the later question";
+    units[0]->is_stalled = false;
+    turn();
+    auto got = replies();
+    ASSERT_EQ(got.size(), 1u);
+    EXPECT_EQ(got[0].message.back(), 1) << "read after the stall (AddressSanitizer)";
+    run(1ms);
+    EXPECT_EQ(publisher.reserve().entries(), 0u);
 }
 
 TEST_F(TinyTable, WithoutReserveTheyGetServfail) {

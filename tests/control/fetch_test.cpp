@@ -158,6 +158,42 @@ TEST_F(FetchTest, ARetransmissionReplacesItsWaiter) {
     EXPECT_EQ(woken(other).addresses, Hosts{"192.0.2.1"});
 }
 
+TEST_F(FetchTest, PatienceIsCountedFromTheFirstTry) {
+    for (unsigned i : {0u, 1u, 2u}) silence(i);
+    dataplane::Endpoint client = *dataplane::parse_endpoint("10.1.1.1:4000", 0);
+    ask_as(client, 7, a);
+    run(1s);
+    auto again = ask_as(client, 7, a);
+    run(2s);
+    EXPECT_EQ(woken(again).at, start + limits::abandon_after);
+}
+
+TEST_F(FetchTest, ARetransmissionAfterAnotherClientWasDroppedReplacesItsOwn) {
+    for (unsigned i : {0u, 1u, 2u}) silence(i);
+    dataplane::Endpoint one = *dataplane::parse_endpoint("10.1.1.1:4000", 0);
+    dataplane::Endpoint two = *dataplane::parse_endpoint("10.1.1.2:4000", 0);
+    auto dropped = ask_as(one, 7, a);
+    run(1s);
+    auto first = ask_as(two, 7, a), other = ask_as(two, 8, a);
+    run(950ms);
+    ASSERT_EQ(woken(dropped).kind, WakeKind::abandon);
+    ask_as(two, 7, a);
+    EXPECT_TRUE(clients.woken.contains(first));
+    EXPECT_FALSE(clients.woken.contains(other));
+}
+
+TEST_F(FetchTest, ARefreshBesideALiveFetchIsDropped) {
+    serve(0, {"192.0.2.1"}, 1ms);
+    for (unsigned i : {1u, 2u}) silence(i);
+    ask(a);
+    run(10ms);
+    ASSERT_EQ(fetches.live(), 1u) << "collecting";
+    fetches.refresh(a, hash(a), cached(a)->version, clock.now);
+    EXPECT_EQ(fetches.live(), 1u);
+    EXPECT_EQ(fetches.counters().fetches, 1u);
+    EXPECT_EQ(fetches.counters().refreshes_dropped, 1u);
+}
+
 TEST_F(FetchTest, OneClientWaitsForALimitedNumber) {
     dataplane::Address address = *dataplane::parse_address("10.1.1.1");
     for (unsigned i = 0; i < limits::waiters_per_client; ++i) ask_as({address, std::uint16_t(i + 1)}, 1, a);
@@ -210,6 +246,16 @@ TEST_F(FetchTest, CloseAbandonsEveryoneAndCancelsEverything) {
     EXPECT_EQ(network.open_count(), 0u);
     auto late = ask(b);
     EXPECT_EQ(woken(late).rcode, 2) << "refused, not lost";
+}
+
+TEST_F(FetchTest, CloseAbandonsThoseWhoWaitForASuccessorToo) {
+    for (unsigned i : {0u, 1u, 2u}) silence(i);
+    auto client = ask(a);
+    fetches.supersede([](const cache::Key&) { return true; });
+    ASSERT_EQ(fetches.live(), 0u);
+    fetches.close();
+    EXPECT_EQ(woken(client).kind, WakeKind::abandon);
+    EXPECT_EQ(fetches.waiting(), 0u);
 }
 
 class FullTableTest : public FetchTest {

@@ -1,12 +1,12 @@
 // What is merged with what, and what is not (wire-rules.md section 3).
-#include "tests/control/fetch_fixture.hpp"
+#include "tests/control/scenarios_fixture.hpp"
 
 namespace millrace::control {
 namespace {
 
 using cache::Version;
 
-using MergeTest = FetchTest;
+using MergeTest = Scenarios;
 
 TEST_F(MergeTest, TheSameChainIsMerged) {
     auto through = [](const char* host) {
@@ -56,6 +56,38 @@ TEST_F(MergeTest, AMergeLivesNoLongerThanItsShortestContributor) {
     Time asked = clock.now;
     run(2s);
     EXPECT_LE(cached(b)->expiry, asked + 1ms + 10s) << "a later reply never lengthens a life";
+}
+
+TEST_F(MergeTest, TheSameAddressesWithAShorterLifeShortenIt) {
+    serve(0, {"1.1.1.1"}, 1ms, 60);
+    serve(1, {"1.1.1.1"}, 101ms, 10);
+    silence(2);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached_addresses(a), Hosts{"1.1.1.1"});
+    EXPECT_LE(cached(a)->expiry, start + 101ms + 10s);
+}
+
+TEST_F(MergeTest, AnAnswerWithAdIsNotAddedToOneWithout) {
+    serve(0, {"1.1.1.1"}, 1ms);
+    script(1, {.answer = {"a.com. 60 IN A 2.2.2.2"}, .authentic = true}, 5ms);
+    silence(2);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached_addresses(a), Hosts{"1.1.1.1"});
+}
+
+TEST_F(MergeTest, WhoValidatesHimselfGetsOneUpstreamsAnswer) {
+    serve(0, {"1.1.1.1"}, 1ms);
+    serve(1, {"2.2.2.2"}, 5ms);
+    serve(2, {"3.3.3.3"}, 5ms);
+    for (std::uint8_t flavour : {cache::dnssec_ok, cache::checking_disabled}) {
+        cache::Key key = make_key("a.com", LDNS_RR_TYPE_A, flavour);
+        ask(key);
+        run(2s);
+        EXPECT_EQ(cached_addresses(key), Hosts{"1.1.1.1"});
+        EXPECT_EQ(queries_to(2), 0u) << "nobody else can change it";
+    }
 }
 
 TEST_F(MergeTest, PositiveAgainstNegativeKeepsTheEarlierForThirtySeconds) {
@@ -147,10 +179,10 @@ TEST_F(QuorumTest, PrivateAddressesAreNeverAdded) {
 }
 
 /// Answers live five minutes at least.
-class LongLives : public FetchTest {
+class LongLives : public Scenarios {
   protected:
     static constexpr TtlPolicy lives{.min_ttl = 300s};
-    LongLives() : FetchTest(3, {{}, {}, lives}) { publisher.set_policy(lives); }
+    LongLives() : Scenarios(3, {{}, {}, lives}) { publisher.set_policy(lives); }
 };
 
 TEST_F(LongLives, AContradictedAnswerStillLivesThirtySecondsAtMost) {
@@ -159,6 +191,18 @@ TEST_F(LongLives, AContradictedAnswerStillLivesThirtySecondsAtMost) {
     silence(2);
     ask(a);
     run(2s);
+    EXPECT_EQ(cached(a)->expiry, start + 1ms + 30s);
+}
+
+TEST_F(LongLives, NorDoesTheOrderOfItsAddressesLengthenThat) {
+    fetches.set_ranker(&ranker);
+    serve(0, {"1.1.1.1", "2.2.2.2"}, 1ms, 5);
+    script(1, nxdomain, 5ms);
+    silence(2);
+    ask(a);
+    run(1s);
+    fetches.on_ranked(ranker.asked.at(0).fetch, reversed(ranker.asked[0].addresses));
+    EXPECT_EQ(cached(a)->version, (Version{1, 2}));
     EXPECT_EQ(cached(a)->expiry, start + 1ms + 30s);
 }
 
@@ -173,18 +217,22 @@ TEST_F(LongLives, AMergeKeepsTheLeastTtl) {
 }
 
 TEST_F(MergeTest, AnAnswerForSomeClientSubnetsOnlyIsNotMerged) {
-    network.serve(server(0), [](FakeNetwork& net, const Sent& sent) {
+    auto scoped = [](FakeNetwork& net, const Sent& sent) {
         auto reply = make_reply(sent.message, {.answer = {record(sent, "1.1.1.1", 60)}});
         const std::uint8_t opt[] = {0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 11, 0, 8, 0, 7, 0, 1, 24, 24, 192, 0, 2};
         reply.insert(reply.end(), std::begin(opt), std::end(opt));
         ++reply[11];
-        net.reply(sent, reply, 1ms);
-    });
-    serve(1, {"2.2.2.2"}, 5ms);
+        net.reply(sent, reply, 5ms);
+    };
     silence(2);
-    ask(a);
-    run(2s);
-    EXPECT_EQ(cached_addresses(a), Hosts{"1.1.1.1"});
+    for (unsigned scoped_one : {0u, 1u}) { // the first reply, the second
+        const cache::Key& key = scoped_one ? b : a;
+        network.serve(server(scoped_one), scoped);
+        serve(1 - scoped_one, {"2.2.2.2"}, scoped_one ? 1ms : 9ms);
+        ask(key);
+        run(2s);
+        EXPECT_EQ(cached_addresses(key), Hosts{scoped_one ? "2.2.2.2" : "1.1.1.1"});
+    }
 }
 
 TEST_F(MergeTest, WhatDoesNotFitAUdpReplyIsNotMerged) {

@@ -89,6 +89,15 @@ TEST_F(Pressure, ASmallRateStillCollects) {
     EXPECT_EQ(fill(Purpose::collection), 1u);
 }
 
+TEST_F(Pressure, WithoutAFreePlaceTheOldestCollectionOfAnyUpstreamGoes) {
+    ASSERT_EQ(fill(Purpose::collection, 0), 6u);
+    EXPECT_EQ(fill(Purpose::answer, 1), 8u) << "two that were free, and the six";
+    EXPECT_EQ(counters().displaced, 6u);
+    exchanges->tick(clock.now);
+    ASSERT_EQ(failures.size(), 6u);
+    EXPECT_EQ(failures[0].fetch, (FetchId{101, 101}));
+}
+
 TEST_F(Pressure, TheRateIsKeptAndCollectionsLeaveAShareOfIt) {
     groups[0].set_policy({.outstanding = 8, .rate = 40}); // four at once
     EXPECT_EQ(fill(Purpose::collection), 3u);

@@ -100,6 +100,32 @@ TEST_F(WorkerTest, TheHotIndexFollowsPublications) {
     }
 }
 
+TEST_F(WorkerTest, AHitLeavesItsMarkForEvictionHoweverItWasFound) {
+    publish(a, entry_of({1, 0}, {7}, now, 60s));
+    const cache::Entry* entry = table.find(a, table.hasher()(a));
+    for (int i = 0; i < 2; ++i) { // by the table, by the hot index
+        entry->visited = 0;
+        EXPECT_FALSE(ask(query("a.com")).empty());
+        EXPECT_EQ(entry->visited, 1);
+    }
+}
+
+TEST_F(WorkerTest, WhoAsksForARefreshMovesTheHintToTheExpiryAtTheLatest) {
+    publish(a, entry_of({1, 0}, {7}, now - 50s, 60s, 1h));
+    const cache::Entry* entry = table.find(a, table.hasher()(a));
+    for (Time left : {Time(1h), Time(1s)}) {
+        auto long_lived = entry_of({2, 0}, {7}, now, left, 1h);
+        long_lived->refresh_after = (now - 1s).count();
+        ASSERT_TRUE(long_lived->claim_refresh(now, limits::refresh_retry));
+        EXPECT_EQ(Time(long_lived->refresh_after), now + std::min<Time>(left, limits::refresh_retry));
+    }
+    entry->refresh_after = (now - 1s).count();
+    for (int i = 0; i < 2; ++i) EXPECT_FALSE(ask(query("a.com")).empty());
+    auto taken = misses();
+    ASSERT_EQ(taken.size(), 1u) << "one of two hits";
+    EXPECT_EQ(taken[0].refresh, (cache::Version{1, 0}));
+}
+
 TEST_F(WorkerTest, AMissIsHandedOverAndAnsweredByItsWake) {
     EXPECT_TRUE(ask(header(77, rd | cd, 1, 0, 0, 1) + question("a.COM") + opt(900)).empty());
     auto taken = misses();
