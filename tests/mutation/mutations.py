@@ -1,0 +1,495 @@
+"""The mutations: mistakes that somebody could make, each of which would let one query's result harm another, or lose one.
+
+`old` stands in `file` exactly once and becomes `new`; `danger` is what would happen; `tests` are those expected to notice,
+as program:filter. run tries these first, so that a wrong guess costs time, not the catch.
+
+Not here, because no test on one thread can see them: the epoch stored before the pointer, `finished` counted before the
+replies are written, and weaker memory orders. The first two are the model's (tests/model), the last ThreadSanitizer's.
+"""
+
+from typing import NamedTuple
+
+
+class Mutation(NamedTuple):
+    name: str
+    file: str
+    old: str
+    new: str
+    danger: str
+    tests: str
+
+
+MUTATIONS = [
+    # Publication: which result may be stored.
+    Mutation(
+        "no-newest-started-check", "cache/table.cpp",
+        "    if (entry.version.generation < slot.started) return Publication::superseded;\n",
+        "",
+        "a superseded query publishes over its successor",
+        "cache_test:TableTest.*"),
+    Mutation(
+        "start-does-not-supersede", "cache/table.cpp",
+        "    node->second.started = generation;\n",
+        "",
+        "a superseded query publishes while its successor still asks",
+        "cache_test:TableTest.*"),
+    Mutation(
+        "a-version-published-twice", "cache/table.cpp",
+        "entry.version <= before->version",
+        "entry.version < before->version",
+        "a duplicate of a result replaces what stands",
+        "cache_test:TableTest.*"),
+    Mutation(
+        "publish-at-the-floor", "cache/table.cpp",
+        "entry.version.generation <= floor(group)",
+        "entry.version.generation < floor(group)",
+        "the last query before a flush publishes after it",
+        "cache_test:TableTest.TheFloor*"),
+    Mutation(
+        "stamped-when-stored", "control/fetch_table.cpp",
+        "    cache::Version version{fetch.id().generation, revision};\n    Slot& slot",
+        "    cache::Version version{++last_generation_, revision};\n    Slot& slot",
+        "the older query that ends last looks newest, and an answer's own merge looks old",
+        "control_test:Scenarios.S9*"),
+    Mutation(
+        "published-by-another-thread", "cache/table.cpp",
+        "    assert(owner_ == std::this_thread::get_id() && \"one writer per key: only the owner changes the table\");\n",
+        "",
+        "check and write are two steps again, and nobody is told",
+        "cache_test:TableDeathTest.*"),
+    Mutation(
+        "ttl-0-stored", "control/publish.cpp",
+        "    if (!storable) return keep_private(cache::Publication::full, std::move(entry));\n",
+        "",
+        "an answer for those who wait reaches others",
+        "control_test:Scenarios.S19*"),
+    Mutation(
+        "memory-bound-not-checked", "cache/table.cpp",
+        "bytes() + entry.bytes() > limits_.bytes ? Publication::full : Publication::accepted",
+        "Publication::accepted",
+        "a stalled worker lets memory grow for ever",
+        "cache_test:TableTest.RefusesEntries*"),
+
+    # Superseding: what becomes of the older query.
+    Mutation(
+        "superseded-exchanges-go-on", "control/fetch.cpp",
+        "    stop_asking(effects);\n    if (state_ == State::ranking) effects.cancel_ranking(*this);\n",
+        "    if (state_ == State::ranking) effects.cancel_ranking(*this);\n",
+        "sockets and timers of a query that nobody owns",
+        "control_test:Scenarios.S11*"),
+    Mutation(
+        "superseded-ranking-goes-on", "control/fetch.cpp",
+        "    if (state_ == State::ranking) effects.cancel_ranking(*this);\n",
+        "",
+        "a ranking that nobody waits for, beside its successor's",
+        "control_test:Scenarios.S8*"),
+    Mutation(
+        "superseded-waiters-dropped", "control/fetch_table.cpp",
+        "        if (!waiters.empty()) restarts_.push_back({key, hash, std::move(waiters)});\n",
+        "        if (waiters.empty()) restarts_.push_back({key, hash, std::move(waiters)});\n",
+        "who waits while a flush comes is never answered, and the credits are lost",
+        "control_test:Scenarios.S11*"),
+    Mutation(
+        "successors-dropped-at-shutdown", "control/fetch_table.cpp",
+        "    for (const Restart& restart : std::exchange(restarts_, {})) {\n"
+        "        for (const Waiter& w : restart.waiters) wake(w, nullptr, WakeKind::abandon);\n"
+        "    }\n",
+        "    restarts_.clear();\n",
+        "waiters between two Fetches are lost when the process stops",
+        "control_test:FetchTest.CloseAbandonsThose*"),
+    Mutation(
+        "late-result-finds-the-next-fetch", "control/fetch_table.cpp",
+        "    return slot.fetch && slot.fetch->id() == id ? &slot : nullptr;\n",
+        "    return slot.fetch ? &slot : nullptr;\n",
+        "a result of one query enters the query that has its slot now",
+        "control_test:Scenarios.S8*:EarlierRepair.*"),
+    Mutation(
+        "order-without-its-version", "control/fetch_table.cpp",
+        "    bool is_same = entry && entry->version == slot->published;\n",
+        "    bool is_same = !entry || entry->version == slot->published;\n",
+        "an order is published although what it was computed for is gone",
+        "control_test:Scenarios.S8*"),
+
+    # Flush and reload.
+    Mutation(
+        "flush-leaves-the-live", "control/flush.cpp",
+        "    fetches_.supersede([&](const cache::Key& key) { return matches(key.name.bytes()); });\n",
+        "",
+        "what was collected before a flush appears after it",
+        "control_test:Scenarios.S11*"),
+    Mutation(
+        "flush-spares-the-last", "cache/table.cpp",
+        "entry->version.generation > last ||",
+        "entry->version.generation >= last ||",
+        "the newest answer survives its flush",
+        "cache_test:TableTest.Flush*"),
+    Mutation(
+        "floor-not-raised", "control/flush.cpp",
+        "        table_.raise_floor(group, fetches_.last_generation());\n",
+        "        static_cast<void>(group);\n",
+        "answers of the old upstreams are served until the last slot is emptied",
+        "control_test:Scenarios.S11*"),
+    Mutation(
+        "acknowledged-without-grace", "control/flush.cpp",
+        "    if (!grace_.passed(*job.period)) return true;\n",
+        "",
+        "a worker sends a flushed answer after the acknowledgement",
+        "control_test:ManyShards.*"),
+    Mutation(
+        "grace-period-begun-too-early", "control/flush.cpp",
+        "    auto matches = [&](const cache::KeyRef& key) { return job.matches(key.name()); };\n",
+        "    auto matches = [&](const cache::KeyRef& key) { return job.matches(key.name()); };\n"
+        "    if (!job.period) job.period = grace_.begin();\n",
+        "what a worker got while later shards were emptied is sent after the acknowledgement",
+        "control_test:ManyShards.*"),
+    Mutation(
+        "served-at-the-floor", "dataplane/worker.cpp",
+        "entry->version.generation <= floor_",
+        "entry->version.generation < floor_",
+        "workers serve the last answer of before a flush",
+        "dataplane_test:WorkerTest.UnderTheFloor*"),
+    Mutation(
+        "miss-answered-from-under-the-floor", "control/fetch_table.cpp",
+        " || entry->version.generation <= table_.floor(key.group)) return false;",
+        ") return false;",
+        "control answers a waiter with what a flush forbids",
+        "control_test:UnderTheFloor.*"),
+    Mutation(
+        "stale-from-under-the-floor", "control/fetch_table.cpp",
+        "entry && entry->version.generation > table_.floor(fetch.key().group) && now < entry->stale_until",
+        "entry && now < entry->stale_until",
+        "stale data of the old upstreams is served after a reload",
+        "control_test:UnderTheFloor.*"),
+    Mutation(
+        "reload-without-flush", "control/reload.cpp",
+        "    return key != \"allow\" && key != \"fanout\";\n",
+        "    return key != \"allow\" && key != \"fanout\" && key != \"upstreams\";\n",
+        "after a reload the old upstreams' answers stay",
+        "control_test:Reload*"),
+    Mutation(
+        "reload-acknowledged-at-once", "control/reload.cpp",
+        "    auto acknowledge = [this, changes](std::size_t) { finish(changes); };\n",
+        "    auto acknowledge = [](std::size_t) {};\n    finish(changes);\n",
+        "results of the old upstreams appear after the acknowledgement",
+        "control_test:Reload*"),
+
+    # Collection and acceptance.
+    Mutation(
+        "cancelled-by-the-first-answer", "control/fetch.cpp",
+        "        if (a.phase == Phase::asked) effects.collect(*this, a.candidate.upstream, collect_limit(a));\n",
+        "        if (a.phase == Phase::asked) effects.cancel(*this, a.candidate.upstream);\n",
+        "nothing is ever collected",
+        "control_test:EarlierRepair.*"),
+    Mutation(
+        "collection-without-limit", "control/fetch.cpp",
+        "        if (a.phase == Phase::asked) effects.collect(*this, a.candidate.upstream, collect_limit(a));\n",
+        "        if (a.phase == Phase::asked) effects.collect(*this, a.candidate.upstream, Time::max());\n",
+        "one silent upstream holds up every merge until the deadline",
+        "control_test:Scenarios.S13*"),
+    Mutation(
+        "wrong-id-accepted", "control/accept.cpp",
+        "    if (got.id != asked.id) return Match::wrong_id;\n",
+        "",
+        "a late or forged reply is taken for the answer",
+        "control_test:MatchReply.*"),
+    Mutation(
+        "wrong-case-accepted", "control/accept.cpp",
+        "    if (!std::ranges::equal(got.question, asked.question)) return Match::wrong_case;\n",
+        "",
+        "a forged reply has fewer bits to guess",
+        "control_test:MatchReply.*"),
+    Mutation(
+        "other-question-accepted", "control/accept.cpp",
+        " || got.name != asked.name) return Match::other;",
+        ") return Match::other;",
+        "one name's addresses are published under another",
+        "control_test:MatchReply.*"),
+    Mutation(
+        "port-and-id-used-again", "control/exchange.cpp",
+        "        if (!is_unused(exchange, port, id, now)) continue;\n",
+        "        is_unused(exchange, port, id, now);\n",
+        "a late reply to the last query fits the next one",
+        "control_test:*S5*"),
+    Mutation(
+        "port-and-id-forgotten-early", "control/recent_pairs.cpp",
+        "    if (holds(current_, places) || holds(previous_, places)) return false;\n",
+        "    if (holds(current_, places)) return false;\n",
+        "a late reply fits, now and then",
+        "control_test:RecentPairs.*"),
+    Mutation(
+        "nxdomain-is-a-failure", "control/exchange.cpp",
+        "    if (answer.rcode == LDNS_RCODE_SERVFAIL || answer.rcode == LDNS_RCODE_REFUSED) {\n",
+        "    if (answer.rcode != LDNS_RCODE_NOERROR) {\n",
+        "names that do not exist put good upstreams aside",
+        "control_test:EarlierRepair.Nxdomain*"),
+    Mutation(
+        "collections-not-displaced", "control/exchange.cpp",
+        "    if (free_.empty() && !collections_.empty()) displace(std::get<3>(*collections_.begin()));\n",
+        "",
+        "under pressure clients wait for places that background work holds",
+        "control_test:Pressure.*"),
+    Mutation(
+        "displaced-fetch-not-told", "control/exchange.cpp",
+        "    displaced_.push_back({slots_[slot].fetch, slots_[slot].upstream});\n",
+        "",
+        "a Fetch waits for an exchange that is gone",
+        "control_test:Pressure.*"),
+    Mutation(
+        "collections-take-every-place", "control/exchange.cpp",
+        "free_.size() > limits_.exchanges / collection_spare && ",
+        "!free_.empty() && ",
+        "background work leaves no place to questions that clients wait for",
+        "control_test:Pressure.*"),
+
+    # Merging.
+    Mutation(
+        "merged-across-chains", "control/merge.cpp",
+        " && ldns_rr_compare(x.get(), y.get()) == 0;\n",
+        ";\n",
+        "one server's addresses under another server's CNAME",
+        "control_test:Scenarios.S16*"),
+    Mutation(
+        "signed-answers-merged", "control/merge.cpp",
+        "bool agrees = !answer.is_signed && ",
+        "bool agrees = ",
+        "what DNSSEC vouches for is mixed with what it does not",
+        "control_test:Scenarios.S17*"),
+    Mutation(
+        "authentic-answers-merged", "control/merge.cpp",
+        "agrees = !answer.is_signed && !answer.authentic && ",
+        "agrees = !answer.is_signed && ",
+        "what a validator vouched for is mixed with what it did not",
+        "control_test:MergeTest.*"),
+    Mutation(
+        "scoped-answers-merged", "control/merge.cpp",
+        " && !answer.is_scoped &&\n",
+        " &&\n",
+        "addresses meant for one network are given to all",
+        "control_test:MergeTest.*Subnets*"),
+    Mutation(
+        "answers-for-validators-merged", "control/merge.cpp",
+        "key.flavour == cache::plain && ",
+        "",
+        "a client that validates itself gets a set that nobody gave",
+        "control_test:MergeTest.*"),
+    Mutation(
+        "private-addresses-merged", "control/merge.cpp",
+        "if (!is_internal(address) && !has(united, address))",
+        "if (!is_internal(address) || !has(united, address))",
+        "one lying upstream points a foreign name into the client's network",
+        "control_test:MergeTest.*"),
+    Mutation(
+        "merge-outlives-a-contributor", "control/merge.cpp",
+        "            earliest = std::min(earliest, lowest_expiry(*reply, policy));\n",
+        "            earliest = std::max(earliest, lowest_expiry(*reply, policy));\n",
+        "addresses live longer than the upstream allowed",
+        "control_test:MergeTest.TheSame*"),
+    Mutation(
+        "order-outlives-its-set", "control/fetch.cpp",
+        "    if (kept) return rank(std::move(*merged.answer), merged.latest_expiry, now, effects);\n",
+        "    if (kept) return rank(std::move(*merged.answer), Time::max(), now, effects);\n",
+        "revision 2 lives longer than the merge that it orders",
+        "control_test:LongLives.*"),
+    Mutation(
+        "quorum-off-by-one", "control/merge.cpp",
+        "< std::ptrdiff_t(quorum)",
+        "<= std::ptrdiff_t(quorum)",
+        "what enough replies hold is thrown away",
+        "control_test:*QuorumTest.*"),
+    Mutation(
+        "denial-ignored", "control/merge.cpp",
+        "    if (std::ranges::any_of(answers, is_denial)) {\n",
+        "    if (is_denial(winner)) {\n",
+        "an answer that another upstream denies lives its whole life",
+        "control_test:MergeTest.Positive*"),
+
+    # Memory: when may it be freed.
+    Mutation(
+        "freed-without-grace", "cache/table.cpp",
+        "    grace_.retire(std::move(before));\n",
+        "    before.reset();\n",
+        "a worker reads freed memory",
+        "cache_test:TableTest.Replaced*"),
+    Mutation(
+        "never-freed", "cache/table.cpp",
+        "    grace_.retire(std::move(before));\n",
+        "    static_cast<void>(before.release());\n",
+        "every flush and every publication loses memory",
+        "cache_test:TableTest.Replaced*"),
+    Mutation(
+        "freed-while-readers-look", "cache/grace.cpp",
+        "    return rte_rcu_qsbr_check(qsbr_.get(), period.token, false) == 1;\n",
+        "    return true;\n",
+        "a worker in its burst reads freed memory",
+        "cache_test:GraceTest.*"),
+    Mutation(
+        "freed-while-wakes-name-it", "cache/grace.cpp",
+        "        if (!has_finished(i, period.sent[i])) return false;\n",
+        "",
+        "a worker answers a Wake from freed memory",
+        "cache_test:GraceTest.*"),
+    Mutation(
+        "retired-into-the-waiting-batch", "cache/grace.cpp",
+        "    entry->limbo_next_ = open_.entries;\n    open_.entries = entry.release();\n",
+        "    entry->limbo_next_ = waiting_.entries;\n    waiting_.entries = entry.release();\n",
+        "an Entry is freed after a period that began before its retirement",
+        "cache_test:GraceTest.*"),
+    Mutation(
+        "private-entry-freed-at-once", "cache/reserve.cpp",
+        "        if (is_finished(leaving_.front())) {\n",
+        "        if (!leaving_.empty()) {\n",
+        "a Wake names a freed private Entry",
+        "cache_test:ReserveTest.*"),
+    Mutation(
+        "private-wake-not-noted", "control/fetch_table.cpp",
+        "        if (hold && *hold && !w.is_tcp()) hold->sent_to(w.source);\n",
+        "        static_cast<void>(hold);\n",
+        "a Wake names a freed private Entry",
+        "control_test:TwoWorkers.S21_Private*"),
+    Mutation(
+        "later-private-wake-not-noted", "control/fetch_table.cpp",
+        "    if (!waiter.is_tcp()) slot.held.sent_to(waiter.source);\n",
+        "",
+        "a Wake for a later question names a freed private Entry",
+        "control_test:TinyTable.AStalled*"),
+
+    # The table under pressure.
+    Mutation(
+        "rebuild-drops-a-live-slot", "cache/upkeep.cpp",
+        "        if (!entry && !slot.is_live) continue;\n",
+        "        if (!entry) continue;\n",
+        "a query under way forgets that it superseded another",
+        "cache_test:UpkeepTest.*Rebuild*"),
+    Mutation(
+        "rebuild-forgets-the-newest-started", "cache/upkeep.cpp",
+        "            moved.started = slot.started;\n",
+        "",
+        "a superseded query publishes after a rebuild",
+        "cache_test:UpkeepTest.*Rebuild*"),
+    Mutation(
+        "old-shard-freed-at-once", "cache/upkeep.cpp",
+        "    grace_.retire(std::unique_ptr<Retired>(old));\n",
+        "    delete old;\n",
+        "a worker looks a name up in freed memory",
+        "cache_test:UpkeepTest.*OldShard*"),
+    Mutation(
+        "epoch-repeats", "cache/table.cpp",
+        "    w.epoch.store(++last_epoch_, std::memory_order_release);\n",
+        "    w.epoch.store(last_epoch_ = 1, std::memory_order_release);\n",
+        "hot indexes keep places of a freed shard",
+        "cache_test:UpkeepTest.*Rebuild*"),
+    Mutation(
+        "stale-epoch-accepted", "dataplane/worker.cpp",
+        " && c_.table.is_current(hash, hot.place.epoch);",
+        ";",
+        "a worker answers from a freed shard",
+        "control_test:OneWorker.S24_AWorker*"),
+    Mutation(
+        "visited-entries-evicted", "cache/upkeep.cpp",
+        "        if (!is_useless && entry->visited.exchange(0, std::memory_order_relaxed)) continue;\n",
+        "        entry->visited.store(is_useless, std::memory_order_relaxed);\n",
+        "a scan of random names pushes out what everybody asks",
+        "cache_test:UpkeepTest.NamesThatAreHit*"),
+    Mutation(
+        "hits-not-marked", "dataplane/worker.cpp",
+        "    if (!entry->visited.load(std::memory_order_relaxed)) entry->visited.store(1, std::memory_order_relaxed);\n",
+        "",
+        "eviction knows nothing of what is asked",
+        "dataplane_test:WorkerTest.*"),
+
+    # Waiters, credits, Wakes.
+    Mutation(
+        "abandoned-credit-lost", "dataplane/worker.cpp",
+        "    free_waiters_.push_back(wake.waiter); // within its capacity: the credit comes back\n"
+        "    if (wake.kind == Wake::Kind::abandon) return c_.counters.add(Event::wake_abandoned);\n",
+        "    if (wake.kind == Wake::Kind::abandon) return c_.counters.add(Event::wake_abandoned);\n"
+        "    free_waiters_.push_back(wake.waiter); // within its capacity: the credit comes back\n",
+        "every dropped question costs the worker a waiter, until it answers no miss",
+        "dataplane_test:WorkerTest.OutOfCredits*"),
+    Mutation(
+        "refused-credit-lost", "dataplane/worker.cpp",
+        "    if (!c_.handoff.ask(miss)) return false;\n    free_waiters_.pop_back();\n",
+        "    free_waiters_.pop_back();\n    if (!c_.handoff.ask(miss)) return false;\n",
+        "every miss that finds the ring full costs the worker a waiter",
+        "control_test:OneWorker.S22_AMissThat*"),
+    Mutation(
+        "wakes-never-finished", "dataplane/worker.cpp",
+        "    c_.reader.finish(count);\n",
+        "",
+        "nothing is ever freed, no flush acknowledged",
+        "dataplane_test:WorkerTest.AMiss*"),
+    Mutation(
+        "replaced-waiter-forgotten", "control/fetch_table.cpp",
+        "    wake(replaced, nullptr, WakeKind::abandon);\n",
+        "    ++counters_.abandoned;\n    --waiting_;\n    --waits_of_client_[replaced.client.address];\n",
+        "every retransmission costs the worker a credit",
+        "control_test:FetchTest.ARetransmission*"),
+    Mutation(
+        "retransmission-not-replaced", "control/fetch_table.cpp",
+        "    if (replace_retransmission(slot, waiter)) return;\n",
+        "",
+        "one client that repeats itself fills the waiters, and is answered many times",
+        "control_test:FetchTest.ARetransmission*"),
+    Mutation(
+        "retransmission-renews-its-arrival", "control/fetch_table.cpp",
+        "    first.arrived = std::min(first.arrived, waiter.arrived);\n",
+        "    first.arrived = waiter.arrived;\n",
+        "a client that repeats itself is neither given stale data nor dropped",
+        "control_test:FetchTest.PatienceIsCounted*"),
+    Mutation(
+        "places-of-gone-waiters-kept", "control/fetch_table.cpp",
+        "    std::vector<Waiter> patient;\n    slot.places.clear();\n",
+        "    std::vector<Waiter> patient;\n",
+        "a retransmission takes the place of another client's question",
+        "control_test:FetchTest.ARetransmissionAfter*"),
+    Mutation(
+        "sleeps-on-a-wake", "dataplane/handoff.cpp",
+        "    if (is_empty(wakes_.get())) {\n",
+        "    if (is_empty(wakes_.get()) || timeout_ms > 0) {\n",
+        "a Wake that comes as the worker lies down waits until its nap is over",
+        "dataplane_test:HandoffThreads.*"),
+
+    # Stale data and refreshes.
+    Mutation(
+        "failure-over-stale-data", "control/fetch_table.cpp",
+        "    if (const cache::Entry* stale = stale_entry(fetch, now)) {\n",
+        "    if (const cache::Entry* stale = stale_entry(fetch, now); stale && now < stale->expiry) {\n",
+        "an upstream's outage takes answers away that clients could have",
+        "control_test:FetchTest.Stale*"),
+    Mutation(
+        "failure-without-back-off", "control/fetch_table.cpp",
+        "        stale->refresh_after.store((now + limits::stale_recheck).count(), std::memory_order_relaxed);\n",
+        "",
+        "every client asks dead upstreams again, and waits for it",
+        "control_test:FetchTest.Stale*"),
+    Mutation(
+        "refresh-of-another-version", "control/fetch_table.cpp",
+        "entry && entry->version == version && version.generation",
+        "entry && version.generation",
+        "a request that is late asks again for what was just fetched",
+        "control_test:OneWorker.S23_ARequest*"),
+    Mutation(
+        "refresh-beside-a-live-fetch", "control/fetch_table.cpp",
+        "!is_same || find(key, hash) || !has_room",
+        "!is_same || !has_room",
+        "two Fetches of one key",
+        "control_test:FetchTest.ARefreshBeside*"),
+    Mutation(
+        "every-hit-asks-for-a-refresh", "dataplane/worker.cpp",
+        "entry->claim_refresh(now, limits::refresh_retry)",
+        "entry->claim_refresh(now, Time{})",
+        "a popular name fills the miss ring",
+        "control_test:OneWorker.S23_ARefreshThatFails*"),
+    Mutation(
+        "a-refresh-is-asked-for-once", "dataplane/worker.cpp",
+        "entry->claim_refresh(now, limits::refresh_retry)",
+        "entry->claim_refresh(now, 24h)",
+        "a lost request is never repeated",
+        "control_test:OneWorker.S23_ARefused*"),
+    Mutation(
+        "refresh-hint-past-the-expiry", "cache/entry.hpp",
+        "std::min(now + retry, expiry).count()",
+        "(now + retry).count()",
+        "an expired answer is served stale although nobody has failed to renew it",
+        "dataplane_test:WorkerTest.WhoAsks*"),
+]
