@@ -2,30 +2,11 @@
 
 #include <algorithm>
 
-#include "cache/wire.hpp"
-#include "control/config.hpp"
-#include "tests/simulation/port.hpp"
-
 namespace millrace::simulation {
 
 namespace {
 
-constexpr auto bare_life = 5s; // of a denial that says nothing of how long it holds
-constexpr std::size_t shown_limit = 16, merged_limit = 16;
-
-bool contains(const std::vector<std::uint32_t>& list, std::uint32_t value) {
-    return std::ranges::find(list, value) != list.end();
-}
-
-std::vector<std::uint32_t> sorted(std::vector<std::uint32_t> list) {
-    std::ranges::sort(list);
-    return list;
-}
-
-bool decides(const Said& said) {
-    return said.nature == Nature::positive || said.nature == Nature::nxdomain ||
-           said.nature == Nature::nodata;
-}
+constexpr std::size_t shown_limit = 32;
 
 } // namespace
 
@@ -70,7 +51,11 @@ void EntryChecks::note_start(std::uint32_t key, cache::Generation before, cache:
     scene_.require(after == before + 1, "one question starts one Fetch", "several");
     note_generations(after);
     belongs(after, key);
-    keys_[key].started = after;
+    KeyState& state = keys_[key];
+    const cache::Node* node = table_.locate(state.key, state.hash).node; // none when the table is full
+    scene_.require(!node || node->second.started == after, "a Fetch supersedes when it starts",
+                   "the slot does not know");
+    state.started = after;
 }
 
 void EntryChecks::belongs(cache::Generation generation, std::uint32_t key) {
@@ -98,7 +83,7 @@ void EntryChecks::look_at(std::uint32_t index) {
     if (state.is_live && !node && is_inflight(state.started)) {
         scene_.fail("a slot outlasts its Fetch", "name " + std::to_string(state.name));
     }
-    state.has_slot = node;
+    bool had_slot = std::exchange(state.has_slot, node != nullptr);
     if (entry != state.entry) {
         if (state.entry) {
             unlinked_[state.entry] = state.shown.back().until = scene_.moment;
@@ -109,9 +94,12 @@ void EntryChecks::look_at(std::uint32_t index) {
     }
     state.is_live = node && node->second.is_live;
     if (!node) return;
-    scene_.require(node->second.started >= state.started, "a Fetch supersedes when it starts",
-                   "the slot does not know");
-    if (node->second.started == state.started) return;
+    bool forgets = had_slot && node->second.started < state.started;
+    scene_.require(!forgets || !state.knows, "a slot does not forget what has started",
+                   "an older generation");
+    state.knows =
+        node->second.started >= state.started; // a slot made while its Fetch ran knows nothing of it
+    if (node->second.started <= state.started) return;
     state.started = node->second.started;
     belongs(state.started, index);
 }
@@ -137,10 +125,11 @@ void EntryChecks::on_published(std::uint32_t index, const cache::Entry& entry, b
     if (same_fetch && entry.expiry > state.newest_expiry) {
         fail("a later revision never lengthens a life", entry, "");
     }
-    if (entry.version.revision == 2 && !(same_fetch && had_entry && sorted(content_.hosts) == state.hosts)) {
+    if (entry.version.revision == 2 &&
+        !(same_fetch && had_entry && std::ranges::is_permutation(content_.hosts, state.hosts))) {
         fail("a ranking changes the order of the very Entry that it is for", entry, "");
     }
-    state.hosts = sorted(content_.hosts);
+    state.hosts = content_.hosts;
     state.newest = entry.version;
     state.newest_expiry = entry.expiry;
     state.shown.push_back({content_.fingerprint(), entry.version.generation, entry.expiry});
@@ -172,160 +161,7 @@ void EntryChecks::forget(const void* entry) {
     unlinked_.erase(entry);
 }
 
-// Origins.
-
-void EntryChecks::on_accepted(control::FetchId fetch, const control::Answer& answer) {
-    auto [number, socket] = network_.delivery();
-    const Said* said = scene_.ledger.find_said(number);
-    if (!said || said->forged) scene_.fail("forged replies find nothing", "one was accepted");
-    if (said->asked_by != socket)
-        scene_.fail("a reply belongs to one exchange", "one was accepted by another");
-    if (fetch.generation >= generations_.size())
-        scene_.fail("generations are issued", "one that nobody issued");
-    GenerationState& generation = generations_[fetch.generation];
-    scene_.say("generation ", fetch.generation, " accepts reply ", number, " with ", said->hosts.size(),
-               " addresses");
-    if (said->made < generation.began) {
-        scene_.fail("replies are younger than their Fetch", "generation " + std::to_string(fetch.generation));
-    }
-    if (generation.key != no_key &&
-        (keys_[generation.key].name != said->name || keys_[generation.key].qtype != said->qtype)) {
-        scene_.fail("a reply answers what was asked", "generation " + std::to_string(fetch.generation));
-    }
-    generation.accepted.push_back({number, answer.received});
-}
-
-/// What may be published under a key: also an Entry that is in no Slot.
-void EntryChecks::check(const cache::Entry& entry, std::uint32_t index) {
-    const KeyState& key = keys_[index];
-    belongs(entry.version.generation, index);
-    read(entry, key);
-    if (content_.flaw) fail("entries can be read", entry, content_.flaw);
-    check_hosts(key);
-    Time latest = check_origin(entry, key, generations_[entry.version.generation]);
-    if (entry.expiry > latest) fail("an answer lives no longer than what it is made of", entry, "");
-    scene_.tally.add(Seen::signed_entries, !content_.signatures.empty());
-    scene_.tally.add(Seen::chained_entries, content_.chain != 0);
-    scene_.tally.add(Seen::negative_entries, content_.soa.has_value());
-}
-
-void EntryChecks::read(const cache::Entry& entry, const KeyState& key) {
-    message_.assign(header_octets, 0);
-    message_.insert(message_.end(), key.key.name.bytes().begin(), key.key.name.bytes().end());
-    append_u32(message_, 0); // type and class, which nothing here reads
-    std::size_t at = message_.size();
-    message_.insert(message_.end(), entry.records().begin(), entry.records().end());
-    read_content(message_, at, entry.answers, entry.authorities, key.name, key.qtype, content_);
-    content_.rcode = entry.rcode;
-}
-
-void EntryChecks::check_hosts(const KeyState& key) {
-    for (std::uint32_t number : content_.hosts) {
-        const Host* host = scene_.ledger.find_host(number);
-        const char* flaw = !host                      ? "an address that nobody gave"
-                           : host->forged             ? "a forged address"
-                           : host->name != key.name   ? "an address of another name"
-                           : host->qtype != key.qtype ? "an address of another type"
-                           : host->chain != content_.chain
-                               ? "an address under a chain that it was not given with"
-                               : nullptr;
-        if (flaw)
-            scene_.fail("addresses belong to their name", flaw + (": " + scene_.ledger.describe(number)));
-    }
-}
-
-/// That accepted replies of this generation say what the Entry says. Returns when it must end.
-Time EntryChecks::check_origin(const cache::Entry& entry, const KeyState& key,
-                               const GenerationState& generation) {
-    const char* invariant = "an entry derives from accepted replies of its own generation";
-    if (entry.failure) {
-        bool decided = std::ranges::any_of(generation.accepted, [&](const Accepted& a) {
-            return decides(*scene_.ledger.find_said(a.said));
-        });
-        if (decided) fail("a failure is published only when nobody had an answer", entry, "");
-        if (entry.records_size || entry.rcode != rcode_servfail)
-            fail(invariant, entry, "a failure with records");
-        return Time::max();
-    }
-    for (const Accepted& accepted : generation.accepted) {
-        if (is_whole(accepted, key, entry.version.revision)) return expiry_of(accepted);
-    }
-    if (content_.hosts.empty()) fail(invariant, entry, "no reply says this");
-    if (!content_.signatures.empty()) fail("a signed answer stays whole", entry, "");
-    for (std::uint32_t host : content_.hosts) {
-        bool given = std::ranges::any_of(generation.accepted, [&](const Accepted& a) {
-            return contains(scene_.ledger.find_said(a.said)->hosts, host);
-        });
-        if (!given) fail(invariant, entry, scene_.ledger.describe(host));
-    }
-    return check_merge(entry, key, generation);
-}
-
-/// Whether the Entry says what this one reply said. A ranking, revision 2, may have changed the order.
-bool EntryChecks::is_whole(const Accepted& accepted, const KeyState& key, unsigned revision) const {
-    const Said& said = *scene_.ledger.find_said(accepted.said);
-    bool is_signable = said.nature == Nature::positive || said.chain != 0;
-    bool has_signatures = said.is_signed && is_signable && (key.key.flavour & cache::dnssec_ok);
-    bool says_anything = !content_.hosts.empty() || !content_.texts.empty() || content_.soa;
-    auto is_its_own = [&](std::uint32_t number) { return number == accepted.said; };
-    bool same_hosts =
-        revision < 2 ? said.hosts == content_.hosts : sorted(said.hosts) == sorted(content_.hosts);
-    return same_hosts && said.rcode == content_.rcode && said.chain == content_.chain &&
-           decides(said) == says_anything && (!content_.soa || is_its_own(*content_.soa)) &&
-           std::ranges::all_of(content_.texts, is_its_own) && has_signatures != content_.signatures.empty() &&
-           std::ranges::all_of(content_.signatures, is_its_own);
-}
-
-/// The rules of a merge (wire-rules.md section 3). Returns when what it made must end.
-Time EntryChecks::check_merge(const cache::Entry& entry, const KeyState& key,
-                              const GenerationState& generation) {
-    using Policy = control::Config::MergePolicy;
-    auto policy = Policy(generation.merge);
-    const char* flaw = nullptr;
-    const Said* winner = nullptr;
-    Time latest = Time::max();
-    std::unordered_map<std::uint32_t, unsigned> holders;
-    for (const Accepted& accepted : generation.accepted) {
-        const Said& said = *scene_.ledger.find_said(accepted.said);
-        if (said.nature == Nature::nxdomain || said.nature == Nature::nodata) flaw = "positive with negative";
-        if (said.nature != Nature::positive) continue;
-        if (said.is_signed || said.authentic) flaw = "a signed or authentic answer";
-        if (said.scoped) flaw = "an answer for some subnets only";
-        if (said.chain != content_.chain) flaw = "chains that differ";
-        bool is_first = !winner;
-        if (is_first) winner = &said;
-        auto is_added = [&](auto host) {
-            return is_first || (contains(content_.hosts, host) && !contains(winner->hosts, host));
-        };
-        if (std::ranges::any_of(said.hosts, is_added)) latest = std::min(latest, expiry_of(accepted));
-        for (std::uint32_t host : said.hosts) ++holders[host];
-    }
-    if (!winner) flaw = "no positive answer";
-    for (std::uint32_t host : content_.hosts) {
-        bool added = winner && !contains(winner->hosts, host);
-        if (added && scene_.ledger.find_host(host)->is_private) flaw = "a private address";
-        if (policy == Policy::quorum && holders[host] < generation.quorum)
-            flaw = "an address without a quorum";
-    }
-    if (policy == Policy::order || policy == Policy::off) flaw = "the policy does not merge";
-    if (key.key.flavour != cache::plain || key.qtype == type_txt) flaw = "nothing to be merged";
-    if (content_.hosts.size() > merged_limit) flaw = "too many addresses";
-    bool in_order = policy != Policy::unite || entry.version.revision == 2 ||
-                    (winner && winner->hosts.size() <= content_.hosts.size() &&
-                     std::equal(winner->hosts.begin(), winner->hosts.end(), content_.hosts.begin()));
-    if (!in_order) flaw = "the first reply's addresses are not first";
-    if (flaw)
-        fail("a merge keeps its rules", entry, std::string(flaw) + ", name " + std::to_string(key.name));
-    scene_.tally.add(Seen::quorum_merges, policy == Policy::quorum);
-    return latest;
-}
-
-Time EntryChecks::expiry_of(const Accepted& accepted) const {
-    const Said& said = *scene_.ledger.find_said(accepted.said);
-    bool has_ttl = decides(said) || said.chain;
-    auto ttl = std::chrono::seconds(std::max(said.ttl, scene_.plan.min_ttl_seconds));
-    return accepted.received + (has_ttl ? ttl : bare_life);
-}
+// Exchanges.
 
 /// Each socket belongs to a Fetch that is running, of the newest generation of its key.
 void EntryChecks::check_sockets() {

@@ -41,8 +41,9 @@ struct KeyState {
     Time newest_expiry{};
     cache::Generation started = 0;
     bool is_live = false, has_slot = false;
+    bool knows = false; ///< the slot, of `started`
     std::deque<Shown> shown;
-    std::vector<std::uint32_t> hosts; ///< of the newest version, sorted
+    std::vector<std::uint32_t> hosts; ///< of the newest version
 };
 
 class EntryChecks {

@@ -68,6 +68,11 @@ struct Said {
     Moment made = 0;
     control::Socket asked_by = 0; ///< whose question it answers
     std::vector<std::uint32_t> hosts;
+
+    /// Whether a Fetch may stop at it.
+    bool decides() const {
+        return nature == Nature::positive || nature == Nature::nxdomain || nature == Nature::nodata;
+    }
 };
 
 /// One address.

@@ -287,7 +287,8 @@ SimulatedNetwork::Message SimulatedNetwork::played_back(const Message& query, un
     if (recent.empty()) return {};
     Message message = *recent[detail % recent.size()];
     message.is_guess = detail % 2;
-    if (message.is_guess) message.port = query.port;
+    if (!message.is_guess) return message;
+    message.port = query.port;
     message.server = query.server;
     return message;
 }

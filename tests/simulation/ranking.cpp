@@ -9,7 +9,7 @@ bool SimulatedRanker::rank(control::FetchId fetch, std::span<const dataplane::Ad
     if (!scene_.has(Danger::ranking) || chance.is(100, Topic::ranking, fetch.generation)) return false;
     Order order{fetch, {addresses.begin(), addresses.end()}};
     auto turn = std::ptrdiff_t(chance.below(order.addresses.size(), Topic::ranking, 1, fetch.generation));
-    std::ranges::rotate(order.addresses, order.addresses.begin() + turn);
+    std::rotate(order.addresses.begin(), order.addresses.begin() + turn, order.addresses.end());
     if (chance.is(200, Topic::ranking, 2, fetch.generation)) order.addresses.pop_back(); // one did not answer
     bool is_late = chance.is(200, Topic::ranking, 3, fetch.generation);
     Time delay = chance.between(1ms, is_late ? Time(3s) : Time(300ms), Topic::ranking, 4, fetch.generation);

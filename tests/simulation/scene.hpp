@@ -35,7 +35,7 @@ class Trace {
 
 struct Scene {
     Scene(const Plan& p, Tally& t, Trace& tr)
-        : plan(p), chance(p.seed), tally(t), trace(tr), servers((1u << p.servers) - 1), merge(p.merge),
+        : plan(p), chance(p.seed), tally(t), trace(tr), servers((1u << p.servers) - 1), merge(p.merge % 4),
           quorum(p.quorum) {}
 
     const Plan& plan;

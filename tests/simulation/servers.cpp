@@ -7,6 +7,14 @@ dataplane::Endpoint Servers::endpoint(unsigned server) {
     return {dataplane::Address::v4(octets), 53};
 }
 
+std::vector<dataplane::Endpoint> Servers::endpoints(unsigned mask) {
+    std::vector<dataplane::Endpoint> list;
+    for (unsigned i = 0; i < pool; ++i) {
+        if (mask >> i & 1) list.push_back(endpoint(i));
+    }
+    return list;
+}
+
 unsigned Servers::server_of(const dataplane::Endpoint& endpoint) {
     return endpoint.address.v4_octets()[3] - 1u;
 }

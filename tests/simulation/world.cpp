@@ -14,30 +14,6 @@ namespace {
 
 constexpr Time settling = 12s; // after the plan's last event: every deadline and every stall is over by then
 
-std::vector<dataplane::Endpoint> servers_of(unsigned mask) {
-    std::vector<dataplane::Endpoint> servers;
-    for (unsigned i = 0; i < Servers::pool; ++i) {
-        if (mask >> i & 1) servers.push_back(Servers::endpoint(i));
-    }
-    return servers;
-}
-
-control::TtlPolicy ttl_policy_of(const Plan& plan) {
-    control::TtlPolicy policy;
-    policy.stale = std::chrono::seconds(plan.stale_seconds);
-    policy.min_ttl = std::chrono::seconds(plan.min_ttl_seconds);
-    return policy;
-}
-
-control::FetchPolicy policy_of(const Plan& plan, unsigned merge, unsigned quorum) {
-    control::FetchPolicy policy;
-    policy.fanout.active = plan.active;
-    policy.fanout.batch = plan.batch;
-    policy.merge = {control::Config::MergePolicy(merge % 4), quorum};
-    policy.ttl = ttl_policy_of(plan);
-    return policy;
-}
-
 } // namespace
 
 World::SimulatedWorker::SimulatedWorker(World& world, unsigned index)
@@ -51,10 +27,10 @@ World::World(const Plan& plan, Tally& tally, Trace& trace)
     : scene_(plan, tally, trace), random_(plan.seed, plan.has(Danger::few_ports)), network_(scene_),
       clock_(dataplane::TscClock::standing_still), access_({*dataplane::parse_prefix("10.0.0.0/8")}),
       table_({plan.entries, plan.bytes}, grace_, cache::Hasher(plan.seed)),
-      publisher_(table_, grace_, ttl_policy_of(plan)),
-      upstreams_(servers_of(scene_.servers), {.outstanding = plan.outstanding, .rate = plan.rate}),
+      publisher_(table_, grace_, ttl_policy()),
+      upstreams_(Servers::endpoints(scene_.servers), {.outstanding = plan.outstanding, .rate = plan.rate}),
       ranker_(scene_), exchanges_(network_, random_, {&upstreams_, 1}, {.exchanges = plan.exchanges}),
-      fetches_(table_, publisher_, exchanges_, upstreams_, *this, policy_of(plan, plan.merge, plan.quorum)),
+      fetches_(table_, publisher_, exchanges_, upstreams_, *this, fetch_policy()),
       flushes_(table_, grace_, fetches_), fetch_table_(exchanges_.set_listener(*this)),
       entry_checks_(scene_, table_, network_, [this] { return inflight(); }),
       checks_(scene_, entry_checks_, questions_) {
@@ -74,6 +50,29 @@ World::World(const Plan& plan, Tally& tally, Trace& trace)
     }
     std::ranges::stable_sort(events_, {}, &PlanEvent::at);
     control_next_ = control_last_ = scene_.now;
+}
+
+control::TtlPolicy World::ttl_policy() const {
+    control::TtlPolicy policy;
+    policy.stale = std::chrono::seconds(scene_.plan.stale_seconds);
+    policy.min_ttl = std::chrono::seconds(scene_.plan.min_ttl_seconds);
+    return policy;
+}
+
+control::FetchPolicy World::fetch_policy() const {
+    control::FetchPolicy policy;
+    policy.fanout.active = scene_.plan.active;
+    policy.fanout.batch = scene_.plan.batch;
+    policy.merge = {control::Config::MergePolicy(scene_.merge), scene_.quorum};
+    policy.ttl = ttl_policy();
+    return policy;
+}
+
+std::vector<std::pair<cache::Generation, cache::Key>> World::inflight() const {
+    std::vector<std::pair<cache::Generation, cache::Key>> list;
+    for (const auto& fetch : fetches_.inflight(control::limits::fetches))
+        list.emplace_back(fetch.generation, fetch.key);
+    return list;
 }
 
 World::~World() {
@@ -257,117 +256,6 @@ void World::at(unsigned index, Point point) {
 void World::on_reply(unsigned worker, std::uint32_t question, std::span<const std::uint8_t> reply,
                      bool woken) {
     checks_.on_reply(worker, question, reply, woken);
-}
-
-// Clients and operators.
-
-void World::crowd(const PlanEvent& event) {
-    for (unsigned i = 0; i < event.count; ++i) {
-        PlanEvent& one = events_.emplace_back(event);
-        one.action = PlanEvent::Action::query;
-        one.at += event.length * i / event.count;
-        one.client = 5000 + i;
-        one.name = event.name + i % std::max(1u, event.span);
-        one.id = i;
-        one.length = {};
-    }
-}
-
-void World::ask(const PlanEvent& event, unsigned client, unsigned name, unsigned id) {
-    auto number = std::uint32_t(questions_.size());
-    Question& question = questions_.emplace_back();
-    unsigned aspects = event.aspects | (event.aspects & dnssec ? edns : 0u);
-    question.query = {name, aspects, std::uint16_t(id),
-                      scene_.chance.bits(Topic::letter_case, client, name, id)};
-    question.client = client;
-    question.worker = event.worker % unsigned(workers_.size());
-    scene_.tally.add(Seen::queries);
-    scene_.say("client ", client, " asks question ", number, ": name ", name, " type ", type_of(aspects),
-               " through ", aspects & over_tcp ? "TCP, not worker " : "worker ", question.worker);
-    if (aspects & over_tcp) return ask_stream(number);
-    question.arrived = workers_[question.worker]->port.push(number);
-    if (!question.arrived) question.fate = Question::Fate::lost;
-    entry_checks_.key_of(question);
-    poke(question.worker);
-}
-
-void World::flush(const PlanEvent& event) {
-    using Of = ClientChecks::Flush::Of;
-    using Action = PlanEvent::Action;
-    Of of = event.action == Action::flush_name   ? Of::name
-            : event.action == Action::flush_zone ? Of::zone
-                                                 : Of::everything;
-    scene_.say(to_string(event.action), ' ', event.name);
-    entry_checks_.begin_step();
-    begin_flush({of, of == Of::zone ? event.name % (zones + 1) : event.name});
-    after_control();
-}
-
-/// In one step, as Reload::put_in_place.
-void World::reload(const PlanEvent& event) {
-    unsigned servers = event.server % (1u << Servers::pool);
-    if (!servers) return;
-    scene_.say("reload: servers ", servers, ", merge policy ", event.span % 4, ", quorum ", event.count);
-    entry_checks_.begin_step();
-    if (begin_flush({ClientChecks::Flush::Of::everything, 0, 0, servers})) {
-        scene_.servers = servers;
-        scene_.merge = event.span % 4;
-        scene_.quorum = std::max(1u, event.count);
-        upstreams_.replace(servers_of(servers));
-        fetches_.set_policy(policy_of(scene_.plan, scene_.merge, scene_.quorum));
-    }
-    after_control();
-}
-
-bool World::begin_flush(ClientChecks::Flush record) {
-    using Of = ClientChecks::Flush::Of;
-    record.asked = ++scene_.moment;
-    ++scene_.operator_actions;
-    auto done = [this, record](std::size_t emptied) {
-        scene_.say("flush of moment ", record.asked, " acknowledged, ", emptied, " entries");
-        --flushes_open_;
-        scene_.tally.add(record.servers          ? Seen::reloads
-                         : record.of == Of::name ? Seen::flushes_of_names
-                         : record.of == Of::zone ? Seen::flushes_of_zones
-                                                 : Seen::flushes_of_everything);
-        scene_.tally.add(Seen::flushed_entries, emptied);
-        entry_checks_.look();
-        checks_.on_acknowledged(record);
-    };
-    bool begun = record.of == Of::name   ? flushes_.flush_name(name_of(record.number), done)
-                 : record.of == Of::zone ? flushes_.flush_zone(zone_of(record.number), done)
-                                         : flushes_.flush_all(done);
-    if (begun) checks_.on_asked(record);
-    flushes_open_ += begun;
-    hurry_control();
-    return begun;
-}
-
-/// An operator asks afresh; whoever waits for the name waits for that.
-void World::trace(const PlanEvent& event) {
-    entry_checks_.begin_step();
-    Question question;
-    question.query.name = event.name;
-    std::uint32_t index = entry_checks_.key_of(question);
-    const cache::Key key = entry_checks_.state(index).key;
-    cache::Generation before = fetches_.last_generation();
-    scene_.say("trace of name ", event.name);
-    auto done = [this](cache::Generation, const auto&) {
-        --traces_open_;
-        scene_.tally.add(Seen::traces);
-    };
-    ++traces_open_;
-    if (!fetches_.trace(key, table_.hasher()(key), scene_.now, done)) --traces_open_;
-    entry_checks_.note_start(index, before, fetches_.last_generation());
-    after_control();
-    hurry_control();
-}
-
-std::vector<std::pair<cache::Generation, cache::Key>> World::inflight() const {
-    std::vector<std::pair<cache::Generation, cache::Key>> list;
-    for (const auto& fetch : fetches_.inflight(control::limits::fetches))
-        list.emplace_back(fetch.generation, fetch.key);
-    return list;
 }
 
 void World::count_everything() {

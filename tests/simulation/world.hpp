@@ -69,6 +69,9 @@ class World final : private control::Waker, private control::ExchangeListener, p
         std::optional<Stall> stall;
     };
 
+    control::TtlPolicy ttl_policy() const;
+    control::FetchPolicy fetch_policy() const;
+
     // Time.
     Time next_step() const;
     void step();

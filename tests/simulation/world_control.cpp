@@ -227,7 +227,8 @@ void World::answer_late() {
 /// that is published, or at the floor.
 void World::publish_again(const KeyState& key, const control::Answer& answer) {
     const cache::Node* node = table_.locate(key.key, key.hash).node;
-    if (!node || !key.started) return; // rebuilt meanwhile: what was started there is over and forgotten
+    // Rebuilt meanwhile, or the table was full: what was started there is not known to the slot.
+    if (!node || !key.started || node->second.started != key.started) return;
     Version version{key.started, 7};
     bool is_floored = table_.floor(0) >= key.started;
     if (!is_floored && key.entry && zombies_ % 2) {

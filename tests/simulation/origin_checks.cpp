@@ -1,0 +1,175 @@
+// From which replies an Entry may derive: those that its own generation accepted, and by the rules of a
+// merge.
+#include "tests/simulation/entry_checks.hpp"
+
+#include <algorithm>
+
+#include "control/config.hpp"
+
+namespace millrace::simulation {
+
+namespace {
+
+constexpr auto bare_life = 5s; // of a denial that says nothing of how long it holds
+constexpr std::size_t merged_limit = 16;
+
+bool contains(const std::vector<std::uint32_t>& list, std::uint32_t value) {
+    return std::ranges::find(list, value) != list.end();
+}
+
+} // namespace
+
+void EntryChecks::on_accepted(control::FetchId fetch, const control::Answer& answer) {
+    auto [number, socket] = network_.delivery();
+    const Said* said = scene_.ledger.find_said(number);
+    if (!said || said->forged) scene_.fail("forged replies find nothing", "one was accepted");
+    if (said->asked_by != socket)
+        scene_.fail("a reply belongs to one exchange", "one was accepted by another");
+    if (fetch.generation >= generations_.size())
+        scene_.fail("generations are issued", "one that nobody issued");
+    GenerationState& generation = generations_[fetch.generation];
+    scene_.say("generation ", fetch.generation, " accepts reply ", number, " with ", said->hosts.size(),
+               " addresses");
+    if (said->made < generation.began) {
+        scene_.fail("replies are younger than their Fetch", "generation " + std::to_string(fetch.generation));
+    }
+    if (generation.key != no_key &&
+        (keys_[generation.key].name != said->name || keys_[generation.key].qtype != said->qtype)) {
+        scene_.fail("a reply answers what was asked", "generation " + std::to_string(fetch.generation));
+    }
+    generation.accepted.push_back({number, answer.received});
+}
+
+/// What may be published under a key: also an Entry that is in no Slot.
+void EntryChecks::check(const cache::Entry& entry, std::uint32_t index) {
+    const KeyState& key = keys_[index];
+    belongs(entry.version.generation, index);
+    read(entry, key);
+    if (content_.flaw) fail("entries can be read", entry, content_.flaw);
+    check_hosts(key);
+    Time latest = check_origin(entry, key, generations_[entry.version.generation]);
+    if (entry.expiry > latest) fail("an answer lives no longer than what it is made of", entry, "");
+    scene_.tally.add(Seen::signed_entries, !content_.signatures.empty());
+    scene_.tally.add(Seen::chained_entries, content_.chain != 0);
+    scene_.tally.add(Seen::negative_entries, content_.soa.has_value());
+}
+
+void EntryChecks::read(const cache::Entry& entry, const KeyState& key) {
+    message_.assign(header_octets, 0);
+    message_.insert(message_.end(), key.key.name.bytes().begin(), key.key.name.bytes().end());
+    append_u32(message_, 0); // type and class, which nothing here reads
+    std::size_t at = message_.size();
+    message_.insert(message_.end(), entry.records().begin(), entry.records().end());
+    read_content(message_, at, entry.answers, entry.authorities, key.name, key.qtype, content_);
+    content_.rcode = entry.rcode;
+}
+
+void EntryChecks::check_hosts(const KeyState& key) {
+    for (std::uint32_t number : content_.hosts) {
+        const Host* host = scene_.ledger.find_host(number);
+        const char* flaw = !host                      ? "an address that nobody gave"
+                           : host->forged             ? "a forged address"
+                           : host->name != key.name   ? "an address of another name"
+                           : host->qtype != key.qtype ? "an address of another type"
+                           : host->chain != content_.chain
+                               ? "an address under a chain that it was not given with"
+                               : nullptr;
+        if (flaw)
+            scene_.fail("addresses belong to their name", flaw + (": " + scene_.ledger.describe(number)));
+    }
+}
+
+/// That accepted replies of this generation say what the Entry says. Returns when it must end.
+Time EntryChecks::check_origin(const cache::Entry& entry, const KeyState& key,
+                               const GenerationState& generation) {
+    const char* invariant = "an entry derives from accepted replies of its own generation";
+    if (entry.failure) {
+        bool decided = std::ranges::any_of(generation.accepted, [&](const Accepted& a) {
+            return scene_.ledger.find_said(a.said)->decides();
+        });
+        if (decided) fail("a failure is published only when nobody had an answer", entry, "");
+        if (entry.records_size || entry.rcode != rcode_servfail)
+            fail(invariant, entry, "a failure with records");
+        return Time::max();
+    }
+    for (const Accepted& accepted : generation.accepted) {
+        if (is_whole(accepted, key, entry.version.revision)) return expiry_of(accepted);
+    }
+    if (content_.hosts.empty()) fail(invariant, entry, "no reply says this");
+    if (!content_.signatures.empty()) fail("a signed answer stays whole", entry, "");
+    for (std::uint32_t host : content_.hosts) {
+        bool given = std::ranges::any_of(generation.accepted, [&](const Accepted& a) {
+            return contains(scene_.ledger.find_said(a.said)->hosts, host);
+        });
+        if (!given) fail(invariant, entry, scene_.ledger.describe(host));
+    }
+    return check_merge(entry, key, generation);
+}
+
+/// Whether the Entry says what this one reply said. A ranking, revision 2, may have changed the order.
+bool EntryChecks::is_whole(const Accepted& accepted, const KeyState& key, unsigned revision) const {
+    const Said& said = *scene_.ledger.find_said(accepted.said);
+    bool is_signable = said.nature == Nature::positive || said.chain != 0;
+    bool has_signatures = said.is_signed && is_signable && (key.key.flavour & cache::dnssec_ok);
+    bool says_anything = !content_.hosts.empty() || !content_.texts.empty() || content_.soa;
+    auto is_its_own = [&](std::uint32_t number) { return number == accepted.said; };
+    bool same_hosts =
+        revision < 2 ? said.hosts == content_.hosts : std::ranges::is_permutation(said.hosts, content_.hosts);
+    return same_hosts && said.rcode == content_.rcode && said.chain == content_.chain &&
+           said.decides() == says_anything && (!content_.soa || is_its_own(*content_.soa)) &&
+           std::ranges::all_of(content_.texts, is_its_own) && has_signatures != content_.signatures.empty() &&
+           std::ranges::all_of(content_.signatures, is_its_own);
+}
+
+/// The rules of a merge (wire-rules.md section 3). Returns when what it made must end.
+Time EntryChecks::check_merge(const cache::Entry& entry, const KeyState& key,
+                              const GenerationState& generation) {
+    using Policy = control::Config::MergePolicy;
+    auto policy = Policy(generation.merge);
+    const char* flaw = nullptr;
+    const Said* winner = nullptr;
+    Time latest = Time::max();
+    std::unordered_map<std::uint32_t, unsigned> holders;
+    for (const Accepted& accepted : generation.accepted) {
+        const Said& said = *scene_.ledger.find_said(accepted.said);
+        if (said.nature == Nature::nxdomain || said.nature == Nature::nodata) flaw = "positive with negative";
+        if (said.nature != Nature::positive) continue;
+        if (said.is_signed || said.authentic) flaw = "a signed or authentic answer";
+        if (said.scoped) flaw = "an answer for some subnets only";
+        if (said.chain != content_.chain) flaw = "chains that differ";
+        bool is_first = !winner;
+        if (is_first) winner = &said;
+        auto is_added = [&](auto host) {
+            return is_first || (contains(content_.hosts, host) && !contains(winner->hosts, host));
+        };
+        if (std::ranges::any_of(said.hosts, is_added)) latest = std::min(latest, expiry_of(accepted));
+        for (std::uint32_t host : said.hosts) ++holders[host];
+    }
+    if (!winner) flaw = "no positive answer";
+    for (std::uint32_t host : content_.hosts) {
+        bool added = winner && !contains(winner->hosts, host);
+        if (added && scene_.ledger.find_host(host)->is_private) flaw = "a private address";
+        if (policy == Policy::quorum && holders[host] < generation.quorum)
+            flaw = "an address without a quorum";
+    }
+    if (policy == Policy::order || policy == Policy::off) flaw = "the policy does not merge";
+    if (key.key.flavour != cache::plain || key.qtype == type_txt) flaw = "nothing to be merged";
+    if (content_.hosts.size() > merged_limit) flaw = "too many addresses";
+    bool in_order = policy != Policy::unite || entry.version.revision == 2 ||
+                    (winner && winner->hosts.size() <= content_.hosts.size() &&
+                     std::equal(winner->hosts.begin(), winner->hosts.end(), content_.hosts.begin()));
+    if (!in_order) flaw = "the first reply's addresses are not first";
+    if (flaw)
+        fail("a merge keeps its rules", entry, std::string(flaw) + ", name " + std::to_string(key.name));
+    scene_.tally.add(Seen::quorum_merges, policy == Policy::quorum);
+    return latest;
+}
+
+Time EntryChecks::expiry_of(const Accepted& accepted) const {
+    const Said& said = *scene_.ledger.find_said(accepted.said);
+    bool has_ttl = said.decides() || said.chain;
+    auto ttl = std::chrono::seconds(std::max(said.ttl, scene_.plan.min_ttl_seconds));
+    return accepted.received + (has_ttl ? ttl : bare_life);
+}
+
+} // namespace millrace::simulation
