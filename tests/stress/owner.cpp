@@ -19,7 +19,7 @@ constexpr unsigned flushes_of_round = 30;
 constexpr unsigned misses_per_tick = 32, starts_per_tick = 4, timers_per_tick = 64;
 constexpr unsigned last_revision = 2;
 constexpr std::size_t most_flushes = 8, most_ghosts = 4096, most_live = 4096;
-constexpr std::size_t lists_octets = 4096; // access lists wait in limbo, too, and ask for no room
+constexpr std::size_t lists_octets = 65536; // access lists wait in limbo, too, and ask for no room
 
 } // namespace
 
