@@ -5,6 +5,7 @@
 // attention as one that is passed all the time.
 #include "tests/stress/points.hpp"
 
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <climits>
@@ -27,14 +28,14 @@ struct Mood {
 constexpr Mood moods[] = {{100, 40, 0}, {2'000, 500, 50}, {20'000, 2'000, 1'000}};
 constexpr long points_of_mood = 50'000;
 constexpr unsigned spins_of_16 = 14, yields_of_16 = 1; // the rest are sleeps
-constexpr std::uint64_t longest_focused_us = 3'000, cycles_between_focused = 40'000'000;
+constexpr std::uint64_t longest_focused_us = 2'000, cycles_between_focused = 200'000'000;
 
 struct State {
     bool is_perturbed = false;
     long left = 0, left_of_mood = 0; ///< points
     const Mood* mood = moods;
     std::uintptr_t focus = 0;
-    std::uint64_t focus_due = 0; ///< TSC
+    std::array<std::uint64_t, 256> focus_due{}; ///< TSC, of each place that the present focus may be on
     std::uint64_t chance = 0;
 };
 thread_local constinit State state;
@@ -72,10 +73,13 @@ void hold_up() {
     }
 }
 
-void hold_up_in_focus() {
-    if (rte_rdtsc() < state.focus_due) return;
+/// Each place at most so often, so that the frequent ones leave time for the others.
+void hold_up_in_focus(std::uint64_t mixed) {
+    if (!is_on.load(std::memory_order_relaxed) || !state.is_perturbed) return;
+    std::uint64_t& due = state.focus_due[mixed >> 50 & 255];
+    if (rte_rdtsc() < due) return;
     stand_still(std::int64_t(draw() % longest_focused_us));
-    state.focus_due = rte_rdtsc() + cycles_between_focused;
+    due = rte_rdtsc() + cycles_between_focused;
 }
 
 } // namespace
@@ -87,14 +91,14 @@ void set_perturbation(bool on, std::uint64_t seed) {
 
 void perturb_this_thread() {
     state.chance = next_seed.fetch_add(0x6a09e667f3bcc908u, std::memory_order_relaxed);
-    state.focus_due = is_on ? 0 : ULLONG_MAX;
     state.is_perturbed = true;
     state.left = 0;
 }
 
 void point(std::uintptr_t place) {
     if (--state.left < 0) hold_up();
-    if ((place * 0x9e3779b97f4a7c15u) >> 58 == state.focus && state.is_perturbed) hold_up_in_focus();
+    std::uint64_t mixed = place * 0x9e3779b97f4a7c15u;
+    if (mixed >> 58 == state.focus) hold_up_in_focus(mixed);
 }
 
 void stand_still(std::int64_t microseconds) {
