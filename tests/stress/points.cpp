@@ -1,8 +1,8 @@
 // Basic algorithm: a thread counts the points that it passes, and is held up after a random number of them;
 // mostly it spins for a moment. How many, and how long, changes with its mood: often and briefly finds other
-// things than seldom and longer. Besides, each mood has its eye on a sixty-fourth of all places, where the
-// thread is held up for long, if not every time: so a place that is passed once in a while gets as much
-// attention as one that is passed all the time.
+// things than seldom and longer. Besides, for a tenth of a second at a time it has its eye on a sixty-fourth
+// of all places and is held up at each of them once, for long: so a place that is passed now and then gets as
+// much attention as one that is passed all the time.
 #include "tests/stress/points.hpp"
 
 #include <array>
@@ -28,13 +28,14 @@ struct Mood {
 constexpr Mood moods[] = {{100, 40, 0}, {2'000, 500, 50}, {20'000, 2'000, 1'000}};
 constexpr long points_of_mood = 50'000;
 constexpr unsigned spins_of_16 = 14, yields_of_16 = 1; // the rest are sleeps
-constexpr std::uint64_t longest_focused_us = 2'000, cycles_between_focused = 200'000'000;
+constexpr std::uint64_t longest_focused_us = 2'000, cycles_of_focus = 300'000'000;
 
 struct State {
     bool is_perturbed = false;
     long left = 0, left_of_mood = 0; ///< points
     const Mood* mood = moods;
     std::uintptr_t focus = 0;
+    std::uint64_t focus_end = 0;                ///< TSC
     std::array<std::uint64_t, 256> focus_due{}; ///< TSC, of each place that the present focus may be on
     std::uint64_t chance = 0;
 };
@@ -58,7 +59,10 @@ void hold_up() {
     if (state.left_of_mood <= 0) {
         state.mood = &moods[(drawn >> 50) % std::size(moods)];
         state.left_of_mood = points_of_mood;
+    }
+    if (rte_rdtsc() > state.focus_end) {
         state.focus = drawn >> 58;
+        state.focus_end = rte_rdtsc() + cycles_of_focus;
     }
     const Mood& mood = *state.mood;
     state.left = long(draw() % std::uint64_t(2 * mood.points));
@@ -79,7 +83,7 @@ void hold_up_in_focus(std::uint64_t mixed) {
     std::uint64_t& due = state.focus_due[mixed >> 50 & 255];
     if (rte_rdtsc() < due) return;
     stand_still(std::int64_t(draw() % longest_focused_us));
-    due = rte_rdtsc() + cycles_between_focused;
+    due = rte_rdtsc() + cycles_of_focus;
 }
 
 } // namespace
