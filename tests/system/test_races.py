@@ -61,7 +61,7 @@ def test_every_answer_is_right_while_everything_happens_at_once(lab, scene, race
     assert judge.checked >= LEAST_CHECKED and judge.merged and judge.denials
     assert operator.flushes >= 10 and operator.reloads >= 2
     assert stats["merged"] and stats["superseded"] and stats["disagreements"]
-    assert judge.unanswered + judge.failures < judge.checked / 10
+    assert judge.unanswered + judge.failures < judge.checked / 5
     assert loaded > 0.9 * LOAD_RATE * SECONDS
 
 
