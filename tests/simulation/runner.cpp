@@ -148,6 +148,9 @@ int run_seeds(const RunOptions& options) {
                       << failure->invariant << ": " << failure->detail << std::endl;
         }
     }
+    bool is_whole =
+        options.until_stopped || failed || report.done >= options.seeds || watch.seconds() >= options.seconds;
+    if (!is_whole) std::cout << "stopped by a signal before it was over\n";
     print(report.tally, std::cout);
     unsigned unseen = report.done >= enough_seeds ? print_unseen(report.tally, std::cout) : 0;
     std::printf("seeds %llu to %llu in %.1f s\n%llu passed, %llu failed\n",
@@ -155,7 +158,7 @@ int run_seeds(const RunOptions& options) {
                 static_cast<unsigned long long>(options.start + report.done + failed - 1), watch.seconds(),
                 static_cast<unsigned long long>(report.done),
                 static_cast<unsigned long long>(failed + unseen));
-    return failed || unseen ? 1 : 0;
+    return failed || unseen || !is_whole ? 1 : 0;
 }
 
 } // namespace millrace::simulation
