@@ -38,6 +38,18 @@ TEST_F(FetchTest, TheThirdIsAskedAfterTheFallbackWhenNobodyReplies) {
     EXPECT_EQ(woken(client).at, start + 310ms);
 }
 
+TEST_F(FetchTest, WhoWasAskedAtTheStartHasNoMoreTimeToCompleteTheAnswer) {
+    serve(0, {"192.0.2.1"}, 1ms);
+    silence(1);
+    serve(2, {"192.0.2.3"}, 5ms);
+    ask(a);
+    run(399ms); // four round trips of 100 ms, unmeasured
+    EXPECT_EQ(cached(a)->version, (Version{1, 0}));
+    run(2ms);
+    EXPECT_EQ(cached(a)->version, (Version{1, 1}));
+    EXPECT_EQ(fetches.live(), 0u);
+}
+
 TEST_F(FetchTest, NegativeAnswersDecideAtTheFirstReplyAndNobodyElseIsAsked) {
     for (const ReplySpec& spec : {nxdomain, nodata}) {
         auto key = spec.rcode ? a : b;

@@ -185,7 +185,7 @@ MUTATIONS = [
         "        if (a.phase == Phase::asked) effects.collect(*this, a.candidate.upstream, collect_limit(a));\n",
         "        if (a.phase == Phase::asked) effects.collect(*this, a.candidate.upstream, Time::max());\n",
         "one silent upstream holds up every merge until the deadline",
-        "control_test:Scenarios.S13*"),
+        "control_test:FetchTest.WhoWasAsked*"),
     Mutation(
         "wrong-id-accepted", "control/accept.cpp",
         "    if (got.id != asked.id) return Match::wrong_id;\n",
