@@ -59,10 +59,10 @@ def test_every_answer_is_right_while_everything_happens_at_once(lab, scene, race
           + ", ".join(f"{key} {stats[key]}" for key in ("merged", "superseded", "disagreements", "late", "cancelled")))
     assert not judge.complaints, "\n".join([f"{len(judge.complaints)} of {judge.checked} answers:", *judge.complaints[:10]])
     assert judge.checked >= LEAST_CHECKED and judge.merged and judge.denials
-    assert operator.flushes >= 5 and operator.reloads
+    assert operator.flushes >= 5 and operator.reloads >= 2
     assert stats["merged"] and stats["superseded"] and stats["disagreements"]
     assert judge.unanswered + judge.failures < judge.checked / 5
-    assert loaded > 0.5 * LOAD_RATE * SECONDS
+    assert loaded > LOAD_NAMES
 
 
 class Operator:
@@ -79,13 +79,17 @@ class Operator:
         # What empties the cache whole comes seldom: answers have to live for long enough to expire, too.
         thorough = itertools.cycle((self._reload, self._flush_all, self._hang_up, self._flush_zone, self._reload_nonsense))
         due = time.monotonic() + THOROUGH
-        while time.monotonic() < end:
+        while time.monotonic() < end or (self._has_hardly_begun() and time.monotonic() < end + seconds):
             time.sleep(self._chance.uniform(0, 0.3))
             if time.monotonic() < due:
                 self._flush_name()
             else:
                 next(thorough)()
                 due = time.monotonic() + self._chance.uniform(0.5, 1.5) * THOROUGH
+
+    def _has_hardly_begun(self):
+        """On a machine that is busy with other things."""
+        return self.flushes < 10 or self.reloads < 2
 
     def _flush_name(self):
         name = self._chance.randrange(NAMES)
