@@ -10,6 +10,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -82,6 +83,7 @@ std::optional<Failure> run_apart(Report& report, bool quiet, const std::function
     pid_t child = fork();
     if (child < 0) throw std::bad_alloc();
     if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); // nothing runs on without its parent
         failure_report = &report.failure;
         if (quiet) dup2(open("/dev/null", O_WRONLY), STDERR_FILENO); // assertions
         work(report);
@@ -90,6 +92,7 @@ std::optional<Failure> run_apart(Report& report, bool quiet, const std::function
     }
     int status = 0;
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+        if (stop_asked) kill(child, SIGTERM); // it ends after the seed in work
     }
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return std::nullopt;
     if (!report.failure.invariant[0]) {
@@ -116,8 +119,10 @@ std::optional<Failure> try_plan(const Plan& plan, Trace::Mode mode) {
 int run_seeds(const RunOptions& options) {
     Stopwatch watch;
     Report& report = make_report();
-    std::signal(SIGINT, [](int) { stop_asked = 1; });
-    std::signal(SIGTERM, [](int) { stop_asked = 1; });
+    struct sigaction stop {};
+    stop.sa_handler = [](int) { stop_asked = 1; }; // no SA_RESTART: it interrupts waiting for the child
+    sigaction(SIGINT, &stop, nullptr);
+    sigaction(SIGTERM, &stop, nullptr);
     std::uint64_t next = options.start, failed = 0;
     auto goes_on = [&] {
         bool in_bounds = options.until_stopped ||
