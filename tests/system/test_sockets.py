@@ -43,6 +43,13 @@ def test_idle_it_sleeps(sockets):
         fields = open(f"/proc/{sockets.process.pid}/stat", encoding="ascii").read().rpartition(")")[2].split()
         return int(fields[11]) + int(fields[12])
 
-    before = ticks()
-    time.sleep(1)
-    assert ticks() - before < 20, "hundredths of a second of CPU in a second of idleness"
+    def spent_in_a_second():
+        before = ticks()
+        time.sleep(1)
+        return ticks() - before
+
+    # The first seconds may still hold what starting takes; a worker that polls is at 100 in every one.
+    spent = [spent_in_a_second()]
+    while min(spent) >= 20 and len(spent) < 10:
+        spent.append(spent_in_a_second())
+    assert min(spent) < 20, f"hundredths of a second of CPU in each second of idleness: {spent}"
