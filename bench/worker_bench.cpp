@@ -101,7 +101,7 @@ void hits(benchmark::State& state) {
     cache::Table table({.entries = names * 2, .bytes = std::size_t(4) << 30}, grace);
     Handoff handoff;
     Counters counters;
-    Access access({*parse_prefix("198.18.0.0/15")});
+    Access access({{*parse_prefix("198.18.0.0/15")}});
     TscClock clock(rte_get_tsc_hz());
     for (unsigned i = 0; i < names; ++i) {
         // A multiplier without common factors with the count spreads the order, so that prefetching by luck

@@ -24,6 +24,8 @@ struct EntryDraft {
     Version version;
     std::uint8_t rcode = 0;              ///< RFC 1035 4.1.1; 0 to 15
     bool authentic = false;              ///< AD from a trusted upstream (RFC 6840 5.8)
+    bool chained = false;                ///< the answer begins with a CNAME
+    bool rewritten = false;              ///< made by a rule of the operator's, which may change
     bool failure = false;                ///< a cached failure (RFC 9520), not an answer
     std::optional<std::uint16_t> info;   ///< extended error code for clients with EDNS (RFC 8914)
     Time born{};                         ///< when the first contributing reply arrived; TTLs count from here
@@ -57,7 +59,7 @@ class Entry {
     std::uint16_t answers, authorities;
     std::uint16_t info; ///< extended error code, or no_info
     std::uint8_t rcode;
-    bool authentic, failure;
+    bool authentic, chained, rewritten, failure;
 
     /// Hints. `visited`: hit since the eviction hand last passed. `refresh_after`: microseconds since boot;
     /// until then nobody asks for a refresh, and an expired entry is answered stale at once. First the start

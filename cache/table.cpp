@@ -117,14 +117,14 @@ void Table::swap_in(Shard& shard, Node& node, EntryPtr entry) {
 }
 
 std::size_t Table::flush(std::size_t index, Generation last,
-                         const std::function<bool(const KeyRef&)>& matches) {
+                         const std::function<bool(const KeyRef&, const Entry&)>& matches) {
     assert_owner();
     Shard* s = shard(index);
     if (!s) return 0;
     std::size_t emptied = 0;
     for (Node* node : s->order) {
         const Entry* entry = node->second.entry.load(std::memory_order_relaxed);
-        if (!entry || entry->version.generation > last || !matches(node->first)) continue;
+        if (!entry || entry->version.generation > last || !matches(node->first, *entry)) continue;
         swap_in(*s, *node, nullptr);
         ++emptied;
     }

@@ -126,7 +126,8 @@ class Table {
 
     /// Empties the slots of one shard (0 to shard_count() - 1) that hold a generation at or below `last` and
     /// whose key `matches`; returns how many.
-    std::size_t flush(std::size_t shard, Generation last, const std::function<bool(const KeyRef&)>& matches);
+    std::size_t flush(std::size_t shard, Generation last,
+                      const std::function<bool(const KeyRef&, const Entry&)>& matches);
     void raise_floor(unsigned group, Generation generation);
 
     /// A bounded piece of eviction and at most one rebuild, where they are due. Once per tick.

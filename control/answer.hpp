@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -31,11 +32,13 @@ constexpr std::string_view to_string(Kind kind) {
 
 struct Answer {
     Kind kind = Kind::failure;
-    std::uint8_t rcode = 2; ///< as the upstream sent it
-    bool authentic = false; ///< AD=1
-    bool is_signed = false; ///< some kept or dropped record of the answer was an RRSIG
-    bool is_scoped = false; ///< meant for some client subnets only, though we never name one
-    unsigned upstream = 0;  ///< index within the group
+    std::uint8_t rcode = 2;            ///< as the upstream sent it
+    bool authentic = false;            ///< AD=1
+    bool is_signed = false;            ///< some kept or dropped record of the answer was an RRSIG
+    bool is_scoped = false;            ///< meant for some client subnets only, though we never name one
+    bool is_rewritten = false;         ///< by a rule of ours (LocalNames)
+    std::optional<std::uint16_t> info; ///< extended error code that goes with it (RFC 8914)
+    unsigned upstream = 0;             ///< index within the group
     Time received{};
     std::vector<Record> chain;     ///< the CNAME records in order from the question's name
     std::vector<Record> records;   ///< records of the asked type at the chain's end (with RRSIGs when DO)

@@ -14,6 +14,7 @@
 #include <tl/expected.hpp>
 
 #include "cache/time.hpp"
+#include "dataplane/access.hpp"
 #include "dataplane/address.hpp"
 
 namespace millrace::control {
@@ -63,6 +64,43 @@ struct Config {
         bool operator==(const Fanout&) const = default;
     };
 
+    /// Clients over TCP (RFC 7766 6.2).
+    struct Tcp {
+        unsigned connections = 1024; ///< all listeners together,
+        unsigned per_client = 64;    ///< and of one client address
+        unsigned pipeline = 64;      ///< questions of one connection in work
+        Time idle = 10s;             ///< after which a silent connection is closed
+
+        bool operator==(const Tcp&) const = default;
+    };
+
+    /// What is answered here and never asked upstream.
+    struct Local {
+        std::string version;       ///< TXT of version.bind and version.server in class CH; empty: REFUSED
+        std::string id;            ///< ... of id.server and hostname.bind
+        bool special_names = true; ///< RFC 6761, RFC 6303 and what followed
+        std::vector<std::string> forward; ///< names, and those below, that are asked upstream all the same
+        std::vector<std::string> records; ///< as lines of a zone file, names absolute
+
+        bool operator==(const Local&) const = default;
+    };
+
+    /// A file of names that are not answered truthfully.
+    struct BlockList {
+        enum class Format {
+            names, ///< a name per line, or lines of a hosts file: the name and all below it
+            rpz    ///< a response policy zone: query names only
+        };
+        enum class Answer { nxdomain, nodata };
+        enum class Reason { blocked, censored, filtered };
+        std::string file;
+        Format format = Format::names;
+        Answer answer = Answer::nxdomain; ///< of Format::names
+        Reason reason = Reason::blocked;  ///< extended error 15, 16 or 17 (RFC 8914 4.16)
+
+        bool operator==(const BlockList&) const = default;
+    };
+
     /// What is needed to start, and stays as it is.
     struct Boot {
         std::vector<std::string> eal; ///< more EAL arguments
@@ -78,7 +116,11 @@ struct Config {
     /// What may change while the daemon runs.
     struct Live {
         std::vector<dataplane::Prefix> allow = default_allow(); ///< clients outside these are REFUSED
-        std::vector<Group> upstreams;                           ///< exactly one, for now
+        dataplane::RateLimits limits;
+        Tcp tcp;
+        Local local;
+        std::vector<BlockList> block; ///< the first that names a name counts
+        std::vector<Group> upstreams; ///< exactly one, for now
         Fanout fanout;
         Merge merge;
         Time min_ttl = 0s;      ///< records live at least this long,

@@ -19,6 +19,15 @@ inline constexpr Choice<Config::MergePolicy> policies[] = {{"union", Config::Mer
                                                            {"quorum", Config::MergePolicy::quorum},
                                                            {"order", Config::MergePolicy::order},
                                                            {"off", Config::MergePolicy::off}};
+inline constexpr Choice<Config::BlockList::Format> list_formats[] = {
+    {"names", Config::BlockList::Format::names}, {"rpz", Config::BlockList::Format::rpz}};
+inline constexpr Choice<Config::BlockList::Answer> list_answers[] = {
+    {"nxdomain", Config::BlockList::Answer::nxdomain}, {"nodata", Config::BlockList::Answer::nodata}};
+inline constexpr Choice<Config::BlockList::Reason> list_reasons[] = {
+    {"blocked", Config::BlockList::Reason::blocked},
+    {"censored", Config::BlockList::Reason::censored},
+    {"filtered", Config::BlockList::Reason::filtered}};
+inline constexpr Choice<bool> switches[] = {{"true", true}, {"false", false}};
 
 template <class Enum, std::size_t N>
 const char* name_of(Enum value, const Choice<Enum> (&choices)[N]) {

@@ -82,6 +82,51 @@ void print_fanout(YAML::Emitter& out, const Config::Fanout& fanout) {
     out << YAML::EndMap;
 }
 
+void print_limits(YAML::Emitter& out, const dataplane::RateLimits& limits) {
+    begin_map(out, "limits");
+    print_word(out, "queries", std::to_string(limits.queries));
+    print_word(out, "errors", std::to_string(limits.errors));
+    print_word(out, "responses", std::to_string(limits.responses));
+    print_word(out, "slip", std::to_string(limits.slip));
+    print_word(out, "ipv4-prefix", std::to_string(limits.ipv4_prefix));
+    print_word(out, "ipv6-prefix", std::to_string(limits.ipv6_prefix));
+    out << YAML::EndMap;
+}
+
+void print_tcp(YAML::Emitter& out, const Config::Tcp& tcp) {
+    begin_map(out, "tcp");
+    print_word(out, "connections", std::to_string(tcp.connections));
+    print_word(out, "per-client", std::to_string(tcp.per_client));
+    print_word(out, "pipeline", std::to_string(tcp.pipeline));
+    print_word(out, "idle", yaml::duration_text(tcp.idle));
+    out << YAML::EndMap;
+}
+
+void print_local(YAML::Emitter& out, const Config::Local& local) {
+    begin_map(out, "local");
+    print_text(out, "version", local.version);
+    print_text(out, "id", local.id);
+    print_word(out, "special-names", local.special_names ? "true" : "false");
+    print(out, "forward", local.forward);
+    print(out, "records", local.records);
+    out << YAML::EndMap;
+}
+
+void print_block(YAML::Emitter& out, const std::vector<Config::BlockList>& lists) {
+    out << YAML::Key << "block" << YAML::Value;
+    if (lists.empty()) out << YAML::Flow;
+    out << YAML::BeginSeq;
+    for (const auto& list : lists) {
+        out << YAML::BeginMap;
+        print_text(out, "file", list.file);
+        print_word(out, "format", name_of(list.format, list_formats));
+        print_word(out, "answer", name_of(list.answer, list_answers));
+        print_word(out, "reason", name_of(list.reason, list_reasons));
+        out << YAML::EndMap;
+    }
+    out << YAML::EndSeq;
+}
+
 void print_cache(YAML::Emitter& out, const Config& config) {
     begin_map(out, "cache");
     print_word(out, "entries", std::to_string(config.boot.cache_entries));
@@ -102,6 +147,10 @@ std::string to_yaml(const Config& config) {
     print_ports(out, config.boot.ports);
     print(out, "listen", config.boot.listen);
     print(out, "allow", config.live.allow);
+    print_limits(out, config.live.limits);
+    print_tcp(out, config.live.tcp);
+    print_local(out, config.live.local);
+    print_block(out, config.live.block);
     print_upstreams(out, config.live.upstreams);
     print_fanout(out, config.live.fanout);
     begin_map(out, "merge");

@@ -13,6 +13,7 @@
 #include "control/config_choices.hpp"
 #include "control/config_eal.hpp"
 #include "control/limits.hpp"
+#include "control/local_build.hpp"
 
 namespace millrace::control {
 
@@ -33,6 +34,9 @@ constexpr std::size_t least_memory = std::size_t(1) << 20;
 constexpr std::size_t most_memory = std::size_t(1) << 40;
 constexpr unsigned outstanding = 65535;
 constexpr unsigned rate = 10'000'000;
+constexpr unsigned slip = 100;
+constexpr unsigned connections = 65535;
+constexpr Time idle = 600s;
 constexpr Time deadline = 30s;
 constexpr Time day = 24h;
 constexpr Time week = 168h; ///< RFC 8767 4 and 5: more than a week helps nobody
@@ -161,6 +165,82 @@ std::vector<dataplane::Prefix> read_allow(const Place& at) {
         at, bounds::items, "a prefix without host bits, such as \"10.0.0.0/8\"", dataplane::parse_prefix);
 }
 
+void read_limits(const Place& at, dataplane::RateLimits& out) {
+    auto rate = [](unsigned& limit) {
+        return [&limit](const Place& v) { limit = unsigned(v.number(0, bounds::rate)); };
+    };
+    at.map({
+        {"queries", rate(out.queries)},
+        {"errors", rate(out.errors)},
+        {"responses", rate(out.responses)},
+        {"slip", [&](const Place& v) { out.slip = unsigned(v.number(0, bounds::slip)); }},
+        {"ipv4-prefix", [&](const Place& v) { out.ipv4_prefix = unsigned(v.number(8, 32)); }},
+        {"ipv6-prefix", [&](const Place& v) { out.ipv6_prefix = unsigned(v.number(16, 128)); }},
+    });
+}
+
+void read_tcp(const Place& at, Config::Tcp& out) {
+    auto count = [](unsigned& limit) {
+        return [&limit](const Place& v) { limit = unsigned(v.number(1, bounds::connections)); };
+    };
+    at.map({
+        {"connections", count(out.connections)},
+        {"per-client", count(out.per_client)},
+        {"pipeline", count(out.pipeline)},
+        {"idle", [&](const Place& v) { out.idle = v.duration(100ms, bounds::idle); }},
+    });
+}
+
+std::string read_chaos(const Place& at) {
+    constexpr std::size_t longest = 255; // of a character string, RFC 1035 3.3
+    std::string expected = fmt::format("a text of at most {} octets, or \"\" for none", longest);
+    std::string text = at.text(expected.c_str(), yaml::Place::Emptiness::allowed);
+    if (text.size() > longest) at.fail(expected);
+    return text;
+}
+
+std::vector<std::string> read_names(const Place& at) {
+    std::vector<std::string> out;
+    at.list(bounds::items, [&](const Place& item) {
+        out.push_back(item.text("a domain name"));
+        if (!cache::parse_name(out.back())) item.fail("a domain name");
+    });
+    return out;
+}
+
+void read_local(const Place& at, Config::Local& out) {
+    constexpr const char* record_form = "a record, such as \"router.lan. 300 IN A 192.0.2.1\"";
+    at.map({
+        {"version", [&](const Place& v) { out.version = read_chaos(v); }},
+        {"id", [&](const Place& v) { out.id = read_chaos(v); }},
+        {"special-names", [&](const Place& v) { out.special_names = read_choice(v, switches); }},
+        {"forward", [&](const Place& v) { out.forward = read_names(v); }},
+        {"records",
+         [&](const Place& v) {
+             v.list(bounds::items, [&](const Place& item) {
+                 out.records.push_back(item.text(record_form));
+                 if (!is_local_record(out.records.back())) item.fail(record_form);
+             });
+         }},
+    });
+}
+
+Config::BlockList read_block_list(const Place& at) {
+    Config::BlockList out;
+    at.map({
+        {"file",
+         [&](const Place& v) {
+             out.file = v.text("an absolute path");
+             if (out.file.front() != '/') v.fail("an absolute path");
+         }},
+        {"format", [&](const Place& v) { out.format = read_choice(v, list_formats); }},
+        {"answer", [&](const Place& v) { out.answer = read_choice(v, list_answers); }},
+        {"reason", [&](const Place& v) { out.reason = read_choice(v, list_reasons); }},
+    });
+    if (out.file.empty()) at.at("file").fail("an absolute path");
+    return out;
+}
+
 std::optional<Endpoint> parse_server(const std::string& text) {
     auto endpoint = dataplane::parse_endpoint(text, dns_port);
     return endpoint && endpoint->address.is_unicast() ? endpoint : std::nullopt;
@@ -284,6 +364,14 @@ Config read_config(const Place& at) {
         {"ports", [&](const Place& v) { out.boot.ports = read_ports(v); }},
         {"listen", [&](const Place& v) { out.boot.listen = read_listen(v); }},
         {"allow", [&](const Place& v) { out.live.allow = read_allow(v); }},
+        {"limits", [&](const Place& v) { read_limits(v, out.live.limits); }},
+        {"tcp", [&](const Place& v) { read_tcp(v, out.live.tcp); }},
+        {"local", [&](const Place& v) { read_local(v, out.live.local); }},
+        {"block",
+         [&](const Place& v) {
+             v.list(limits::block_lists,
+                    [&](const Place& item) { out.live.block.push_back(read_block_list(item)); });
+         }},
         {"upstreams", [&](const Place& v) { out.live.upstreams = read_upstreams(v); }},
         {"fanout", [&](const Place& v) { read_fanout(v, out.live.fanout); }},
         {"merge",

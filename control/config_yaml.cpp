@@ -89,8 +89,9 @@ void Place::list(std::size_t most, const Reader& reader) const {
     }
 }
 
-std::string Place::text(const char* expected) const {
-    if (!node_.IsScalar() || node_.Scalar().empty()) return fail(expected), std::string();
+std::string Place::text(const char* expected, Emptiness empty) const {
+    bool absent = !node_.IsScalar() || (node_.Scalar().empty() && empty == Emptiness::refused);
+    if (absent) return fail(expected), std::string();
     const std::string& text = node_.Scalar();
     if (std::all_of(text.begin(), text.end(), is_plain)) return text;
     return fail(expected + std::string(", in printable ASCII")), std::string();

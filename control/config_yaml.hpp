@@ -41,7 +41,8 @@ class Place {
     /// Calls `reader` for each item of a list of at most `most`.
     void list(std::size_t most, const Reader& reader) const;
 
-    std::string text(const char* expected) const; ///< not empty, printable ASCII
+    enum class Emptiness { refused, allowed };
+    std::string text(const char* expected, Emptiness empty = Emptiness::refused) const; ///< printable ASCII
     /// An unquoted decimal within [least, most].
     std::uint64_t number(std::uint64_t least, std::uint64_t most) const;
     Time duration(Time least, Time most) const;                   ///< "50ms", "3s", "5m", "1h", "1d"

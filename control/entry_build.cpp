@@ -162,6 +162,9 @@ cache::EntryPtr build_entry(const cache::Key& key, const Answer& answer, cache::
     draft.refresh_after = draft.expiry - (draft.expiry - draft.born) / prefetch_part;
     // TTL 0 is for those who wait for it and nobody later, not even when nothing better is to be had.
     draft.stale_until = plan.life().count() == 0 ? draft.expiry : draft.expiry + policy.stale;
+    draft.chained = !answer.chain.empty();
+    draft.rewritten = answer.is_rewritten;
+    draft.info = answer.info;
     draft.answers = std::uint16_t(std::ranges::count_if(plan.records(), in_answer));
     draft.authorities = std::uint16_t(plan.records().size() - draft.answers);
     draft.records = records;

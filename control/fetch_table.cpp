@@ -99,7 +99,7 @@ void FetchTable::refresh(const cache::Key& key, cache::Hash hash, cache::Version
 bool FetchTable::trace(const cache::Key& key, cache::Hash hash, Time now, Traces::Done done) {
     now_ = now;
     Slot* slot = find(key, hash);
-    if (closed_ || !traces_.has_room() || (!slot && free_.empty())) return false;
+    if (closed_ || !traces_.has_room() || (!slot && free_.empty()) || alias_of(key)) return false;
     std::vector<Waiter> waiters;
     if (slot) waiters = retire(*slot);
     start(key, hash, std::move(waiters), now, std::move(done));
@@ -108,6 +108,7 @@ bool FetchTable::trace(const cache::Key& key, cache::Hash hash, Time now, Traces
 
 void FetchTable::start(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters, Time now,
                        Traces::Done trace) {
+    if (auto alias = alias_of(key)) return follow(key, hash, *alias, std::move(waiters), now);
     if (free_.empty()) {
         for (const Waiter& w : waiters) refuse(w);
         return;
@@ -165,6 +166,11 @@ void FetchTable::restart_some(Time now) {
         Restart restart = std::move(restarts_.front());
         restarts_.pop_front();
         Slot* slot = find(restart.key, restart.hash);
+        if (restart.alias) {
+            if (slot) std::ranges::copy(retire(*slot), std::back_inserter(restart.waiters));
+            follow(restart.key, restart.hash, *restart.alias, std::move(restart.waiters), now);
+            continue;
+        }
         if (slot && slot->fetch->state() == Fetch::State::asking) {
             for (const Waiter& w : restart.waiters) join(*slot, w);
             settle(*slot);
@@ -186,6 +192,9 @@ void FetchTable::close() {
     for (const Restart& restart : std::exchange(restarts_, {})) {
         for (const Waiter& w : restart.waiters) wake(w, nullptr, WakeKind::abandon);
     }
+    for (auto& [hash, follower] : std::exchange(followers_, {})) {
+        for (const Waiter& w : follower.waiters) wake(w, nullptr, WakeKind::abandon);
+    }
     while (!by_hash_.empty()) {
         for (const Waiter& w : retire(slots_[by_hash_.begin()->second])) wake(w, nullptr, WakeKind::abandon);
     }
@@ -198,6 +207,7 @@ std::vector<Waiter> FetchTable::retire(Slot& slot) {
     slot.fetch->cancel(*this);
     std::vector<Waiter> waiters = std::exchange(slot.waiters, {});
     slot.places.clear();
+    restart_followers(slot.fetch->key(), slot.fetch->hash());
     settle(slot);
     return waiters;
 }
@@ -235,6 +245,7 @@ void FetchTable::on_answer(FetchId id, Answer&& answer) {
     Time received = answer.received;
     now_ = std::max(now_, received);
     if (traces_.is_traced(id)) traces_.note(id, received, "answer", answer.upstream, describe(answer));
+    if (!apply_block_lists(*slot, answer)) return;
     slot->fetch->on_answer(std::move(answer), received, *this);
     settle(*slot);
 }
@@ -270,7 +281,8 @@ void FetchTable::on_ranked(FetchId id, std::span<const dataplane::Address> order
 
 bool FetchTable::ask(const Fetch& fetch, unsigned upstream, Time deadline, Time now) {
     // What nobody waits for goes first under pressure: collections, and refreshes ahead of time.
-    bool collects = fetch.state() == Fetch::State::collecting || slots_[fetch.id().slot].waiters.empty();
+    bool collects = fetch.state() == Fetch::State::collecting ||
+                    (slots_[fetch.id().slot].waiters.empty() && !has_followers(fetch));
     auto purpose = collects ? Exchanges::Purpose::collection : Exchanges::Purpose::answer;
     bool asked = exchanges_.open(fetch.id(), fetch.key(), upstream, deadline, now, purpose);
     if (!asked) traces_.note(fetch.id(), now, "not asked", upstream, "a limit of ours");
@@ -350,106 +362,6 @@ void FetchTable::disagreement(const Fetch& fetch) {
     traces_.note(fetch.id(), now_, "disagreement", {}, "the earlier answer stands, 30 s at most");
     spdlog::info("generation {}: upstreams disagree whether {} type {} exists; the earlier answer stands",
                  fetch.id().generation, cache::to_string(fetch.key().name.bytes()), fetch.key().qtype);
-}
-
-// Waiters.
-
-void FetchTable::join(Slot& slot, const Waiter& waiter) {
-    if (replace_retransmission(slot, waiter)) return;
-    if (slot.waiters.size() >= limits::waiters_per_fetch) return refuse(waiter);
-    if (!waiter.is_tcp()) slot.places.emplace(Asker{waiter.client, waiter.id}, slot.waiters.size());
-    slot.waiters.push_back(waiter);
-    slot.waiter_due = std::min(slot.waiter_due, waiter.arrived + limits::stale_after);
-}
-
-/// A client that asks again with the same port and ID is answered once: the newer question takes the place.
-bool FetchTable::replace_retransmission(Slot& slot, const Waiter& waiter) {
-    if (waiter.is_tcp()) return false;
-    auto at = slot.places.find({waiter.client, waiter.id});
-    if (at == slot.places.end()) return false;
-    Waiter& first = slot.waiters[at->second];
-    Waiter replaced = first;
-    first.source = waiter.source;
-    first.token = waiter.token;
-    // Patience is counted from the first try, which comes second when it was waiting for a restart.
-    first.arrived = std::min(first.arrived, waiter.arrived);
-    slot.waiter_due = std::min(slot.waiter_due, first.arrived + limits::stale_after);
-    wake(replaced, nullptr, WakeKind::abandon);
-    return true;
-}
-
-void FetchTable::refuse(const Waiter& waiter) {
-    ++counters_.refused;
-    wake(waiter, publisher_.servfail(), WakeKind::answer);
-}
-
-void FetchTable::wake(const Waiter& waiter, const cache::Entry* entry, WakeKind kind) {
-    counters_.stale += kind == WakeKind::stale;
-    counters_.abandoned += kind == WakeKind::abandon;
-    --waiting_;
-    auto at = waits_of_client_.find(waiter.client.address);
-    if (--at->second == 0) waits_of_client_.erase(at);
-    waker_.wake(waiter, entry, kind);
-}
-
-void FetchTable::wake_all(Slot& slot, const cache::Entry* entry, WakeKind kind, cache::Reserve::Hold* hold) {
-    if (traces_.is_traced(slot.fetch->id())) note_wakes(slot);
-    for (const Waiter& w : std::exchange(slot.waiters, {})) {
-        wake(w, entry, kind);
-        if (hold && *hold && !w.is_tcp()) hold->sent_to(w.source);
-    }
-    slot.places.clear();
-    slot.waiter_due = Time::max();
-}
-
-void FetchTable::note_wakes(const Slot& slot) {
-    FetchId id = slot.fetch->id();
-    std::size_t named = std::min(slot.waiters.size(), limits::named_wakes);
-    for (const Waiter& w : std::span(slot.waiters).first(named)) {
-        traces_.note(id, now_, "woken", {}, to_string(w.client));
-    }
-    if (named < slot.waiters.size()) {
-        traces_.note(id, now_, "woken", {}, fmt::format("{} more", slot.waiters.size() - named));
-    }
-}
-
-/// Client timers: stale data after 1.8 s; without any, a UDP waiter is dropped after 1.9 s.
-void FetchTable::expire_waiters(Slot& slot, Time now) {
-    if (now < slot.waiter_due) return;
-    const cache::Entry* stale = stale_entry(*slot.fetch, now);
-    slot.waiter_due = Time::max();
-    std::vector<Waiter> patient;
-    slot.places.clear();
-    for (const Waiter& w : std::exchange(slot.waiters, {})) {
-        Time due = patience(w, stale);
-        if (now >= due) {
-            wake(w, stale, stale ? WakeKind::stale : WakeKind::abandon);
-            continue;
-        }
-        slot.waiter_due = std::min(slot.waiter_due, due);
-        if (!w.is_tcp()) slot.places.emplace(Asker{w.client, w.id}, patient.size());
-        patient.push_back(w);
-    }
-    slot.waiters = std::move(patient);
-}
-
-Time FetchTable::patience(const Waiter& waiter, const cache::Entry* stale) const {
-    if (stale) return waiter.arrived + limits::stale_after;
-    return waiter.is_tcp() ? Time::max() : waiter.arrived + limits::abandon_after;
-}
-
-const cache::Entry* FetchTable::stale_entry(const Fetch& fetch, Time now) const {
-    const cache::Entry* entry = table_.find(fetch.key(), fetch.hash());
-    bool usable =
-        entry && entry->version.generation > table_.floor(fetch.key().group) && now < entry->stale_until;
-    return usable ? entry : nullptr;
-}
-
-std::size_t FetchTable::HashAsker::operator()(const Asker& asker) const {
-    const auto& address = asker.client.address.octets;
-    std::string_view text(reinterpret_cast<const char*>(address.data()), address.size());
-    std::size_t rest = std::size_t(asker.client.port) << 16 | asker.id;
-    return std::hash<std::string_view>()(text) ^ rest * 0x9e3779b97f4a7c15u;
 }
 
 // Slots.

@@ -15,6 +15,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "cache/replaceable.hpp"
 #include "cache/table.hpp"
 #include "control/exchange.hpp"
 #include "control/fetch.hpp"
@@ -23,6 +24,7 @@
 #include "control/trace.hpp"
 #include "control/upstreams.hpp"
 #include "dataplane/handoff.hpp"
+#include "dataplane/local_names.hpp"
 
 namespace millrace::control {
 
@@ -57,6 +59,8 @@ struct FetchCounters {
     std::uint64_t refused = 0;           ///< waiters turned away by a limit (SERVFAIL)
     std::uint64_t refreshes = 0;         ///< Fetches started ahead of an expiry
     std::uint64_t refreshes_dropped = 0; ///< requests that came too late, twice, or under pressure
+    std::uint64_t aliased = 0;           ///< questions answered by way of another name's answer
+    std::uint64_t chains_blocked = 0;    ///< replies whose CNAME chain led to a blocked name
     std::uint64_t ranked_late = 0;       ///< orders thrown away: what they were computed for is gone
 };
 
@@ -91,6 +95,10 @@ class FetchTable final : private ExchangeListener, private FetchEffects {
     void on_ranked(FetchId id, std::span<const dataplane::Address> order);
     void set_ranker(Ranker* ranker) { ranker_ = ranker; } ///< null: nobody ranks
 
+    /// Names that are answered here: aliases are followed, chains are checked against block lists. Null:
+    /// none.
+    void set_local(const cache::Replaceable<dataplane::LocalNames>* local) { local_ = local; }
+
     /// For Fetches that start from here on.
     void set_policy(const FetchPolicy& policy) { policy_ = policy; }
 
@@ -113,10 +121,24 @@ class FetchTable final : private ExchangeListener, private FetchEffects {
     const FetchCounters& counters() const { return counters_; }
 
   private:
-    /// Waiters of a superseded Fetch, until its successor starts.
+    /// A chain of CNAMEs that leads from one key to another, which is asked in its place.
+    struct Alias {
+        std::vector<Record> chain; ///< in order, the last one's target is the other key's name
+        cache::Key target;
+        std::optional<std::uint16_t> info; ///< extended error of the block list that says so
+    };
+    /// Waiters of a superseded Fetch, until its successor starts; or of one that a rule leads elsewhere.
     struct Restart {
         cache::Key key;
         cache::Hash hash;
+        std::vector<Waiter> waiters;
+        std::optional<Alias> alias = std::nullopt;
+    };
+    /// A key that waits for the answer of its alias's target.
+    struct Follower {
+        cache::Key key;
+        cache::Hash hash;
+        Alias alias;
         std::vector<Waiter> waiters;
     };
     /// A UDP client's question, as a retransmission repeats it.
@@ -159,6 +181,21 @@ class FetchTable final : private ExchangeListener, private FetchEffects {
                Traces::Done trace = nullptr);
     std::vector<Waiter> retire(Slot& slot);
     void restart_some(Time now);
+
+    // Aliases (fetch_alias.cpp).
+    std::optional<Alias> alias_of(const cache::Key& key) const;
+    bool extend(Alias& alias) const;
+    void follow(const cache::Key& key, cache::Hash hash, const Alias& alias, std::vector<Waiter> waiters,
+                Time now);
+    void conclude(const cache::Key& key, cache::Hash hash, const Alias& alias, Answer&& answer,
+                  std::vector<Waiter> waiters);
+    void conclude_followers(const Fetch& fetch, const cache::Entry* entry);
+    void restart_followers(const cache::Key& target, cache::Hash hash);
+    bool has_followers(const Fetch& fetch) const;
+    std::vector<Follower> take_followers(const cache::Key& target, cache::Hash hash);
+    bool apply_block_lists(Slot& slot, Answer& answer);
+    void wake_some(const std::vector<Waiter>& waiters, const cache::Entry* entry, cache::Reserve::Hold* hold);
+
     void settle(Slot& slot);
     void join(Slot& slot, const Waiter& waiter);
     bool replace_retransmission(Slot& slot, const Waiter& waiter);
@@ -179,11 +216,13 @@ class FetchTable final : private ExchangeListener, private FetchEffects {
     Waker& waker_;
     FetchPolicy policy_;
     Ranker* ranker_ = nullptr;
+    const cache::Replaceable<dataplane::LocalNames>* local_ = nullptr;
     Traces traces_;
     std::vector<Slot> slots_;
     std::vector<std::uint32_t> free_;
     std::deque<Restart> restarts_;                                ///< at most as many as there are waiters
     std::unordered_multimap<cache::Hash, std::uint32_t> by_hash_; ///< live ones
+    std::unordered_multimap<cache::Hash, Follower> followers_;    ///< by their target's
     std::set<std::pair<Time, std::uint32_t>> timers_;
     std::map<dataplane::Address, unsigned> waits_of_client_;
     std::size_t waiting_ = 0;

@@ -34,6 +34,10 @@ class Flushes {
     /// Everything. On return no Fetch is live and no Exchange open; successors start in the next tick: what
     /// they are to ask, and how, may be changed right after this call.
     bool flush_all(Done done);
+    /// What a rule of LocalNames made, or would now make otherwise: answers whose chain leads to a blocked
+    /// name, names with an alias. All live Fetches, as they may be of either kind. `local` is read as the
+    /// flush goes on: the new rules may be put in place right after this call.
+    bool flush_rewritten(const cache::Replaceable<dataplane::LocalNames>& local, Done done);
     /// Nothing; only waits until every worker has seen what was changed before.
     bool wait(Done done);
 
@@ -42,15 +46,16 @@ class Flushes {
 
   private:
     using Match = std::function<bool(std::span<const std::uint8_t> name)>;
+    using EntryMatch = std::function<bool(const cache::KeyRef& key, const cache::Entry& entry)>;
     struct Job {
-        Match matches;
+        EntryMatch matches;
         cache::Generation last;
         Done done;
         std::size_t shard;
         std::size_t emptied;
         std::optional<cache::Grace::Period> period;
     };
-    bool begin(Match matches, Done done);
+    bool begin(const Match& matches, Done done);
 
     cache::Table& table_;
     cache::Grace& grace_;

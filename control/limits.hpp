@@ -23,15 +23,14 @@ inline constexpr unsigned restarts_per_tick = 64;    ///< successors of supersed
 inline constexpr std::size_t flush_shards_per_tick = 4; ///< at most a millisecond of walking
 inline constexpr std::size_t flushes = 64;              ///< asked for and not yet acknowledged
 inline constexpr std::size_t reloads = 16;              ///< who waits for the next reload
-inline constexpr std::size_t traces = 4;                ///< Fetches traced at once,
-inline constexpr std::size_t trace_events = 1000;       ///< and noted of each
-inline constexpr std::size_t inflight = 1000;           ///< states of upstreams that `inflight` lists
-inline constexpr std::size_t named_wakes = 20;          ///< waiters that a trace names one by one
-inline constexpr unsigned tcp_connections = 1024;       ///< clients over TCP, all listeners together
-inline constexpr unsigned tcp_pipeline = 64;            ///< questions of one connection in work
+inline constexpr std::size_t block_lists = 16;
+inline constexpr std::size_t blocked_names = 20'000'000; ///< of one list
+inline constexpr std::size_t traces = 4;                 ///< Fetches traced at once,
+inline constexpr std::size_t trace_events = 1000;        ///< and noted of each
+inline constexpr std::size_t inflight = 1000;            ///< states of upstreams that `inflight` lists
+inline constexpr std::size_t named_wakes = 20;           ///< waiters that a trace names one by one
 inline constexpr std::size_t tcp_queued_octets = 128
                                                  << 10; ///< replies of one connection that it has not read
-inline constexpr Time tcp_idle = 10s;                   ///< RFC 7766 6.2.3
 
 inline constexpr Time stale_after =
     1800ms; ///< client timer: a waiter older than this gets stale data (RFC 8767 5)

@@ -74,27 +74,25 @@ std::string list_text(const std::vector<std::string>& keys) {
     return keys.empty() ? "nothing" : fmt::format("{}", fmt::join(keys, ", "));
 }
 
-/// TCP clients may take half as many descriptors as the sockets towards upstreams.
-std::size_t connection_capacity() {
-    return std::min<std::size_t>(limits::tcp_connections, exchange_capacity() / 2);
-}
-
 /// The parts of the daemon, declared in the order in which they depend on each other: destroyed in reverse.
 class Daemon {
   public:
-    Daemon(const Config& config, const std::string& path)
-        : config_(config), access_(config.live.allow),
+    Daemon(const Config& config, const std::string& path, LocalNamesPtr local)
+        : config_(config), access_(client_policy(config.live)), local_(std::move(local)),
           table_({config.boot.cache_entries, config.boot.cache_memory}, grace_),
           publisher_(table_, grace_, ttl_policy(config.live)),
           network_(io_, {.sockets = exchange_capacity()}),
           upstreams_(config.live.upstreams.front().servers, upstream_policy(config.live)),
           exchanges_(network_, random_, {&upstreams_, 1}, {.exchanges = exchange_capacity()}),
           fetches_(table_, publisher_, exchanges_, upstreams_, router_, fetch_policy(config.live)),
-          flushes_(table_, grace_, fetches_), streams_(io_, table_, fetches_, access_, connection_capacity()),
-          workers_(table_, grace_, access_),
-          reload_(path, config, {io_, grace_, publisher_, upstreams_, fetches_, flushes_, access_}),
+          flushes_(table_, grace_, fetches_),
+          streams_(io_, table_, fetches_, access_, &local_, config.live.tcp),
+          workers_(table_, grace_, access_, &local_),
+          reload_(path, config,
+                  {io_, grace_, publisher_, upstreams_, fetches_, flushes_, access_, local_, &streams_}),
           commands_(io_), signals_(io_, SIGINT, SIGTERM), hangups_(io_, SIGHUP) {
         router_.connect(workers_, streams_);
+        fetches_.set_local(&local_);
     }
 
     /// Opens everything that can fail; sockets first, so that a port in use is known before a NIC is touched.
@@ -185,6 +183,7 @@ class Daemon {
     const Config& config_;
     asio::io_context io_{1};
     dataplane::Access access_;
+    cache::Replaceable<dataplane::LocalNames> local_;
     std::unique_ptr<dataplane::Eal> eal_;
     std::optional<dataplane::TscClock> clock_;
     std::vector<std::unique_ptr<dataplane::SocketPort>> sockets_;
@@ -205,9 +204,9 @@ class Daemon {
     asio::signal_set signals_, hangups_;
 };
 
-int serve(const Config& config, const std::string& path) {
+int serve(const Config& config, const std::string& path, LocalNamesPtr local) {
     raise_descriptor_limit();
-    Daemon daemon(config, path);
+    Daemon daemon(config, path, std::move(local));
     Result result = daemon.start();
     if (result) result = daemon.run();
     if (!result) spdlog::critical("{}", result.error());
@@ -232,7 +231,12 @@ int main(int argc, char** argv) {
         std::fprintf(stderr, "%s\n", to_string(config.error()).c_str());
         return 2;
     }
-    if (!check) return serve(*config, path);
+    auto local = build_local_names(config->live);
+    if (!local) {
+        std::fprintf(stderr, "%s\n", to_string(local.error()).c_str());
+        return 2;
+    }
+    if (!check) return serve(*config, path, std::move(*local));
     std::fputs(to_yaml(*config).c_str(), stdout);
     return 0;
 }

@@ -247,6 +247,31 @@ std::optional<std::vector<std::uint8_t>> canonical_rdata(const MessageView& mess
     return expand_rdata(message, view, true);
 }
 
+std::vector<cache::Name> chain_targets(std::span<const std::uint8_t> qname, const cache::Entry& entry) {
+    Octets message(header_octets);
+    message.insert(message.end(), qname.begin(), qname.end());
+    message.resize(message.size() + 4); // type and class
+    auto records = entry.records();
+    std::size_t at = message.size();
+    message.insert(message.end(), records.begin(), records.end());
+    std::vector<cache::Name> targets;
+    for (unsigned i = 0; i < entry.answers; ++i) {
+        FlatName name;
+        if (!expand_name(message, at, name)) break;
+        cache::Reader in(std::span<const std::uint8_t>(message).subspan(at));
+        std::uint16_t type = in.u16();
+        in.skip(6);
+        std::size_t size = in.u16(), rdata = at + in.position();
+        at = rdata + size;
+        if (type != LDNS_RR_TYPE_CNAME || !expand_name(message, rdata, name)) continue;
+        cache::Name target;
+        target.size = std::uint8_t(name.size);
+        std::ranges::transform(name.bytes(), target.octets.begin(), cache::fold);
+        targets.push_back(target);
+    }
+    return targets;
+}
+
 RecordHandle question_record(const cache::Key& key, std::span<const std::uint8_t> qname) {
     RecordHandle question(ldns_rr_new());
     auto* owner = ldns_rdf_new_frm_data(LDNS_RDF_TYPE_DNAME, qname.size(), qname.data());

@@ -11,6 +11,7 @@
 #include <span>
 #include <vector>
 
+#include "cache/entry.hpp"
 #include "cache/key.hpp"
 #include "cache/name.hpp"
 #include "control/answer.hpp"
@@ -52,6 +53,9 @@ Record make_record(const MessageView& message, const RecordView& view, std::uint
 
 /// The rdata with names written out and folded: equal for duplicates. Empty optional when it is malformed.
 std::optional<std::vector<std::uint8_t>> canonical_rdata(const MessageView& message, const RecordView& view);
+
+/// The targets of the CNAMEs in an Entry's answer section, in order, folded. `qname` is its key's.
+std::vector<cache::Name> chain_targets(std::span<const std::uint8_t> qname, const cache::Entry& entry);
 
 /// The question for `key`, its name as in `qname`. Null when memory is exhausted.
 RecordHandle question_record(const cache::Key& key, std::span<const std::uint8_t> qname);

@@ -1,6 +1,7 @@
 #include "control/reload.hpp"
 
 #include <algorithm>
+#include <string_view>
 #include <system_error>
 
 #include <asio/post.hpp>
@@ -34,6 +35,10 @@ std::vector<std::string> restart_keys(const Config::Boot& now, const Config::Boo
 std::vector<std::string> live_keys(const Config::Live& now, const Config::Live& next) {
     std::vector<std::string> keys;
     if (now.allow != next.allow) keys.push_back("allow");
+    if (now.limits != next.limits) keys.push_back("limits");
+    if (now.tcp != next.tcp) keys.push_back("tcp");
+    if (now.local != next.local) keys.push_back("local");
+    if (now.block != next.block) keys.push_back("block");
     if (now.upstreams != next.upstreams) keys.push_back("upstreams");
     if (now.fanout != next.fanout) keys.push_back("fanout");
     if (now.merge != next.merge) keys.push_back("merge");
@@ -46,7 +51,8 @@ std::vector<std::string> live_keys(const Config::Live& now, const Config::Live& 
 
 /// Whether answers that are cached already depend on the key.
 bool concerns_answers(const std::string& key) {
-    return key != "allow" && key != "fanout";
+    static constexpr std::string_view others[] = {"allow", "fanout", "limits", "tcp", "local", "block"};
+    return std::ranges::find(others, key) == std::end(others);
 }
 
 } // namespace
@@ -64,6 +70,10 @@ UpstreamPolicy upstream_policy(const Config::Live& live) {
 
 FetchPolicy fetch_policy(const Config::Live& live) {
     return {live.fanout, live.merge, ttl_policy(live)};
+}
+
+dataplane::ClientPolicy client_policy(const Config::Live& live) {
+    return {live.allow, live.limits};
 }
 
 Reload::Reload(std::string path, Config current, const ReloadParts& parts)
@@ -86,31 +96,47 @@ void Reload::read() {
     if (helper_.joinable()) helper_.join(); // of the last reload: it has ended
     try {
         helper_ = std::thread([this, path = path_, boot = current_.boot] {
-            auto config = load_beside(path, boot);
-            asio::post(p_.io, [this, config = std::move(config)] { apply(config); });
+            auto loaded = load(path, boot);
+            asio::post(p_.io, [this, loaded = std::move(loaded)]() mutable { apply(std::move(loaded)); });
         });
     } catch (const std::system_error& error) {
         finish(tl::unexpected(std::string("no thread to read the file with: ") + error.what()));
     }
 }
 
-void Reload::apply(const tl::expected<Config, ConfigError>& config) {
-    if (!config) return finish(tl::unexpected(to_string(config.error())));
-    Changes changes{live_keys(current_.live, config->live), restart_keys(current_.boot, config->boot)};
-    if (!put_in_place(config->live, changes)) {
+tl::expected<Reload::Loaded, ConfigError> Reload::load(const std::string& path, const Config::Boot& boot) {
+    auto config = load_beside(path, boot);
+    if (!config) return tl::unexpected(config.error());
+    auto local = build_local_names(config->live);
+    if (!local) return tl::unexpected(local.error());
+    return Loaded{std::move(*config), std::move(*local)};
+}
+
+void Reload::apply(tl::expected<Loaded, ConfigError> loaded) {
+    if (!loaded) return finish(tl::unexpected(to_string(loaded.error())));
+    const Config& next = loaded->config;
+    Changes changes{live_keys(current_.live, next.live), restart_keys(current_.boot, next.boot)};
+    if (!put_in_place(next.live, changes, std::move(loaded->local))) {
         return finish(tl::unexpected(std::string("too many flushes are under way; try again")));
     }
-    current_.live = config->live;
+    current_.live = next.live;
 }
 
 /// In one step; the acknowledgement comes later. False: nothing was changed.
-bool Reload::put_in_place(const Config::Live& next, const Changes& changes) {
+bool Reload::put_in_place(const Config::Live& next, const Changes& changes, LocalNamesPtr local) {
     bool flushes = std::ranges::any_of(changes.changed, concerns_answers);
     auto acknowledge = [this, changes](std::size_t) { finish(changes); };
-    bool begun = flushes ? p_.flushes.flush_all(acknowledge) : p_.flushes.wait(acknowledge);
+    // Answers made by rules are in the table too, and others that new rules name. A list's file may have
+    // changed though its key did not.
+    bool rewrites = next.local != current_.live.local || !next.block.empty() || !current_.live.block.empty();
+    bool begun = flushes    ? p_.flushes.flush_all(acknowledge)
+                 : rewrites ? p_.flushes.flush_rewritten(p_.local, acknowledge)
+                            : p_.flushes.wait(acknowledge);
     if (!begun) return false;
+    p_.local.replace(std::move(local), p_.grace);
     if (next.upstreams != current_.live.upstreams) p_.upstreams.replace(next.upstreams.front().servers);
-    if (next.allow != current_.live.allow) p_.access.replace(next.allow, p_.grace);
+    p_.access.replace(client_policy(next), p_.grace);
+    if (p_.streams) p_.streams->set_policy(next.tcp);
     p_.upstreams.set_policy(upstream_policy(next));
     p_.publisher.set_policy(ttl_policy(next));
     p_.fetches.set_policy(fetch_policy(next));

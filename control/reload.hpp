@@ -23,6 +23,8 @@
 #include "control/config.hpp"
 #include "control/fetch_table.hpp"
 #include "control/flush.hpp"
+#include "control/local_build.hpp"
+#include "control/stream.hpp"
 #include "dataplane/access.hpp"
 
 namespace millrace::control {
@@ -31,6 +33,7 @@ namespace millrace::control {
 TtlPolicy ttl_policy(const Config::Live& live);
 UpstreamPolicy upstream_policy(const Config::Live& live);
 FetchPolicy fetch_policy(const Config::Live& live);
+dataplane::ClientPolicy client_policy(const Config::Live& live);
 
 /// Everything that a reload acts on. Outlives it.
 struct ReloadParts {
@@ -41,6 +44,8 @@ struct ReloadParts {
     FetchTable& fetches;
     Flushes& flushes;
     dataplane::Access& access;
+    cache::Replaceable<dataplane::LocalNames>& local;
+    StreamServer* streams; ///< null in tests without one
 };
 
 class Reload {
@@ -60,9 +65,15 @@ class Reload {
 
   private:
     void read();
-    void apply(const tl::expected<Config, ConfigError>& config);
+    /// What the helper thread makes of the file, and of those that it names.
+    struct Loaded {
+        Config config;
+        LocalNamesPtr local;
+    };
+    static tl::expected<Loaded, ConfigError> load(const std::string& path, const Config::Boot& boot);
+    void apply(tl::expected<Loaded, ConfigError> loaded);
     void finish(const tl::expected<Changes, std::string>& result);
-    bool put_in_place(const Config::Live& next, const Changes& changes);
+    bool put_in_place(const Config::Live& next, const Changes& changes, LocalNamesPtr local);
 
     std::string path_;
     Config current_;

@@ -22,6 +22,7 @@ class StreamServer::Connection : public std::enable_shared_from_this<Connection>
           client_(client) {}
 
     const dataplane::Endpoint& client() const { return client_; }
+    std::uint64_t id() const { return id_; }
 
     void start() {
         restart_idle_timer();
@@ -46,7 +47,7 @@ class StreamServer::Connection : public std::enable_shared_from_this<Connection>
         asio::error_code ignored;
         socket_.close(ignored);
         idle_.cancel();
-        server_.open_.erase(id_);
+        server_.forget(*this);
     }
 
   private:
@@ -82,8 +83,8 @@ class StreamServer::Connection : public std::enable_shared_from_this<Connection>
     /// Reads on while there is room for another question. Deferred: a wake must not start a question.
     void resume_reading() {
         if (ended_ && in_work_ == 0 && replies_.empty()) return close();
-        bool full =
-            in_work_ + replies_.size() >= limits::tcp_pipeline || queued_octets_ >= limits::tcp_queued_octets;
+        bool full = in_work_ + replies_.size() >= server_.policy_.pipeline ||
+                    queued_octets_ >= limits::tcp_queued_octets;
         if (reading_ || ended_ || full || !socket_.is_open()) return;
         reading_ = true;
         asio::post(socket_.get_executor(), [this, keep = shared_from_this()] {
@@ -107,7 +108,7 @@ class StreamServer::Connection : public std::enable_shared_from_this<Connection>
     }
 
     void restart_idle_timer() {
-        idle_.expires_after(limits::tcp_idle);
+        idle_.expires_after(server_.policy_.idle);
         idle_.async_wait([this, keep = shared_from_this()](asio::error_code error) {
             if (error) return;
             ++server_.connections_.timeouts;
@@ -154,8 +155,6 @@ std::vector<std::uint8_t> written(std::size_t room, Write write) {
     return out;
 }
 
-constexpr std::size_t small_reply = 512; // head, question, OPT, and at most the HINFO of RFC 8482
-
 std::size_t room_for(const dataplane::Head& head, const cache::Entry& entry) {
     return dataplane::header_octets + head.question_size + entry.records_size + 32;
 }
@@ -163,9 +162,31 @@ std::size_t room_for(const dataplane::Head& head, const cache::Entry& entry) {
 } // namespace
 
 StreamServer::StreamServer(asio::io_context& io, const cache::Table& table, FetchTable& fetches,
-                           const dataplane::Access& access, std::size_t most_connections)
-    : io_(io), table_(table), fetches_(fetches), access_(access), retry_(io),
-      most_connections_(most_connections) {}
+                           const dataplane::Access& access,
+                           const cache::Replaceable<dataplane::LocalNames>* local, const Config::Tcp& policy)
+    : io_(io), table_(table), fetches_(fetches), retry_(io), scratch_(cache::limits::message_octets),
+      gate_(access, local, counters_, 0) {
+    set_policy(policy);
+}
+
+void StreamServer::set_policy(const Config::Tcp& policy) {
+    policy_ = policy;
+    // Of the descriptors, sockets towards upstreams take the greater part.
+    policy_.connections = std::min(policy.connections, exchange_capacity() / 2);
+}
+
+bool StreamServer::has_room(const dataplane::Address& client) const {
+    auto held = connections_of_client_.find(client);
+    return open_.size() < policy_.connections &&
+           (held == connections_of_client_.end() || held->second < policy_.per_client);
+}
+
+void StreamServer::forget(const Connection& connection) {
+    dataplane::Address client = connection.client().address; // erase() may be the end of it
+    if (open_.erase(connection.id()) == 0) return;
+    auto held = connections_of_client_.find(client);
+    if (--held->second == 0) connections_of_client_.erase(held);
+}
 
 StreamServer::~StreamServer() {
     close();
@@ -191,10 +212,11 @@ void StreamServer::accept(tcp::acceptor& acceptor) {
         if (error == asio::error::operation_aborted) return;
         asio::error_code gone;
         tcp::endpoint peer = error ? tcp::endpoint() : socket.remote_endpoint(gone);
-        if (!error && !gone && open_.size() < most_connections_) {
+        dataplane::Endpoint client = error ? dataplane::Endpoint() : endpoint_of(peer);
+        if (!error && !gone && has_room(client.address)) {
             ++connections_.accepted;
-            auto connection =
-                std::make_shared<Connection>(*this, std::move(socket), ++last_id_, endpoint_of(peer));
+            ++connections_of_client_[client.address];
+            auto connection = std::make_shared<Connection>(*this, std::move(socket), ++last_id_, client);
             open_.emplace(last_id_, connection);
             connection->start();
         } else {
@@ -211,20 +233,15 @@ void StreamServer::accept(tcp::acceptor& acceptor) {
 
 void StreamServer::answer(Connection& connection, std::span<const std::uint8_t> message) {
     Query query;
-    Query::parse(message, dataplane::Transport::tcp, 0, query);
-    if (query.action == Query::Action::drop) {
-        counters_.add(query.verdict);
-        return connection.close();
+    std::size_t reply = 0;
+    dataplane::Gate::Message judged{message, dataplane::Transport::tcp, connection.client().address,
+                                    boot_time()};
+    if (gate_.admit(judged, query, scratch_, reply)) {
+        return look_up(connection, query,
+                       message.subspan(dataplane::header_octets, query.head.question_size));
     }
-    auto question = message.subspan(dataplane::header_octets, query.head.question_size);
-    if (!access_.allows(connection.client().address)) {
-        counters_.add(Verdict::refused);
-        return connection.reply(
-            written(small_reply, [&](auto out) { return answer::write_refused(query.head, question, out); }));
-    }
-    if (query.action == Query::Action::look_up) return look_up(connection, query, question);
-    counters_.add(Verdict::answered);
-    connection.reply(written(small_reply, [&](auto out) { return answer::write(query, question, out); }));
+    if (reply == 0) return connection.close();
+    connection.reply({scratch_.begin(), scratch_.begin() + std::ptrdiff_t(reply)});
 }
 
 void StreamServer::look_up(Connection& connection, const Query& query,

@@ -17,23 +17,24 @@
 #include <tl/expected.hpp>
 
 #include "cache/table.hpp"
+#include "control/config.hpp"
 #include "control/fetch_table.hpp"
-#include "dataplane/access.hpp"
-#include "dataplane/counters.hpp"
-#include "dataplane/query.hpp"
+#include "dataplane/gate.hpp"
 
 namespace millrace::control {
 
 struct StreamCounters {
     std::uint64_t accepted = 0; ///< connections
-    std::uint64_t refused = 0;  ///< connections closed at once: too many
+    std::uint64_t refused = 0;  ///< connections closed at once: too many, in all or of one client
     std::uint64_t timeouts = 0; ///< closed because idle
 };
 
 class StreamServer {
   public:
+    /// `local` may be null, as a worker's.
     StreamServer(asio::io_context& io, const cache::Table& table, FetchTable& fetches,
-                 const dataplane::Access& access, std::size_t most_connections);
+                 const dataplane::Access& access, const cache::Replaceable<dataplane::LocalNames>* local,
+                 const Config::Tcp& policy);
     ~StreamServer();
 
     /// Listens on one more endpoint; an error is a sentence.
@@ -41,6 +42,9 @@ class StreamServer {
 
     /// The end of a wait of one of our waiters.
     void wake(const Waiter& waiter, const cache::Entry* entry, dataplane::Wake::Kind kind);
+
+    /// For connections and questions that come from here on.
+    void set_policy(const Config::Tcp& policy);
 
     /// Closes listeners and connections. Waiters left in the FetchTable find nothing afterwards.
     void close();
@@ -58,6 +62,8 @@ class StreamServer {
     };
 
     void accept(asio::ip::tcp::acceptor& acceptor);
+    bool has_room(const dataplane::Address& client) const;
+    void forget(const Connection& connection);
     void answer(Connection& connection, std::span<const std::uint8_t> message);
     void look_up(Connection& connection, const dataplane::Query& query,
                  std::span<const std::uint8_t> question);
@@ -67,14 +73,16 @@ class StreamServer {
     asio::io_context& io_;
     const cache::Table& table_;
     FetchTable& fetches_;
-    const dataplane::Access& access_;
     std::vector<std::unique_ptr<asio::ip::tcp::acceptor>> acceptors_;
     std::unordered_map<std::uint64_t, std::shared_ptr<Connection>> open_;
     std::unordered_map<std::uint64_t, Pending> pending_;
     asio::steady_timer retry_; ///< of an accept that failed
-    std::size_t most_connections_;
+    Config::Tcp policy_;
+    std::map<dataplane::Address, unsigned> connections_of_client_;
+    std::vector<std::uint8_t> scratch_; ///< a reply of the gate's
     std::uint64_t last_id_ = 0;
     dataplane::Counters counters_;
+    dataplane::Gate gate_;
     StreamCounters connections_;
 };
 

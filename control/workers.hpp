@@ -23,8 +23,10 @@ namespace millrace::control {
 
 class Workers {
   public:
-    Workers(const cache::Table& table, cache::Grace& grace, const dataplane::Access& access)
-        : table_(table), grace_(grace), access_(access) {}
+    /// `local` may be null: nothing is answered without the cache.
+    Workers(const cache::Table& table, cache::Grace& grace, const dataplane::Access& access,
+            const cache::Replaceable<dataplane::LocalNames>* local = nullptr)
+        : table_(table), grace_(grace), access_(access), local_(local) {}
     ~Workers(); ///< stop() came first, or start() never did
 
     /// One more worker on `port`, which outlives it. With an lcore it polls there and reads `clock`; without,
@@ -71,6 +73,7 @@ class Workers {
     const cache::Table& table_;
     cache::Grace& grace_;
     const dataplane::Access& access_;
+    const cache::Replaceable<dataplane::LocalNames>* local_;
     std::vector<std::unique_ptr<Unit>> units_;
     std::array<dataplane::Miss, limits::miss_batch> misses_;
     Time watch_due_{};

@@ -1,43 +1,80 @@
-// Who may ask. Read by every worker without a lock; control replaces the list whole.
+// Who may ask, and how often. Read by every worker without a lock; control replaces the policy whole.
 #pragma once
 
-#include <algorithm>
-#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <vector>
 
-#include "cache/grace.hpp"
+#include "cache/replaceable.hpp"
 #include "dataplane/address.hpp"
+#include "dataplane/rate_table.hpp"
 
 namespace millrace::dataplane {
 
+/// Of the clients of one prefix together, per second, with one second's worth at once; 0: no limit.
+struct RateLimits {
+    unsigned queries = 0;   ///< beyond: dropped; over TCP refused
+    unsigned errors = 0;    ///< error replies over UDP (not NXDOMAIN); beyond: dropped
+    unsigned responses = 0; ///< same answers over UDP; beyond: dropped, or truncated by `slip`
+    unsigned slip = 2;      ///< every so-manieth reply over a limit is an empty one with TC=1, so that a real
+                       ///< client comes back over TCP, where no source is forged; 0: none
+    unsigned ipv4_prefix = 24;
+    unsigned ipv6_prefix = 56;
+
+    bool operator==(const RateLimits&) const = default;
+};
+
+struct ClientPolicy {
+    std::vector<Prefix> allow = {}; ///< clients outside these are REFUSED
+    RateLimits limits = {};
+
+    bool operator==(const ClientPolicy&) const = default;
+};
+
 class Access {
   public:
-    explicit Access(std::vector<Prefix> allowed) : list_(new List(std::move(allowed))) {}
-    ~Access() { delete list_.load(std::memory_order_relaxed); }
-    Access(const Access&) = delete;
-    Access& operator=(const Access&) = delete;
+    explicit Access(ClientPolicy policy);
 
-    /// A registered, online reader; control too.
-    bool allows(const Address& client) const {
-        // Acquire: without it the list's insides could be read from before they were written.
-        const List* list = list_.load(std::memory_order_acquire);
-        return std::ranges::any_of(list->prefixes, [&](const Prefix& p) { return p.contains(client); });
+    // Registered, online readers; control too.
+
+    bool allows(const Address& client) const;
+    const RateLimits& limits() const { return compiled_.get().limits; }
+    /// Names the client's prefix in what follows; a keyed hash.
+    std::uint64_t prefix_of(const Address& client) const;
+
+    // Whether one more is within the limits; if it is, it counts.
+
+    bool takes_query(std::uint64_t prefix, Time now) const {
+        return rates_.take(prefix, limits().queries, now);
+    }
+    bool takes_error(std::uint64_t prefix, Time now) const {
+        return rates_.take(mixed(prefix, 1), limits().errors, now);
+    }
+    /// `answer` is the hash of what makes answers the same.
+    bool takes_response(std::uint64_t prefix, std::uint64_t answer, Time now) const {
+        return rates_.take(mixed(prefix, answer | 2), limits().responses, now);
     }
 
-    /// Control. Bursts that begin after the next grace period see the new list.
-    void replace(std::vector<Prefix> allowed, cache::Grace& grace) {
-        const List* before = list_.exchange(new List(std::move(allowed)), std::memory_order_acq_rel);
-        grace.retire(std::unique_ptr<cache::Retired>(const_cast<List*>(before)));
-    }
+    /// Control. Bursts that begin after the next grace period see the new policy.
+    void replace(ClientPolicy policy, cache::Grace& grace);
 
   private:
-    struct List final : cache::Retired {
-        explicit List(std::vector<Prefix> allowed) : prefixes(std::move(allowed)) {}
-        std::size_t bytes() const override { return sizeof(List) + prefixes.capacity() * sizeof(Prefix); }
-        std::vector<Prefix> prefixes;
+    /// The prefixes as disjoint ranges in rising order: one binary search. (rte_lpm and rte_fib allocate from
+    /// EAL's heap, which a daemon on kernel sockets alone does not have.)
+    struct Range {
+        Address first, last;
     };
-    std::atomic<const List*> list_;
+    struct Compiled final : cache::Retired {
+        explicit Compiled(ClientPolicy policy);
+        std::size_t bytes() const override { return sizeof *this + allowed.capacity() * sizeof(Range); }
+        std::vector<Range> allowed;
+        RateLimits limits;
+    };
+    static std::uint64_t mixed(std::uint64_t prefix, std::uint64_t with);
+
+    cache::Replaceable<Compiled> compiled_;
+    mutable RateTable rates_; ///< counts, whoever reads
+    std::uint64_t secret_;
 };
 
 } // namespace millrace::dataplane

@@ -126,6 +126,26 @@ std::size_t write_failure(const Head& head, std::span<const std::uint8_t> questi
     return compose(head, question, {.rcode = Rcode::servfail, .info = info}, out);
 }
 
+std::size_t write_local(const Head& head, std::span<const std::uint8_t> question, const cache::Entry& entry,
+                        std::uint8_t above, std::uint16_t info, std::span<std::uint8_t> out) {
+    Body body{.rcode = Rcode(entry.rcode),
+              .info = info,
+              .answers = entry.answers,
+              .authorities = entry.authorities,
+              .records = entry.records()};
+    std::size_t size = compose(head, question, body, out);
+    bool holds_soa = entry.answers == 0 && entry.authorities > 0 && size > 0 && !(out[2] & 0x02);
+    if (holds_soa)
+        cache::store_u16(&out[header_octets + question.size()],
+                         std::uint16_t(0xc000 | (header_octets + above)));
+    return size;
+}
+
+std::size_t write_truncated(const Head& head, std::span<const std::uint8_t> question,
+                            std::span<std::uint8_t> out) {
+    return compose(head, question, {.truncated = true}, out);
+}
+
 std::size_t write_refused(const Head& head, std::span<const std::uint8_t> question,
                           std::span<std::uint8_t> out) {
     return compose(head, question, {.rcode = Rcode::refused, .info = info_prohibited}, out);

@@ -31,7 +31,16 @@ std::size_t write(const Query& query, std::span<const std::uint8_t> question, st
 std::size_t write_failure(const Head& head, std::span<const std::uint8_t> question, std::uint16_t info,
                           std::span<std::uint8_t> out);
 
-/// REFUSED by the access list (extended error 18, prohibited).
+/// What LocalNames has for the question; the TTLs stand still. The SOA of a denial belongs to the name that
+/// begins `above` octets into the question's. `info` is as in write_failure.
+std::size_t write_local(const Head& head, std::span<const std::uint8_t> question, const cache::Entry& entry,
+                        std::uint8_t above, std::uint16_t info, std::span<std::uint8_t> out);
+
+/// TC=1 and nothing else: come back over TCP.
+std::size_t write_truncated(const Head& head, std::span<const std::uint8_t> question,
+                            std::span<std::uint8_t> out);
+
+/// REFUSED to this client (extended error 18, prohibited).
 std::size_t write_refused(const Head& head, std::span<const std::uint8_t> question,
                           std::span<std::uint8_t> out);
 

@@ -5,11 +5,13 @@ namespace millrace::dataplane {
 namespace {
 
 constexpr std::array<std::string_view, verdicts> verdict_names = {
-    "answered",         "missed",      "refused",       "to_kernel",     "drop_frame", "drop_protocol",
-    "drop_destination", "drop_source", "drop_fragment", "drop_checksum", "drop_short", "drop_response"};
+    "answered",      "missed",           "refused",     "to_kernel",     "drop_frame",
+    "drop_protocol", "drop_destination", "drop_source", "drop_fragment", "drop_checksum",
+    "drop_short",    "drop_response",    "drop_rate"};
 constexpr std::array<std::string_view, events> event_names = {
-    "hit",           "stale_hit",      "refresh_asked", "refresh_dropped", "servfail_full",
-    "wake_answered", "wake_abandoned", "send_failed",   "buffer_exhausted"};
+    "hit",           "stale_hit",     "refresh_asked",  "refresh_dropped", "local",
+    "blocked",       "rate_queries",  "rate_errors",    "rate_responses",  "slipped",
+    "servfail_full", "wake_answered", "wake_abandoned", "send_failed",     "buffer_exhausted"};
 
 } // namespace
 

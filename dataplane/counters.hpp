@@ -26,6 +26,7 @@ enum class Verdict : std::uint8_t {
     drop_checksum,    ///< IPv4 header or UDP; an absent UDP checksum over IPv6 (RFC 8200 8.1)
     drop_short,       ///< payload shorter than a DNS header
     drop_response,    ///< QR=1
+    drop_rate,        ///< the client's prefix asks too much, or is sent too much
     count_,
 };
 inline constexpr std::size_t verdicts = std::size_t(Verdict::count_);
@@ -36,6 +37,12 @@ enum class Event : std::uint8_t {
     stale_hit,        ///< of which expired, within max-stale
     refresh_asked,    ///< a hit in the last part of a life told control
     refresh_dropped,  ///< ... or found the miss ring full
+    local,            ///< answered by a special-use zone or by the operator's records
+    blocked,          ///< answered by a block list
+    rate_queries,     ///< of those dropped or refused for their rate: too many queries,
+    rate_errors,      ///< too many errors,
+    rate_responses,   ///< too many answers of one kind
+    slipped,          ///< answered with TC=1 instead
     servfail_full,    ///< SERVFAIL or stale because no waiter credit or miss-ring place was left
     wake_answered,    ///< a waiter was answered
     wake_abandoned,   ///< a waiter was given up by control

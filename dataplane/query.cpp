@@ -94,7 +94,7 @@ bool Query::parse_records(cache::Reader& in, const Sections& s, Transport transp
 
 /// A well-formed query: the rows about classes, types and RD.
 void Query::judge(Transport transport) {
-    if (key.qclass == class_ch) return answer_with(Rcode::refused);
+    if (key.qclass == class_ch) return void(action = Action::chaos);
     if (key.qclass != class_in) return answer_with(Rcode::notimp);
     if (key.qtype != type_any && !is_data_type(key.qtype)) return answer_with(Rcode::notimp);
     if (key.qtype == type_any) {

@@ -51,6 +51,7 @@ struct Query {
         reply,    ///< reply with `rcode` and no records
         truncate, ///< reply with TC=1: come back over TCP (ANY over UDP, RFC 8482)
         minimal,  ///< reply with the synthesised HINFO of RFC 8482 4.2 (ANY over TCP)
+        chaos,    ///< a question of class CH about the server itself (RFC 4892)
         look_up,  ///< `key` names the answer
     };
 
@@ -58,7 +59,7 @@ struct Query {
     Verdict verdict = Verdict::drop_short; ///< meaningful when dropped
     Rcode rcode = Rcode::noerror;          ///< meaningful when replied to
     Head head;
-    cache::Key key; ///< meaningful to look up
+    cache::Key key; ///< meaningful to look up, and of class CH
 
     /// Judges one message. `group` is the upstream group that serves this front end.
     static void parse(std::span<const std::uint8_t> message, Transport transport, std::uint8_t group,

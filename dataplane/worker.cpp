@@ -44,46 +44,30 @@ bool Worker::turn() {
     // Parse everything first, then touch memory: while one packet's line of the hot index is on its way from
     // memory, the next one is parsed.
     for (unsigned i = 0; i < received; ++i) {
-        judge(burst_.packets[i], queries_[i]);
-        if (queries_[i].action != Query::Action::look_up) continue;
+        Packet& packet = burst_.packets[i];
+        std::size_t reply;
+        Gate::Message message{{packet.data, packet.size}, Transport::udp, packet.client.address, now};
+        to_look_up_[i] = gate_.admit(message, queries_[i], room_of(packet), reply);
+        packet.reply = std::uint16_t(reply);
+        if (!to_look_up_[i]) continue;
         hashes_[i] = c_.table.hasher()(queries_[i].key);
         rte_prefetch0(&hot_[hashes_[i] & (limits::hot_slots - 1)]);
     }
     for (unsigned i = 0; i < received; ++i) {
-        if (queries_[i].action != Query::Action::look_up) continue;
+        if (!to_look_up_[i]) continue;
         const Hot& hot = hot_[hashes_[i] & (limits::hot_slots - 1)];
         if (hot.hash == hashes_[i]) rte_prefetch0(hot.place.node);
     }
 
     floor_ = c_.table.floor(c_.group); // once per burst
     for (unsigned i = 0; i < received; ++i) {
-        if (queries_[i].action == Query::Action::look_up) {
-            answer_or_miss(burst_.packets[i], queries_[i], hashes_[i], now);
-        }
+        if (to_look_up_[i]) answer_or_miss(burst_.packets[i], queries_[i], hashes_[i], now);
     }
 
     if (received) c_.port.send(burst_, c_.counters);
     c_.reader.quiescent(); // no Entry, Slot or shard is held beyond this point
     heartbeats_.store(heartbeats_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     return woken || received;
-}
-
-/// The verdict of everything that needs no lookup; replies to it.
-void Worker::judge(Packet& packet, Query& query) {
-    Query::parse({packet.data, packet.size}, Transport::udp, c_.group, query);
-    if (query.action == Query::Action::drop) return c_.counters.add(query.verdict);
-    if (unlikely(!c_.access.allows(packet.client.address))) {
-        query.action = Query::Action::reply;
-        packet.reply = std::uint16_t(
-            answer::write_refused(query.head, question_of(packet, query.head), room_of(packet)));
-        return c_.counters.add(Verdict::refused);
-    }
-    if (query.action != Query::Action::look_up) reply_without_records(packet, query);
-}
-
-void Worker::reply_without_records(Packet& packet, const Query& query) {
-    packet.reply = std::uint16_t(answer::write(query, question_of(packet, query.head), room_of(packet)));
-    c_.counters.add(Verdict::answered);
 }
 
 void Worker::answer_or_miss(Packet& packet, const Query& query, cache::Hash hash, Time now) {
@@ -93,16 +77,16 @@ void Worker::answer_or_miss(Packet& packet, const Query& query, cache::Hash hash
         if (unlikely(entry->claim_refresh(now, limits::refresh_retry))) {
             ask_for_refresh(packet, query, hash, *entry, now);
         }
-        return reply_with(packet, query, *entry, now, answer::Age::counted);
+        return reply_with(packet, query, hash, *entry, now, answer::Age::counted);
     }
     bool stale = entry && now < entry->stale_until;
     if (stale && now.count() < entry->refresh_after.load(std::memory_order_relaxed)) {
         c_.counters.add(Event::stale_hit);
-        return reply_with(packet, query, *entry, now, answer::Age::stale);
+        return reply_with(packet, query, hash, *entry, now, answer::Age::stale);
     }
     if (likely(hand_over(packet, query, hash, now))) return c_.counters.add(Verdict::missed);
     c_.counters.add(Event::servfail_full);
-    if (stale) return reply_with(packet, query, *entry, now, answer::Age::stale);
+    if (stale) return reply_with(packet, query, hash, *entry, now, answer::Age::stale);
     packet.reply = std::uint16_t(answer::write_failure(query.head, question_of(packet, query.head),
                                                        cache::Entry::no_info, room_of(packet)));
     c_.counters.add(Verdict::answered);
@@ -138,11 +122,24 @@ const cache::Node* Worker::locate(const Query& query, cache::Hash hash) {
     return place.node;
 }
 
-void Worker::reply_with(Packet& packet, const Query& query, const cache::Entry& entry, Time now,
-                        answer::Age age) {
-    packet.reply = std::uint16_t(
-        answer::write(query.head, question_of(packet, query.head), entry, now, age, room_of(packet)));
-    c_.counters.add(Verdict::answered);
+void Worker::reply_with(Packet& packet, const Query& query, cache::Hash hash, const cache::Entry& entry,
+                        Time now, answer::Age age) {
+    auto question = question_of(packet, query.head);
+    Gate::Charge charge = gate_.charge_of(packet.client.address, query, hash);
+    if (likely(may_reply(packet, query.head, question, charge, entry, now))) {
+        packet.reply = std::uint16_t(answer::write(query.head, question, entry, now, age, room_of(packet)));
+    }
+    c_.counters.add(packet.reply ? Verdict::answered : Verdict::drop_rate);
+}
+
+/// False: the answer is over the limit of its kind. Then the packet has a truncated reply, or none.
+bool Worker::may_reply(Packet& packet, const Head& head, std::span<const std::uint8_t> question,
+                       const Gate::Charge& charge, const cache::Entry& entry, Time now) {
+    Gate::Flow flow = gate_.flow(charge, entry, now);
+    if (flow == Gate::Flow::slip) {
+        packet.reply = std::uint16_t(answer::write_truncated(head, question, room_of(packet)));
+    }
+    return flow == Gate::Flow::send;
 }
 
 /// Gives the question to control, by value; the packet's buffer is free afterwards. False: no credit or no
@@ -156,6 +153,7 @@ bool Worker::hand_over(const Packet& packet, const Query& query, cache::Hash has
     Waiter& waiter = waiters_[index];
     c_.port.save(packet, waiter.path);
     waiter.head = query.head;
+    waiter.charge = gate_.charge_of(packet.client.address, query, hash);
     std::ranges::copy(question_of(packet, query.head), waiter.question.begin());
     return true;
 }
@@ -175,13 +173,18 @@ void Worker::answer_wake(const Wake& wake, Time now) {
     free_waiters_.push_back(wake.waiter); // within its capacity: the credit comes back
     if (wake.kind == Wake::Kind::abandon) return c_.counters.add(Event::wake_abandoned);
     // The waiter's reply counts as answered even when it cannot be sent; the loss has a counter of its own.
-    c_.counters.add(Event::wake_answered);
-    if (!c_.port.compose(burst_, waiter.path)) return c_.counters.add(Event::buffer_exhausted);
+    if (!c_.port.compose(burst_, waiter.path)) {
+        c_.counters.add(Event::wake_answered);
+        return c_.counters.add(Event::buffer_exhausted);
+    }
     Packet& packet = burst_.packets[burst_.count - 1];
     std::span<const std::uint8_t> question(waiter.question.data(), waiter.head.question_size);
     answer::Age age = wake.kind == Wake::Kind::stale ? answer::Age::stale : answer::Age::counted;
-    packet.reply =
-        std::uint16_t(answer::write(waiter.head, question, *wake.entry, now, age, room_of(packet)));
+    if (likely(may_reply(packet, waiter.head, question, waiter.charge, *wake.entry, now))) {
+        packet.reply =
+            std::uint16_t(answer::write(waiter.head, question, *wake.entry, now, age, room_of(packet)));
+    }
+    c_.counters.add(packet.reply ? Event::wake_answered : Event::wake_abandoned);
 }
 
 Time Worker::now() {
@@ -191,7 +194,8 @@ Time Worker::now() {
 }
 
 Worker::Worker(const WorkerContext& context)
-    : c_(context), waiters_(new Waiter[limits::waiters]), hot_(new Hot[limits::hot_slots]) {
+    : c_(context), gate_(context.access, context.local, context.counters, context.group),
+      waiters_(new Waiter[limits::waiters]), hot_(new Hot[limits::hot_slots]) {
     free_waiters_.reserve(limits::waiters);
     for (std::uint32_t i = limits::waiters; i-- > 0;) free_waiters_.push_back(i);
 }

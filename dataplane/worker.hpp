@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "cache/table.hpp"
-#include "dataplane/access.hpp"
 #include "dataplane/answer.hpp"
 #include "dataplane/burst.hpp"
 #include "dataplane/clock.hpp"
+#include "dataplane/gate.hpp"
 #include "dataplane/handoff.hpp"
 #include "dataplane/query.hpp"
 
@@ -28,6 +28,7 @@ struct WorkerContext {
     const TscClock* clock =
         nullptr;            ///< null: CLOCK_BOOTTIME (socket workers; without EAL there is no TSC rate)
     std::uint8_t group = 0; ///< upstream group of its clients
+    const cache::Replaceable<LocalNames>* local = nullptr; ///< null: nothing is answered without the cache
 };
 
 /// Constructed by control before its thread starts; afterwards used by that thread alone.
@@ -53,6 +54,7 @@ class Worker {
     struct Waiter {
         ReturnPath path;
         Head head;
+        Gate::Charge charge;
         std::array<std::uint8_t, cache::limits::name_octets + 4> question;
     };
     /// A place of the hot index: where a key was last found. Never an Entry.
@@ -64,23 +66,26 @@ class Worker {
     Time now();
     unsigned answer_wakes(Time now);
     void answer_wake(const Wake& wake, Time now);
-    void judge(Packet& packet, Query& query);
-    void reply_without_records(Packet& packet, const Query& query);
     void answer_or_miss(Packet& packet, const Query& query, cache::Hash hash, Time now);
     void ask_for_refresh(const Packet& packet, const Query& query, cache::Hash hash,
                          const cache::Entry& entry, Time now);
     const cache::Entry* look_up(const Query& query, cache::Hash hash);
     const cache::Node* locate(const Query& query, cache::Hash hash);
-    void reply_with(Packet& packet, const Query& query, const cache::Entry& entry, Time now, answer::Age age);
+    void reply_with(Packet& packet, const Query& query, cache::Hash hash, const cache::Entry& entry, Time now,
+                    answer::Age age);
+    bool may_reply(Packet& packet, const Head& head, std::span<const std::uint8_t> question,
+                   const Gate::Charge& charge, const cache::Entry& entry, Time now);
     bool hand_over(const Packet& packet, const Query& query, cache::Hash hash, Time now);
 
     WorkerContext c_;
+    Gate gate_;
     std::unique_ptr<Waiter[]> waiters_;
     std::vector<std::uint32_t> free_waiters_; ///< a stack; its size is the number of credits left
     std::unique_ptr<Hot[]> hot_;
     Burst burst_;
     std::array<Query, limits::burst> queries_;
     std::array<cache::Hash, limits::burst> hashes_;
+    std::array<bool, limits::burst> to_look_up_;
     std::array<Wake, limits::burst> wakes_;
     cache::Generation floor_ = 0; ///< of this burst
     Time last_now_{};

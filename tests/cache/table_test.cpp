@@ -88,7 +88,7 @@ TEST_F(TableTest, FlushEmptiesOnlyWhatIsOldEnoughAndMatches) {
     start(b, 2);
     publish(a, {1, 0});
     publish(b, {2, 0});
-    auto everything = [](const KeyRef&) { return true; };
+    auto everything = [](const KeyRef&, const Entry&) { return true; };
     auto flush = [&](Generation last, auto matches) {
         std::size_t emptied = 0;
         for (std::size_t i = 0; i < table.shard_count(); ++i) emptied += table.flush(i, last, matches);
@@ -97,8 +97,8 @@ TEST_F(TableTest, FlushEmptiesOnlyWhatIsOldEnoughAndMatches) {
     EXPECT_EQ(flush(1, everything), 1u);
     EXPECT_EQ(find(a), nullptr);
     EXPECT_NE(find(b), nullptr);
-    EXPECT_EQ(flush(9, [&](const KeyRef& key) { return key.key() == a; }), 0u);
-    EXPECT_EQ(flush(9, [&](const KeyRef& key) { return key.key() == b; }), 1u);
+    EXPECT_EQ(flush(9, [&](const KeyRef& key, const Entry&) { return key.key() == a; }), 0u);
+    EXPECT_EQ(flush(9, [&](const KeyRef& key, const Entry&) { return key.key() == b; }), 1u);
     EXPECT_EQ(find(b), nullptr);
     EXPECT_EQ(publish(b, {2, 1}), Publication::accepted) << "the flusher supersedes the Fetch, not the table";
 }
@@ -214,7 +214,7 @@ TEST(TableThreads, ReadersSeeWholeEntriesThatNeverGoBack) {
         }
         if (generation % 1000 == 0) {
             for (std::size_t s = 0; s < table.shard_count(); ++s)
-                table.flush(s, generation, [](auto&) { return true; });
+                table.flush(s, generation, [](auto&, auto&) { return true; });
         }
         grace.reclaim();
     }

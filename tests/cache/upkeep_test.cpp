@@ -14,7 +14,7 @@ namespace {
 using test::entry_of;
 using test::key_of;
 
-constexpr auto everything = [](const KeyRef&) { return true; };
+constexpr auto everything = [](const KeyRef&, const Entry&) { return true; };
 
 class UpkeepTest : public testing::Test {
   protected:
@@ -85,7 +85,7 @@ TEST_F(UpkeepTest, ARebuildKeepsEveryEntryAndEveryLiveFetch) {
     for (std::size_t i = 400; i < 410; ++i) start(i); // live, nothing published yet
     std::set<std::size_t> flushed;
     for (std::size_t i = 0; i < 200; ++i) flushed.insert(i);
-    table.flush(0, generation, [&](const KeyRef& key) {
+    table.flush(0, generation, [&](const KeyRef& key, const Entry&) {
         return std::ranges::any_of(flushed, [&](std::size_t i) { return key.key() == name(i); });
     });
     Place before = locate(300);
@@ -194,7 +194,7 @@ TEST_F(OneShard, RebuildsPassTheBoundByOneShardHoweverLongAReaderStalls) {
     while (names < 900 && put(names) == Publication::accepted) ++names;
     std::size_t shard = table.slots() * 256;
     for (std::size_t i = 0; i < names; ++i) {
-        auto one = [&](const KeyRef& key) { return key.hash == hash(name(i)); };
+        auto one = [&](const KeyRef& key, const Entry&) { return key.hash == hash(name(i)); };
         for (std::size_t s = 0; s < table.shard_count(); ++s) table.flush(s, generation, one);
         ticks(1);
         ASSERT_LE(table.bytes(), 400'000 + shard)

@@ -138,7 +138,7 @@ class Appliance : public testing::Test, public Waker {
     dataplane::TscClock tsc{dataplane::TscClock::standing_still};
     FakeNetwork network{clock};
     support::FakeRandom random;
-    dataplane::Access access{{*dataplane::parse_prefix("10.0.0.0/8")}};
+    dataplane::Access access{{{*dataplane::parse_prefix("10.0.0.0/8")}}};
     cache::Grace grace;
     cache::Table table;
     Publisher publisher{table, grace, {}};

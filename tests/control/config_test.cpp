@@ -1,10 +1,6 @@
-// Configuration: that every key is read, what is refused and with which words, and the way back to YAML.
-#include "control/config.hpp"
-
+// Configuration: what is refused and with which words, and the way back to YAML.
 #include <cstdio>
 #include <fstream>
-#include <map>
-#include <set>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -13,145 +9,10 @@
 #include <yaml-cpp/yaml.h>
 
 #include "control/config_eal.hpp"
+#include "tests/control/config_text.hpp"
 
 namespace millrace::control {
 namespace {
-
-const std::string upstreams = "upstreams: [{group: g, servers: [192.0.2.1]}]\n";
-const std::string port = "ports: [{device: net_tap0, lcores: [1], addresses: [192.0.2.9]}]\n";
-
-Config parsed(const std::string& text) {
-    auto config = parse_config(text, "t");
-    EXPECT_TRUE(config) << text << (config ? "" : to_string(config.error()));
-    return config.value_or(Config{});
-}
-
-std::string complaint(const std::string& text) {
-    auto config = parse_config(text, "t");
-    return config ? "no complaint" : to_string(config.error());
-}
-
-/// Every key of the documentation, and a document in which it differs from `base`.
-struct Documented {
-    const char* key;
-    std::string base, changed;
-};
-
-std::string in_map(const char* map, const char* entry) {
-    return upstreams + map + ": {" + entry + "}\n";
-}
-
-const std::vector<Documented>& documented() {
-    static const std::vector<Documented> keys = {
-        {"eal", upstreams, upstreams + "eal: [--no-huge]"},
-        {"ports[].device", upstreams + port,
-         upstreams + "ports: [{device: net_tap1, lcores: [1], addresses: [192.0.2.9]}]"},
-        {"ports[].lcores", upstreams + port,
-         upstreams + "ports: [{device: net_tap0, lcores: [2], addresses: [192.0.2.9]}]"},
-        {"ports[].addresses", upstreams + port,
-         upstreams + "ports: [{device: net_tap0, lcores: [1], addresses: [192.0.2.8]}]"},
-        {"listen", upstreams, upstreams + "listen: ['127.0.0.1:5301']"},
-        {"allow", upstreams, upstreams + "allow: [192.0.2.0/24]"},
-        {"upstreams[].group", upstreams, "upstreams: [{group: h, servers: [192.0.2.1]}]"},
-        {"upstreams[].servers", upstreams, "upstreams: [{group: g, servers: [192.0.2.2]}]"},
-        {"fanout.strategy", "", ""}, // only one exists; see Strategies
-        {"fanout.active", upstreams, in_map("fanout", "active: 3")},
-        {"fanout.batch", upstreams, in_map("fanout", "batch: 3")},
-        {"fanout.stagger", upstreams, in_map("fanout", "stagger: 51ms")},
-        {"fanout.fallback", upstreams, in_map("fanout", "fallback: 301ms")},
-        {"fanout.deadline", upstreams, in_map("fanout", "deadline: 4s")},
-        {"fanout.outstanding", upstreams, in_map("fanout", "outstanding: 9")},
-        {"fanout.rate", upstreams, in_map("fanout", "rate: 9")},
-        {"merge.policy", upstreams, in_map("merge", "policy: off")},
-        {"merge.quorum", upstreams, in_map("merge", "quorum: 3")},
-        {"cache.entries", upstreams, in_map("cache", "entries: 5")},
-        {"cache.memory", upstreams, in_map("cache", "memory: 2GiB")},
-        {"cache.min-ttl", upstreams, in_map("cache", "min-ttl: 1s")},
-        {"cache.max-ttl", upstreams, in_map("cache", "max-ttl: 2d")},
-        {"cache.negative-ttl", upstreams, in_map("cache", "negative-ttl: 2h")},
-        {"cache.stale", upstreams, in_map("cache", "stale: 0s")},
-        {"control.socket", upstreams, in_map("control", "socket: /tmp/s")},
-    };
-    return keys;
-}
-
-/// The leaves of a document: dotted keys, list items as "[]".
-void collect_keys(const YAML::Node& node, const std::string& path, std::multiset<std::string>& out) {
-    if (node.IsMap()) {
-        for (const auto& entry : node) {
-            collect_keys(entry.second, path + (path.empty() ? "" : ".") + entry.first.Scalar(), out);
-        }
-    } else if (node.IsSequence() && node.size() > 0 && node[0].IsMap()) {
-        for (const auto& item : node) collect_keys(item, path + "[]", out);
-    } else {
-        out.insert(path);
-    }
-}
-
-/// The keys that the parser says it knows at `prefix`, from its complaint about one that it does not.
-std::set<std::string> known_keys(const std::string& document) {
-    std::string words = complaint(document);
-    auto begin = words.find("the keys ");
-    auto end = words.find(", found");
-    EXPECT_NE(begin, words.npos) << words;
-    words = words.substr(begin + 9, end - begin - 9) + ", ";
-    std::set<std::string> out;
-    for (std::size_t at = 0, comma; (comma = words.find(", ", at)) != words.npos; at = comma + 2) {
-        out.insert(words.substr(at, comma - at));
-    }
-    return out;
-}
-
-std::string sample_path() {
-    return MILLRACE_SOURCE_ROOT "/deploy/millrace.yaml";
-}
-
-TEST(ConfigKeys, EachOneChangesTheConfig) {
-    for (const auto& [key, base, changed] : documented()) {
-        if (changed.empty()) continue;
-        EXPECT_NE(parsed(base), parsed(changed)) << key;
-    }
-}
-
-TEST(ConfigKeys, Strategies) {
-    EXPECT_EQ(parsed(in_map("fanout", "strategy: two-stage")).live.fanout.strategy,
-              Config::Strategy::two_stage);
-    EXPECT_EQ(complaint(in_map("fanout", "strategy: race")),
-              "t:2: fanout.strategy: expected two-stage, found \"race\"");
-}
-
-TEST(ConfigKeys, ParserKnowsExactlyTheDocumentedOnes) {
-    std::set<std::string> expected, found;
-    for (const auto& item : documented()) expected.insert(item.key);
-    const std::map<std::string, std::string> maps = {
-        {"ports[].", "ports: [{x: 1}]"}, {"upstreams[].", "upstreams: [{x: 1}]"},
-        {"fanout.", "fanout: {x: 1}"},   {"merge.", "merge: {x: 1}"},
-        {"cache.", "cache: {x: 1}"},     {"control.", "control: {x: 1}"}};
-    for (const auto& [prefix, document] : maps) {
-        for (const auto& key : known_keys(document)) found.insert(prefix + key);
-    }
-    for (const auto& key : known_keys("x: 1")) {
-        if (!maps.contains(key + ".") && !maps.contains(key + "[].")) found.insert(key);
-    }
-    EXPECT_EQ(found, expected);
-}
-
-TEST(ConfigKeys, SampleHasEachOnceAndIsValid) {
-    auto sample = load_config(sample_path());
-    ASSERT_TRUE(sample) << to_string(sample.error());
-    EXPECT_EQ(sample->boot.ports.at(0).lcores, (std::vector<unsigned>{2, 3, 4, 5}));
-    std::multiset<std::string> expected, found;
-    for (const auto& item : documented()) expected.insert(item.key);
-    collect_keys(YAML::LoadFile(sample_path()), "", found);
-    EXPECT_EQ(found, expected);
-}
-
-TEST(ConfigKeys, PrintedOnesAreTheDocumentedOnes) {
-    std::multiset<std::string> expected, found;
-    for (const auto& item : documented()) expected.insert(item.key);
-    collect_keys(YAML::Load(to_yaml(parsed(upstreams + port))), "", found);
-    EXPECT_EQ(found, expected);
-}
 
 // The issue's sample, key by key.
 TEST(Config, ReadsTheIssuesSample) {
@@ -182,6 +43,33 @@ control: {socket: /run/millrace/control.sock}
     plain.live.allow = config.live.allow;
     plain.live.upstreams = config.live.upstreams;
     EXPECT_EQ(config, plain);
+}
+
+TEST(Config, LocalNamesAndLists) {
+    struct {
+        const char* text;
+        const char* words;
+    } rows[] = {
+        {"local: {records: ['a.lan. A']}", "t:2: local.records[0]: expected a record, such as \"router.lan. "
+                                           "300 IN A 192.0.2.1\", found \"a.lan. A\""},
+        {"local: {records: ['a.lan. ANY \\# 0']}", "local.records[0]: expected a record"},
+        {"local: {records: ['a.lan. CH TXT x']}", "local.records[0]: expected a record"},
+        {"local: {forward: ['a..b']}", "t:2: local.forward[0]: expected a domain name, found \"a..b\""},
+        {"local: {special-names: maybe}",
+         "t:2: local.special-names: expected true or false, found \"maybe\""},
+        {"block: [{file: list}]", "t:2: block[0].file: expected an absolute path, found \"list\""},
+        {"block: [{format: rpz}]", "block[0].file: expected an absolute path, found nothing"},
+        {"block: [{file: /a, format: xml}]", "t:2: block[0].format: expected names or rpz, found \"xml\""},
+        {"tcp: {per-client: 0}", "t:2: tcp.per-client: expected a whole number from 1 to 65535, found \"0\""},
+        {"limits: {ipv4-prefix: 33}",
+         "t:2: limits.ipv4-prefix: expected a whole number from 8 to 32, found \"33\""},
+    };
+    for (const auto& row : rows) {
+        EXPECT_NE(complaint(upstreams + row.text).find(row.words), std::string::npos)
+            << complaint(upstreams + row.text);
+    }
+    EXPECT_EQ(complaint(upstreams + "local: {version: \"" + std::string(255, 'x') + "\"}"), "no complaint");
+    EXPECT_NE(complaint(upstreams + "local: {version: \"" + std::string(256, 'x') + "\"}"), "no complaint");
 }
 
 TEST(Config, Defaults) {
@@ -223,16 +111,17 @@ std::string ports_of(const std::string& items) {
 }
 
 const Refused shapes[] = {
-    {"", "t:1: expected a map with the keys eal, ports, listen, allow, upstreams, fanout, merge, cache, "
+    {"", "t:1: expected a map with the keys eal, ports, listen, allow, limits, tcp, local, block, upstreams, "
+         "fanout, merge, cache, "
          "control, found "
          "nothing"},
-    {"[]",
-     "t:1: expected a map with the keys eal, ports, listen, allow, upstreams, fanout, merge, cache, control, "
-     "found a list"},
+    {"[]", "t:1: expected a map with the keys eal, ports, listen, allow, limits, tcp, local, block, "
+           "upstreams, fanout, merge, cache, control, "
+           "found a list"},
     {"allow: []", "t:1: upstreams: expected a list with one group of upstream servers, found nothing"},
-    {upstreams + "fan-out: {}",
-     "t:2: \"fan-out\": expected one of the keys eal, ports, listen, allow, upstreams, "
-     "fanout, merge, cache, control, found an unknown key"},
+    {upstreams + "fan-out: {}", "t:2: \"fan-out\": expected one of the keys eal, ports, listen, allow, "
+                                "limits, tcp, local, block, upstreams, "
+                                "fanout, merge, cache, control, found an unknown key"},
     {upstreams + "cache:\n  stale: 1d\n  \"a\\tb\": 1",
      "t:4: cache.\"a\\x09b\": expected one of the keys entries, memory, min-ttl, max-ttl, negative-ttl, "
      "stale, found an "
@@ -240,9 +129,9 @@ const Refused shapes[] = {
     {upstreams + "merge: {}\nmerge: {}", "t:3: merge: expected each key once, found a second one"},
     {in_map("merge", "policy: off, policy: off"),
      "t:2: merge.policy: expected each key once, found a second one"},
-    {upstreams + "? [a]\n: b",
-     "t:1: expected a map with the keys eal, ports, listen, allow, upstreams, fanout, merge, "
-     "cache, control, found a key that is not a word"},
+    {upstreams + "? [a]\n: b", "t:1: expected a map with the keys eal, ports, listen, allow, limits, tcp, "
+                               "local, block, upstreams, fanout, merge, "
+                               "cache, control, found a key that is not a word"},
     {upstreams + "cache:",
      "t:2: cache: expected a map with the keys entries, memory, min-ttl, max-ttl, negative-ttl, "
      "stale, found nothing"},

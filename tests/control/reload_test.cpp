@@ -47,8 +47,10 @@ class ReloadTest : public FetchTest {
     cache::Generation last = 0; ///< before the reload
     asio::io_context io;
     dataplane::Access access{{}};
-    Reload reload{
-        path, *parse_config(servers, "t"), {io, grace, publisher, upstreams, fetches, flushes, access}};
+    cache::Replaceable<dataplane::LocalNames> local{dataplane::LocalNames::Builder().build()};
+    Reload reload{path,
+                  *parse_config(servers, "t"),
+                  {io, grace, publisher, upstreams, fetches, flushes, access, local, nullptr}};
     std::optional<tl::expected<Reload::Changes, std::string>> result;
 };
 

@@ -144,7 +144,7 @@ class PollingTest : public testing::Test {
     cache::Table table{{.entries = 100000, .bytes = 1 << 26}, grace};
     Handoff handoff;
     Counters counters;
-    Access access{{*parse_prefix("198.18.0.0/15")}};
+    Access access{{{*parse_prefix("198.18.0.0/15")}}};
     TscClock clock{rte_get_tsc_hz()};
 };
 
@@ -185,7 +185,7 @@ TEST_F(PollingTest, NoAllocationAndNoSystemCallAfterStart) {
             handoff.wake({published, misses[m].waiter, Wake::Kind::answer});
         }
         if (i % 4000 == 3999) { // half of the names go, so that shards are rebuilt under the worker
-            auto half = [](const cache::KeyRef& key) { return key.hash % 2 == 0; };
+            auto half = [](const cache::KeyRef& key, const cache::Entry&) { return key.hash % 2 == 0; };
             for (std::size_t s = 0; s < table.shard_count(); ++s) table.flush(s, generation, half);
         }
         table.upkeep(boot_time());

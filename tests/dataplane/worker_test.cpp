@@ -76,7 +76,7 @@ class WorkerTest : public testing::Test {
 
   private:
     Endpoint service_{*parse_address("127.0.77.1"), 5377};
-    Access access_{{*parse_prefix("127.0.0.0/8")}};
+    Access access_{{{*parse_prefix("127.0.0.0/8")}}};
     std::unique_ptr<SocketPort> port_;
     std::optional<Worker> worker_;
     int client_;

@@ -57,7 +57,7 @@ int run(const Options& options) {
     cache::Grace grace;
     cache::Table table(table_limits, grace);
     Names names(table.hasher());
-    dataplane::Access access({*dataplane::parse_prefix("127.0.0.0/8")});
+    dataplane::Access access({{*dataplane::parse_prefix("127.0.0.0/8")}});
     World world{table, names, checks, acknowledged, access};
     std::vector<std::unique_ptr<Reader>> crowd;
     std::vector<Victim*> victims;

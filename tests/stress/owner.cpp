@@ -247,7 +247,7 @@ void Owner::look_after() {
 void Owner::replace_access() {
     std::vector<dataplane::Prefix> allowed(chance_() % 16, *dataplane::parse_prefix("192.0.2.0/24"));
     allowed.push_back(*dataplane::parse_prefix("127.0.0.0/8"));
-    access_.replace(std::move(allowed), grace_);
+    access_.replace({std::move(allowed), {}}, grace_);
 }
 
 /// Every Entry in the table is the newest published of its name, and their number is what it has to be.

@@ -19,6 +19,15 @@ inline cache::Key key_of(const std::string& name, std::uint16_t qtype = 1) {
     return key;
 }
 
+/// An Entry that has nothing but an rcode, and authority records if there are any.
+inline cache::EntryPtr bare_entry(std::uint8_t rcode, std::span<const std::uint8_t> authority = {}) {
+    cache::EntryDraft draft;
+    draft.rcode = rcode;
+    draft.authorities = authority.empty() ? 0 : 1;
+    draft.records = authority;
+    return cache::Entry::make(draft);
+}
+
 /// An Entry with one A record per address octet 192.0.2.x, owner the question's name.
 inline cache::EntryPtr entry_of(cache::Version version, const std::vector<std::uint8_t>& hosts, Time born,
                                 Time ttl, Time stale = 0s) {

@@ -1,0 +1,25 @@
+// From the configuration, and the files that it names, to what is answered here.
+//
+// Sources, the earlier of which counts: `local.forward`, `local.records`, the special-use zones, the block
+// lists in their order. Threads: pure; at start and on the helper thread of a reload.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include <tl/expected.hpp>
+
+#include "control/config.hpp"
+#include "dataplane/local_names.hpp"
+
+namespace millrace::control {
+
+using LocalNamesPtr = std::unique_ptr<const dataplane::LocalNames>;
+
+/// An error names the file and line.
+tl::expected<LocalNamesPtr, ConfigError> build_local_names(const Config::Live& live);
+
+/// Whether `local.records` may have the line. Whether the lines go together is build_local_names' to say.
+bool is_local_record(const std::string& line);
+
+} // namespace millrace::control

@@ -1,0 +1,65 @@
+// What a message meets before the cache is looked into: is it a query, may this client ask, and so often, and
+// is it answered right here. The same for UDP on any port and for TCP.
+//
+// Threads: each front end has its own, used by its own thread, online for RCU. No lock, no allocation.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "cache/entry.hpp"
+#include "cache/replaceable.hpp"
+#include "dataplane/access.hpp"
+#include "dataplane/counters.hpp"
+#include "dataplane/local_names.hpp"
+#include "dataplane/query.hpp"
+
+namespace millrace::dataplane {
+
+class Gate {
+  public:
+    /// `local` may be null: nothing is answered here.
+    Gate(const Access& access, const cache::Replaceable<LocalNames>* local, Counters& counters,
+         std::uint8_t group)
+        : access_(access), local_(local), counters_(counters), group_(group) {}
+
+    struct Message {
+        std::span<const std::uint8_t> octets;
+        Transport transport;
+        Address client;
+        Time now;
+    };
+    /// Judges a message and counts its verdict. True: `query` is to be looked up, and its verdict is the
+    /// caller's. Else `reply` octets were written into `out`, which may be where the message lies; 0: it is
+    /// dropped.
+    bool admit(const Message& message, Query& query, std::span<std::uint8_t> out, std::size_t& reply);
+
+    /// Whom and what a later reply is charged to. Hashes; all 0 while there are no limits.
+    struct Charge {
+        std::uint64_t prefix = 0; ///< the client's
+        std::uint64_t answer = 0; ///< the question
+        std::uint64_t denial =
+            0; ///< the question's name without its first label: random ones are all denied there
+    };
+    Charge charge_of(const Address& client, const Query& query, cache::Hash hash) const;
+
+    /// Whether an answer over UDP may go out: whole, as TC=1 alone, or not at all.
+    enum class Flow : std::uint8_t { send, slip, drop };
+    Flow flow(const Charge& charge, const cache::Entry& answer, Time now);
+
+  private:
+    std::size_t refuse(const Query& query, std::span<const std::uint8_t> question,
+                       std::span<std::uint8_t> out);
+    bool may_send_error(const Message& message);
+    bool answer_chaos(const Message& message, Query& query, std::span<std::uint8_t> out, std::size_t& reply);
+    bool answer_here(const Message& message, const Query& query, std::span<std::uint8_t> out,
+                     std::size_t& reply);
+
+    const Access& access_;
+    const cache::Replaceable<LocalNames>* local_;
+    Counters& counters_;
+    std::uint8_t group_;
+    unsigned over_ = 0; ///< answers over their limit, for the slip
+};
+
+} // namespace millrace::dataplane

@@ -1,0 +1,229 @@
+#include "dataplane/local_names.hpp"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+#include <utility>
+
+namespace millrace::dataplane {
+
+namespace {
+
+constexpr std::size_t names_per_word = 4; // of the filter: 16 bits each
+constexpr std::uint64_t seed = 0x9e3779b97f4a7c15u;
+constexpr std::size_t most_labels = 128; // a name of 255 octets has at most 127, and the root
+
+/// One label more, to the left of what `hash` covers: its length octet and text, eight octets at a time.
+/// Not keyed: whoever picks names cannot change what is in the set.
+std::uint64_t extended(std::uint64_t hash, const std::uint8_t* label) {
+    std::size_t left = 1u + label[0];
+    for (; left > 0;) {
+        std::uint64_t octets = 0;
+        std::size_t count = std::min<std::size_t>(left, 8);
+        std::memcpy(&octets, label, count);
+        hash = (hash ^ octets) * seed;
+        hash ^= hash >> 29;
+        label += count;
+        left -= count;
+    }
+    return hash;
+}
+
+/// Where the labels of a name begin, the root's not among them.
+struct Labels {
+    explicit Labels(std::span<const std::uint8_t> name) {
+        for (std::size_t at = 0; at < name.size() && name[at] != 0; at += 1u + name[at]) {
+            starts[count++] = std::uint8_t(at);
+        }
+    }
+    std::array<std::uint8_t, most_labels> starts;
+    unsigned count = 0;
+};
+
+std::uint64_t hash_of(std::span<const std::uint8_t> name) {
+    Labels labels(name);
+    std::uint64_t hash = seed;
+    for (unsigned i = labels.count; i-- > 0;) hash = extended(hash, name.data() + labels.starts[i]);
+    return hash;
+}
+
+/// Three bits of a word.
+std::uint64_t filter_bits(std::uint64_t hash) {
+    return std::uint64_t(1) << (hash & 63) | std::uint64_t(1) << (hash >> 6 & 63) |
+           std::uint64_t(1) << (hash >> 12 & 63);
+}
+std::size_t filter_word(std::uint64_t hash) {
+    return hash >> 18;
+}
+
+} // namespace
+
+bool LocalNames::may_hold(std::uint64_t hash) const {
+    std::uint64_t bits = filter_bits(hash);
+    return (filter_[filter_word(hash) & (filter_.size() - 1)] & bits) == bits;
+}
+
+const LocalNames::Node* LocalNames::find_node(std::uint64_t hash, std::span<const std::uint8_t> name) const {
+    std::size_t mask = places_.size() - 1;
+    for (std::size_t at = hash & mask; places_[at].node != none; at = (at + 1) & mask) {
+        if (places_[at].tag != hash >> 32) continue;
+        const Node& node = nodes_[places_[at].node];
+        if (std::ranges::equal(name_of(node), name)) return &node;
+    }
+    return nullptr;
+}
+
+std::optional<LocalNames::Match> LocalNames::find(std::span<const std::uint8_t> name) const {
+    if (nodes_.empty()) return std::nullopt;
+    Labels labels(name);
+    std::optional<Match> best;
+    std::uint64_t hash = seed;
+    unsigned depth = 0;
+    for (unsigned i = labels.count;;) { // from the root, which has no label, to the whole name
+        if (may_hold(hash)) {
+            std::size_t above = i < labels.count ? labels.starts[i] : name.size() - 1;
+            const Node* node = find_node(hash, name.subspan(above));
+            std::uint32_t rule = !node ? none : i == 0 ? node->exact : node->below;
+            // A longer name of the same source counts more.
+            if (rule != none && (!best || rules_[rule].source <= rules_[best->rule].source)) {
+                best = {rule, std::uint8_t(above)};
+            }
+        }
+        if (i == 0 || depth == deepest_) break;
+        --i;
+        ++depth;
+        hash = extended(hash, name.data() + labels.starts[i]);
+    }
+    return best;
+}
+
+std::optional<LocalNames::Match> LocalNames::find_blocked(std::span<const std::uint8_t> name) const {
+    if (!blocks_) return std::nullopt;
+    auto match = find(name);
+    return match && is_blocked(*match) && action(*match) != Action::forward ? match : std::nullopt;
+}
+
+const cache::Entry* LocalNames::answer(const Match& match, std::uint16_t qtype) const {
+    const Rule& rule = rules_[match.rule];
+    const cache::Entry* other = nullptr;
+    if (rule.action == Action::alias || rule.action == Action::forward) return nullptr;
+    for (std::uint32_t i = rule.first; i < rule.first + rule.count; ++i) {
+        if (entries_[i].qtype == qtype) return entries_[i].entry.get();
+        if (entries_[i].qtype == 0) other = entries_[i].entry.get();
+    }
+    return other;
+}
+
+const cache::Entry* LocalNames::chaos(std::span<const std::uint8_t> name, std::uint16_t qtype) const {
+    constexpr std::uint16_t type_txt = 16;
+    if (qtype != type_txt) return nullptr;
+    for (const Chaos& text : chaos_) {
+        if (std::ranges::equal(text.name.bytes(), name)) return text.entry.get();
+    }
+    return nullptr;
+}
+
+std::size_t LocalNames::bytes() const {
+    std::size_t sum = sizeof *this + names_.capacity() + nodes_.capacity() * sizeof(Node) +
+                      places_.capacity() * sizeof(Place) + filter_.capacity() * sizeof(std::uint64_t) +
+                      rules_.capacity() * sizeof(Rule) + entries_.capacity() * sizeof(TypedEntry) +
+                      targets_.capacity() * sizeof(cache::Name) + chaos_.capacity() * sizeof(Chaos);
+    for (const TypedEntry& e : entries_) sum += e.entry->bytes();
+    return sum;
+}
+
+// The builder.
+
+LocalNames::Builder::Builder() : made_(new LocalNames) {
+    made_->places_.resize(64);
+}
+
+LocalNames::Builder::RuleId LocalNames::Builder::add_rule(Rule rule) {
+    made_->blocks_ = made_->blocks_ || rule.is_blocked;
+    made_->rules_.push_back(rule);
+    return std::uint32_t(made_->rules_.size() - 1);
+}
+
+LocalNames::Builder::RuleId LocalNames::Builder::forward(unsigned source, bool is_blocked) {
+    return add_rule({Action::forward, is_blocked, std::uint16_t(source), cache::Entry::no_info, 0, 0});
+}
+
+LocalNames::Builder::RuleId LocalNames::Builder::deny(unsigned source, bool is_blocked, Action action,
+                                                      std::uint16_t info, cache::EntryPtr entry) {
+    auto first = std::uint32_t(made_->entries_.size());
+    made_->entries_.push_back({0, std::move(entry)});
+    return add_rule({action, is_blocked, std::uint16_t(source), info, first, 1});
+}
+
+LocalNames::Builder::RuleId
+LocalNames::Builder::records(unsigned source, bool is_blocked, std::uint16_t info,
+                             std::vector<std::pair<std::uint16_t, cache::EntryPtr>> entries) {
+    auto first = std::uint32_t(made_->entries_.size()), count = std::uint32_t(entries.size());
+    for (auto& [qtype, entry] : entries) made_->entries_.push_back({qtype, std::move(entry)});
+    return add_rule({Action::records, is_blocked, std::uint16_t(source), info, first, count});
+}
+
+LocalNames::Builder::RuleId LocalNames::Builder::alias(unsigned source, bool is_blocked, std::uint16_t info,
+                                                       const cache::Name& target) {
+    auto first = std::uint32_t(made_->targets_.size());
+    made_->targets_.push_back(target);
+    return add_rule({Action::alias, is_blocked, std::uint16_t(source), info, first, 0});
+}
+
+bool LocalNames::Builder::add(std::span<const std::uint8_t> name, unsigned reach, RuleId rule) {
+    Node& node = node_of(name);
+    bool took = (reach & exact) && take(node.exact, rule);
+    return ((reach & below) && take(node.below, rule)) || took;
+}
+
+bool LocalNames::Builder::take(std::uint32_t& place, RuleId rule) {
+    const auto& rules = made_->rules_;
+    if (place != none && rules[place].source <= rules[rule].source) return false;
+    place = rule;
+    return true;
+}
+
+LocalNames::Node& LocalNames::Builder::node_of(std::span<const std::uint8_t> name) {
+    std::uint64_t hash = hash_of(name);
+    if (const Node* node = made_->find_node(hash, name)) return const_cast<Node&>(*node);
+    if ((made_->nodes_.size() + 1) * 3 > made_->places_.size() * 2) grow();
+    std::size_t mask = made_->places_.size() - 1, at = hash & mask;
+    while (made_->places_[at].node != none) at = (at + 1) & mask;
+    made_->places_[at] = {std::uint32_t(hash >> 32), std::uint32_t(made_->nodes_.size())};
+    made_->nodes_.push_back({std::uint32_t(made_->names_.size())});
+    made_->names_.push_back(std::uint8_t(name.size()));
+    made_->names_.insert(made_->names_.end(), name.begin(), name.end());
+    made_->deepest_ = std::max(made_->deepest_, Labels(name).count);
+    return made_->nodes_.back();
+}
+
+void LocalNames::Builder::grow() {
+    std::vector<Place> places(made_->places_.size() * 2);
+    for (std::uint32_t i = 0; i < made_->nodes_.size(); ++i) {
+        std::uint64_t hash = hash_of(made_->name_of(made_->nodes_[i]));
+        std::size_t at = hash & (places.size() - 1);
+        while (places[at].node != none) at = (at + 1) & (places.size() - 1);
+        places[at] = {std::uint32_t(hash >> 32), i};
+    }
+    made_->places_ = std::move(places);
+}
+
+void LocalNames::Builder::chaos(const cache::Name& name, cache::EntryPtr text) {
+    made_->chaos_.push_back({name, std::move(text)});
+}
+
+std::unique_ptr<const LocalNames> LocalNames::Builder::build() {
+    auto made = std::exchange(made_, std::unique_ptr<LocalNames>(new LocalNames));
+    made_->places_.resize(64);
+    made->filter_.assign(std::bit_ceil(made->nodes_.size() / names_per_word + 1), 0);
+    for (const Node& node : made->nodes_) {
+        std::uint64_t hash = hash_of(made->name_of(node));
+        made->filter_[filter_word(hash) & (made->filter_.size() - 1)] |= filter_bits(hash);
+    }
+    made->names_.shrink_to_fit();
+    made->nodes_.shrink_to_fit();
+    return made;
+}
+
+} // namespace millrace::dataplane

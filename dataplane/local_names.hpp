@@ -1,0 +1,144 @@
+// Names that are answered here and never asked upstream: special-use zones, the operator's records, block
+// lists. One immutable object, built by control, read by every worker, replaced whole.
+//
+// A rule stands for one name exactly, for every name below one, or both. Of several that match a name, the
+// one of the earliest source wins; within a source the one of the longest name (as in response policy zones,
+// draft-vixie-dnsop-dns-rpz).
+//
+// Basic algorithm: a question's labels are hashed from the root leftwards, so that every name that the
+// question lies at or below costs one step. A filter of 16 bits for each name in the set, three of them
+// looked at, in one word of memory, turns nearly all others away; what passes is looked up in an open-
+// addressed table and compared in full.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "cache/entry.hpp"
+#include "cache/grace.hpp"
+#include "cache/name.hpp"
+
+namespace millrace::dataplane {
+
+class LocalNames final : public cache::Retired {
+  public:
+    enum class Action : std::uint8_t {
+        forward,  ///< as if no later source named it (PASSTHRU)
+        nxdomain, ///< no such name
+        nodata,   ///< no such record
+        records,  ///< these records, and NODATA for other types
+        alias,    ///< a CNAME to a name that is asked upstream
+    };
+
+    /// Where a name was found.
+    struct Match {
+        std::uint32_t rule = 0; ///< index, for the functions below
+        std::uint8_t above = 0; ///< octets of the question's name in front of the name in the set
+    };
+
+    /// The rule for a canonical name. None: ask the cache.
+    std::optional<Match> find(std::span<const std::uint8_t> name) const;
+
+    Action action(const Match& match) const { return rules_[match.rule].action; }
+    /// Whether a block list says it, not the operator's own records or a standard.
+    bool is_blocked(const Match& match) const { return rules_[match.rule].is_blocked; }
+    /// Extended error code for clients (RFC 8914 4.16 to 4.18), or Entry::no_info.
+    std::uint16_t info(const Match& match) const { return rules_[match.rule].info; }
+    /// What answers `qtype`; null for Action::forward and ::alias. The records' owner is the question's name,
+    /// the SOA's the name in the set: see answer::write_local.
+    const cache::Entry* answer(const Match& match, std::uint16_t qtype) const;
+    /// Of Action::alias.
+    const cache::Name& target(const Match& match) const { return targets_[rules_[match.rule].first]; }
+    /// The text of a name in class CH (RFC 4892); null: none is told.
+    const cache::Entry* chaos(std::span<const std::uint8_t> name, std::uint16_t qtype) const;
+
+    /// The same but for blocking, for the names of a CNAME chain.
+    std::optional<Match> find_blocked(std::span<const std::uint8_t> name) const;
+
+    std::size_t size() const { return nodes_.size(); } ///< names
+    std::size_t bytes() const override;
+
+    class Builder;
+
+  private:
+    static constexpr std::uint32_t none = 0xffffffff;
+    /// One name. Rules of the sources that come first, for the name itself and for those below it.
+    struct Node {
+        std::uint32_t name; ///< where it begins in names_: a size, then that many octets
+        std::uint32_t exact = none, below = none;
+    };
+    struct Rule {
+        Action action;
+        bool is_blocked;
+        std::uint16_t source;
+        std::uint16_t info;
+        std::uint32_t first; ///< of entries_, or index of targets_
+        std::uint32_t count; ///< of entries_
+    };
+    /// By type; the one of type 0 answers all others.
+    struct TypedEntry {
+        std::uint16_t qtype;
+        cache::EntryPtr entry;
+    };
+    struct Place {
+        std::uint32_t tag = 0; ///< the upper half of the hash
+        std::uint32_t node = none;
+    };
+    struct Chaos {
+        cache::Name name;
+        cache::EntryPtr entry;
+    };
+
+    LocalNames() = default;
+    const Node* find_node(std::uint64_t hash, std::span<const std::uint8_t> name) const;
+    bool may_hold(std::uint64_t hash) const;
+    std::span<const std::uint8_t> name_of(const Node& node) const {
+        return {names_.data() + node.name + 1, names_[node.name]};
+    }
+
+    std::vector<std::uint8_t> names_;
+    std::vector<Node> nodes_;
+    std::vector<Place> places_;         ///< a power of two of them, at most two thirds in use
+    std::vector<std::uint64_t> filter_; ///< a power of two of words
+    std::vector<Rule> rules_;
+    std::vector<TypedEntry> entries_;
+    std::vector<cache::Name> targets_;
+    std::vector<Chaos> chaos_;
+    unsigned deepest_ = 0; ///< labels of the longest name
+    bool blocks_ = false;  ///< some rule is a block list's
+};
+
+/// Collects rules; used by one thread. Sources are numbered in the order in which they count.
+class LocalNames::Builder {
+  public:
+    using RuleId = std::uint32_t;
+    enum Reach : unsigned { exact = 1, below = 2, both = 3 };
+
+    Builder();
+
+    RuleId forward(unsigned source, bool is_blocked);
+    /// NXDOMAIN or NODATA: `entry` is their answer, with its SOA.
+    RuleId deny(unsigned source, bool is_blocked, Action action, std::uint16_t info, cache::EntryPtr entry);
+    /// Entries by type, that of type 0 for all others.
+    RuleId records(unsigned source, bool is_blocked, std::uint16_t info,
+                   std::vector<std::pair<std::uint16_t, cache::EntryPtr>> entries);
+    RuleId alias(unsigned source, bool is_blocked, std::uint16_t info, const cache::Name& target);
+
+    /// False: an earlier rule for this name and reach stays (of an earlier source, or of this one).
+    bool add(std::span<const std::uint8_t> name, unsigned reach, RuleId rule);
+    void chaos(const cache::Name& name, cache::EntryPtr text);
+
+    std::unique_ptr<const LocalNames> build(); ///< leaves the builder empty
+
+  private:
+    Node& node_of(std::span<const std::uint8_t> name);
+    bool take(std::uint32_t& place, RuleId rule);
+    void grow();
+    RuleId add_rule(Rule rule);
+
+    std::unique_ptr<LocalNames> made_;
+};
+
+} // namespace millrace::dataplane
