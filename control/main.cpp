@@ -107,7 +107,7 @@ class Daemon {
         LoopParts parts{io_, table_, grace_, fetches_, flushes_, workers_, clock_ ? &*clock_ : nullptr};
         Loop loop(parts);
         add_verbs(commands_, {table_, grace_, publisher_, fetches_, exchanges_, upstreams_, workers_,
-                              streams_, flushes_, reload_, loop, boot_time()});
+                              streams_, flushes_, local_, reload_, loop, boot_time()});
         signals_.async_wait([&](asio::error_code error, int signal) {
             if (error) return;
             spdlog::info("signal {}: stopping", signal);

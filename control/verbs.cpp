@@ -62,6 +62,7 @@ json status(const VerbContext& c) {
               {"limbo_bytes", c.grace.limbo_bytes()},
               {"limbo_entries", c.grace.limbo_entries()},
               {"reserve_bytes", c.publisher.reserve().bytes()}}},
+            {"local", {{"names", c.local.get().size()}, {"bytes", c.local.get().bytes()}}},
             {"fetches", c.fetches.live()},
             {"waiting", c.fetches.waiting()},
             {"longest_tick_ms", double(c.loop.longest_tick().count()) / 1000}};

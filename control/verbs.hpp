@@ -26,6 +26,7 @@ struct VerbContext {
     const Workers& workers;
     const StreamServer& streams;
     Flushes& flushes;
+    const cache::Replaceable<dataplane::LocalNames>& local;
     Reload& reload;
     Loop& loop;
     Time started;
