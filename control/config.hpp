@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -39,6 +40,7 @@ struct Config {
         std::string device; ///< a PCI address or a vdev string
         std::vector<unsigned> lcores;
         std::vector<dataplane::Address> addresses; ///< DNS is served on these, port 53
+        std::optional<dataplane::Mac> next_hop;    ///< replies go there; none: back to the query's sender
 
         bool operator==(const Port&) const = default;
     };

@@ -27,6 +27,7 @@ inline constexpr Choice<Config::BlockList::Reason> list_reasons[] = {
     {"blocked", Config::BlockList::Reason::blocked},
     {"censored", Config::BlockList::Reason::censored},
     {"filtered", Config::BlockList::Reason::filtered}};
+inline constexpr const char* to_sender = "sender"; // of ports[].next-hop
 inline constexpr Choice<bool> switches[] = {{"true", true}, {"false", false}};
 
 template <class Enum, std::size_t N>

@@ -49,6 +49,7 @@ void print_ports(YAML::Emitter& out, const std::vector<Config::Port>& ports) {
         print_text(out, "device", port.device);
         print(out, "lcores", port.lcores);
         print(out, "addresses", port.addresses);
+        print_text(out, "next-hop", port.next_hop ? to_string(*port.next_hop) : to_sender);
         out << YAML::EndMap;
     }
     out << YAML::EndSeq;
@@ -87,6 +88,7 @@ void print_limits(YAML::Emitter& out, const dataplane::RateLimits& limits) {
     print_word(out, "queries", std::to_string(limits.queries));
     print_word(out, "errors", std::to_string(limits.errors));
     print_word(out, "responses", std::to_string(limits.responses));
+    print_word(out, "fetches", std::to_string(limits.fetches));
     print_word(out, "slip", std::to_string(limits.slip));
     print_word(out, "ipv4-prefix", std::to_string(limits.ipv4_prefix));
     print_word(out, "ipv6-prefix", std::to_string(limits.ipv6_prefix));

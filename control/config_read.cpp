@@ -111,6 +111,15 @@ std::string device_name(std::string_view device) {
     return vdev && device.find(' ') == device.npos ? std::string(name) : std::string();
 }
 
+std::optional<dataplane::Mac> read_next_hop(const Place& at) {
+    constexpr const char* form = "sender, or a MAC address such as \"02:00:00:00:00:01\"";
+    std::string text = at.text(form);
+    if (text == to_sender) return std::nullopt;
+    auto mac = dataplane::parse_mac(text);
+    if (!mac) at.fail(form);
+    return mac;
+}
+
 Config::Port read_port(const Place& at) {
     static constexpr const char* device_form =
         "a PCI address such as \"0000:01:00.0\" or a vdev string such as \"net_af_xdp0,iface=edge0\"";
@@ -127,6 +136,7 @@ Config::Port read_port(const Place& at) {
              out.addresses = read_distinct<dataplane::Address>(
                  v, bounds::items, "a unicast IPv4 or IPv6 address, without a port", parse_unicast);
          }},
+        {"next-hop", [&](const Place& v) { out.next_hop = read_next_hop(v); }},
     });
     if (out.device.empty()) at.at("device").fail(device_form);
     if (out.lcores.empty()) at.at("lcores").fail("at least one lcore");
@@ -173,6 +183,7 @@ void read_limits(const Place& at, dataplane::RateLimits& out) {
         {"queries", rate(out.queries)},
         {"errors", rate(out.errors)},
         {"responses", rate(out.responses)},
+        {"fetches", rate(out.fetches)},
         {"slip", [&](const Place& v) { out.slip = unsigned(v.number(0, bounds::slip)); }},
         {"ipv4-prefix", [&](const Place& v) { out.ipv4_prefix = unsigned(v.number(8, 32)); }},
         {"ipv6-prefix", [&](const Place& v) { out.ipv6_prefix = unsigned(v.number(16, 128)); }},

@@ -60,6 +60,7 @@ void FetchTable::ask(const cache::Key& key, cache::Hash hash, const Waiter& wait
         return settle(*slot);
     }
     if (slot && answer_from_reserve(*slot, waiter, now)) return;
+    if (!may_start(hash, waiter, now)) return answer_limited(key, hash, waiter, now);
     // A Fetch that has answered and still collects: its answer is no longer usable, so its successor begins.
     std::vector<Waiter> waiters;
     if (slot) waiters = retire(*slot);
@@ -336,7 +337,7 @@ bool FetchTable::publish(const Fetch& fetch, const Answer& answer, std::uint32_t
 void FetchTable::fail(const Fetch& fetch, Silence silence, Time now) {
     ++counters_.failed;
     Slot& slot = slots_[fetch.id().slot];
-    if (const cache::Entry* stale = stale_entry(fetch, now)) {
+    if (const cache::Entry* stale = stale_entry(fetch.key(), fetch.hash(), now)) {
         // Never a failure in the place of usable or stale data; and nobody tries again for a while, unless it
         // was our own doing.
         traces_.note(fetch.id(), now, "failed, the older answer stays");

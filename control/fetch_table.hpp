@@ -23,6 +23,7 @@
 #include "control/ranker.hpp"
 #include "control/trace.hpp"
 #include "control/upstreams.hpp"
+#include "dataplane/access.hpp"
 #include "dataplane/handoff.hpp"
 #include "dataplane/local_names.hpp"
 
@@ -56,6 +57,7 @@ struct FetchCounters {
     std::uint64_t failed = 0;            ///< Fetches that ended without an answer
     std::uint64_t stale = 0;             ///< waiters that got stale data
     std::uint64_t abandoned = 0;         ///< waiters that got nothing
+    std::uint64_t limited = 0;           ///< questions over a client's or a key's limit of Fetches
     std::uint64_t refused = 0;           ///< waiters turned away by a limit (SERVFAIL)
     std::uint64_t refreshes = 0;         ///< Fetches started ahead of an expiry
     std::uint64_t refreshes_dropped = 0; ///< requests that came too late, twice, or under pressure
@@ -98,6 +100,9 @@ class FetchTable final : private ExchangeListener, private FetchEffects {
     /// Names that are answered here: aliases are followed, chains are checked against block lists. Null:
     /// none.
     void set_local(const cache::Replaceable<dataplane::LocalNames>* local) { local_ = local; }
+
+    /// Limits of new Fetches by client and by key. Null: none.
+    void set_access(const dataplane::Access* access) { access_ = access; }
 
     /// For Fetches that start from here on.
     void set_policy(const FetchPolicy& policy) { policy_ = policy; }
@@ -200,13 +205,15 @@ class FetchTable final : private ExchangeListener, private FetchEffects {
     void join(Slot& slot, const Waiter& waiter);
     bool replace_retransmission(Slot& slot, const Waiter& waiter);
     void refuse(const Waiter& waiter);
+    bool may_start(cache::Hash hash, const Waiter& waiter, Time now) const;
+    void answer_limited(const cache::Key& key, cache::Hash hash, const Waiter& waiter, Time now);
     void wake(const Waiter& waiter, const cache::Entry* entry, dataplane::Wake::Kind kind);
     void note_wakes(const Slot& slot);
     void wake_all(Slot& slot, const cache::Entry* entry, dataplane::Wake::Kind kind,
                   cache::Reserve::Hold* hold = nullptr);
     void expire_waiters(Slot& slot, Time now);
     Time patience(const Waiter& waiter, const cache::Entry* stale) const;
-    const cache::Entry* stale_entry(const Fetch& fetch, Time now) const;
+    const cache::Entry* stale_entry(const cache::Key& key, cache::Hash hash, Time now) const;
     std::vector<Candidate> candidates(Time now) const;
 
     cache::Table& table_;
@@ -217,6 +224,7 @@ class FetchTable final : private ExchangeListener, private FetchEffects {
     FetchPolicy policy_;
     Ranker* ranker_ = nullptr;
     const cache::Replaceable<dataplane::LocalNames>* local_ = nullptr;
+    const dataplane::Access* access_ = nullptr;
     Traces traces_;
     std::vector<Slot> slots_;
     std::vector<std::uint32_t> free_;

@@ -38,6 +38,21 @@ void FetchTable::refuse(const Waiter& waiter) {
     wake(waiter, publisher_.servfail(), WakeKind::answer);
 }
 
+/// Within the limits of the client's prefix and of the key (CacheFlush, NXNS). Successors that a flush or a
+/// reload forces do not come this way.
+bool FetchTable::may_start(cache::Hash hash, const Waiter& waiter, Time now) const {
+    if (!access_) return true;
+    bool within = access_->limits().fetches == 0 ||
+                  access_->takes_fetch(access_->prefix_of(waiter.client.address), now);
+    return within && access_->takes_start(hash, now);
+}
+
+void FetchTable::answer_limited(const cache::Key& key, cache::Hash hash, const Waiter& waiter, Time now) {
+    ++counters_.limited;
+    const cache::Entry* stale = stale_entry(key, hash, now);
+    wake(waiter, stale ? stale : publisher_.servfail(), stale ? WakeKind::stale : WakeKind::answer);
+}
+
 void FetchTable::wake(const Waiter& waiter, const cache::Entry* entry, WakeKind kind) {
     counters_.stale += kind == WakeKind::stale;
     counters_.abandoned += kind == WakeKind::abandon;
@@ -72,7 +87,7 @@ void FetchTable::note_wakes(const Slot& slot) {
 /// Client timers: stale data after 1.8 s; without any, a UDP waiter is dropped after 1.9 s.
 void FetchTable::expire_waiters(Slot& slot, Time now) {
     if (now < slot.waiter_due) return;
-    const cache::Entry* stale = stale_entry(*slot.fetch, now);
+    const cache::Entry* stale = stale_entry(slot.fetch->key(), slot.fetch->hash(), now);
     slot.waiter_due = Time::max();
     std::vector<Waiter> patient;
     slot.places.clear();
@@ -94,10 +109,9 @@ Time FetchTable::patience(const Waiter& waiter, const cache::Entry* stale) const
     return waiter.is_tcp() ? Time::max() : waiter.arrived + limits::abandon_after;
 }
 
-const cache::Entry* FetchTable::stale_entry(const Fetch& fetch, Time now) const {
-    const cache::Entry* entry = table_.find(fetch.key(), fetch.hash());
-    bool usable =
-        entry && entry->version.generation > table_.floor(fetch.key().group) && now < entry->stale_until;
+const cache::Entry* FetchTable::stale_entry(const cache::Key& key, cache::Hash hash, Time now) const {
+    const cache::Entry* entry = table_.find(key, hash);
+    bool usable = entry && entry->version.generation > table_.floor(key.group) && now < entry->stale_until;
     return usable ? entry : nullptr;
 }
 

@@ -56,7 +56,8 @@ bool kernel_holds(const dataplane::Address& address) {
 
 dataplane::EalPlan eal_plan(const Config::Boot& boot) {
     dataplane::EalPlan plan;
-    for (const Config::Port& p : boot.ports) plan.ports.push_back({p.device, p.lcores, p.addresses});
+    for (const Config::Port& p : boot.ports)
+        plan.ports.push_back({p.device, p.lcores, p.addresses, p.next_hop});
     plan.arguments = boot.eal;
     plan.own = own_endpoints(boot);
     return plan;
@@ -93,6 +94,7 @@ class Daemon {
           commands_(io_), signals_(io_, SIGINT, SIGTERM), hangups_(io_, SIGHUP) {
         router_.connect(workers_, streams_);
         fetches_.set_local(&local_);
+        fetches_.set_access(&access_);
     }
 
     /// Opens everything that can fail; sockets first, so that a port in use is known before a NIC is touched.

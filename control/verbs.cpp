@@ -138,7 +138,7 @@ json stats(const VerbContext& c) {
             {"fetches", fetches.fetches},
             {"failed", fetches.failed},
             {"stale_served", fetches.stale},
-            {"limited", fetches.refused},
+            {"limited", fetches.refused + fetches.limited},
             {"disagreements", fetches.disagreements},
             {"upstream_queries", exchanges.sent},
             {"upstream_resent", exchanges.resent},

@@ -7,6 +7,7 @@
 
 #include "cache/replaceable.hpp"
 #include "dataplane/address.hpp"
+#include "dataplane/limits.hpp"
 #include "dataplane/rate_table.hpp"
 
 namespace millrace::dataplane {
@@ -16,6 +17,7 @@ struct RateLimits {
     unsigned queries = 0;   ///< beyond: dropped; over TCP refused
     unsigned errors = 0;    ///< error replies over UDP (not NXDOMAIN); beyond: dropped
     unsigned responses = 0; ///< same answers over UDP; beyond: dropped, or truncated by `slip`
+    unsigned fetches = 0;   ///< questions that have to be asked upstream; beyond: stale data or SERVFAIL
     unsigned slip = 2;      ///< every so-manieth reply over a limit is an empty one with TC=1, so that a real
                        ///< client comes back over TCP, where no source is forged; 0: none
     unsigned ipv4_prefix = 24;
@@ -52,7 +54,15 @@ class Access {
     }
     /// `answer` is the hash of what makes answers the same.
     bool takes_response(std::uint64_t prefix, std::uint64_t answer, Time now) const {
-        return rates_.take(mixed(prefix, answer | 2), limits().responses, now);
+        return rates_.take(mixed(prefix, answer | 16), limits().responses, now);
+    }
+
+    bool takes_fetch(std::uint64_t prefix, Time now) const {
+        return rates_.take(mixed(prefix, 4), limits().fetches, now);
+    }
+    /// Of one key, whoever asks. `key` is its hash.
+    bool takes_start(std::uint64_t key, Time now) const {
+        return rates_.take(mixed(key, 8), limits::starts_per_key, now);
     }
 
     /// Control. Bursts that begin after the next grace period see the new policy.

@@ -1,6 +1,8 @@
 #include "dataplane/address.hpp"
 
+#include <array>
 #include <charconv>
+#include <cstdio>
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -79,6 +81,26 @@ std::optional<Prefix> parse_prefix(std::string_view text) {
         if (address->octets[bit / 8] & (0x80 >> bit % 8)) return std::nullopt;
     }
     return prefix;
+}
+
+std::optional<Mac> parse_mac(std::string_view text) {
+    Mac mac;
+    if (text.size() != 3 * mac.octets.size() - 1) return std::nullopt;
+    for (std::size_t i = 0; i < mac.octets.size(); ++i) {
+        const char* at = text.data() + 3 * i;
+        auto [end, error] = std::from_chars(at, at + 2, mac.octets[i], 16);
+        bool separated = i + 1 == mac.octets.size() || at[2] == ':';
+        if (error != std::errc{} || end != at + 2 || !separated) return std::nullopt;
+    }
+    bool to_group = mac.octets[0] & 1;
+    return to_group || mac == Mac{} ? std::nullopt : std::optional(mac);
+}
+
+std::string to_string(const Mac& mac) {
+    std::array<char, 18> text;
+    std::snprintf(text.data(), text.size(), "%02x:%02x:%02x:%02x:%02x:%02x", mac.octets[0], mac.octets[1],
+                  mac.octets[2], mac.octets[3], mac.octets[4], mac.octets[5]);
+    return text.data();
 }
 
 std::string to_string(const Address& address) {

@@ -46,6 +46,13 @@ struct Endpoint {
     auto operator<=>(const Endpoint&) const = default;
 };
 
+/// An Ethernet address.
+struct Mac {
+    std::array<std::uint8_t, 6> octets{};
+
+    auto operator<=>(const Mac&) const = default;
+};
+
 /// The first `bits` of `address`; IPv4 prefixes count from 96.
 struct Prefix {
     Address address;
@@ -61,6 +68,8 @@ std::optional<Address> parse_address(std::string_view text);
 std::optional<Endpoint> parse_endpoint(std::string_view text,
                                        std::uint16_t default_port); ///< "1.2.3.4:53", "[::1]:53"
 std::optional<Prefix> parse_prefix(std::string_view text);          ///< "10.0.0.0/8"
+std::optional<Mac> parse_mac(std::string_view text); ///< "02:00:00:00:00:01", of a single station
+std::string to_string(const Mac& mac);
 std::string to_string(const Address& address);
 std::string to_string(const Endpoint& endpoint);
 std::string to_string(const Prefix& prefix);

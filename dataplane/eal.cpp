@@ -79,7 +79,7 @@ tl::expected<std::unique_ptr<Eal>, std::string> Eal::start(const EalPlan& wanted
 Eal::Result Eal::prepare(EalPlan& plan) {
     for (PortPlan& port : plan.ports) {
         auto& open = ports_.emplace_back(std::make_unique<OpenPort>());
-        open->service = {port.addresses, plan.own, peer_is_kernel(port)};
+        open->service = {port.addresses, plan.own, peer_is_kernel(port), port.next_hop};
         if (!is_driver(port, "net_af_xdp")) continue;
         if (Result done = prepare_af_xdp(port, *open); !done) return done;
     }

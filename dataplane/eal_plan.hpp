@@ -17,8 +17,9 @@ namespace millrace::dataplane {
 struct PortPlan {
     std::string
         device; ///< PCI address ("0000:03:00.0", "03:00.0") or vdev string ("net_af_xdp0,iface=edge0")
-    std::vector<unsigned> lcores;   ///< CPU numbers
-    std::vector<Address> addresses; ///< DNS is served on these, UDP port 53
+    std::vector<unsigned> lcores;               ///< CPU numbers
+    std::vector<Address> addresses;             ///< DNS is served on these, UDP port 53
+    std::optional<Mac> next_hop = std::nullopt; ///< see Service
 };
 
 struct EalPlan {

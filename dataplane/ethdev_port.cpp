@@ -43,7 +43,7 @@ tl::expected<Packet, Verdict> accept(rte_mbuf* mbuf, const Service& service) {
     std::span bytes(header_of(mbuf), mbuf->data_len);
     auto frame = Frame::parse(bytes, service, verified_by_nic(*mbuf));
     if (!frame) return tl::unexpected(frame.error());
-    ReplyHeader header = frame->reply_header(bytes.data());
+    ReplyHeader header = frame->reply_header(bytes.data(), service.next_hop);
     mbuf->data_off = std::uint16_t(mbuf->data_off + frame->payload - header.size());
     Packet packet = describe(mbuf, header);
     packet.size = frame->payload_size;

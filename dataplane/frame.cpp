@@ -223,12 +223,12 @@ tl::expected<Frame, Verdict> Frame::parse(std::span<const std::uint8_t> bytes, c
     return parser.frame;
 }
 
-ReplyHeader Frame::reply_header(const std::uint8_t* bytes) const {
+ReplyHeader Frame::reply_header(const std::uint8_t* bytes, const std::optional<Mac>& next_hop) const {
     ReplyHeader header;
     header.l2 = l2;
     header.l3 = source.address.is_v4() ? ipv4_octets : ipv6_octets;
     std::uint8_t* to = header.octets.data();
-    std::memcpy(to, bytes + mac_octets, mac_octets);
+    std::memcpy(to, next_hop ? next_hop->octets.data() : bytes + mac_octets, mac_octets);
     std::memcpy(to + mac_octets, bytes, mac_octets);
     std::memcpy(to + 2 * mac_octets, bytes + 2 * mac_octets, l2 - 2 * mac_octets); // VLAN stack and EtherType
     (header.l3 == ipv4_octets ? write_ipv4 : write_ipv6)(to + l2, bytes + l2);

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <type_traits>
 #include <vector>
@@ -26,6 +27,8 @@ struct Service {
     /// The peer is a kernel that leaves checksums to a NIC which is not there (veth): a UDP checksum field
     /// that holds the bare sum over the pseudo-header passes as well.
     bool partial_checksums = false;
+    /// Where replies are sent at layer 2; none: back to where the query came from.
+    std::optional<Mac> next_hop = std::nullopt;
 
     static constexpr std::uint16_t port = 53;
 };
@@ -61,7 +64,8 @@ struct Frame {
                                               Verified verified = {});
 
     /// The reply's headers for this frame, parsed from `bytes`. Never longer than the query's own.
-    ReplyHeader reply_header(const std::uint8_t* bytes) const;
+    ReplyHeader reply_header(const std::uint8_t* bytes,
+                             const std::optional<Mac>& next_hop = std::nullopt) const;
 };
 
 /// Which checksums the NIC fills in. For UDP it is given the sum over the pseudo-header.

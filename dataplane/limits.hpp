@@ -20,6 +20,7 @@ inline constexpr std::size_t return_octets = 80;    ///< headers or socket addre
 inline constexpr std::size_t vlan_tags = 2;         ///< 802.1ad, 802.1Q
 inline constexpr std::size_t extension_headers = 4; ///< IPv6 headers walked before UDP
 inline constexpr Time refresh_retry = 2s; ///< after which a refresh that nobody brought is asked for again
+inline constexpr unsigned starts_per_key = 100; ///< Fetches of one key in a second
 inline constexpr std::size_t hot_slots = 16384; ///< places of one worker's hot index
 inline constexpr std::size_t rx_descriptors = 1024;
 inline constexpr std::size_t tx_descriptors = 1024;

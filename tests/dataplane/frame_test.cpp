@@ -302,6 +302,19 @@ TEST(Reply, Headers) {
     }
 }
 
+TEST(Reply, GoesToTheNextHopWhereOneIsSet) {
+    Bytes bytes = build({});
+    auto frame = Frame::parse(bytes, service());
+    ASSERT_TRUE(frame);
+    auto header = frame->reply_header(bytes.data(), dataplane::parse_mac("02:aa:bb:cc:dd:ee"));
+    EXPECT_EQ(Bytes(header.octets.begin(), header.octets.begin() + 6), unhex("02aabbccddee"));
+    EXPECT_TRUE(std::equal(bytes.begin(), bytes.begin() + 6, header.octets.begin() + 6));
+    for (const char* bad : {"", "02:00:00:00:00", "01:00:00:00:00:01", "00:00:00:00:00:00",
+                            "02-00-00-00-00-01x", "0200.0000.0001", "02:00:00:00:00:0g"}) {
+        EXPECT_FALSE(dataplane::parse_mac(bad)) << bad;
+    }
+}
+
 /// Every size gives a packet that the parser itself accepts on the way back.
 TEST(Reply, EverySizeIsWellFormed) {
     Service client;

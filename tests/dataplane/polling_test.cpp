@@ -117,11 +117,11 @@ class PollingTest : public testing::Test {
         port.emplace(EthdevPort::Setup{std::uint16_t(id), 0, ethdev->pool(0), &service, ethdev->offload()});
     }
 
-    /// Puts a question for name `i` on the wire, as often as there is room.
-    void send_question(unsigned i) {
+    /// Puts a question on the wire, if there is room.
+    void send_question(const std::string& name) {
         rte_mbuf* mbuf = rte_pktmbuf_alloc(ethdev->pool(0));
         if (!mbuf) return;
-        auto payload = test::query(name(i));
+        auto payload = test::query(name);
         auto frame = tests::build(tests::Query{.payload = payload});
         std::memcpy(rte_pktmbuf_append(mbuf, std::uint16_t(frame.size())), frame.data(), frame.size());
         if (rte_ring_enqueue(to_port, mbuf) != 0) rte_pktmbuf_free(mbuf);
@@ -132,6 +132,17 @@ class PollingTest : public testing::Test {
             rte_pktmbuf_free(static_cast<rte_mbuf*>(object));
         }
         return count;
+    }
+    /// Limits that count every query and pass it.
+    static ClientPolicy policy() {
+        return {{*parse_prefix("198.18.0.0/15")},
+                {.queries = 1'000'000, .errors = 1'000'000, .responses = 1'000'000}};
+    }
+    static std::unique_ptr<const LocalNames> rules() {
+        LocalNames::Builder names;
+        auto rule = names.deny(0, true, LocalNames::Action::nxdomain, 15, test::bare_entry(3));
+        names.add(cache::parse_name("blocked.example")->bytes(), LocalNames::Builder::both, rule);
+        return names.build();
     }
     static std::string name(unsigned i) { return "name-" + std::to_string(i) + ".example"; }
 
@@ -145,11 +156,13 @@ class PollingTest : public testing::Test {
     Handoff handoff;
     Counters counters;
     Access access{{{*parse_prefix("198.18.0.0/15")}}};
+    cache::Replaceable<LocalNames> local{rules()};
     TscClock clock{rte_get_tsc_hz()};
 };
 
 TEST_F(PollingTest, NoAllocationAndNoSystemCallAfterStart) {
-    Worker worker({*port, table, reader, handoff, counters, access, &clock});
+    access.replace(policy(), grace);
+    Worker worker({*port, table, reader, handoff, counters, access, &clock, 0, &local});
     std::atomic<bool> stop{false}, trapped{false};
     std::thread lcore([&] {
         rte_thread_register();
@@ -173,7 +186,7 @@ TEST_F(PollingTest, NoAllocationAndNoSystemCallAfterStart) {
     unsigned replies = 0;
     Time last = boot_time() + 20s;
     for (unsigned i = 0; counters.get(Event::hit) <= names && boot_time() < last; ++i) {
-        send_question(i % names);
+        send_question(i % 16 == 0 ? "www.blocked.example" : name(i % names));
         unsigned count = handoff.take(misses);
         for (unsigned m = 0; m < count; ++m) {
             auto entry = test::entry_of({++generation, 0}, {1}, boot_time(), 600s);
@@ -187,6 +200,10 @@ TEST_F(PollingTest, NoAllocationAndNoSystemCallAfterStart) {
         if (i % 4000 == 3999) { // half of the names go, so that shards are rebuilt under the worker
             auto half = [](const cache::KeyRef& key, const cache::Entry&) { return key.hash % 2 == 0; };
             for (std::size_t s = 0; s < table.shard_count(); ++s) table.flush(s, generation, half);
+        }
+        if (i % 1000 == 999) { // an operator reloads
+            access.replace(policy(), grace);
+            local.replace(rules(), grace);
         }
         table.upkeep(boot_time());
         grace.reclaim();
@@ -202,6 +219,7 @@ TEST_F(PollingTest, NoAllocationAndNoSystemCallAfterStart) {
     EXPECT_TRUE(trapped) << calls << " system calls";
     EXPECT_GT(counters.get(Event::hit), names);
     EXPECT_GT(counters.get(Event::wake_answered), names / 2);
+    EXPECT_GT(counters.get(Event::blocked), names / 16);
     EXPECT_GT(replies, names);
 }
 

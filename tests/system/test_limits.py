@@ -93,6 +93,18 @@ def test_same_answers_of_a_prefix_slip_to_tcp(front):
     assert received["misses"] == received["woken"] + received["abandoned"]
 
 
+def test_fetches_of_a_prefix(front):
+    one, client, change = front
+    change(limits={"fetches": 10})
+    client.ask(NAME)
+    replies = burst(client, [q for i in range(40) for q in queries(1, f"f{i}.wild.lab.example")])
+    assert len(replies) == 40
+    answered = [r for r in replies if r.answer]
+    assert 9 <= len(answered) <= 12 and all(r.rcode() == 2 for r in replies if not r.answer)
+    assert len(burst(client, queries(50))) == 50, "what is cached costs no fetch"
+    assert one.ctl("stats")["limited"] == 40 - len(answered)
+
+
 def test_connections_of_a_client(front):
     one, client, change = front
     change(tcp={"per-client": 5, "connections": 8, "idle": "1s"})
