@@ -34,6 +34,7 @@ struct Answer {
     Kind kind = Kind::failure;
     std::uint8_t rcode = 2;            ///< as the upstream sent it
     bool authentic = false;            ///< AD=1
+    bool is_trusted = false;           ///< from a server whose AD is passed on
     bool is_signed = false;            ///< some kept or dropped record of the answer was an RRSIG
     bool is_scoped = false;            ///< meant for some client subnets only, though we never name one
     bool is_rewritten = false;         ///< by a rule of ours (LocalNames)

@@ -45,10 +45,22 @@ struct Config {
         bool operator==(const Port&) const = default;
     };
 
+    /// One upstream server. An endpoint alone is a server with the defaults.
+    struct Server {
+        dataplane::Endpoint endpoint;
+        bool trusted = false; ///< its AD is passed on (RFC 6840 5.8): it validates, the way to it is safe
+        bool randomise_case = true; ///< the letter case of questions to it is drawn at random (0x20)
+
+        Server(const dataplane::Endpoint& at = {}, bool trusts = false, bool randomises = true)
+            : endpoint(at), trusted(trusts), randomise_case(randomises) {}
+        bool is_default() const { return *this == Server(endpoint); }
+        bool operator==(const Server&) const = default;
+    };
+
     /// Servers that may answer for each other.
     struct Group {
         std::string name;
-        std::vector<dataplane::Endpoint> servers;
+        std::vector<Server> servers;
 
         bool operator==(const Group&) const = default;
     };

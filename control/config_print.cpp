@@ -24,16 +24,23 @@ void print(YAML::Emitter& out, const dataplane::Endpoint& value) {
 void print(YAML::Emitter& out, const dataplane::Prefix& value) {
     print(out, to_string(value));
 }
+void print_word(YAML::Emitter& out, const char* key, const std::string& word) {
+    out << YAML::Key << key << YAML::Value << word;
+}
+void print(YAML::Emitter& out, const Config::Server& server) {
+    if (server.is_default()) return print(out, server.endpoint);
+    out << YAML::Flow << YAML::BeginMap << YAML::Key << "address" << YAML::Value;
+    print(out, server.endpoint);
+    print_word(out, "trusted", server.trusted ? "true" : "false");
+    print_word(out, "randomise-case", server.randomise_case ? "true" : "false");
+    out << YAML::EndMap;
+}
 
 template <class Item>
 void print(YAML::Emitter& out, const char* key, const std::vector<Item>& items) {
     out << YAML::Key << key << YAML::Value << YAML::Flow << YAML::BeginSeq;
     for (const auto& item : items) print(out, item);
     out << YAML::EndSeq;
-}
-
-void print_word(YAML::Emitter& out, const char* key, const std::string& word) {
-    out << YAML::Key << key << YAML::Value << word;
 }
 
 void print_text(YAML::Emitter& out, const char* key, const std::string& text) {

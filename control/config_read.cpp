@@ -257,14 +257,42 @@ std::optional<Endpoint> parse_server(const std::string& text) {
     return endpoint && endpoint->address.is_unicast() ? endpoint : std::nullopt;
 }
 
+/// "192.0.2.1:53", or a map with what is special about the server.
+Config::Server read_server(const Place& at) {
+    Config::Server out;
+    auto read_endpoint = [&](const Place& v) {
+        if (auto endpoint = parse_server(v.text(endpoint_form)))
+            out.endpoint = *endpoint;
+        else
+            v.fail(endpoint_form);
+    };
+    if (!at.is_map()) return read_endpoint(at), out;
+    at.map({
+        {"address", read_endpoint},
+        {"trusted", [&](const Place& v) { out.trusted = v.flag(); }},
+        {"randomise-case", [&](const Place& v) { out.randomise_case = v.flag(); }},
+    });
+    if (out.endpoint == Endpoint{}) at.at("address").fail(endpoint_form);
+    return out;
+}
+
+std::vector<Config::Server> read_servers(const Place& at) {
+    std::vector<Config::Server> out;
+    at.list(limits::upstreams, [&](const Place& item) {
+        Config::Server server = read_server(item);
+        if (std::ranges::find(out, server.endpoint, &Config::Server::endpoint) != out.end()) {
+            item.fail("each server once", yaml::quote(to_string(server.endpoint)));
+        }
+        out.push_back(server);
+    });
+    return out;
+}
+
 Config::Group read_group(const Place& at) {
     Config::Group out;
     at.map({
         {"group", [&](const Place& v) { out.name = v.text("the group's name"); }},
-        {"servers",
-         [&](const Place& v) {
-             out.servers = read_distinct<Endpoint>(v, limits::upstreams, endpoint_form, parse_server);
-         }},
+        {"servers", [&](const Place& v) { out.servers = read_servers(v); }},
     });
     if (out.name.empty()) at.at("group").fail("the group's name");
     if (out.servers.empty()) at.at("servers").fail("at least one server");
@@ -360,8 +388,9 @@ void check_relations(const Place& at, const Config& config) {
     }
     for (const auto& group : config.live.upstreams) {
         for (const auto& server : group.servers) {
-            if (std::find(served.begin(), served.end(), server) == served.end()) continue;
-            at.at("upstreams").fail("servers other than millraced itself", yaml::quote(to_string(server)));
+            if (std::find(served.begin(), served.end(), server.endpoint) == served.end()) continue;
+            at.at("upstreams")
+                .fail("servers other than millraced itself", yaml::quote(to_string(server.endpoint)));
         }
     }
 }

@@ -107,6 +107,13 @@ std::uint64_t Place::number(std::uint64_t least, std::uint64_t most) const {
     return *value;
 }
 
+bool Place::flag() const {
+    bool plain = node_.IsScalar() && node_.Tag() != "!";
+    bool is_true = plain && node_.Scalar() == "true";
+    if (!is_true && !(plain && node_.Scalar() == "false")) fail("true or false");
+    return is_true;
+}
+
 Time Place::duration(Time least, Time most) const {
     auto value = node_.IsScalar() ? parse_scaled(node_.Scalar(), time_units) : std::nullopt;
     if (!value || Time(*value) < least || Time(*value) > most) {

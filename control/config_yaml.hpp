@@ -45,6 +45,7 @@ class Place {
     std::string text(const char* expected, Emptiness empty = Emptiness::refused) const; ///< printable ASCII
     /// An unquoted decimal within [least, most].
     std::uint64_t number(std::uint64_t least, std::uint64_t most) const;
+    bool flag() const;                                            ///< true or false
     Time duration(Time least, Time most) const;                   ///< "50ms", "3s", "5m", "1h", "1d"
     std::size_t bytes(std::size_t least, std::size_t most) const; ///< "64KiB", "512MiB", "1GiB", "1048576"
 
@@ -53,6 +54,7 @@ class Place {
     /// Notes an error here: `found` describes the value unless given.
     void fail(std::string expected, std::string found = {}) const;
     bool ok() const { return !document_->error; }
+    bool is_map() const { return node_.IsMap(); }
 
   private:
     Place child(const std::string& key, const YAML::Node& key_node, const YAML::Node& value) const;

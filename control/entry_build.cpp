@@ -155,7 +155,7 @@ cache::EntryPtr build_entry(const cache::Key& key, const Answer& answer, cache::
     cache::EntryDraft draft;
     draft.version = version;
     draft.rcode = answer.kind == Kind::nxdomain ? LDNS_RCODE_NXDOMAIN : LDNS_RCODE_NOERROR;
-    draft.authentic = false; // no upstream can be marked as trusted yet, so nobody's AD is passed on
+    draft.authentic = answer.authentic && answer.is_trusted;
     draft.born = answer.received;
     draft.expiry = answer.received + plan.life();
     if (latest_expiry) draft.expiry = std::max(draft.born, std::min(draft.expiry, *latest_expiry));

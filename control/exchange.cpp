@@ -142,7 +142,7 @@ std::errc Exchanges::open_socket(Exchange& exchange, Time now) {
     for (unsigned draw = 0; draw < limits_.port_draws; ++draw) {
         std::uint16_t port = random_.port(), id = random_.id();
         if (!is_unused(exchange, port, id, now)) continue;
-        exchange.query = build_query(exchange.key, id, randomise_case(exchange.key.name.bytes(), random_));
+        exchange.query = build_query(exchange.key, id, name_to_send(exchange));
         if (exchange.query.empty()) return std::errc::not_enough_memory;
         auto socket =
             network_.open_udp(group_of(exchange).endpoint(exchange.upstream), port, *this, exchange.slot);
@@ -153,6 +153,13 @@ std::errc Exchanges::open_socket(Exchange& exchange, Time now) {
         if (socket.error() != std::errc::address_in_use) return socket.error();
     }
     return std::errc::address_in_use;
+}
+
+/// The folded name where the server is known not to keep the case, else its letters drawn at random.
+std::vector<std::uint8_t> Exchanges::name_to_send(const Exchange& exchange) {
+    auto folded = exchange.key.name.bytes();
+    if (group_of(exchange).randomises_case(exchange.upstream)) return randomise_case(folded, random_);
+    return {folded.begin(), folded.end()};
 }
 
 bool Exchanges::is_unused(const Exchange& exchange, std::uint16_t port, std::uint16_t id, Time now) {
@@ -291,6 +298,7 @@ void Exchanges::deliver(Exchange& exchange, std::span<const std::uint8_t> reply,
         answer->upstream = exchange.upstream;
         answer->received = received;
     }
+    answer->is_trusted = group_of(exchange).is_trusted(exchange.upstream);
     FetchId fetch = exchange.fetch;
     remove(exchange);
     ++counters_.accepted;

@@ -99,7 +99,8 @@ class Exchanges final : private NetworkHandler {
     Exchanges(const Exchanges&) = delete;
     Exchanges& operator=(const Exchanges&) = delete;
 
-    /// Has to be called before the first tick. Returns the one before, so that a new one can stand in front of it.
+    /// Has to be called before the first tick. Returns the one before, so that a new one can stand in front
+    /// of it.
     ExchangeListener* set_listener(ExchangeListener& listener) { return std::exchange(listener_, &listener); }
 
     /// For what an answer is wanted. Under pressure collections go first: they are refused while a share of
@@ -158,6 +159,7 @@ class Exchanges final : private NetworkHandler {
     Upstreams& group_of(const Exchange& exchange) const;
     bool ask(Exchange& exchange, Time now);
     std::errc open_socket(Exchange& exchange, Time now);
+    std::vector<std::uint8_t> name_to_send(const Exchange& exchange);
     bool is_unused(const Exchange& exchange, std::uint16_t port, std::uint16_t id, Time now);
     void resend(Exchange& exchange, Time now);
     void go_tcp(Exchange& exchange, Time now);

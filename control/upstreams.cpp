@@ -8,8 +8,8 @@
 
 namespace millrace::control {
 
-Upstreams::Upstreams(std::vector<dataplane::Endpoint> servers, UpstreamPolicy policy) : policy_(policy) {
-    for (const auto& endpoint : servers) servers_.emplace_back().endpoint = endpoint;
+Upstreams::Upstreams(const std::vector<Config::Server>& servers, UpstreamPolicy policy) : policy_(policy) {
+    for (const auto& server : servers) servers_.emplace_back().config = server;
 }
 
 Time Upstreams::srtt(unsigned upstream) const {
@@ -43,13 +43,14 @@ bool Upstreams::is_in_rate(unsigned upstream, Time now, Share share) {
     return server.tokens >= (share == Share::most ? std::min(1 + burst() / 4, burst()) : 1);
 }
 
-void Upstreams::replace(const std::vector<dataplane::Endpoint>& servers) {
+void Upstreams::replace(const std::vector<Config::Server>& servers) {
     assert(std::ranges::all_of(servers_, [](const Server& s) { return s.outstanding == 0; }));
     std::vector<Server> before = std::exchange(servers_, {});
-    for (const auto& endpoint : servers) {
-        auto known = std::ranges::find(before, endpoint, &Server::endpoint);
+    for (const auto& server : servers) {
+        auto endpoint_of = [](const Server& known) { return known.config.endpoint; };
+        auto known = std::ranges::find(before, server.endpoint, endpoint_of);
         servers_.push_back(known == before.end() ? Server{} : *known);
-        servers_.back().endpoint = endpoint;
+        servers_.back().config = server;
     }
 }
 

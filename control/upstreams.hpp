@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cache/time.hpp"
+#include "control/config.hpp"
 #include "dataplane/address.hpp"
 
 namespace millrace::control {
@@ -30,10 +31,14 @@ struct UpstreamPolicy {
 
 class Upstreams {
   public:
-    explicit Upstreams(std::vector<dataplane::Endpoint> servers, UpstreamPolicy policy = {});
+    explicit Upstreams(const std::vector<Config::Server>& servers, UpstreamPolicy policy = {});
 
     unsigned size() const { return unsigned(servers_.size()); }
-    const dataplane::Endpoint& endpoint(unsigned upstream) const { return servers_[upstream].endpoint; }
+    const dataplane::Endpoint& endpoint(unsigned upstream) const {
+        return servers_[upstream].config.endpoint;
+    }
+    bool is_trusted(unsigned upstream) const { return servers_[upstream].config.trusted; }
+    bool randomises_case(unsigned upstream) const { return servers_[upstream].config.randomise_case; }
     const UpstreamCounters& counters(unsigned upstream) const { return servers_[upstream].counters; }
     unsigned outstanding(unsigned upstream) const { return servers_[upstream].outstanding; }
 
@@ -58,7 +63,7 @@ class Upstreams {
 
     void set_policy(const UpstreamPolicy& policy) { policy_ = policy; }
     /// Other servers. One that stays keeps what is known of it. No question may be in flight.
-    void replace(const std::vector<dataplane::Endpoint>& servers);
+    void replace(const std::vector<Config::Server>& servers);
 
     /// Called by Exchanges. `begin` counts a question as sent and outstanding; only while there is room.
     /// Every begun question ends with `end`, and with at most one verdict (replied, failed, timed_out) before
@@ -72,7 +77,7 @@ class Upstreams {
 
   private:
     struct Server {
-        dataplane::Endpoint endpoint;
+        Config::Server config;
         std::optional<Time> srtt;
         unsigned outstanding = 0;
         double tokens = 0;   ///< questions that the rate allows now

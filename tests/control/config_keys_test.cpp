@@ -19,6 +19,10 @@ struct Documented {
     std::string base, changed;
 };
 
+std::string server_map(const std::string& entries) {
+    return "upstreams: [{group: g, servers: [{" + entries + "}]}]\n";
+}
+
 const std::vector<Documented>& documented() {
     static const std::vector<Documented> keys = {
         {"eal", upstreams, upstreams + "eal: [--no-huge]"},
@@ -55,6 +59,10 @@ const std::vector<Documented>& documented() {
         {"block[].reason", upstreams + block, upstreams + "block: [{file: /a, reason: censored}]"},
         {"upstreams[].group", upstreams, "upstreams: [{group: h, servers: [192.0.2.1]}]"},
         {"upstreams[].servers", upstreams, "upstreams: [{group: g, servers: [192.0.2.2]}]"},
+        {"upstreams[].servers[].address", upstreams, server_map("address: 192.0.2.2")},
+        {"upstreams[].servers[].trusted", upstreams, server_map("address: 192.0.2.1, trusted: true")},
+        {"upstreams[].servers[].randomise-case", upstreams,
+         server_map("address: 192.0.2.1, randomise-case: false")},
         {"fanout.strategy", "", ""}, // only one exists; see Strategies
         {"fanout.active", upstreams, in_map("fanout", "active: 3")},
         {"fanout.batch", upstreams, in_map("fanout", "batch: 3")},
@@ -82,8 +90,13 @@ void collect_keys(const YAML::Node& node, const std::string& path, std::multiset
         for (const auto& entry : node) {
             collect_keys(entry.second, path + (path.empty() ? "" : ".") + entry.first.Scalar(), out);
         }
-    } else if (node.IsSequence() && node.size() > 0 && node[0].IsMap()) {
-        for (const auto& item : node) collect_keys(item, path + "[]", out);
+    } else if (node.IsSequence() && node.size() > 0) {
+        bool has_plain = false; // a list may hold words and maps
+        for (const auto& item : node) {
+            if (item.IsMap()) collect_keys(item, path + "[]", out);
+            has_plain = has_plain || !item.IsMap();
+        }
+        if (has_plain) out.insert(path);
     } else {
         out.insert(path);
     }
@@ -128,12 +141,17 @@ TEST(ConfigKeys, Strategies) {
 TEST(ConfigKeys, ParserKnowsExactlyTheDocumentedOnes) {
     std::set<std::string> expected, found;
     for (const auto& item : documented()) expected.insert(item.key);
-    const std::map<std::string, std::string> maps = {
-        {"ports[].", "ports: [{x: 1}]"}, {"upstreams[].", "upstreams: [{x: 1}]"},
-        {"limits.", "limits: {x: 1}"},   {"tcp.", "tcp: {x: 1}"},
-        {"local.", "local: {x: 1}"},     {"block[].", "block: [{x: 1}]"},
-        {"fanout.", "fanout: {x: 1}"},   {"merge.", "merge: {x: 1}"},
-        {"cache.", "cache: {x: 1}"},     {"control.", "control: {x: 1}"}};
+    const std::map<std::string, std::string> maps = {{"ports[].", "ports: [{x: 1}]"},
+                                                     {"upstreams[].", "upstreams: [{x: 1}]"},
+                                                     {"upstreams[].servers[].", server_map("x: 1")},
+                                                     {"limits.", "limits: {x: 1}"},
+                                                     {"tcp.", "tcp: {x: 1}"},
+                                                     {"local.", "local: {x: 1}"},
+                                                     {"block[].", "block: [{x: 1}]"},
+                                                     {"fanout.", "fanout: {x: 1}"},
+                                                     {"merge.", "merge: {x: 1}"},
+                                                     {"cache.", "cache: {x: 1}"},
+                                                     {"control.", "control: {x: 1}"}};
     for (const auto& [prefix, document] : maps) {
         for (const auto& key : known_keys(document)) found.insert(prefix + key);
     }
@@ -156,7 +174,8 @@ TEST(ConfigKeys, SampleHasEachOnceAndIsValid) {
 TEST(ConfigKeys, PrintedOnesAreTheDocumentedOnes) {
     std::multiset<std::string> expected, found;
     for (const auto& item : documented()) expected.insert(item.key);
-    collect_keys(YAML::Load(to_yaml(parsed(upstreams + port + block))), "", found);
+    std::string both = "upstreams: [{group: g, servers: [192.0.2.1, {address: 192.0.2.2, trusted: true}]}]\n";
+    collect_keys(YAML::Load(to_yaml(parsed(both + port + block))), "", found);
     EXPECT_EQ(found, expected);
 }
 

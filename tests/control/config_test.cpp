@@ -36,7 +36,7 @@ control: {socket: /run/millrace/control.sock}
     EXPECT_EQ(config.boot.ports[0].device, "net_af_xdp0,iface=edge0");
     EXPECT_EQ(to_string(config.boot.ports[0].addresses.at(1)), "2001:db8::53");
     EXPECT_EQ(config.live.allow.size(), 5u);
-    EXPECT_EQ(to_string(config.live.upstreams.at(0).servers.at(2)), "127.0.0.13:5301");
+    EXPECT_EQ(to_string(config.live.upstreams.at(0).servers.at(2).endpoint), "127.0.0.13:5301");
     // But for these four the sample is the default.
     Config plain;
     plain.boot.ports = config.boot.ports;
@@ -85,7 +85,7 @@ TEST(Config, Defaults) {
     EXPECT_EQ(config.live.fanout.deadline, Time(3'000'000));
     EXPECT_EQ(config.live.max_ttl, Time(86'400'000'000));
     EXPECT_EQ(config.live.allow.size(), 8u);
-    EXPECT_EQ(to_string(config.live.upstreams.at(0).servers.at(0)), "192.0.2.1:53");
+    EXPECT_EQ(to_string(config.live.upstreams.at(0).servers.at(0).endpoint), "192.0.2.1:53");
 }
 
 TEST(Config, Units) {
@@ -215,7 +215,7 @@ const Refused addresses[] = {
     {"upstreams: [{servers: [192.0.2.1]}]",
      "t:1: upstreams[0].group: expected the group's name, found nothing"},
     {"upstreams: [{group: a, servers: [192.0.2.1, '192.0.2.1:53']}]",
-     "t:1: upstreams[0].servers[1]: expected each item once, found \"192.0.2.1:53\""},
+     "t:1: upstreams[0].servers[1]: expected each server once, found \"192.0.2.1:53\""},
     {"upstreams: [{group: a, servers: [224.0.0.1]}]",
      "t:1: upstreams[0].servers[0]: " + endpoint_form + "\"224.0.0.1\""},
 };

@@ -137,10 +137,15 @@ TEST(BuildEntry, KeepsDnssecOutWithoutDo) {
     EXPECT_EQ(build_entry(make_key("a.com", LDNS_RR_TYPE_A), answer, version, policy)->answers, 1);
 }
 
-TEST(BuildEntry, NoUpstreamIsTrustedWithAuthenticData) {
+TEST(BuildEntry, AuthenticDataIsATrustedUpstreamsWord) {
     Key key = make_key("a.com", LDNS_RR_TYPE_A);
-    EXPECT_FALSE(entry_of(key, {.answer = {"a.com. 60 IN A 192.0.2.1"}, .authentic = true})->authentic);
-    EXPECT_FALSE(entry_of(key, {.answer = {"a.com. 60 IN A 192.0.2.1"}})->authentic);
+    for (bool authentic : {false, true}) {
+        for (bool trusted : {false, true}) {
+            Answer answer = *parse(key, {.answer = {"a.com. 60 IN A 192.0.2.1"}, .authentic = authentic});
+            answer.is_trusted = trusted;
+            EXPECT_EQ(build_entry(key, answer, version, policy)->authentic, authentic && trusted);
+        }
+    }
 }
 
 TEST(BuildFailure, IsAnEmptyServfail) {

@@ -40,6 +40,42 @@ TEST_F(ExchangeTest, MixesTheLetterCase) {
     EXPECT_TRUE(std::ranges::equal(name, key.name.bytes(), {}, cache::fold));
 }
 
+TEST_F(ExchangeTest, LeavesTheCaseAloneOnlyWhereItIsToldTo) {
+    groups[0].replace({{one, false, false}, two});
+    key = make_key("abcdefghijklmnopqrstuvwxyz.com", LDNS_RR_TYPE_A);
+    ASSERT_TRUE(open(0));
+    ASSERT_TRUE(open(1));
+    auto name = [&](int i) {
+        return std::span(network.sent[std::size_t(i)].message).subspan(12, key.name.size);
+    };
+    EXPECT_TRUE(std::ranges::equal(name(0), key.name.bytes()));
+    EXPECT_FALSE(std::ranges::equal(name(1), key.name.bytes()));
+}
+
+TEST_F(ExchangeTest, WithoutRandomCaseTheReplysCaseIsStillCompared) {
+    groups[0].replace({{one, false, false}, two});
+    network.serve(one, answering(address, 10ms, [](Octets& reply) { reply[13] = 'A'; }));
+    ASSERT_TRUE(open());
+    run(15ms);
+    EXPECT_TRUE(answers.empty());
+    EXPECT_EQ(counters().mismatched, 1u);
+    EXPECT_EQ(counters().tcp, 1u);
+}
+
+TEST_F(ExchangeTest, TellsWhoseAdMayBePassedOn) {
+    groups[0].replace({{one, true}, two});
+    for (unsigned upstream : {0u, 1u}) {
+        network.serve(upstream ? two : one, answering({.answer = address.answer, .authentic = true}));
+        ASSERT_TRUE(open(upstream));
+    }
+    run(1s);
+    ASSERT_EQ(answers.size(), 2u);
+    for (const auto& [id, answer] : answers) {
+        EXPECT_TRUE(answer.authentic);
+        EXPECT_EQ(answer.is_trusted, answer.upstream == 0);
+    }
+}
+
 TEST_F(ExchangeTest, TakesAnotherPortWhenOneIsTaken) {
     random.ports = {5000, 5001, 5002};
     network.taken_ports = {5000, 5001};

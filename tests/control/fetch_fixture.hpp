@@ -74,8 +74,8 @@ class FetchTest : public testing::Test {
         EXPECT_EQ(network.open_count(), 0u);
     }
 
-    static std::vector<dataplane::Endpoint> make_servers(unsigned count) {
-        std::vector<dataplane::Endpoint> servers;
+    static std::vector<Config::Server> make_servers(unsigned count) {
+        std::vector<Config::Server> servers;
         for (unsigned i = 0; i < count; ++i) servers.push_back(server(i));
         return servers;
     }

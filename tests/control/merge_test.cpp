@@ -77,6 +77,29 @@ TEST_F(MergeTest, AnAnswerWithAdIsNotAddedToOneWithout) {
     EXPECT_EQ(cached_addresses(a), Hosts{"1.1.1.1"});
 }
 
+TEST_F(MergeTest, AuthenticIsWhatATrustedServerSaysAndItIsNeverMerged) {
+    upstreams.replace({{server(0), true}, server(1), server(2)});
+    script(0, {.answer = {"a.com. 60 IN A 1.1.1.1"}, .authentic = true}, 1ms);
+    serve(1, {"2.2.2.2"}, 5ms);
+    serve(2, {"3.3.3.3"}, 5ms);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached_addresses(a), Hosts{"1.1.1.1"});
+    EXPECT_TRUE(cached(a)->authentic);
+    EXPECT_EQ(queries_to(2), 0u) << "nobody else can change it";
+}
+
+TEST_F(MergeTest, AuthenticFromAServerThatIsNotTrustedIsNot) {
+    upstreams.replace({server(0), {server(1), true}, server(2)});
+    script(0, {.answer = {"a.com. 60 IN A 1.1.1.1"}, .authentic = true}, 1ms);
+    script(1, {.answer = {"a.com. 60 IN A 1.1.1.1"}, .authentic = true}, 5ms);
+    silence(2);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached_addresses(a), Hosts{"1.1.1.1"});
+    EXPECT_FALSE(cached(a)->authentic);
+}
+
 TEST_F(MergeTest, WhoValidatesHimselfGetsOneUpstreamsAnswer) {
     serve(0, {"1.1.1.1"}, 1ms);
     serve(1, {"2.2.2.2"}, 5ms);

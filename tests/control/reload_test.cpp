@@ -68,6 +68,18 @@ TEST_F(ReloadTest, NewUpstreamsForbidTheOldAnswersAtOnceAndAreAcknowledgedAfterT
     EXPECT_TRUE((*result)->needs_restart.empty());
 }
 
+TEST_F(ReloadTest, AServersOptionsAreChangedUpstreams) {
+    begin("upstreams: [{group: g, servers: [198.51.100.1, 198.51.100.2, {address: 198.51.100.3, trusted: "
+          "true}]}]\n");
+    EXPECT_EQ(table.floor(0), last) << "an AD that was not passed on lies in the cache";
+    EXPECT_TRUE(upstreams.is_trusted(2));
+    worker.quiescent();
+    for (int i = 0; i < 3 && !result; ++i) flushes.tick(), worker.quiescent();
+    flushes.tick();
+    ASSERT_TRUE(result && *result);
+    EXPECT_EQ((*result)->changed, std::vector<std::string>{"upstreams"});
+}
+
 TEST_F(ReloadTest, WhatAnswersDoNotDependOnLeavesThem) {
     begin(servers + "fanout: {active: 1}\nallow: [192.0.2.0/24]\n");
     flushes.tick();

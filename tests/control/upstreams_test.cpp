@@ -49,6 +49,17 @@ TEST_F(UpstreamsTest, OneThatStaysKeepsWhatIsKnownOfIt) {
     EXPECT_EQ(upstreams.srtt(2), 30ms);
 }
 
+TEST_F(UpstreamsTest, OneThatStaysTakesItsNewOptions) {
+    upstreams.measured(0, 30ms);
+    EXPECT_FALSE(upstreams.is_trusted(0));
+    EXPECT_TRUE(upstreams.randomises_case(0));
+    upstreams.replace({{upstreams.endpoint(0), true, false}, upstreams.endpoint(1)});
+    EXPECT_TRUE(upstreams.is_trusted(0));
+    EXPECT_FALSE(upstreams.randomises_case(0));
+    EXPECT_EQ(upstreams.srtt(0), 30ms);
+    EXPECT_FALSE(upstreams.is_trusted(1));
+}
+
 TEST_F(UpstreamsTest, SmoothsTheRoundTrip) {
     upstreams.measured(0, 80ms);
     EXPECT_EQ(upstreams.srtt(0), 80ms);

@@ -7,8 +7,8 @@ dataplane::Endpoint Servers::endpoint(unsigned server) {
     return {dataplane::Address::v4(octets), 53};
 }
 
-std::vector<dataplane::Endpoint> Servers::endpoints(unsigned mask) {
-    std::vector<dataplane::Endpoint> list;
+std::vector<control::Config::Server> Servers::endpoints(unsigned mask) {
+    std::vector<control::Config::Server> list;
     for (unsigned i = 0; i < pool; ++i) {
         if (mask >> i & 1) list.push_back(endpoint(i));
     }

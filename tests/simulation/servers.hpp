@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdint>
 
+#include "control/config.hpp"
 #include "tests/simulation/message.hpp"
 #include "tests/simulation/scene.hpp"
 
@@ -20,7 +21,7 @@ class Servers {
     explicit Servers(Scene& scene) : scene_(scene) {}
 
     static dataplane::Endpoint endpoint(unsigned server);
-    static std::vector<dataplane::Endpoint> endpoints(unsigned mask);
+    static std::vector<control::Config::Server> endpoints(unsigned mask);
     static unsigned server_of(const dataplane::Endpoint& endpoint);
 
     /// What the server answers to its `nth` query of this kind: a number in the ledger.
