@@ -10,7 +10,7 @@ namespace millrace::control {
 
 namespace {
 
-constexpr std::uint16_t info_other = 0; // RFC 8914 4.1
+constexpr std::uint16_t info_other = 0, info_cached_error = 13; // RFC 8914 4.1, 4.14
 
 /// A merged answer must fit a UDP reply to every client with EDNS: else one upstream's whole reply is better.
 bool fits_udp(const cache::Key& key, const cache::Entry& entry) {
@@ -49,13 +49,17 @@ Published Publisher::publish_failure(const cache::Key& key, cache::Hash hash, ca
                                      Time now, std::uint16_t info) {
     const cache::Entry* before = table_.find(key, hash);
     // The failure before this one, while it was not followed by an answer, says how long it was held.
-    Time hold = before && before->failure ? 2 * (before->expiry - before->born) : limits::failure_min;
-    hold = std::clamp<Time>(hold, limits::failure_min, limits::failure_max);
-    cache::EntryPtr entry = build_failure(version, now, now + hold, info);
-    if (!entry) return {cache::Publication::full, servfail()};
-    Published published = place(key, hash, std::move(entry));
+    Time life = before && before->failure ? 2 * (before->expiry - before->born) : limits::failure_min;
+    life = std::clamp<Time>(life, limits::failure_min, limits::failure_max);
+    cache::EntryPtr cached = build_failure(version, now, now + life, info_cached_error);
+    cache::EntryPtr told = build_failure(version, now, now + life, info);
+    if (!cached || !told) return {cache::Publication::full, servfail()};
+    Published published = place(key, hash, std::move(cached));
     counters_.failures += published.verdict == cache::Publication::accepted;
-    return published;
+    cache::Reserve::Hold hold = reserve_.hold(told);
+    if (!hold) return published;
+    const cache::Entry* held = hold.entry();
+    return {published.verdict, held, std::move(hold)};
 }
 
 Published Publisher::place(const cache::Key& key, cache::Hash hash, cache::EntryPtr entry) {

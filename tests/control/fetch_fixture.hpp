@@ -42,13 +42,14 @@ class Clients final : public Waker {
         dataplane::Wake::Kind kind{};
         int rcode = -1;
         Hosts addresses;
+        int info = -1; ///< the extended error (RFC 8914)
     };
     explicit Clients(support::ManualClock& clock) : clock_(clock) {}
 
     void wake(const Waiter& waiter, const cache::Entry* entry, dataplane::Wake::Kind kind) override {
         EXPECT_FALSE(woken.contains(waiter.token)) << "a waiter is woken once";
         Woken& w = woken[waiter.token];
-        w = {clock_.now, kind, entry ? entry->rcode : -1, {}};
+        w = {clock_.now, kind, entry ? entry->rcode : -1, {}, entry ? entry->info : -1};
         if (entry) w.addresses = addresses(keys.at(waiter.token), *entry);
     }
     std::map<std::uint64_t, Woken> woken;

@@ -94,6 +94,26 @@ TEST_F(FetchTest, FailureDecidesOnlyWhenEveryoneHasFailed) {
     EXPECT_EQ(cached(a)->expiry - cached(a)->born, 1s);
 }
 
+TEST_F(FetchTest, WhoWaitedIsToldWhyAndWhoComesLaterThatItIsCached) {
+    constexpr int cached_error = 13, no_reachable = 22, network_error = 23; // RFC 8914 4
+    for (unsigned i : {0u, 1u, 2u}) script(i, servfail, 5ms);
+    auto first = ask(a, true), second = ask(a, true);
+    run(100ms);
+    EXPECT_EQ(woken(first).info, network_error);
+    EXPECT_EQ(woken(second).info, network_error);
+    EXPECT_EQ(cached(a)->info, cached_error);
+    publisher.reclaim();
+    EXPECT_EQ(publisher.reserve().entries(), 0u) << "what only they were told is gone with them";
+    auto later = ask(a); // its miss was on the way while the failure was published
+    EXPECT_EQ(woken(later).rcode, 2);
+    EXPECT_EQ(woken(later).info, cached_error);
+    for (unsigned i : {0u, 1u, 2u}) silence(i);
+    auto unheard = ask(b, true);
+    run(4s);
+    EXPECT_EQ(woken(unheard).info, no_reachable);
+    EXPECT_EQ(cached(b)->info, cached_error);
+}
+
 TEST_F(FetchTest, TheHoldOfAFailureDoublesFromOneToTheNext) {
     for (unsigned i : {0u, 1u, 2u}) script(i, servfail, 5ms);
     for (Time hold : {1s, 2s, 4s}) {
