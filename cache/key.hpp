@@ -13,6 +13,8 @@ namespace millrace::cache {
 
 /// The bits of a query that ask for another answer to the same question (RFC 4035 3.2.1, 3.2.2).
 enum Flavour : std::uint8_t { plain = 0, dnssec_ok = 1, checking_disabled = 2 };
+inline constexpr std::uint8_t flavours[] = {plain, dnssec_ok, checking_disabled,
+                                            dnssec_ok | checking_disabled};
 
 /// A key by value. Its meaningful bytes are contiguous, so that one hash and one memcmp cover all of it.
 struct Key {

@@ -1,6 +1,7 @@
 #include "control/exchange.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <functional>
 
@@ -17,6 +18,7 @@ struct Exchanges::Exchange {
     std::uint32_t serial = 0; ///< counts the exchanges that this slot has had
     bool is_open = false;
     bool over_tcp = false;
+    bool is_trial = false;       ///< of the upstream's half-open breaker
     bool is_unreachable = false; ///< the network failed inside open(); the next tick says so
     FetchId fetch;
     cache::Key key;
@@ -63,6 +65,7 @@ bool Exchanges::open(FetchId fetch, const cache::Key& key, unsigned upstream, Ti
                      Purpose purpose) {
     assert(key.group < groups_.size() && upstream < groups_[key.group].size());
     if (asked_.contains({&key, upstream}) || find(fetch, upstream)) return false;
+    if (!groups_[key.group].may_be_asked(upstream, now)) return ++counters_.refused_open, false;
     if (!make_room(key, upstream, purpose, now)) return ++counters_.refused_full, false;
     Exchange& exchange = slots_[free_.back()];
     exchange.over_tcp = exchange.is_unreachable = false;
@@ -79,7 +82,7 @@ bool Exchanges::open(FetchId fetch, const cache::Key& key, unsigned upstream, Ti
     exchange.is_open = true;
     by_fetch_.emplace(Place{fetch, upstream}, exchange.slot);
     asked_.insert({&exchange.key, upstream});
-    group_of(exchange).begin(upstream, now);
+    exchange.is_trial = group_of(exchange).begin(upstream, now);
     ++counters_.sent;
     exchange.timer = exchange.is_unreachable ? now : std::min(now + exchange.resend_after, deadline);
     timers_.insert({exchange.timer, exchange.slot});
@@ -232,7 +235,7 @@ void Exchanges::on_message(Socket socket, std::uint64_t token, std::span<const s
     switch (match_reply(exchange.query, message)) {
     case Match::reply: return deliver(exchange, message, received);
     case Match::truncated:
-        if (exchange.over_tcp) return deliver(exchange, message, received);
+        if (exchange.over_tcp) return deliver_nothing(exchange, received);
         measure(exchange, received);
         return go_tcp(exchange, received);
     case Match::wrong_case:
@@ -288,28 +291,34 @@ void Exchanges::deliver(Exchange& exchange, std::span<const std::uint8_t> reply,
         note(exchange, ExchangeEvent::malformed, received);
         return void(++counters_.malformed);
     }
-    if (answer) {
-        judge(exchange, *answer, received);
-    } else {
-        // Its own reply, but of no use: a chain without end, an RRset without measure. That is the zone's
-        // fault: no answer, and nothing against the upstream.
-        ++counters_.malformed;
-        answer = Answer{};
-        answer->upstream = exchange.upstream;
-        answer->received = received;
-    }
+    if (!answer) return deliver_nothing(exchange, received);
+    judge(exchange, *answer, received);
     answer->is_trusted = group_of(exchange).is_trusted(exchange.upstream);
+    finish(exchange, std::move(*answer));
+}
+
+/// Its own reply, but of no use: a chain without end, an RRset without measure, truncated even over TCP (RFC
+/// 2181 9). That is the zone's fault: no answer, and nothing against the upstream.
+void Exchanges::deliver_nothing(Exchange& exchange, Time received) {
+    ++counters_.malformed;
+    Answer nothing;
+    nothing.upstream = exchange.upstream;
+    nothing.received = received;
+    finish(exchange, std::move(nothing));
+}
+
+void Exchanges::finish(Exchange& exchange, Answer&& answer) {
     FetchId fetch = exchange.fetch;
     remove(exchange);
     ++counters_.accepted;
-    listener_->on_answer(fetch, std::move(*answer));
+    listener_->on_answer(fetch, std::move(answer));
 }
 
 /// Only SERVFAIL and REFUSED say that the upstream itself is in trouble. How fast it says so is no measure of
 /// it.
 void Exchanges::judge(const Exchange& exchange, const Answer& answer, Time now) {
     if (answer.rcode == LDNS_RCODE_SERVFAIL || answer.rcode == LDNS_RCODE_REFUSED) {
-        return group_of(exchange).failed(exchange.upstream, now);
+        return group_of(exchange).failed(exchange.upstream, now, exchange.is_trial);
     }
     group_of(exchange).replied(exchange.upstream);
     if (!exchange.over_tcp) measure(exchange, now);
@@ -327,10 +336,10 @@ void Exchanges::fail(Exchange& exchange, ExchangeFailure failure, Time now) {
         // known.
         bool is_telling =
             group_of(exchange).is_measured(exchange.upstream) || now - exchange.sent_at >= patience;
-        if (is_telling) group_of(exchange).timed_out(exchange.upstream, now);
+        if (is_telling) group_of(exchange).timed_out(exchange.upstream, now, exchange.is_trial);
     } else if (failure == ExchangeFailure::unreachable) {
         ++counters_.unreachable;
-        group_of(exchange).failed(exchange.upstream, now);
+        group_of(exchange).failed(exchange.upstream, now, exchange.is_trial);
     }
     FetchId fetch = exchange.fetch;
     unsigned upstream = exchange.upstream;
@@ -347,7 +356,7 @@ void Exchanges::set_timer(Exchange& exchange, Time at) {
 void Exchanges::remove(Exchange& exchange) {
     if (exchange.socket != 0) network_.close(exchange.socket);
     exchange.socket = 0;
-    group_of(exchange).end(exchange.upstream);
+    group_of(exchange).end(exchange.upstream, exchange.is_trial);
     timers_.erase({exchange.timer, exchange.slot});
     asked_.erase({&exchange.key, exchange.upstream});
     if (exchange.collection) {
@@ -366,6 +375,21 @@ Exchanges::Exchange* Exchanges::find(FetchId fetch, unsigned upstream) {
 
 Upstreams& Exchanges::group_of(const Exchange& exchange) const {
     return groups_[exchange.key.group];
+}
+
+bool Exchanges::is_asking(const dataplane::Address& address, const cache::Key& question) const {
+    static const std::array shared{*dataplane::parse_address("127.0.0.1"), *dataplane::parse_address("::1")};
+    if (std::ranges::find(shared, address) != shared.end()) return false;
+    const Upstreams& group = groups_[question.group];
+    for (unsigned upstream = 0; upstream < group.size(); ++upstream) {
+        if (group.endpoint(upstream).address != address) continue;
+        cache::Key key = question;
+        for (std::uint8_t flavour : cache::flavours) {
+            key.flavour = flavour;
+            if (asked_.contains({&key, upstream})) return true;
+        }
+    }
+    return false;
 }
 
 std::size_t Exchanges::HashPlace::operator()(const Place& place) const {

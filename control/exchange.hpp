@@ -74,6 +74,7 @@ struct ExchangeCounters {
     std::uint64_t timeouts = 0;     ///< ended by their deadline
     std::uint64_t unreachable = 0;  ///< ended by a network error
     std::uint64_t cancelled = 0;    ///< ended by close()
+    std::uint64_t refused_open = 0; ///< not opened: the upstream's breaker opened since it was ranked
     std::uint64_t refused_full = 0; ///< not opened: slots, an upstream's caps, sockets, no unused port and ID
     std::uint64_t displaced = 0;    ///< collections that ended because their place was needed
 };
@@ -107,9 +108,9 @@ class Exchanges final : private NetworkHandler {
     /// every bound is still free, and give up their places to questions that clients wait for.
     enum class Purpose : std::uint8_t { answer, collection };
 
-    /// Asks. False, with nothing to be heard later, when a bound refuses or when this very question is
-    /// already open to this upstream. A network that fails at once is reported by the next tick, as is a
-    /// collection whose place was taken.
+    /// Asks. False, with nothing to be heard later, when a bound or the upstream's breaker refuses, or when
+    /// this very question is already open to this upstream. A network that fails at once is reported by the
+    /// next tick, as is a collection whose place was taken.
     bool open(FetchId fetch, const cache::Key& key, unsigned upstream, Time deadline, Time now,
               Purpose purpose = Purpose::answer);
 
@@ -122,6 +123,10 @@ class Exchanges final : private NetworkHandler {
 
     void tick(Time now);     ///< resends and deadlines that are due
     Time next_timer() const; ///< when the next is due; Time::max() when none is
+
+    /// Whether this question, in whatever flavour, is open to an upstream at this address: from there it is
+    /// our own, coming back. Never at 127.0.0.1 and ::1, which every local client has.
+    bool is_asking(const dataplane::Address& address, const cache::Key& question) const;
 
     std::uint32_t open_count() const { return std::uint32_t(by_fetch_.size()); }
     const ExchangeCounters& counters() const { return counters_; }
@@ -164,6 +169,8 @@ class Exchanges final : private NetworkHandler {
     void resend(Exchange& exchange, Time now);
     void go_tcp(Exchange& exchange, Time now);
     void deliver(Exchange& exchange, std::span<const std::uint8_t> reply, Time received);
+    void deliver_nothing(Exchange& exchange, Time received);
+    void finish(Exchange& exchange, Answer&& answer);
     void judge(const Exchange& exchange, const Answer& answer, Time now);
     void measure(const Exchange& exchange, Time now);
     void fail(Exchange& exchange, ExchangeFailure failure, Time now);

@@ -54,6 +54,9 @@ void FetchTable::ask(const cache::Key& key, cache::Hash hash, const Waiter& wait
     if (++waits > limits::waiters_per_client || closed_) return refuse(waiter);
     if (answer_from_table(key, hash, waiter, now)) return;
     Slot* slot = find(key, hash);
+    bool is_again = slot && slot->places.contains({waiter.client, waiter.id});
+    bool is_ours = !is_again && exchanges_.is_asking(waiter.client.address, key);
+    if (is_ours) return refuse(waiter, &FetchCounters::loops); // it would wait for itself
     if (slot && slot->fetch->state() == Fetch::State::asking) {
         ++counters_.coalesced;
         join(*slot, waiter);
@@ -286,7 +289,7 @@ bool FetchTable::ask(const Fetch& fetch, unsigned upstream, Time deadline, Time 
                     (slots_[fetch.id().slot].waiters.empty() && !has_followers(fetch));
     auto purpose = collects ? Exchanges::Purpose::collection : Exchanges::Purpose::answer;
     bool asked = exchanges_.open(fetch.id(), fetch.key(), upstream, deadline, now, purpose);
-    if (!asked) traces_.note(fetch.id(), now, "not asked", upstream, "a limit of ours");
+    if (!asked) traces_.note(fetch.id(), now, "not asked", upstream, "its breaker, or a limit of ours");
     return asked;
 }
 

@@ -59,6 +59,7 @@ struct FetchCounters {
     std::uint64_t abandoned = 0;         ///< waiters that got nothing
     std::uint64_t limited = 0;           ///< questions over a client's or a key's limit of Fetches
     std::uint64_t refused = 0;           ///< waiters turned away by a limit (SERVFAIL)
+    std::uint64_t loops = 0;             ///< questions of our own that came back (SERVFAIL)
     std::uint64_t refreshes = 0;         ///< Fetches started ahead of an expiry
     std::uint64_t refreshes_dropped = 0; ///< requests that came too late, twice, or under pressure
     std::uint64_t aliased = 0;           ///< questions answered by way of another name's answer
@@ -204,7 +205,7 @@ class FetchTable final : private ExchangeListener, private FetchEffects {
     void settle(Slot& slot);
     void join(Slot& slot, const Waiter& waiter);
     bool replace_retransmission(Slot& slot, const Waiter& waiter);
-    void refuse(const Waiter& waiter);
+    void refuse(const Waiter& waiter, std::uint64_t FetchCounters::*why = &FetchCounters::refused);
     bool may_start(cache::Hash hash, const Waiter& waiter, Time now) const;
     void answer_limited(const cache::Key& key, cache::Hash hash, const Waiter& waiter, Time now);
     void wake(const Waiter& waiter, const cache::Entry* entry, dataplane::Wake::Kind kind);

@@ -33,8 +33,8 @@ bool FetchTable::replace_retransmission(Slot& slot, const Waiter& waiter) {
     return true;
 }
 
-void FetchTable::refuse(const Waiter& waiter) {
-    ++counters_.refused;
+void FetchTable::refuse(const Waiter& waiter, std::uint64_t FetchCounters::*why) {
+    ++(counters_.*why);
     wake(waiter, publisher_.servfail(), WakeKind::answer);
 }
 

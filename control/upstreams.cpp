@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cassert>
-#include <numeric>
 #include <tuple>
 #include <utility>
 
@@ -21,13 +20,28 @@ Time Upstreams::resend_after(unsigned upstream) const {
 }
 
 std::vector<unsigned> Upstreams::ranked(Time now) const {
-    std::vector<unsigned> order(servers_.size());
-    std::iota(order.begin(), order.end(), 0u);
-    auto rank = [&](unsigned i) {
-        return std::tuple(is_failing(i) && now < servers_[i].retry_at, srtt(i), i);
-    };
-    std::ranges::sort(order, {}, rank);
+    std::vector<unsigned> order;
+    for (unsigned i = 0; i < size(); ++i) {
+        if (is_passable(servers_[i], now)) order.push_back(i);
+    }
+    if (order.empty()) return {last_resort()};
+    std::ranges::sort(order, {}, [&](unsigned i) { return std::tuple(srtt(i), i); });
     return order;
+}
+
+bool Upstreams::may_be_asked(unsigned upstream, Time now) const {
+    if (is_passable(servers_[upstream], now)) return true;
+    bool none = std::ranges::none_of(servers_, [&](const Server& s) { return is_passable(s, now); });
+    return none && upstream == last_resort();
+}
+
+bool Upstreams::is_passable(const Server& server, Time now) const {
+    return server.breaker == Breaker::closed || (server.breaker == Breaker::open && now >= server.retry_at);
+}
+
+unsigned Upstreams::last_resort() const {
+    auto longest_ago = std::ranges::min_element(servers_, {}, &Server::asked_at);
+    return unsigned(longest_ago - servers_.begin());
 }
 
 bool Upstreams::has_room(unsigned upstream, Share share) const {
@@ -54,35 +68,44 @@ void Upstreams::replace(const std::vector<Config::Server>& servers) {
     }
 }
 
-void Upstreams::begin(unsigned upstream, Time now) {
+bool Upstreams::begin(unsigned upstream, Time now) {
     assert(has_room(upstream));
     Server& server = servers_[upstream];
     ++server.outstanding;
     server.tokens -= 1;
     ++server.counters.sent;
-    // One question at a time tries whether a failing one is back.
-    if (is_failing(upstream) && now >= server.retry_at) server.retry_at = now + policy_.retry;
+    server.asked_at = now;
+    bool is_trial = server.breaker == Breaker::open && now >= server.retry_at;
+    if (is_trial) {
+        server.breaker = Breaker::half_open;
+        server.retry_at = now + server.back_off; // unless its verdict says otherwise
+    }
+    return is_trial;
 }
 
-void Upstreams::end(unsigned upstream) {
-    assert(servers_[upstream].outstanding > 0);
-    --servers_[upstream].outstanding;
+void Upstreams::end(unsigned upstream, bool is_trial) {
+    Server& server = servers_[upstream];
+    assert(server.outstanding > 0);
+    --server.outstanding;
+    bool without_verdict = is_trial && server.breaker == Breaker::half_open;
+    if (without_verdict) server.breaker = Breaker::open;
 }
 
 void Upstreams::replied(unsigned upstream) {
     Server& server = servers_[upstream];
     ++server.counters.replies;
     server.streak = 0;
+    server.breaker = Breaker::closed;
 }
 
-void Upstreams::failed(unsigned upstream, Time now) {
+void Upstreams::failed(unsigned upstream, Time now, bool is_trial) {
     ++servers_[upstream].counters.failures;
-    count_failure(servers_[upstream], now);
+    count_failure(servers_[upstream], now, is_trial);
 }
 
-void Upstreams::timed_out(unsigned upstream, Time now) {
+void Upstreams::timed_out(unsigned upstream, Time now, bool is_trial) {
     ++servers_[upstream].counters.timeouts;
-    count_failure(servers_[upstream], now);
+    count_failure(servers_[upstream], now, is_trial);
 }
 
 void Upstreams::measured(unsigned upstream, Time round_trip) {
@@ -90,9 +113,31 @@ void Upstreams::measured(unsigned upstream, Time round_trip) {
     srtt = srtt ? *srtt + (round_trip - *srtt) / 8 : round_trip;
 }
 
-void Upstreams::count_failure(Server& server, Time now) {
+/// While it is not closed only the trial counts: other questions were begun before, or for want of anyone
+/// else.
+void Upstreams::count_failure(Server& server, Time now, bool is_trial) {
     ++server.streak;
-    if (server.streak == policy_.failures) server.retry_at = now + policy_.retry;
+    if (server.breaker == Breaker::closed && server.streak >= policy_.failures) {
+        ++server.counters.opened;
+        open(server, policy_.back_off, now);
+    } else if (server.breaker == Breaker::half_open && is_trial) {
+        open(server, std::min(2 * server.back_off, policy_.longest_back_off), now);
+    }
+}
+
+void Upstreams::open(Server& server, Time back_off, Time now) {
+    server.breaker = Breaker::open;
+    server.back_off = back_off;
+    server.retry_at = now + back_off;
+}
+
+std::string_view to_string(Breaker state) {
+    switch (state) {
+    case Breaker::closed: return "closed";
+    case Breaker::open: return "open";
+    case Breaker::half_open: return "half-open";
+    }
+    return "unknown";
 }
 
 } // namespace millrace::control

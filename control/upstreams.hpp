@@ -1,11 +1,20 @@
-// What is known about the servers of one upstream group: where they are, how fast, how healthy. Control
-// thread only.
+// What is known about the servers of one upstream group: where they are, how fast, how healthy.
+//
+// Each has a breaker. Closed, it is asked. Consecutive true failures (timeout, unreachable, SERVFAIL,
+// REFUSED) open it: it is not asked at all until its back-off has passed. Then the next question is its
+// trial, alone; half-open, nobody else asks. An answer closes the breaker, whosever it is; the trial's
+// failure opens it again for twice as long; a trial that was cancelled says nothing and is repeated after as
+// long as before. When no server may be asked, questions go to the one that was asked longest ago: round all
+// of them, so that the first that is back is found by as many questions as there are servers.
+//
+// Control thread only.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "cache/time.hpp"
@@ -19,14 +28,19 @@ struct UpstreamCounters {
     std::uint64_t replies = 0;  ///< answers; SERVFAIL and REFUSED are failures
     std::uint64_t timeouts = 0; ///< questions whose deadline passed without an accepted reply
     std::uint64_t failures = 0; ///< unreachable, SERVFAIL, REFUSED; timeouts not included
+    std::uint64_t opened = 0;   ///< times that the breaker opened, failed trials not included
 };
+
+enum class Breaker : std::uint8_t { closed, open, half_open };
+std::string_view to_string(Breaker state); ///< "closed", "open", "half-open"
 
 /// How the group is kept. Defaults are for ordinary use; tests lower them.
 struct UpstreamPolicy {
-    unsigned outstanding = 4096; ///< questions in flight to one upstream
-    unsigned rate = 100'000;     ///< questions per second to one upstream, a tenth of a second's at once
-    unsigned failures = 4; ///< consecutive true failures that send an upstream to the end of the ranking
-    Time retry = 5s;       ///< how often one at the end is tried in its old place
+    unsigned outstanding = 4096;  ///< questions in flight to one upstream
+    unsigned rate = 100'000;      ///< questions per second to one upstream, a tenth of a second's at once
+    unsigned failures = 4;        ///< consecutive true failures that open the breaker
+    Time back_off = 5s;           ///< from there to the first trial; doubles with each that fails,
+    Time longest_back_off = 5min; ///< up to this
 };
 
 class Upstreams {
@@ -47,12 +61,15 @@ class Upstreams {
     bool is_measured(unsigned upstream) const { return servers_[upstream].srtt.has_value(); }
     /// How long to wait before the first resend: clamp(4 x srtt, 100 ms, 1 s).
     Time resend_after(unsigned upstream) const;
-    /// At the end of the ranking because of consecutive failures.
-    bool is_failing(unsigned upstream) const { return servers_[upstream].streak >= policy_.failures; }
+    Breaker breaker(unsigned upstream) const { return servers_[upstream].breaker; }
+    /// When the next trial may go; of a breaker that is not closed.
+    Time retry_at(unsigned upstream) const { return servers_[upstream].retry_at; }
 
-    /// All upstreams, best first: by srtt, those that fail last. One whose retry is due stands where its srtt
-    /// puts it, until it is asked.
+    /// Those that may be asked, by srtt, one whose trial is due among them; when there are none, the one that
+    /// was asked longest ago. Never empty.
     std::vector<unsigned> ranked(Time now) const;
+    /// Whether it is among them.
+    bool may_be_asked(unsigned upstream, Time now) const;
 
     /// How much of a cap one may use: collections leave a quarter to questions that clients wait for.
     enum class Share : std::uint8_t { most, all };
@@ -66,13 +83,14 @@ class Upstreams {
     void replace(const std::vector<Config::Server>& servers);
 
     /// Called by Exchanges. `begin` counts a question as sent and outstanding; only while there is room.
-    /// Every begun question ends with `end`, and with at most one verdict (replied, failed, timed_out) before
-    /// it; a cancelled one has none.
-    void begin(unsigned upstream, Time now);
-    void end(unsigned upstream);
-    void replied(unsigned upstream);          ///< an answer: NXDOMAIN and NODATA are answers too
-    void failed(unsigned upstream, Time now); ///< SERVFAIL, REFUSED or unreachable
-    void timed_out(unsigned upstream, Time now);
+    /// True: it is the trial of a half-open breaker, which `is_trial` has to say later. Every begun question
+    /// ends with `end`, and with at most one verdict (replied, failed, timed_out) before it; a cancelled one
+    /// has none.
+    [[nodiscard]] bool begin(unsigned upstream, Time now);
+    void end(unsigned upstream, bool is_trial);
+    void replied(unsigned upstream); ///< an answer: NXDOMAIN and NODATA are answers too
+    void failed(unsigned upstream, Time now, bool is_trial); ///< SERVFAIL, REFUSED or unreachable
+    void timed_out(unsigned upstream, Time now, bool is_trial);
     void measured(unsigned upstream, Time round_trip); ///< of an answer over UDP
 
   private:
@@ -83,10 +101,16 @@ class Upstreams {
         double tokens = 0;   ///< questions that the rate allows now
         Time filled{};       ///< when `tokens` was brought up to date
         unsigned streak = 0; ///< true failures since the last answer
-        Time retry_at{};     ///< when a failing one may be tried again
+        Breaker breaker = Breaker::closed;
+        Time back_off{}; ///< while not closed: how long it is open,
+        Time retry_at{}; ///< and when the next trial may go
+        Time asked_at{}; ///< the latest question
         UpstreamCounters counters;
     };
-    void count_failure(Server& server, Time now);
+    void count_failure(Server& server, Time now, bool is_trial);
+    void open(Server& server, Time back_off, Time now);
+    bool is_passable(const Server& server, Time now) const;
+    unsigned last_resort() const;
     double burst() const { return std::max(1.0, policy_.rate / 10.0); }
 
     UpstreamPolicy policy_;

@@ -42,7 +42,11 @@ json upstreams_of(const Upstreams& upstreams) {
                     {"timeouts", n.timeouts},
                     {"failures", n.failures},
                     {"outstanding", upstreams.outstanding(i)},
-                    {"failing", upstreams.is_failing(i)}};
+                    {"breaker", to_string(upstreams.breaker(i))},
+                    {"opened", n.opened}};
+        if (upstreams.breaker(i) != Breaker::closed) {
+            one["retry_s"] = seconds(std::max(Time{}, upstreams.retry_at(i) - boot_time()));
+        }
         if (upstreams.is_measured(i)) one["srtt_ms"] = double(upstreams.srtt(i).count()) / 1000;
         list.push_back(std::move(one));
     }
@@ -96,6 +100,12 @@ json dropped_of(const Totals& totals, std::uint64_t& received) {
     return dropped;
 }
 
+std::uint64_t breakers_opened(const Upstreams& upstreams) {
+    std::uint64_t opened = 0;
+    for (unsigned i = 0; i < upstreams.size(); ++i) opened += upstreams.counters(i).opened;
+    return opened;
+}
+
 /// received = answered + misses + refused + to_kernel + all of dropped;
 /// misses = woken + abandoned + those that still wait.
 json stats(const VerbContext& c) {
@@ -147,6 +157,9 @@ json stats(const VerbContext& c) {
             {"upstream_timeouts", exchanges.timeouts},
             {"upstream_unreachable", exchanges.unreachable},
             {"upstream_refused", exchanges.refused_full},
+            {"upstream_not_asked", exchanges.refused_open},
+            {"breakers_opened", breakers_opened(c.upstreams)},
+            {"loops", fetches.loops},
             {"cancelled", exchanges.cancelled},
             {"late", exchanges.late},
             {"mismatched", exchanges.mismatched},

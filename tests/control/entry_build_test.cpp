@@ -130,6 +130,20 @@ TEST(BuildEntry, BareNegativeLivesFiveSeconds) {
     EXPECT_EQ(entry->rcode, 0);
 }
 
+TEST(BuildEntry, NothingLongerThanAMessage) {
+    Key key = make_key("a.com", LDNS_RR_TYPE_SRV);
+    std::string target; // 250 octets, which we write out whoever compressed them
+    for (int i = 0; i < 4; ++i) target += std::string(60, 'x') + ".";
+    ReplySpec spec;
+    for (int i = 0; i < 200; ++i)
+        spec.answer.push_back("a.com. 60 IN SRV 1 2 " + std::to_string(i) + " " + target);
+    Answer answer = *parse(key, spec);
+    ASSERT_EQ(answer.records.size(), 200u);
+    EXPECT_TRUE(build_entry(key, answer, version, policy));
+    answer.records.insert(answer.records.end(), answer.records.begin(), answer.records.begin() + 56);
+    EXPECT_FALSE(build_entry(key, answer, version, policy)) << "256 of 262 octets";
+}
+
 TEST(BuildEntry, KeepsDnssecOutWithoutDo) {
     Key secure = make_key("a.com", LDNS_RR_TYPE_A, cache::dnssec_ok);
     Answer answer = *parse(secure, {.answer = {"a.com. 60 IN A 192.0.2.1", signature}});

@@ -30,6 +30,19 @@ TEST_F(ExchangeTest, TruncatedGoesOverTcp) {
     EXPECT_EQ(groups[0].srtt(0), 20ms); // TCP has its handshake: not measured
 }
 
+TEST_F(ExchangeTest, TruncatedOverTcpTooIsNoAnswer) {
+    network.serve(one, [](FakeNetwork& net, const Sent& sent) {
+        net.reply(sent, make_reply(sent.message, {.answer = address.answer, .truncated = true}), 20ms);
+    });
+    ASSERT_TRUE(open());
+    run(3s);
+    ASSERT_EQ(answers.size(), 1u);
+    EXPECT_EQ(answers[0].second.kind, Kind::failure);
+    EXPECT_TRUE(answers[0].second.records.empty());
+    EXPECT_EQ(counters().malformed, 1u);
+    EXPECT_EQ(health().failures + health().timeouts, 0u);
+}
+
 TEST_F(ExchangeTest, WrongCaseGoesOverTcpWhereItIsTaken) {
     auto flip = [](const Sent& sent) {
         Octets reply = make_reply(sent.message, address);
@@ -141,7 +154,7 @@ TEST_F(ExchangeTest, ServfailAndRefusedAreAnswersThatCountAsFailures) {
         EXPECT_EQ(answers.back().second.rcode, rcode);
     }
     EXPECT_EQ(health().failures, 2u);
-    EXPECT_TRUE(groups[0].is_failing(0));
+    EXPECT_EQ(groups[0].breaker(0), Breaker::open);
     EXPECT_FALSE(groups[0].is_measured(0)); // a fast refusal is no speed
 }
 

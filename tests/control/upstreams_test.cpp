@@ -1,34 +1,16 @@
-// What is known about upstreams, the accept filter, and the memory of used ports and IDs.
+// What is known about upstreams and their speed, the accept filter, and the memory of used ports and IDs.
 #include <gtest/gtest.h>
 
 #include "control/accept.hpp"
 #include "control/message.hpp"
 #include "control/recent_pairs.hpp"
-#include "control/upstreams.hpp"
+#include "tests/control/upstreams_fixture.hpp"
 #include "tests/support/replies.hpp"
 
 namespace millrace::control {
 namespace {
 
-using Order = std::vector<unsigned>;
 using Octets = std::vector<std::uint8_t>;
-
-class UpstreamsTest : public testing::Test {
-  protected:
-    Upstreams upstreams{{*dataplane::parse_endpoint("192.0.2.1", 53),
-                         *dataplane::parse_endpoint("192.0.2.2", 53),
-                         *dataplane::parse_endpoint("192.0.2.3", 53)},
-                        {.outstanding = 2, .failures = 3, .retry = 5s}};
-    Time now = 1h;
-
-    void fail(unsigned upstream, int times) {
-        for (int i = 0; i < times; ++i) {
-            upstreams.begin(upstream, now);
-            upstreams.timed_out(upstream, now);
-            upstreams.end(upstream);
-        }
-    }
-};
 
 TEST_F(UpstreamsTest, UnmeasuredCountsAs100Ms) {
     EXPECT_EQ(upstreams.srtt(0), 100ms);
@@ -44,7 +26,7 @@ TEST_F(UpstreamsTest, OneThatStaysKeepsWhatIsKnownOfIt) {
     upstreams.replace(
         {upstreams.endpoint(2), *dataplane::parse_endpoint("192.0.2.9", 53), upstreams.endpoint(1)});
     ASSERT_EQ(upstreams.size(), 3u);
-    EXPECT_TRUE(upstreams.is_failing(0));
+    EXPECT_EQ(breaker(0), Breaker::open);
     EXPECT_FALSE(upstreams.is_measured(1));
     EXPECT_EQ(upstreams.srtt(2), 30ms);
 }
@@ -75,53 +57,6 @@ TEST_F(UpstreamsTest, ResendsAfterFourRoundTripsWithinBounds) {
     EXPECT_EQ(upstreams.resend_after(0), 100ms);
     upstreams.measured(1, 900ms);
     EXPECT_EQ(upstreams.resend_after(1), 1s);
-}
-
-TEST_F(UpstreamsTest, AFlakeChangesNothing) {
-    fail(0, 2);
-    EXPECT_FALSE(upstreams.is_failing(0));
-    EXPECT_EQ(upstreams.ranked(now), (Order{0, 1, 2}));
-    upstreams.replied(0);
-    fail(0, 2);
-    EXPECT_FALSE(upstreams.is_failing(0));
-    EXPECT_EQ(upstreams.counters(0).timeouts, 4u);
-}
-
-TEST_F(UpstreamsTest, ConsecutiveFailuresGoToTheEndAndAreTriedAgain) {
-    fail(0, 3);
-    EXPECT_TRUE(upstreams.is_failing(0));
-    EXPECT_EQ(upstreams.ranked(now), (Order{1, 2, 0}));
-    now += 5s;
-    EXPECT_EQ(upstreams.ranked(now), (Order{0, 1, 2}));
-    upstreams.begin(0, now); // the trial; nobody else tries before it is known
-    EXPECT_EQ(upstreams.ranked(now), (Order{1, 2, 0}));
-    upstreams.failed(0, now);
-    upstreams.end(0);
-    EXPECT_EQ(upstreams.ranked(now + 4s), (Order{1, 2, 0}));
-    upstreams.begin(0, now + 5s);
-    upstreams.replied(0);
-    upstreams.end(0);
-    EXPECT_FALSE(upstreams.is_failing(0));
-    EXPECT_EQ(upstreams.ranked(now + 5s), (Order{0, 1, 2}));
-    EXPECT_EQ(upstreams.counters(0).failures, 1u);
-    EXPECT_EQ(upstreams.counters(0).replies, 1u);
-}
-
-TEST_F(UpstreamsTest, AllFailingAreStillRankedBySpeed) {
-    upstreams.measured(2, 1ms);
-    for (unsigned i : {0u, 1u, 2u}) fail(i, 3);
-    EXPECT_EQ(upstreams.ranked(now), (Order{2, 0, 1}));
-}
-
-TEST_F(UpstreamsTest, CapsWhatIsInFlight) {
-    upstreams.begin(0, now);
-    EXPECT_TRUE(upstreams.has_room(0));
-    upstreams.begin(0, now);
-    EXPECT_FALSE(upstreams.has_room(0));
-    EXPECT_TRUE(upstreams.has_room(1));
-    upstreams.end(0);
-    EXPECT_TRUE(upstreams.has_room(0));
-    EXPECT_EQ(upstreams.outstanding(0), 1u);
 }
 
 // The accept filter.
