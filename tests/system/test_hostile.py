@@ -1,0 +1,243 @@
+"""Upstream servers that attack, break or dawdle, beside two that are well: what clients see is what the two say."""
+
+import os
+import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import dns.flags
+import dns.rcode
+import dns.rrset
+import pytest
+
+from conftest import NOBODY, loopback, socket_config
+from hostile import Hostile, reply_to, send_tcp
+from support import Client, addresses, until
+
+RIGHT = "192.0.2.200"  # what tests/system/upstream.py gives to every name
+WRONG = "203.0.113.66"
+
+
+class Scene:
+    """millraced, with the hostile server in front of two good ones."""
+
+    def __init__(self, lab, daemon, good, hostile, warm=True, **config):
+        self.hostile = hostile
+        servers = config.pop("servers", [hostile.endpoint, *(server.endpoint for server in good)])
+        self.one = daemon(socket_config(lab, servers, merge={"policy": "union"}, **config), NOBODY)
+        self.client = Client(loopback(lab), 5300)
+        self._asked = 0
+        if warm:
+            self.ask(20)  # whatever is allocated once
+        self._before = self._held()
+
+    def ask(self, count, most=0.5, right=(RIGHT,)):
+        """So many names at once, over UDP and TCP by turns; each is answered right, and in time."""
+        first, self._asked = self._asked, self._asked + count
+
+        def one(i):
+            started = time.monotonic()
+            reply = self.client.ask(f"n{i}.hostile.example.", tcp=i % 4 == 3)
+            return addresses(reply), time.monotonic() - started
+
+        with ThreadPoolExecutor(16) as pool:
+            results = list(pool.map(one, range(first, first + count)))
+        assert {tuple(found) for found, _ in results} == {tuple(right)}
+        slowest = max(seconds for _, seconds in results)
+        assert slowest < most, f"the slowest of {count} took {slowest:.2f} s"
+
+    def upstream(self):
+        """What millraced knows of the hostile one."""
+        return self.one.ctl("status")["upstreams"][0]
+
+    def settle(self, megabytes=8):
+        """Nothing is left: no Fetch, no descriptor, no memory to speak of."""
+        assert self.hostile.asked > 0
+        assert until(lambda: self.one.ctl("inflight")["live"] == 0, 6), self.one.ctl("inflight")
+        files, memory = self._before
+        assert until(lambda: self._held()[0] <= files + 2), (self._held(), self._before)
+        assert self._held()[1] < memory + megabytes * 1024, (self._held(), self._before)
+        assert self.one.process.poll() is None
+        assert all(upstream["outstanding"] == 0 for upstream in self.one.ctl("status")["upstreams"])
+
+    def _held(self):
+        """Descriptors, and KiB of memory."""
+        pid = self.one.process.pid
+        status = open(f"/proc/{pid}/status", encoding="ascii").read()
+        return len(os.listdir(f"/proc/{pid}/fd")), int(status.partition("VmRSS:")[2].split()[0])
+
+
+@pytest.fixture
+def scene(lab, daemon, upstreams):
+    made = []
+
+    def make(on_udp, on_tcp=None, **config):
+        made.append(Hostile(f"127.0.{lab.names.number}.31", 5302, on_udp, on_tcp))
+        return Scene(lab, daemon, upstreams[:2], made[-1], **config)
+
+    yield make
+    for hostile in made:
+        hostile.close()
+
+
+def right_over_tcp(connection, query):
+    send_tcp(connection, reply_to(query, RIGHT).to_wire())
+
+
+def test_a_flood_of_wrong_ids(scene):
+    """Thousands a second at each question's port; the true server answers over TCP."""
+    def flood(server, query, client):
+        forged = bytearray(reply_to(query, WRONG).to_wire())
+        end = time.monotonic() + 3
+        while time.monotonic() < end and server.sleep(0.005):
+            for _ in range(20):
+                forged[0:2] = random.randbytes(2) if server.asked % 2 else ((query.id + 1) & 0xffff).to_bytes(2, "big")
+                if forged[0:2] != query.id.to_bytes(2, "big"):
+                    server.send(bytes(forged), client)
+
+    s = scene(flood, right_over_tcp)
+    end = time.monotonic() + 3
+    while time.monotonic() < end:
+        s.ask(4, most=1)
+        time.sleep(0.2)
+    stats = s.one.ctl("stats")
+    assert s.hostile.sent > 5000, "or it was no flood"
+    assert stats["mismatched"] >= 20 and stats["upstream_tcp"] >= 10
+    assert s.upstream()["failures"] == s.upstream()["timeouts"] == 0, "a forger cannot hurt a server's name"
+    assert s.upstream()["breaker"] == "closed"
+    s.settle()
+
+
+def test_one_that_never_answers(scene):
+    s = scene(lambda server, query, client: None)
+    s.ask(60)
+    s.settle()
+
+
+def test_one_that_answers_after_all_is_over(scene):
+    def dawdle(server, query, client):
+        if server.sleep(4):
+            server.send(reply_to(query, WRONG).to_wire(), client)
+
+    s = scene(dawdle)
+    s.ask(40)
+    time.sleep(4.2)
+    s.ask(4)
+    s.settle()
+
+
+def test_one_that_closes_tcp_in_the_middle_of_a_message(scene):
+    def truncated(server, query, client):
+        reply = reply_to(query, WRONG, dns.flags.TC)
+        server.send(reply.to_wire(), client)
+
+    def half(connection, query):
+        message = reply_to(query, WRONG).to_wire()
+        connection.sendall(len(message).to_bytes(2, "big") + message[:-3])
+
+    s = scene(truncated, half)
+    s.ask(40)
+    assert s.one.ctl("stats")["upstream_tcp"] > 0
+    assert s.upstream()["failures"] > 0, "that is the server's own doing"
+    s.settle()
+
+
+def test_only_servers_that_close_tcp_in_the_middle(lab, scene):
+    """Nobody has an answer: SERVFAIL at once, not at the deadline."""
+    def truncated(server, query, client):
+        server.send(reply_to(query, WRONG, dns.flags.TC).to_wire(), client)
+
+    s = scene(truncated, lambda connection, query: connection.sendall(b"\x01\x00half"), warm=False,
+              servers=[f"127.0.{lab.names.number}.31:5302"])
+    started = time.monotonic()
+    first, later = (s.client.ask("none.hostile.example.", use_edns=0) for _ in range(2))
+    assert first.rcode() == later.rcode() == dns.rcode.SERVFAIL and time.monotonic() - started < 0.5
+    assert [extended_error(reply) for reply in (first, later)] == [22, 13], "nobody reachable; then: cached"
+    s.settle()
+
+
+def extended_error(reply):
+    return next(int.from_bytes(option.data[:2], "big") if hasattr(option, "data") else option.code
+                for option in reply.options if option.otype == 15)
+
+
+def garbage_of(query):
+    """Octets without sense, and messages that begin well."""
+    whole = reply_to(query, WRONG).to_wire()
+    counts = whole[:6] + b"\xff\xff" + whole[8:]
+    itself = whole[:-16] + b"\xc0" + bytes([len(whole) - 16 & 0xff]) + whole[-14:]  # an owner that points at itself
+    return [b"", b"\x00", random.randbytes(11), random.randbytes(600), whole[:-1], counts, itself,
+            query.to_wire(), whole[:12], whole[:4] + bytes(8)]
+
+
+def test_garbage_and_then_the_answer(scene):
+    def babble(server, query, client):
+        for message in garbage_of(query):
+            server.send(message, client)
+        server.sleep(0.01)
+        server.send(reply_to(query, RIGHT).to_wire(), client)
+
+    s = scene(babble)
+    s.ask(40)
+    assert until(lambda: s.upstream()["replies"] >= 20), s.upstream()
+    assert s.one.ctl("stats")["malformed"] > 100
+    assert s.upstream()["failures"] == s.upstream()["timeouts"] == 0, "bad packets alone say nothing of the server"
+    s.settle()
+
+
+def test_nothing_but_garbage(scene):
+    def babble(server, query, client):
+        for message in garbage_of(query):
+            server.send(message, client)
+
+    s = scene(babble, lambda connection, query: send_tcp(connection, random.randbytes(300)))
+    s.ask(40)
+    assert s.upstream()["failures"] == 0
+    s.settle()
+
+
+def other_case(query, address):
+    reply = reply_to(query, address).to_wire()
+    return bytes(c ^ 0x20 if 12 <= at < 14 + 10 and chr(c).isalpha() else c for at, c in enumerate(reply))
+
+
+def test_one_that_does_not_keep_the_case(scene):
+    """Over UDP it may be a forgery; over TCP it is the server's way."""
+    s = scene(lambda server, query, client: server.send(other_case(query, WRONG), client),
+              lambda connection, query: send_tcp(connection, other_case(query, RIGHT)))
+    s.ask(40)
+    assert until(lambda: s.upstream()["replies"] >= 20), s.upstream()
+    stats = s.one.ctl("stats")
+    assert stats["mismatched"] >= 20 and stats["upstream_tcp"] >= 20
+    assert s.upstream()["failures"] == s.upstream()["timeouts"] == 0
+    assert any(name != name.lower() for name in s.hostile.names)
+    s.settle()
+
+
+def test_one_that_is_asked_without_random_case(lab, scene):
+    hostile = {"address": f"127.0.{lab.names.number}.31:5302", "randomise-case": False}
+    s = scene(lambda server, query, client: server.send(reply_to(query, RIGHT).to_wire(), client), servers=[hostile])
+    s.ask(20)
+    assert s.hostile.names == [name.lower() for name in s.hostile.names]
+    assert s.one.ctl("stats")["upstream_tcp"] == 0
+    s.settle()
+
+
+def test_records_of_other_names(scene):
+    """Nothing beside the question's own records gets to a client or into the cache."""
+    def poison(server, query, client):
+        reply = reply_to(query, RIGHT)
+        victim = dns.rrset.from_text("victim.example.", 300, "IN", "A", WRONG)
+        reply.answer += [victim, dns.rrset.from_text("victim.example.", 300, "IN", "CNAME", "evil.example.")]
+        reply.authority += [dns.rrset.from_text("example.", 300, "IN", "NS", "ns.evil.example."), victim]
+        reply.additional += [dns.rrset.from_text("ns.evil.example.", 300, "IN", "A", WRONG), victim]
+        server.send(reply.to_wire(), client)
+
+    s = scene(poison)
+    s.ask(20)
+    reply = s.client.ask("n0.hostile.example.", use_edns=0)
+    assert addresses(reply) == [RIGHT] and not reply.authority and not reply.additional
+    for name in ("victim.example", "ns.evil.example", "evil.example"):
+        assert not s.one.ctl("cache", "lookup", name, "A")["found"]
+    assert addresses(s.client.ask("victim.example.")) == [RIGHT]
+    s.settle()
