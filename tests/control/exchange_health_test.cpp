@@ -21,6 +21,7 @@ TEST_F(ExchangeTest, TruncatedGoesOverTcp) {
     ASSERT_TRUE(open());
     run(3s);
     ASSERT_EQ(answers.size(), 1u);
+    EXPECT_EQ(answers[0].first, fetch) << "with the same generation";
     ASSERT_EQ(network.sent.size(), 2u);
     EXPECT_TRUE(network.sent[1].tcp);
     EXPECT_EQ(counters().tcp, 1u);
@@ -156,6 +157,24 @@ TEST_F(ExchangeTest, ServfailAndRefusedAreAnswersThatCountAsFailures) {
     EXPECT_EQ(health().failures, 2u);
     EXPECT_EQ(groups[0].breaker(0), Breaker::open);
     EXPECT_FALSE(groups[0].is_measured(0)); // a fast refusal is no speed
+}
+
+TEST_F(ExchangeTest, AnOpenBreakerRefuses) {
+    network.serve(one, answering({.rcode = 5}));
+    for (int i = 0; i < 2; ++i) {
+        ASSERT_TRUE(open());
+        run(1s);
+    }
+    EXPECT_FALSE(open());
+    EXPECT_FALSE(exchanges->open(fetch, key, 0, clock.now + 1s, clock.now, Exchanges::Purpose::collection));
+    EXPECT_EQ(counters().refused_open, 2u);
+    EXPECT_EQ(counters().refused_full, 0u);
+    EXPECT_TRUE(open(1));
+    run(5s);
+    EXPECT_TRUE(open()) << "the trial";
+    EXPECT_FALSE(exchanges->open({2, 11}, make_key("b.com", 1), 0, clock.now + 1s, clock.now));
+    exchanges->close(fetch, 0);
+    EXPECT_EQ(groups[0].breaker(0), Breaker::open) << "it was cancelled";
 }
 
 TEST_F(ExchangeTest, NegativeAnswersAreHealthy) {

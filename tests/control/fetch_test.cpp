@@ -236,6 +236,24 @@ TEST_F(FetchTest, OneClientWaitsForALimitedNumber) {
     EXPECT_EQ(fetches.counters().refused, 1u);
 }
 
+TEST_F(FetchTest, OneQuestionHasALimitedNumberOfWaiters) {
+    for (unsigned i = 0; i < limits::waiters_per_fetch; ++i) ask(a);
+    EXPECT_EQ(fetches.waiting(), limits::waiters_per_fetch);
+    auto refused = ask(a);
+    EXPECT_EQ(woken(refused).rcode, 2);
+    EXPECT_EQ(fetches.counters().refused, 1u);
+    EXPECT_EQ(fetches.waiting(), limits::waiters_per_fetch);
+}
+
+TEST_F(FetchTest, AFetchGoesOnAfterItsWaitersWereDropped) {
+    for (unsigned i : {0u, 1u, 2u}) serve(i, {"192.0.2.1"}, 2500ms);
+    auto client = ask(a);
+    run(2s);
+    EXPECT_EQ(woken(client).kind, dataplane::Wake::Kind::abandon);
+    run(1s);
+    EXPECT_EQ(cached_addresses(a), Hosts{"192.0.2.1"}) << "for those who ask again";
+}
+
 TEST_F(FetchTest, AQuestionWhoseAnswerWasPublishedOnItsWayIsAnsweredAtOnce) {
     serve(0, {"192.0.2.1"}, 5ms);
     ask(a);

@@ -240,6 +240,80 @@ MUTATIONS = [
         "!free_.empty() && ",
         "background work leaves no place to questions that clients wait for",
         "control_test:Pressure.*"),
+    Mutation(
+        "truncated-over-tcp-taken", "control/exchange.cpp",
+        "        if (exchange.over_tcp) return deliver_nothing(exchange, received);\n",
+        "        if (exchange.over_tcp) return deliver(exchange, message, received);\n",
+        "a part of an RRset is published as the whole",
+        "control_test:ExchangeTest.Truncated*"),
+    Mutation(
+        "case-left-alone", "control/exchange.cpp",
+        "    if (group_of(exchange).randomises_case(exchange.upstream)) return randomise_case(folded, random_);\n",
+        "",
+        "a forged reply has fewer bits to guess",
+        "control_test:ExchangeTest.MixesTheLetterCase"),
+    Mutation(
+        "own-question-waits-for-itself", "control/fetch_table.cpp",
+        "    if (is_ours) return refuse(waiter, &FetchCounters::loops); // it would wait for itself\n",
+        "",
+        "a forwarder that points at us makes every question of its take three seconds",
+        "control_test:LoopTest.*"),
+    Mutation(
+        "loop-of-one-flavour", "control/exchange.cpp",
+        "        for (std::uint8_t flavour : cache::flavours) {\n            key.flavour = flavour;\n",
+        "        {\n",
+        "our question comes back with DO=1 and is asked again, and again",
+        "control_test:LoopTest.*"),
+
+    # Breakers, and whose word counts.
+    Mutation(
+        "breaker-refuses-nobody", "control/exchange.cpp",
+        "    if (!groups_[key.group].may_be_asked(upstream, now)) return ++counters_.refused_open, false;\n",
+        "",
+        "Fetches that ranked a server before it failed go on asking it",
+        "control_test:ExchangeTest.AnOpenBreaker*"),
+    Mutation(
+        "open-servers-ranked", "control/upstreams.cpp",
+        "        if (is_passable(servers_[i], now)) order.push_back(i);\n",
+        "        order.push_back(i);\n",
+        "clients wait for servers that are known to be dead",
+        "control_test:Breaker*"),
+    Mutation(
+        "any-failure-is-the-trials", "control/upstreams.cpp",
+        "server.breaker == Breaker::half_open && is_trial) {\n",
+        "server.breaker == Breaker::half_open) {\n",
+        "questions from before the trial double the back-off",
+        "control_test:BreakerTest.*"),
+    Mutation(
+        "cancelled-trial-never-ends", "control/upstreams.cpp",
+        "    if (without_verdict) server.breaker = Breaker::open;\n",
+        "",
+        "a server whose trial lost a race is never asked again",
+        "control_test:BreakerTest.*"),
+    Mutation(
+        "back-off-not-doubled", "control/upstreams.cpp",
+        "std::min(2 * server.back_off, policy_.longest_back_off)",
+        "server.back_off",
+        "a dead server costs some client its patience every five seconds",
+        "control_test:BreakerTest.*"),
+    Mutation(
+        "last-resort-always-the-same", "control/upstreams.cpp",
+        "    auto longest_ago = std::ranges::min_element(servers_, {}, &Server::asked_at);\n",
+        "    auto longest_ago = servers_.begin();\n",
+        "when all are open and another than the first is back, nobody notices for minutes",
+        "control_test:Breaker*"),
+    Mutation(
+        "anyones-word-is-authentic", "control/entry_build.cpp",
+        "    draft.authentic = answer.authentic && answer.is_trusted;\n",
+        "    draft.authentic = answer.authentic;\n",
+        "a server that nobody trusts vouches for DNSSEC",
+        "control_test:*Authentic*"),
+    Mutation(
+        "cached-error-not-said", "control/publish.cpp",
+        "build_failure(version, now, now + life, info_cached_error);\n",
+        "build_failure(version, now, now + life, info);\n",
+        "clients believe that the servers were asked for them",
+        "control_test:FetchTest.WhoWaited*"),
 
     # Merging.
     Mutation(
