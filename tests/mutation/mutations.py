@@ -254,8 +254,8 @@ MUTATIONS = [
         "control_test:ExchangeTest.MixesTheLetterCase"),
     Mutation(
         "own-question-waits-for-itself", "control/fetch_table.cpp",
-        "    if (is_ours) return refuse(waiter, &FetchCounters::loops); // it would wait for itself\n",
-        "",
+        "    if (is_ours) return refuse(waiter, &FetchCounters::loops);",
+        "    if (is_ours && closed_) return refuse(waiter, &FetchCounters::loops);",
         "a forwarder that points at us makes every question of its take three seconds",
         "control_test:LoopTest.*"),
     Mutation(
@@ -275,19 +275,19 @@ MUTATIONS = [
     Mutation(
         "open-servers-ranked", "control/upstreams.cpp",
         "        if (is_passable(servers_[i], now)) order.push_back(i);\n",
-        "        order.push_back(i);\n",
+        "        if (is_passable(servers_[i], now + 1h)) order.push_back(i);\n",
         "clients wait for servers that are known to be dead",
         "control_test:Breaker*"),
     Mutation(
         "any-failure-is-the-trials", "control/upstreams.cpp",
         "server.breaker == Breaker::half_open && is_trial) {\n",
-        "server.breaker == Breaker::half_open) {\n",
+        "server.breaker == Breaker::half_open && (is_trial || server.streak > 0)) {\n",
         "questions from before the trial double the back-off",
         "control_test:BreakerTest.*"),
     Mutation(
         "cancelled-trial-never-ends", "control/upstreams.cpp",
         "    if (without_verdict) server.breaker = Breaker::open;\n",
-        "",
+        "    if (without_verdict) server.breaker = Breaker::half_open;\n",
         "a server whose trial lost a race is never asked again",
         "control_test:BreakerTest.*"),
     Mutation(
