@@ -16,12 +16,13 @@ void require(bool holds) {
 }
 
 /// What must hold of every reply: our header, the client's ID, the question as sent, within its limit.
-void check(const Query& query, const std::vector<std::uint8_t>& message, const std::vector<std::uint8_t>& reply,
-           std::size_t size) {
+void check(const Query& query, const std::vector<std::uint8_t>& message,
+           const std::vector<std::uint8_t>& reply, std::size_t size) {
     require(size >= header_octets + query.head.question_size);
     require(size <= std::max<std::size_t>(query.head.limit, 512));
     require(reply[0] == message[0] && reply[1] == message[1] && (reply[2] & 0x80));
-    require(std::equal(reply.begin() + header_octets, reply.begin() + header_octets + query.head.question_size,
+    require(std::equal(reply.begin() + header_octets,
+                       reply.begin() + header_octets + query.head.question_size,
                        message.begin() + header_octets));
 }
 

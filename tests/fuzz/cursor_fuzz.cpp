@@ -1,0 +1,109 @@
+// libFuzzer: Reader and Writer, step by step, beside a reference that is plain arithmetic on indexes.
+#include <optional>
+
+#include "cache/wire.hpp"
+#include "tests/fuzz/input.hpp"
+
+using namespace millrace;
+using fuzz::require;
+
+namespace {
+
+using Bytes = std::vector<std::uint8_t>;
+
+/// Where the Reader ought to be; none once it has failed.
+struct Place {
+    const Bytes& bytes;
+    std::optional<std::size_t> at = 0;
+
+    /// Steps over `count` octets and gives their number in network byte order, as far as 32 bits hold it.
+    std::uint32_t advance(std::size_t count) {
+        if (!at || *at + count > bytes.size()) return at.reset(), 0;
+        std::uint32_t value = 0;
+        for (std::size_t i = 0; i < count; ++i) value = value << 8 | bytes[*at + i];
+        *at += count;
+        return value;
+    }
+    /// RFC 1035 4.1.4: labels up to the root or one pointer, 255 octets at most.
+    void advance_name() {
+        std::size_t end = at.value_or(0), octets = 1;
+        for (; at && end < bytes.size() && bytes[end] != 0; end += 1u + bytes[end]) {
+            if (bytes[end] >= 0xc0) return void(advance(end + 2 - *at));
+            octets += 1u + bytes[end];
+            if (bytes[end] > 63 || octets > 255) return at.reset();
+        }
+        if (at) advance(end + 1 - *at);
+    }
+};
+
+void read(fuzz::Input& in) {
+    Bytes script = in.take(in.u8()), bytes = in.rest();
+    cache::Reader reader(bytes);
+    Place place{bytes};
+    fuzz::Input steps(script.data(), script.size());
+    while (!steps.empty()) {
+        unsigned step = steps.u8();
+        std::size_t count = step % 7 == 3 || step % 7 == 4 ? steps.u8() : 0;
+        switch (step % 7) {
+        case 0: require(reader.u8() == place.advance(1)); break;
+        case 1: require(reader.u16() == place.advance(2)); break;
+        case 2: {
+            // A number that is cut short counts as 0 or as what was there of it, and the cursor has failed.
+            std::uint32_t value = reader.u32(), expected = place.advance(4);
+            require(!place.at || value == expected);
+            break;
+        }
+        case 3: reader.skip(count), place.advance(count); break;
+        case 4: {
+            auto taken = reader.take(count);
+            std::size_t from = place.at.value_or(0);
+            place.advance(count);
+            require(taken.size() == (place.at ? count : 0));
+            require(taken.empty() || taken.data() == bytes.data() + from);
+            break;
+        }
+        case 5: reader.skip_name(), place.advance_name(); break;
+        case 6:
+            if (step == 6) reader.fail(), place.at.reset();
+        }
+        require(reader.ok() == place.at.has_value());
+        require(reader.remaining() == (place.at ? bytes.size() - *place.at : 0));
+        require(!place.at || reader.position() == *place.at);
+    }
+}
+
+void write(fuzz::Input& in) {
+    std::size_t size = in.u16() % 2048;
+    Bytes room(size, 0xee), expected;
+    cache::Writer writer(room);
+    bool ok = true;
+    /// Each octet of a number stands for itself: one that does not fit wholly may leave its beginning.
+    auto put = [&](std::span<const std::uint8_t> octets, bool whole) {
+        if (whole && expected.size() + octets.size() > size) ok = ok && octets.empty();
+        for (std::uint8_t octet : octets) {
+            ok = ok && expected.size() < size;
+            if (ok) expected.push_back(octet);
+        }
+    };
+    while (!in.empty()) {
+        unsigned step = in.u8();
+        Bytes octets = in.take(step % 4 == 3 ? in.u8() : std::size_t(1) << step % 4);
+        octets.resize(step % 4 == 3 ? octets.size() : std::size_t(1) << step % 4);
+        put(octets, step % 4 == 3);
+        if (step % 4 == 0) writer.u8(octets[0]);
+        if (step % 4 == 1) writer.u16(cache::load_u16(octets.data()));
+        if (step % 4 == 2) writer.u32(cache::load_u32(octets.data()));
+        if (step % 4 == 3) writer.bytes(octets);
+        require(writer.ok() == ok && writer.size() == expected.size());
+    }
+    expected.resize(size, 0xee); // what was not written is as it was
+    require(room == expected);
+}
+
+} // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    fuzz::Input in(data, size);
+    in.flag() ? read(in) : write(in);
+    return 0;
+}
