@@ -18,6 +18,7 @@ struct Exchanges::Exchange {
     std::uint32_t serial = 0; ///< counts the exchanges that this slot has had
     bool is_open = false;
     bool over_tcp = false;
+    bool is_driven = false;      ///< over TCP because of packets that anybody may have sent
     bool is_trial = false;       ///< of the upstream's half-open breaker
     bool is_unreachable = false; ///< the network failed inside open(); the next tick says so
     FetchId fetch;
@@ -68,7 +69,7 @@ bool Exchanges::open(FetchId fetch, const cache::Key& key, unsigned upstream, Ti
     if (!groups_[key.group].may_be_asked(upstream, now)) return ++counters_.refused_open, false;
     if (!make_room(key, upstream, purpose, now)) return ++counters_.refused_full, false;
     Exchange& exchange = slots_[free_.back()];
-    exchange.over_tcp = exchange.is_unreachable = false;
+    exchange.over_tcp = exchange.is_driven = exchange.is_unreachable = false;
     exchange.fetch = fetch;
     exchange.key = key;
     exchange.upstream = upstream;
@@ -243,7 +244,7 @@ void Exchanges::on_message(Socket socket, std::uint64_t token, std::span<const s
         if (exchange.over_tcp) return deliver(exchange, message, received);
         ++counters_.mismatched;
         note(exchange, ExchangeEvent::wrong_case, received);
-        return go_tcp(exchange, received);
+        return drive_to_tcp(exchange, received);
     case Match::wrong_id:
         ++counters_.mismatched;
         note(exchange, ExchangeEvent::wrong_id, received);
@@ -257,7 +258,16 @@ void Exchanges::on_message(Socket socket, std::uint64_t token, std::span<const s
         note(exchange, ExchangeEvent::malformed, received);
         return;
     }
-    if (!exchange.over_tcp && ++exchange.near_misses >= limits_.near_misses) go_tcp(exchange, received);
+    if (!exchange.over_tcp && ++exchange.near_misses >= limits_.near_misses) {
+        drive_to_tcp(exchange, received);
+    }
+}
+
+/// What then fails is not held against the upstream: a forger must not be able to put it aside, not even one
+/// that has no TCP.
+void Exchanges::drive_to_tcp(Exchange& exchange, Time now) {
+    exchange.is_driven = true;
+    go_tcp(exchange, now);
 }
 
 void Exchanges::on_network_error(Socket socket, std::uint64_t token, std::errc, Time when) {
@@ -336,10 +346,11 @@ void Exchanges::fail(Exchange& exchange, ExchangeFailure failure, Time now) {
         // known.
         bool is_telling =
             group_of(exchange).is_measured(exchange.upstream) || now - exchange.sent_at >= patience;
-        if (is_telling) group_of(exchange).timed_out(exchange.upstream, now, exchange.is_trial);
+        if (is_telling && !exchange.is_driven)
+            group_of(exchange).timed_out(exchange.upstream, now, exchange.is_trial);
     } else if (failure == ExchangeFailure::unreachable) {
         ++counters_.unreachable;
-        group_of(exchange).failed(exchange.upstream, now, exchange.is_trial);
+        if (!exchange.is_driven) group_of(exchange).failed(exchange.upstream, now, exchange.is_trial);
     }
     FetchId fetch = exchange.fetch;
     unsigned upstream = exchange.upstream;

@@ -167,6 +167,7 @@ class Exchanges final : private NetworkHandler {
     std::vector<std::uint8_t> name_to_send(const Exchange& exchange);
     bool is_unused(const Exchange& exchange, std::uint16_t port, std::uint16_t id, Time now);
     void resend(Exchange& exchange, Time now);
+    void drive_to_tcp(Exchange& exchange, Time now);
     void go_tcp(Exchange& exchange, Time now);
     void deliver(Exchange& exchange, std::span<const std::uint8_t> reply, Time received);
     void deliver_nothing(Exchange& exchange, Time received);

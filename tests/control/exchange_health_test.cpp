@@ -79,6 +79,30 @@ TEST_F(ExchangeTest, NearMissesGoOverTcp) {
     EXPECT_EQ(ldns_rdf_data(ldns_rr_rdf(answers[0].second.records[0].get(), 0))[3], 77);
 }
 
+TEST_F(ExchangeTest, WhatFailsBecauseOfForgedPacketsIsNotHeldAgainstTheUpstream) {
+    groups[0].measured(0, 1ms);
+    auto forge = [](FakeNetwork& net, const Sent& sent, bool by_case) {
+        Octets forged = make_reply(sent.message, address);
+        forged[by_case ? 13 : 0] ^= 0x20;
+        for (int i = 0; i < 3; ++i) net.reply(sent, forged, 1ms);
+    };
+    for (bool by_case : {false, true}) {
+        for (bool refuses : {false, true}) {
+            network.serve(one, [=](FakeNetwork& net, const Sent& sent) {
+                if (!sent.tcp) return forge(net, sent, by_case);
+                if (refuses) net.reply_error(sent, std::errc::connection_refused, 1ms);
+            });
+            ASSERT_TRUE(open());
+            run(4s);
+        }
+    }
+    EXPECT_EQ(counters().tcp, 4u);
+    EXPECT_EQ(counters().unreachable, 2u);
+    EXPECT_EQ(counters().timeouts, 2u);
+    EXPECT_EQ(health().failures + health().timeouts, 0u);
+    EXPECT_EQ(groups[0].breaker(0), Breaker::closed);
+}
+
 TEST_F(ExchangeTest, TcpIsNotResentAndTimesOut) {
     network.serve(one, [](FakeNetwork& net, const Sent& sent) {
         if (!sent.tcp) net.reply(sent, make_reply(sent.message, {.truncated = true}), 20ms);

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "control/config.hpp"
+#include "tests/simulation/servers.hpp"
 
 namespace millrace::simulation {
 
@@ -50,6 +51,7 @@ void EntryChecks::check(const cache::Entry& entry, std::uint32_t index) {
     Time latest = check_origin(entry, key, generations_[entry.version.generation]);
     if (entry.expiry > latest) fail("an answer lives no longer than what it is made of", entry, "");
     scene_.tally.add(Seen::signed_entries, !content_.signatures.empty());
+    scene_.tally.add(Seen::authentic_entries, entry.authentic);
     scene_.tally.add(Seen::chained_entries, content_.chain != 0);
     scene_.tally.add(Seen::negative_entries, content_.soa.has_value());
 }
@@ -93,8 +95,11 @@ Time EntryChecks::check_origin(const cache::Entry& entry, const KeyState& key,
         return Time::max();
     }
     for (const Accepted& accepted : generation.accepted) {
-        if (is_whole(accepted, key, entry.version.revision)) return expiry_of(accepted);
+        const Said& said = *scene_.ledger.find_said(accepted.said);
+        bool same_word = entry.authentic == (said.authentic && Servers::is_trusted(said.server));
+        if (same_word && is_whole(accepted, key, entry.version.revision)) return expiry_of(accepted);
     }
+    if (entry.authentic) fail("AD is a trusted upstream's word on its own answer", entry, "");
     if (content_.hosts.empty()) fail(invariant, entry, "no reply says this");
     if (!content_.signatures.empty()) fail("a signed answer stays whole", entry, "");
     for (std::uint32_t host : content_.hosts) {

@@ -108,6 +108,20 @@ def test_a_flood_of_wrong_ids(scene):
     s.settle()
 
 
+def test_a_flood_at_a_server_without_tcp(scene):
+    """A forger cannot have it put aside."""
+    def flood(server, query, client):
+        forged = ((query.id + 1) & 0xffff).to_bytes(2, "big") + reply_to(query, WRONG).to_wire()[2:]
+        for _ in range(100):
+            server.send(forged, client)
+
+    s = scene(flood)
+    s.ask(60)
+    assert s.one.ctl("stats")["upstream_tcp"] >= 10
+    assert s.upstream()["failures"] == s.upstream()["timeouts"] == 0 and s.upstream()["breaker"] == "closed"
+    s.settle()
+
+
 def test_one_that_never_answers(scene):
     s = scene(lambda server, query, client: None)
     s.ask(60)
