@@ -247,6 +247,12 @@ MUTATIONS = [
         "a part of an RRset is published as the whole",
         "control_test:ExchangeTest.Truncated*"),
     Mutation(
+        "forgers-open-breakers", "control/exchange.cpp",
+        "        if (!exchange.is_driven) group_of(exchange).failed(",
+        "        group_of(exchange).failed(",
+        "forged packets put a server without TCP aside",
+        "control_test:ExchangeTest.WhatFails*"),
+    Mutation(
         "case-left-alone", "control/exchange.cpp",
         "    if (group_of(exchange).randomises_case(exchange.upstream)) return randomise_case(folded, random_);\n",
         "",

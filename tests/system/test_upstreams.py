@@ -8,7 +8,7 @@ import pytest
 
 from conftest import NOBODY, loopback, socket_config
 from support import Client, addresses, until
-from upstream import Script
+from upstream import Script, Upstream
 
 SOA = "script.example. 300 IN SOA ns. hostmaster. 1 3600 600 86400 60"
 
@@ -123,6 +123,31 @@ def test_a_dead_server_among_three(lab, daemon, client, upstreams):
     for i in range(5):
         reply, seconds = timed(client, f"name-{i}.script.example")
         assert addresses(reply) == ["192.0.2.200"] and seconds < 1
+
+
+def test_a_breaker_opens_and_closes(lab, daemon, client, upstreams):
+    """A dead server is not asked any more, until a trial finds it back."""
+    address = f"127.0.{lab.names.number}.28"
+    one = daemon(socket_config(lab, [f"{address}:5302", *(upstream.endpoint for upstream in upstreams[:2])]), NOBODY)
+
+    def dead():
+        return one.ctl("status")["upstreams"][0]
+
+    for i in range(8):
+        client.ask(f"name-{i}.script.example")
+    assert until(lambda: dead()["breaker"] == "open"), dead()
+    assert dead()["opened"] == one.ctl("stats")["breakers_opened"] == 1 and 3 < dead()["retry_s"] <= 5
+    sent = dead()["sent"]
+    for i in range(20):
+        client.ask(f"later-{i}.script.example")
+    assert dead()["sent"] == sent
+    back = Upstream(address, 5302)
+    try:
+        names = (f"again-{i}.script.example" for i in range(1000))
+        assert until(lambda: client.ask(next(names)) and dead()["breaker"] == "closed", 8), dead()
+        assert sum(back.asked.values()) >= 1 and "retry_s" not in dead()
+    finally:
+        back.close()
 
 
 def dns_query(name):
