@@ -12,8 +12,8 @@ from support import Client, addresses, until
 KNOWN = """\
   module-config: "iterator"
   local-zone: "up.test" static
-  local-zone: "fine.test" static
-  local-data: "www.fine.test 300 IN A 192.0.2.7"
+  local-zone: "fine.example" static
+  local-data: "www.fine.example 300 IN A 192.0.2.7"
 """
 
 
@@ -33,7 +33,7 @@ def test_a_question_that_comes_back_is_servfail_at_once(lab, daemon, forwarder):
         started = time.monotonic()
         assert client.ask(name).rcode() == dns.rcode.SERVFAIL
         assert time.monotonic() - started < 1.5
-    assert addresses(client.ask("www.fine.test.")) == ["192.0.2.7"]
+    assert addresses(client.ask("www.fine.example.")) == ["192.0.2.7"]
     time.sleep(1)  # a storm would go on
     stats = one.ctl("stats")
     assert 2 <= stats["loops"] <= 60, stats
