@@ -24,24 +24,29 @@ std::vector<unsigned> Upstreams::ranked(Time now) const {
     for (unsigned i = 0; i < size(); ++i) {
         if (is_passable(servers_[i], now)) order.push_back(i);
     }
-    if (order.empty()) return {last_resort()};
     std::ranges::sort(order, {}, [&](unsigned i) { return std::tuple(srtt(i), i); });
+    if (auto last = last_resort(now)) order.push_back(*last);
     return order;
 }
 
 bool Upstreams::may_be_asked(unsigned upstream, Time now) const {
-    if (is_passable(servers_[upstream], now)) return true;
-    bool none = std::ranges::none_of(servers_, [&](const Server& s) { return is_passable(s, now); });
-    return none && upstream == last_resort();
+    return is_passable(servers_[upstream], now) || last_resort(now) == upstream;
 }
 
 bool Upstreams::is_passable(const Server& server, Time now) const {
     return server.breaker == Breaker::closed || (server.breaker == Breaker::open && now >= server.retry_at);
 }
 
-unsigned Upstreams::last_resort() const {
-    auto longest_ago = std::ranges::min_element(servers_, {}, &Server::asked_at);
-    return unsigned(longest_ago - servers_.begin());
+/// While no breaker is closed: of those that would not be asked, the one that was asked longest ago.
+std::optional<unsigned> Upstreams::last_resort(Time now) const {
+    std::optional<unsigned> last;
+    for (unsigned i = 0; i < size(); ++i) {
+        const Server& server = servers_[i];
+        if (server.breaker == Breaker::closed) return std::nullopt;
+        if (is_passable(server, now)) continue;
+        if (!last || server.asked_at < servers_[*last].asked_at) last = i;
+    }
+    return last;
 }
 
 bool Upstreams::has_room(unsigned upstream, Share share) const {

@@ -4,8 +4,11 @@
 // REFUSED) open it: it is not asked at all until its back-off has passed. Then the next question is its
 // trial, alone; half-open, nobody else asks. An answer closes the breaker, whosever it is; the trial's
 // failure opens it again for twice as long; a trial that was cancelled says nothing and is repeated after as
-// long as before. When no server may be asked, questions go to the one that was asked longest ago: round all
-// of them, so that the first that is back is found by as many questions as there are servers.
+// long as before.
+//
+// While none is closed a question also goes to the one that was asked longest ago: round all of them, so that
+// the first that is back is found by as many questions as there are servers, and no client depends on a trial
+// alone.
 //
 // Control thread only.
 #pragma once
@@ -65,8 +68,8 @@ class Upstreams {
     /// When the next trial may go; of a breaker that is not closed.
     Time retry_at(unsigned upstream) const { return servers_[upstream].retry_at; }
 
-    /// Those that may be asked, by srtt, one whose trial is due among them; when there are none, the one that
-    /// was asked longest ago. Never empty.
+    /// Those that may be asked, by srtt, whose trial is due among them; while no breaker is closed, then the
+    /// one of the others that was asked longest ago. Never empty.
     std::vector<unsigned> ranked(Time now) const;
     /// Whether it is among them.
     bool may_be_asked(unsigned upstream, Time now) const;
@@ -110,7 +113,7 @@ class Upstreams {
     void count_failure(Server& server, Time now, bool is_trial);
     void open(Server& server, Time back_off, Time now);
     bool is_passable(const Server& server, Time now) const;
-    unsigned last_resort() const;
+    std::optional<unsigned> last_resort(Time now) const;
     double burst() const { return std::max(1.0, policy_.rate / 10.0); }
 
     UpstreamPolicy policy_;

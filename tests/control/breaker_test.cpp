@@ -118,6 +118,18 @@ TEST_F(BreakerTest, WhenAllAreOpenQuestionsGoRound) {
     EXPECT_EQ(upstreams.ranked(now), Order{0}) << "back";
 }
 
+TEST_F(BreakerTest, WhileNoneIsClosedNobodyDependsOnATrial) {
+    for (unsigned i : {0u, 1u, 2u}) fail(i, 3), now += 1s;
+    now += 2s + 500ms; // the first one's trial is due
+    EXPECT_EQ(upstreams.ranked(now), (Order{0, 1}));
+    EXPECT_TRUE(begin(0));
+    EXPECT_EQ(upstreams.ranked(now), (Order{1})) << "asked longer ago than the one that is tried";
+    EXPECT_FALSE(upstreams.may_be_asked(2, now));
+    succeed(1);
+    EXPECT_EQ(upstreams.ranked(now), (Order{1})) << "one is enough";
+    upstreams.end(0, true);
+}
+
 TEST_F(BreakerTest, StaysWithTheServerThroughAReload) {
     fail(1, 3);
     upstreams.replace({upstreams.endpoint(1), upstreams.endpoint(0)});

@@ -304,8 +304,8 @@ MUTATIONS = [
         "control_test:BreakerTest.*"),
     Mutation(
         "last-resort-always-the-same", "control/upstreams.cpp",
-        "    auto longest_ago = std::ranges::min_element(servers_, {}, &Server::asked_at);\n",
-        "    auto longest_ago = servers_.begin();\n",
+        "        if (!last || server.asked_at < servers_[*last].asked_at) last = i;\n",
+        "        if (!last) last = i;\n",
         "when all are open and another than the first is back, nobody notices for minutes",
         "control_test:Breaker*"),
     Mutation(
