@@ -10,7 +10,7 @@ PORT = 5303
 ZONES = {"nsec.example": [], "nsec3.example": ["-n", "-s", "c0ffee"]}  # and how each is signed
 BOGUS = "192.0.2.66"
 
-# www differs between the two editions; what is in the plain zone does too, and that is not signed.
+# www and what is in the pool differ between the two editions; in the plain zone too, and that is not signed.
 ZONE = """\
 $ORIGIN {zone}.
 $TTL 300
@@ -21,6 +21,7 @@ www      A     192.0.2.1{edition}
 alias    CNAME www
 bogus    A     192.0.2.13
 *.wild   A     192.0.2.99
+*.pool   A     192.0.2.1{edition}
 {more}"""
 CHILD = "child NS ns.child\nns.child A 192.0.2.1\n"
 
