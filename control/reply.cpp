@@ -128,6 +128,7 @@ class ReplyParser {
     }
 
     void take_asked() {
+        if (key_.qtype == LDNS_RR_TYPE_CNAME && wants_dnssec()) take_dname_of_asked();
         if (key_.qtype != LDNS_RR_TYPE_ANY)
             return take_rrset(answer_.records, message_.answer, end_, key_.qtype);
         std::set<std::uint16_t> types;
@@ -137,6 +138,15 @@ class ReplyParser {
             if (keep && view.rclass == key_.qclass && view.owner == end_) types.insert(view.type);
         }
         for (std::uint16_t type : types) take_rrset(answer_.records, message_.answer, end_, type);
+    }
+
+    /// A CNAME that was asked for may be made of a DNAME too; without it no validator believes it.
+    void take_dname_of_asked() {
+        const RecordView* alias = find(message_.answer, end_, LDNS_RR_TYPE_CNAME);
+        if (!alias) return;
+        auto target = target_of(message_, *alias);
+        if (!target) return fail(ReplyError::malformed);
+        take_dname(*target);
     }
 
     void take_soa() {
