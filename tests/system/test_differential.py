@@ -181,7 +181,7 @@ def test_same_as_the_upstream(reference, single, name, dnssec_ok, tcp):
 
 
 @functools.cache
-def upstream_says(reference.nsd, name, qtype):
+def upstream_says(nsd, name, qtype):
     return parsed(Client(*nsd).send(dns.message.make_query(name, qtype, want_dnssec=True).to_wire(), tcp=True))
 
 

@@ -1,0 +1,177 @@
+"""A flood of garbage over AF_XDP beside a client that asks normally.
+
+Basic algorithm: a table of frames, each with the counter that it must end in, is sent round and round by a process of its
+own. What was sent and did not arrive, the port has dropped; the client loses no more than that, and the counters say of
+everything else exactly what it was.
+"""
+
+import collections
+import contextlib
+import multiprocessing
+import os
+import random
+import time
+
+import dns.message
+import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment
+from scapy.layers.l2 import Dot1AD, Dot1Q, Ether
+from scapy.packet import Raw
+
+from support import addresses
+from test_port import mac
+
+SECONDS = 60 if os.environ.get("MILLRACE_LONG") else 8
+FRAMES_A_SECOND, QUERIES_A_SECOND, CLIENT_NAMES = 10_000, 200, 200
+MOST_DROPPED = 0.2  # of the flood: otherwise it was none
+MOST_GROWTH = 4 << 20  # octets, once every frame has been there
+KERNEL = None  # the XDP program leaves these to the kernel
+SEED = 161803
+
+
+def question(name):
+    return dns.message.make_query(name, "A", id=4711).to_wire()
+
+
+def garbage(draw, head):
+    return bytes.fromhex(head) + draw.randbytes(draw.randrange(1, 1400))
+
+
+def corpus(names):
+    """Pairs of the counter and the frame."""
+    draw = random.Random(SEED)
+    link = Ether(src=mac(names.sub, "-n", names.namespace), dst=mac(names.edge))
+    good = question("shared.lab.example")
+    prefix = names.sub4.rpartition(".")[0]
+
+    def v4(payload=good, below=link, src=None, udp=(), **ip):
+        source = src or f"{prefix}.{draw.randrange(60, 250)}"  # within the access list, and nobody's
+        return bytes(below / IP(src=source, dst=names.edge4, **ip)
+                     / UDP(**{"sport": draw.randrange(1024, 65536), "dport": 53, **dict(udp)}) / Raw(payload))
+
+    def v6(payload=good, udp=(), between=None):
+        ip = IPv6(src=names.sub6[:-1] + f"{draw.randrange(0x100, 0xffff):x}", dst=names.edge6)
+        return bytes(link / (ip / between if between else ip)
+                     / UDP(**{"sport": draw.randrange(1024, 65536), "dport": 53, **dict(udp)}) / Raw(payload))
+
+    for _ in range(4):
+        yield "answered", v4()
+        yield "answered", v6()
+        yield "answered", v4(below=link / Dot1Q(vlan=7))
+        yield "answered", v4(good + draw.randbytes(1472 - len(good)))  # as large as the link carries
+        yield "answered", v4(garbage(draw, "4711 2900 0001 0000 0000 0000"))  # an opcode that is not ours
+        yield "answered", v4(garbage(draw, "4711 0100 ffff 0000 0000 0000"))  # too many questions
+        yield "answered", v6(bytes.fromhex("4711 0100 0001 0000 0000 0000 c00c 0001 0001"))
+        yield "answered", v4(good[:draw.randrange(12, len(good))])
+        yield "misses", v4(question("ttl0.lab.example"))
+        yield "refused", v4(src=f"203.0.113.{draw.randrange(1, 255)}")
+        yield "short", v4(draw.randbytes(draw.randrange(12)))
+        yield "response", v4(garbage(draw, "4711 8180 0001 0001 0000 0000"))
+        yield "source", v4(src="224.0.0.1")
+        yield "source", v4(src="127.0.0.1")
+        yield "source", v4(src=names.edge4, udp={"sport": 53})
+        yield "source", v6(udp={"sport": 0})
+        yield "checksum", v4(udp={"chksum": draw.randrange(1, 0x100)})
+        yield "checksum", v6(udp={"chksum": 0})
+        yield "checksum", v4(chksum=0x1234)
+        yield "frame", v4(len=1000)
+        yield "frame", v4()[:draw.randrange(42, 60)]  # cut on its way
+        yield "frame", v4(udp={"len": 7})
+        yield "frame", v4(udp={"len": 600})
+        yield KERNEL, v4(flags="MF")
+        yield KERNEL, v4(frag=10)
+        yield KERNEL, v6(between=IPv6ExtHdrFragment(m=1))
+        yield KERNEL, v4(udp={"dport": 5353})
+        yield KERNEL, v4(below=link / Dot1AD(vlan=1) / Dot1Q(vlan=2) / Dot1Q(vlan=3))
+        yield KERNEL, bytes(link) + draw.randbytes(draw.randrange(1, 1400))
+        yield KERNEL, draw.randbytes(14)
+
+
+def send_frames(raw, frames, rounds, pause):
+    """A burst, a pause, and so on: `rounds` times every frame, `pause` seconds for each."""
+    due = time.monotonic()
+    for i, frame in enumerate(frames * rounds):
+        if i % 32 == 0:
+            time.sleep(max(0, due - time.monotonic()))
+            due += 32 * pause
+        with contextlib.suppress(BlockingIOError):
+            while raw.send(frame) != len(frame):
+                pass
+
+
+@contextlib.contextmanager
+def flood(subscriber, frames, seconds):
+    """A process that sends every frame equally often; gives how often."""
+    rounds = seconds * FRAMES_A_SECOND // len(frames)
+    with subscriber.raw() as raw:
+        raw.setblocking(True)
+        sender = multiprocessing.get_context("fork").Process(target=send_frames,
+                                                             args=(raw, frames, rounds, 1 / FRAMES_A_SECOND))
+        sender.start()
+        yield rounds
+        sender.join(seconds + 30)
+        assert sender.exitcode == 0
+    time.sleep(0.5)  # what is in rings and queues arrives, upstream's answers too
+
+
+def ask_evenly(subscriber, seconds):
+    """Asks for one name after the other, checks each reply; how many were asked and how many not answered."""
+    asked, answered, due, end = 0, set(), time.monotonic(), time.monotonic() + seconds
+    with subscriber.socket() as s:
+        s.settimeout(0)
+        while time.monotonic() < end + 1:
+            if time.monotonic() < end and time.monotonic() >= due:
+                s.send(dns.message.make_query(f"host-{asked % CLIENT_NAMES}.lab.example", "A", id=asked & 0xffff).to_wire())
+                asked, due = asked + 1, due + 1 / QUERIES_A_SECOND
+            with contextlib.suppress(BlockingIOError):
+                reply = dns.message.from_wire(s.recv(2048))
+                number = next(n for n in range(asked - 1, -1, -1) if n & 0xffff == reply.id) % CLIENT_NAMES
+                assert reply.question[0].name.to_text() == f"host-{number}.lab.example."
+                assert addresses(reply) == [f"198.19.{number >> 8}.{number & 255}"]
+                answered.add(reply.id)
+            time.sleep(0.001)
+    return asked, asked - len(answered)
+
+
+def counted(stats):
+    """Verdicts by name; a miss that finds its answer cached meanwhile is answered."""
+    return collections.Counter({name: stats[name] for name in ("answered", "misses", "refused")}) + \
+        collections.Counter(stats["dropped"])
+
+
+def memory(one):
+    with open(f"/proc/{one.process.pid}/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def is_sanitized(one):
+    """AddressSanitizer keeps what was freed for a while."""
+    with open(f"/proc/{one.process.pid}/maps", encoding="utf-8") as file:
+        return "asan" in file.read()
+
+
+@pytest.mark.timeout(SECONDS + 60)
+def test_a_flood_harms_nobody_and_is_counted(lab, port, subscriber):
+    kinds, frames = zip(*corpus(lab.names))
+    ask_evenly(subscriber, CLIENT_NAMES / QUERIES_A_SECOND)  # every name once: the cache is as large as it gets
+    with flood(subscriber, frames, 1):
+        pass
+    before, size = port.ctl("stats"), memory(port)
+    with flood(subscriber, frames, SECONDS) as rounds:
+        asked, unanswered = ask_evenly(subscriber, SECONDS - 1)
+    after = port.ctl("stats")
+    assert after["received"] == sum(counted(after).values()) + after["to_kernel"]
+    got = counted(after) - counted(before)
+    sent = collections.Counter(kind for kind in kinds if kind is not KERNEL)
+    sent = collections.Counter({kind: count * rounds for kind, count in sent.items()})
+    sent["answered"] += asked
+    for counts in (got, sent):
+        counts["answered"] += counts.pop("misses", 0)  # which of the two depends on what is cached
+    dropped = sum(sent.values()) - sum(got.values())
+    assert not got - sent, "counted without having been sent"
+    assert 0 <= dropped <= MOST_DROPPED * sum(sent.values()), f"{sent - got} were sent and not received"
+    assert unanswered <= dropped, "the client lost what the port had received"
+    growth = memory(port) - size
+    assert growth < MOST_GROWTH or is_sanitized(port), f"{growth} octets more"
+    print(f"{sum(sent.values())} sent, {dropped} dropped by the port, {unanswered} of {asked} unanswered, {growth} octets more")
