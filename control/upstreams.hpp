@@ -42,6 +42,7 @@ struct UpstreamPolicy {
     unsigned outstanding = 4096;  ///< questions in flight to one upstream
     unsigned rate = 100'000;      ///< questions per second to one upstream, a tenth of a second's at once
     unsigned failures = 4;        ///< consecutive true failures that open the breaker
+    Time streak_lapse = 10s;      ///< between two failures ends a streak, as an answer does
     Time back_off = 5s;           ///< from there to the first trial; doubles with each that fails,
     Time longest_back_off = 5min; ///< up to this
 };
@@ -103,7 +104,8 @@ class Upstreams {
         unsigned outstanding = 0;
         double tokens = 0;   ///< questions that the rate allows now
         Time filled{};       ///< when `tokens` was brought up to date
-        unsigned streak = 0; ///< true failures since the last answer
+        unsigned streak = 0; ///< true failures since the last answer,
+        Time failed_at{};    ///< and the latest of them
         Breaker breaker = Breaker::closed;
         Time back_off{}; ///< while not closed: how long it is open,
         Time retry_at{}; ///< and when the next trial may go

@@ -31,6 +31,18 @@ TEST_F(BreakerTest, ConsecutiveFailuresOfAnyKindOpenIt) {
     EXPECT_TRUE(upstreams.may_be_asked(1, now));
 }
 
+TEST_F(BreakerTest, FailuresFarApartAreNoStreak) {
+    for (int i = 0; i < 10; ++i) {
+        fail(0, 2);
+        now += 10s + 1us;
+    }
+    EXPECT_EQ(breaker(0), Breaker::closed);
+    fail(0, 2);
+    now += 10s;
+    fail(0, 1);
+    EXPECT_EQ(breaker(0), Breaker::open);
+}
+
 TEST_F(BreakerTest, OneTrialAtATimeAfterTheBackOff) {
     upstreams.measured(0, 1ms);
     fail(0, 3);
