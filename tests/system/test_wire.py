@@ -1,11 +1,15 @@
 """Queries good and bad, row by row of the rules towards clients, on both kinds of port."""
 
+import re
 import socket
 
 import dns.flags
 import dns.message
 import dns.rcode
 import pytest
+
+from lab.children import run
+from support import Subscriber
 
 NAME = "shared.lab.example"
 QUESTION = b"\x06shared\x03lab\x07example\x00" + b"\x00\x01\x00\x01"
@@ -63,12 +67,13 @@ ROWS = [
 ]
 
 
+@pytest.mark.parametrize("tcp", [False, True], ids=["udp", "tcp"])
 @pytest.mark.parametrize("what, wire, rcode, questions", ROWS, ids=[row[0] for row in ROWS])
-def test_rows(client, what, wire, rcode, questions):
-    reply = client.send(wire, timeout=4 if rcode else 0.3)
+def test_rows(client, what, wire, rcode, questions, tcp):
     if rcode is None:
-        assert reply is None
+        assert nothing_comes(client, wire, tcp)
         return
+    reply = client.send(wire, tcp)
     assert reply is not None, "no reply"
     assert reply[:2] == wire[:2], "the ID"
     flags = int.from_bytes(reply[2:4], "big")
@@ -80,6 +85,17 @@ def test_rows(client, what, wire, rcode, questions):
     if questions == 1:
         assert reply[12:].startswith(wire[12:12 + len(QUESTION)])
     dns.message.from_wire(reply)  # and it is well-formed
+
+
+def nothing_comes(client, wire, tcp):
+    """Silence, or over TCP perhaps the connection's end."""
+    with client.socket(socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM) as s:
+        s.settimeout(0.3)
+        s.sendall(len(wire).to_bytes(2, "big") + wire if tcp else wire)
+        try:
+            return not s.recv(65535)
+        except TimeoutError:
+            return True
 
 
 @pytest.mark.quick
@@ -102,6 +118,30 @@ def test_edns(client):
     assert reply.rcode() == dns.rcode.NOERROR and reply.edns == 0 and not reply.options and reply.answer
     small = client.send(query(typed(16).replace(b"\x06shared", b"\x03big") + opt(size=100), counts=(1, 0, 0, 1)))
     assert len(small) <= 512 and small[2] & 2
+
+
+@pytest.mark.parametrize("tcp", [False, True], ids=["udp", "tcp"])
+def test_flags_of_the_query(client, tcp):
+    """RD and CD are copied, AD is not: no upstream is trusted with it."""
+    for bits in (0x0100, 0x0110, 0x0120, 0x0130):
+        for end, counts, do in ((b"", (1, 0, 0, 0), None), (OPT, (1, 0, 0, 1), False),
+                                (OPT[:-4] + b"\x80" + OPT[-3:], (1, 0, 0, 1), True)):
+            reply = client.send(query(QUESTION + end, bits, counts), tcp)
+            assert int.from_bytes(reply[2:4], "big") == 0x8080 | bits & 0x0110
+            said = dns.message.from_wire(reply)
+            assert (said.edns, said.payload if end else 0) == ((0, 1232) if end else (-1, 0))
+            assert do is None or bool(said.ednsflags & dns.flags.DO) == do
+
+
+@pytest.mark.parametrize("program", [["dig", "+noall", "+comments", "+answer"], ["kdig", "+noall", "+header", "+answer"]],
+                         ids=["dig", "kdig"])
+@pytest.mark.parametrize("options", [["+noedns"], ["+bufsize=4096"], ["+bufsize=512", "+dnssec"]], ids=" ".join)
+def test_real_clients_come_back_over_tcp(lab, client, program, options):
+    where = lab.inside if isinstance(client, Subscriber) else lambda *command: command
+    shown = run(where(*program, *options, f"@{client.address}", "-p", client.port, "big.lab.example", "TXT")).stdout
+    assert shown.count("\tTXT\t") == 40, shown
+    assert re.findall("flags: (qr[^;]*);", shown, re.IGNORECASE) == ["qr rd ra"], shown
+    assert "retrying" in shown.lower(), "UDP was tried first, and truncated"
 
 
 def test_any(client):
