@@ -572,4 +572,10 @@ MUTATIONS = [
         "(now + retry).count()",
         "an expired answer is served stale although nobody has failed to renew it",
         "dataplane_test:WorkerTest.WhoAsks*"),
+    Mutation(
+        "rcode-left-in-a-place", "dataplane/query.cpp",
+        "    out.rcode = Rcode::noerror; // of the query that was in this place before\n",
+        "",
+        "a client is told the rcode of somebody else's query",
+        "dataplane_test:Query.NothingIsLeft*"),
 ]
