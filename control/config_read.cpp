@@ -10,10 +10,11 @@
 #include <sys/un.h>
 
 #include "cache/limits.hpp"
+#include "cache/name.hpp"
 #include "control/config_choices.hpp"
 #include "control/config_eal.hpp"
 #include "control/limits.hpp"
-#include "control/local_build.hpp"
+#include "control/local_entry.hpp"
 
 namespace millrace::control {
 
@@ -230,7 +231,7 @@ void read_local(const Place& at, Config::Local& out) {
          [&](const Place& v) {
              v.list(bounds::items, [&](const Place& item) {
                  out.records.push_back(item.text(record_form));
-                 if (!is_local_record(out.records.back())) item.fail(record_form);
+                 if (!parse_local_record(out.records.back())) item.fail(record_form);
              });
          }},
     });

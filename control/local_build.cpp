@@ -107,8 +107,4 @@ tl::expected<LocalNamesPtr, ConfigError> build_local_names(const Config::Live& l
     return names.build();
 }
 
-bool is_local_record(const std::string& line) {
-    return parse_local_record(line) != nullptr;
-}
-
 } // namespace millrace::control

@@ -19,7 +19,4 @@ using LocalNamesPtr = std::unique_ptr<const dataplane::LocalNames>;
 /// An error names the file and line.
 tl::expected<LocalNamesPtr, ConfigError> build_local_names(const Config::Live& live);
 
-/// Whether `local.records` may have the line. Whether the lines go together is build_local_names' to say.
-bool is_local_record(const std::string& line);
-
 } // namespace millrace::control

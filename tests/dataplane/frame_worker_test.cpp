@@ -54,7 +54,7 @@ class FrameWorker : public EthdevTest {
     cache::Grace::Reader* reader_ = grace_.add_reader();
     cache::Table table_{{.entries = 1000, .bytes = 1 << 20}, grace_};
     Handoff handoff_;
-    Access access_{{*parse_prefix("0.0.0.0/0"), *parse_prefix("::/0")}};
+    Access access_{{{*parse_prefix("0.0.0.0/0"), *parse_prefix("::/0")}}};
     std::optional<Worker> worker_;
 };
 
