@@ -26,6 +26,7 @@ void Query::parse(std::span<const std::uint8_t> message, Transport transport, st
                   Query& out) {
     Sections sections{};
     out.head = {};
+    out.rcode = Rcode::noerror; // of the query that was in this place before
     out.key.group = group;
     if (!out.parse_header(message, sections)) return;
     cache::Reader in(message.subspan(header_octets));

@@ -57,7 +57,7 @@ struct Query {
 
     Action action = Action::drop;
     Verdict verdict = Verdict::drop_short; ///< meaningful when dropped
-    Rcode rcode = Rcode::noerror;          ///< meaningful when replied to
+    Rcode rcode = Rcode::noerror;          ///< of a reply without a look-up
     Head head;
     cache::Key key; ///< meaningful to look up, and of class CH
 

@@ -95,6 +95,24 @@ TEST(Query, EveryRowOfTheRules) {
     }
 }
 
+/// A worker's places for queries are used again and again.
+TEST(Query, NothingIsLeftOfTheQueryBefore) {
+    for (const Row& before : rows) {
+        for (const Row& row : rows) {
+            Query query, fresh = parse(row.message);
+            Query::parse(before.message, Transport::udp, 0, query);
+            Query::parse(row.message, Transport::udp, 0, query);
+            EXPECT_EQ(query.action, fresh.action) << before.what << ", then " << row.what;
+            EXPECT_EQ(query.rcode, fresh.rcode) << before.what << ", then " << row.what;
+            EXPECT_EQ(query.head.limit, fresh.head.limit) << before.what << ", then " << row.what;
+            EXPECT_EQ(query.head.edns, fresh.head.edns) << before.what << ", then " << row.what;
+            if (fresh.action == Action::look_up) {
+                EXPECT_EQ(query.key, fresh.key) << before.what << ", then " << row.what;
+            }
+        }
+    }
+}
+
 TEST(Query, DropsWhatMustNotBeAnswered) {
     for (std::size_t size = 0; size < 12; ++size) {
         Query query = parse(Bytes(size));
