@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import pathlib
 import socket
 import time
 from contextlib import contextmanager
@@ -95,6 +96,10 @@ def _exactly(s, count):
 def addresses(reply):
     """Of all A and AAAA records, sorted."""
     return sorted(record.address for rrset in reply.answer for record in rrset if record.rdtype in (1, 28))
+
+
+def is_sanitized(daemon):
+    return "libasan" in pathlib.Path(f"/proc/{daemon.process.pid}/maps").read_text(encoding="utf-8")
 
 
 def until(condition, seconds=5):

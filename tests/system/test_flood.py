@@ -19,7 +19,7 @@ from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment
 from scapy.layers.l2 import Dot1AD, Dot1Q, Ether
 from scapy.packet import Raw
 
-from support import addresses
+from support import addresses, is_sanitized
 from test_port import mac
 
 SECONDS = 60 if os.environ.get("MILLRACE_LONG") else 8
@@ -143,12 +143,6 @@ def counted(stats):
 def memory(one):
     with open(f"/proc/{one.process.pid}/statm", encoding="ascii") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def is_sanitized(one):
-    """AddressSanitizer keeps what was freed for a while."""
-    with open(f"/proc/{one.process.pid}/maps", encoding="utf-8") as file:
-        return "asan" in file.read()
 
 
 @pytest.mark.timeout(SECONDS + 60)

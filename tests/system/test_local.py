@@ -12,7 +12,7 @@ import pytest
 
 from conftest import LCORE, loopback, socket_config
 from lab.daemon import write_config, xdp_config
-from support import Client, Subscriber, addresses, until
+from support import Client, Subscriber, addresses, is_sanitized, until
 
 ZONE = """\
 $TTL 60
@@ -153,7 +153,8 @@ def test_a_bad_list_changes_nothing_and_says_where(front):
 
 def test_a_million_names_are_swapped_while_clients_ask(front):
     one, client, _, folder = front
-    (folder / "names").write_text("".join(f"n{i}.blocked.example\n" for i in range(1_000_000)))
+    count = 100_000 if is_sanitized(one) else 1_000_000
+    (folder / "names").write_text("".join(f"n{i}.blocked.example\n" for i in range(count)))
     wrong, asked, stop = [], 0, threading.Event()
 
     def ask():
@@ -172,8 +173,8 @@ def test_a_million_names_are_swapped_while_clients_ask(front):
     stop.set()
     thread.join()
     assert not wrong and asked > 10
-    assert client.ask("x.n999999.blocked.example").rcode() == dns.rcode.NXDOMAIN
-    assert one.ctl("status")["local"]["names"] > 1_000_000
+    assert client.ask("x.n99999.blocked.example").rcode() == dns.rcode.NXDOMAIN
+    assert one.ctl("status")["local"]["names"] > count
     (folder / "names").write_text("")
     assert one.ctl("config", "reload")["reloaded"]
     assert until(lambda: one.ctl("status")["cache"]["limbo_bytes"] < 1 << 20), "the million is freed"
