@@ -66,7 +66,7 @@ void takes_query(benchmark::State& state) {
     std::uint64_t client = 0;
     for (auto _ : state) {
         if (within) now += 1us;
-        benchmark::DoNotOptimize(access.takes_query(++client * 0x9e3779b97f4a7c15u % 64, now));
+        benchmark::DoNotOptimize(access.takes_query(++client * 0x9e3779b97f4a7c15u % 64, false, now));
     }
 }
 BENCHMARK(takes_query)->ArgName("within")->Arg(1)->Arg(0);

@@ -246,9 +246,10 @@ Result read_rpz(const Config::BlockList& list, std::FILE* file, unsigned source,
         RecordHandle record;
         ldns_status status = in.next(record);
         if (is_no_record(status)) continue;
-        if (status != LDNS_STATUS_OK || !record) {
+        if (status != LDNS_STATUS_OK || !record || !is_sound(record.get())) {
             return error(list, in.line, "a record of a response policy zone",
-                         ldns_get_errorstr_by_id(status));
+                         status == LDNS_STATUS_OK ? "rdata or names that are none"
+                                                  : ldns_get_errorstr_by_id(status));
         }
         if (!zone.add(std::move(record))) {
             return error(

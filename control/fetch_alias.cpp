@@ -88,19 +88,34 @@ void put_in_front(std::span<const Record> chain, Answer& answer) {
 
 /// The rule for the key's name; rules that lead from one to the next are followed to their end.
 std::optional<FetchTable::Alias> FetchTable::alias_of(const cache::Key& key) const {
-    Alias alias{{}, key, std::nullopt};
-    if (!local_ || key.qtype == LDNS_RR_TYPE_CNAME || !extend(alias)) return std::nullopt;
-    return alias;
+    Alias alias{{}, key, std::nullopt, false};
+    bool leads = local_ && key.qtype != LDNS_RR_TYPE_CNAME && extend(alias) && !(alias.target == key);
+    return leads ? std::optional(std::move(alias)) : std::nullopt;
 }
 
-/// Follows rules from the alias's target on. False: there is none. Rules that go in a circle lead to no key:
-/// the target is left without a name.
+/// What the rule for its name says to who asks for the CNAME itself.
+std::optional<Answer> FetchTable::own_alias(const cache::Key& key, Time now) const {
+    if (!local_ || key.qtype != LDNS_RR_TYPE_CNAME) return std::nullopt;
+    auto match = local_->get().find(key.name.bytes());
+    if (!match || local_->get().action(*match) != LocalNames::Action::alias) return std::nullopt;
+    Answer answer;
+    answer.kind = Kind::positive;
+    answer.rcode = LDNS_RCODE_NOERROR;
+    answer.received = now;
+    answer.records = {alias_record(key.name, local_->get().target(*match))};
+    return answer;
+}
+
+/// Follows rules from the alias's target on, those of block lists once. False: there is none. Rules that go
+/// in a circle lead to no key: the target is left without a name.
 bool FetchTable::extend(Alias& alias) const {
     const LocalNames& local = local_->get();
     bool any = false;
     for (;; any = true) {
         auto match = local.find(alias.target.name.bytes());
         if (!match || local.action(*match) != LocalNames::Action::alias) return any;
+        if (alias.is_blocked && local.is_blocked(*match)) return any;
+        alias.is_blocked = alias.is_blocked || local.is_blocked(*match);
         if (!alias.info && local.info(*match) != cache::Entry::no_info) alias.info = local.info(*match);
         alias.chain.push_back(alias_record(alias.target.name, local.target(*match)));
         alias.target.name = local.target(*match);
@@ -110,74 +125,130 @@ bool FetchTable::extend(Alias& alias) const {
 
 void FetchTable::follow(const cache::Key& key, cache::Hash hash, const Alias& alias,
                         std::vector<Waiter> waiters, Time now) {
-    if (alias.target.name.size == 0 || alias.target == key)
-        return wake_some(waiters, publisher_.servfail(), nullptr);
     const cache::Key& target = alias.target;
+    if (target.name.size == 0 || leads_to(target, key)) return fail_alias(key, hash, waiters, now);
     cache::Hash target_hash = table_.hasher()(target);
-    auto match = local_ ? local_->get().find(target.name.bytes()) : std::nullopt;
-    if (match) {
-        if (auto answer = read_local(local_->get(), *match, target, now)) {
-            return conclude(key, hash, alias, std::move(*answer), std::move(waiters));
-        }
+    if (auto answer = known_answer(alias, target_hash, now)) {
+        return conclude(key, hash, alias, std::move(*answer), waiters);
     }
     const cache::Entry* entry = table_.find(target, target_hash);
-    if (entry && now < entry->expiry && entry->version.generation > table_.floor(target.group) &&
-        !entry->failure) {
-        if (auto answer = read_entry(target, *entry, now)) {
-            return conclude(key, hash, alias, std::move(*answer), std::move(waiters));
-        }
+    bool has_failed = entry && entry->failure && now < entry->expiry;
+    if (has_failed) return fail_alias(key, hash, waiters, now); // RFC 9520: not again so soon
+    if (Follower* same = find_follower(key, hash)) {
+        std::ranges::move(waiters, std::back_inserter(same->waiters));
+        return;
     }
     Slot* slot = find(target, target_hash);
     if (slot && slot->fetch->state() != Fetch::State::asking) {
         retire(*slot); // it has answered, and its answer is no longer usable
         slot = nullptr;
     }
-    if (followers_.size() >= limits::fetches || (!slot && free_.empty())) {
-        counters_.refused += waiters.size();
-        return wake_some(waiters, publisher_.servfail(), nullptr);
-    }
-    auto [first, last] = followers_.equal_range(target_hash);
-    auto same = std::find_if(first, last, [&](const auto& f) { return f.second.key == key; });
-    if (same != last) {
-        std::ranges::move(waiters, std::back_inserter(same->second.waiters));
-    } else {
-        followers_.emplace(target_hash, Follower{key, hash, alias, std::move(waiters)});
-    }
-    if (!slot) start(target, target_hash, {}, now);
+    bool is_sought = slot || find_follower(target, target_hash);
+    bool has_room = followers_.size() < limits::fetches && (is_sought || !free_.empty());
+    if (!has_room || !following_.emplace(hash, target_hash).second)
+        return fail_alias(key, hash, waiters, now);
+    if (followers_.empty()) followers_due_ = now + limits::follower_sweep;
+    followers_.emplace(target_hash, Follower{key, hash, alias, std::move(waiters)});
+    if (!is_sought) start(target, target_hash, {}, now, nullptr, true);
 }
 
-/// Publishes the chain with what its end turned out to be, and wakes.
+/// What is known of the target without asking: a rule's answer, or one in the table that no rule has to do
+/// with.
+std::optional<Answer> FetchTable::known_answer(const Alias& alias, cache::Hash hash, Time now) const {
+    const cache::Key& target = alias.target;
+    const LocalNames& local = local_->get();
+    auto match = local.find(target.name.bytes());
+    bool applies = match && !(alias.is_blocked && local.is_blocked(*match));
+    if (applies) {
+        if (auto answer = read_local(local, *match, target, now)) return answer;
+    }
+    const cache::Entry* entry = table_.find(target, hash);
+    bool usable = entry && now < entry->expiry && entry->version.generation > table_.floor(target.group) &&
+                  !entry->failure && !entry->rewritten;
+    if (usable && entry->chained) {
+        usable =
+            std::ranges::none_of(chain_targets(target.name.bytes(), *entry), [&](const cache::Name& name) {
+                return local.find_blocked(name.bytes()).has_value();
+            });
+    }
+    return usable ? read_entry(target, *entry, now) : std::nullopt;
+}
+
+/// Publishes the chain with what its end turned out to be, and wakes; those too who follow this name.
 void FetchTable::conclude(const cache::Key& key, cache::Hash hash, const Alias& alias, Answer&& answer,
-                          std::vector<Waiter> waiters) {
+                          const std::vector<Waiter>& waiters) {
     put_in_front(alias.chain, answer);
     answer.is_rewritten = true;
     answer.info = alias.info;
     counters_.aliased += waiters.size();
-    if (answer.chain.size() > 2 * chain_limit) return wake_some(waiters, publisher_.servfail(), nullptr);
+    auto is_cname = [](const Record& r) { return ldns_rr_get_type(r.get()) == LDNS_RR_TYPE_CNAME; };
+    if (std::ranges::count_if(answer.chain, is_cname) > 2 * int(chain_limit)) {
+        return fail_alias(key, hash, waiters, now_);
+    }
     cache::Generation generation = ++last_generation_;
     table_.start(key, hash, generation);
     Published published = publisher_.publish(key, hash, answer, {generation, 0}, Time::max());
     table_.finish(key, hash, generation);
     wake_some(waiters, published.entry, &published.hold);
+    conclude_followers(key, hash, published.entry, WakeKind::answer);
+}
+
+/// Stale data of the name's own if there is any, and no other try for a while; else SERVFAIL. Who follows
+/// this name has to do with their own.
+void FetchTable::fail_alias(const cache::Key& key, cache::Hash hash, const std::vector<Waiter>& waiters,
+                            Time now) {
+    const cache::Entry* stale = stale_entry(key, hash, now);
+    conclude_followers(key, hash, publisher_.servfail(), WakeKind::answer);
+    if (!stale) return wake_some(waiters, publisher_.servfail(), nullptr);
+    stale->refresh_after.store((now + limits::stale_recheck).count(), std::memory_order_relaxed);
+    for (const Waiter& w : waiters) wake(w, stale, WakeKind::stale);
 }
 
 /// `entry` is what the clients of the target got.
-void FetchTable::conclude_followers(const Fetch& fetch, const cache::Entry* entry) {
-    if (!has_followers(fetch)) return;
-    for (Follower& f : take_followers(fetch.key(), fetch.hash())) {
-        auto answer = entry->failure ? std::nullopt : read_entry(fetch.key(), *entry, now_);
-        if (!answer) {
-            wake_some(f.waiters, publisher_.servfail(), nullptr);
-            continue;
+void FetchTable::conclude_followers(const cache::Key& target, cache::Hash hash, const cache::Entry* entry,
+                                    WakeKind kind) {
+    for (Follower& f : take_followers(target, hash)) {
+        bool is_answer = kind == WakeKind::answer && entry && !entry->failure;
+        auto answer = is_answer ? read_entry(target, *entry, now_) : std::nullopt;
+        if (answer) {
+            conclude(f.key, f.hash, f.alias, std::move(*answer), f.waiters);
+        } else {
+            fail_alias(f.key, f.hash, f.waiters, now_);
         }
-        conclude(f.key, f.hash, f.alias, std::move(*answer), std::move(f.waiters));
     }
 }
 
 /// Their target's Fetch ended without an answer: they look for another.
 void FetchTable::restart_followers(const cache::Key& target, cache::Hash hash) {
     for (Follower& f : take_followers(target, hash)) {
+        restart_followers(f.key, f.hash);
         if (!f.waiters.empty()) restarts_.push_back({f.key, f.hash, std::move(f.waiters)});
+    }
+}
+
+/// Of a flush: followers whose own name matches, and chains that wait for their turn.
+void FetchTable::supersede_followers(const std::function<bool(const cache::Key&)>& matches) {
+    std::vector<std::pair<cache::Key, cache::Hash>> hit;
+    for (const auto& [hash, f] : followers_) {
+        if (matches(f.key)) hit.emplace_back(f.alias.target, hash);
+    }
+    for (const auto& [target, hash] : hit) restart_followers(target, hash);
+    for (Restart& restart : restarts_) {
+        if (matches(restart.key)) restart.alias.reset();
+    }
+}
+
+/// Client timers, as of those who wait for a Fetch.
+void FetchTable::expire_followers(Time now) {
+    if (followers_.empty() || now < followers_due_) return;
+    followers_due_ = now + limits::follower_sweep;
+    for (auto& [hash, f] : followers_) {
+        const cache::Entry* stale = stale_entry(f.key, f.hash, now);
+        std::erase_if(f.waiters, [&](const Waiter& w) {
+            bool due = now >= patience(w, stale);
+            if (due) wake(w, stale, stale ? WakeKind::stale : WakeKind::abandon);
+            return due;
+        });
     }
 }
 
@@ -186,11 +257,31 @@ bool FetchTable::has_followers(const Fetch& fetch) const {
     return std::any_of(first, last, [&](const auto& f) { return f.second.alias.target == fetch.key(); });
 }
 
+FetchTable::Follower* FetchTable::find_follower(const cache::Key& key, cache::Hash hash) {
+    auto at = following_.find(hash);
+    if (at == following_.end()) return nullptr;
+    auto [first, last] = followers_.equal_range(at->second);
+    auto found = std::find_if(first, last, [&](const auto& f) { return f.second.key == key; });
+    return found == last ? nullptr : &found->second;
+}
+
+/// Whether who waits for `from` would wait for `key`.
+bool FetchTable::leads_to(cache::Key from, const cache::Key& key) {
+    for (unsigned steps = 0; steps <= chain_limit; ++steps) {
+        if (from == key) return true;
+        Follower* next = find_follower(from, table_.hasher()(from));
+        if (!next) return false;
+        from = next->alias.target;
+    }
+    return true;
+}
+
 std::vector<FetchTable::Follower> FetchTable::take_followers(const cache::Key& target, cache::Hash hash) {
     std::vector<Follower> taken;
     auto [at, last] = followers_.equal_range(hash);
     while (at != last) {
         if (at->second.alias.target == target) {
+            following_.erase(at->second.hash);
             taken.push_back(std::move(at->second));
             at = followers_.erase(at);
         } else {
@@ -221,11 +312,11 @@ bool FetchTable::apply_block_lists(Slot& slot, Answer& answer) {
                 slot.fetch->on_failed(answer.upstream, answer.received, *this);
                 return settle(slot), false;
             }
-            Alias alias{{chain.begin(), chain.end()}, link, info};
+            Alias alias{{chain.begin(), chain.end()}, link, info, false};
             extend(alias);
             cache::Key key = slot.fetch->key();
             cache::Hash hash = slot.fetch->hash();
-            std::vector<Waiter> waiters = retire(slot);
+            std::vector<Waiter> waiters = retire(slot, Followers::stay);
             restarts_.push_back({key, hash, std::move(waiters), std::move(alias)});
             return false;
         }

@@ -63,6 +63,11 @@ void FetchTable::ask(const cache::Key& key, cache::Hash hash, const Waiter& wait
         return settle(*slot);
     }
     if (slot && answer_from_reserve(*slot, waiter, now)) return;
+    if (Follower* f = find_follower(key, hash)) {
+        if (f->waiters.size() >= limits::waiters_per_fetch) return refuse(waiter);
+        ++counters_.coalesced;
+        return f->waiters.push_back(waiter);
+    }
     if (!may_start(hash, waiter, now)) return answer_limited(key, hash, waiter, now);
     // A Fetch that has answered and still collects: its answer is no longer usable, so its successor begins.
     std::vector<Waiter> waiters;
@@ -103,7 +108,8 @@ void FetchTable::refresh(const cache::Key& key, cache::Hash hash, cache::Version
 bool FetchTable::trace(const cache::Key& key, cache::Hash hash, Time now, Traces::Done done) {
     now_ = now;
     Slot* slot = find(key, hash);
-    if (closed_ || !traces_.has_room() || (!slot && free_.empty()) || alias_of(key)) return false;
+    if (closed_ || !traces_.has_room() || (!slot && free_.empty())) return false;
+    if (alias_of(key) || own_alias(key, now)) return false; // no Fetch of its own
     std::vector<Waiter> waiters;
     if (slot) waiters = retire(*slot);
     start(key, hash, std::move(waiters), now, std::move(done));
@@ -111,8 +117,10 @@ bool FetchTable::trace(const cache::Key& key, cache::Hash hash, Time now, Traces
 }
 
 void FetchTable::start(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters, Time now,
-                       Traces::Done trace) {
-    if (auto alias = alias_of(key)) return follow(key, hash, *alias, std::move(waiters), now);
+                       Traces::Done trace, bool is_target) {
+    if (auto own = own_alias(key, now)) return conclude(key, hash, {}, std::move(*own), waiters);
+    auto alias = is_target ? std::nullopt : alias_of(key);
+    if (alias) return follow(key, hash, *alias, std::move(waiters), now);
     if (free_.empty()) {
         for (const Waiter& w : waiters) refuse(w);
         return;
@@ -137,6 +145,7 @@ void FetchTable::tick(Time now) {
     publisher_.reclaim();
     exchanges_.tick(now);
     restart_some(now);
+    expire_followers(now);
     for (unsigned i = 0; i < limits::timers_per_tick && !timers_.empty() && timers_.begin()->first <= now;
          ++i) {
         Slot& slot = slots_[timers_.begin()->second];
@@ -149,10 +158,12 @@ void FetchTable::tick(Time now) {
 Time FetchTable::next_timer() const {
     if (!restarts_.empty()) return now_;
     Time own = timers_.empty() ? Time::max() : timers_.begin()->first;
+    if (!followers_.empty()) own = std::min(own, followers_due_);
     return std::min(own, exchanges_.next_timer());
 }
 
 void FetchTable::supersede(const std::function<bool(const cache::Key&)>& matches) {
+    supersede_followers(matches);
     std::vector<std::uint32_t> hit;
     for (auto [hash, index] : by_hash_) {
         if (matches(slots_[index].fetch->key())) hit.push_back(index);
@@ -171,7 +182,7 @@ void FetchTable::restart_some(Time now) {
         restarts_.pop_front();
         Slot* slot = find(restart.key, restart.hash);
         if (restart.alias) {
-            if (slot) std::ranges::copy(retire(*slot), std::back_inserter(restart.waiters));
+            if (slot) std::ranges::copy(retire(*slot, Followers::stay), std::back_inserter(restart.waiters));
             follow(restart.key, restart.hash, *restart.alias, std::move(restart.waiters), now);
             continue;
         }
@@ -196,6 +207,7 @@ void FetchTable::close() {
     for (const Restart& restart : std::exchange(restarts_, {})) {
         for (const Waiter& w : restart.waiters) wake(w, nullptr, WakeKind::abandon);
     }
+    following_.clear();
     for (auto& [hash, follower] : std::exchange(followers_, {})) {
         for (const Waiter& w : follower.waiters) wake(w, nullptr, WakeKind::abandon);
     }
@@ -205,13 +217,13 @@ void FetchTable::close() {
 }
 
 /// Ends a live Fetch before its time: it is superseded. Returns who waited.
-std::vector<Waiter> FetchTable::retire(Slot& slot) {
+std::vector<Waiter> FetchTable::retire(Slot& slot, Followers followers) {
     publisher_.count_superseded();
     traces_.note(slot.fetch->id(), now_, "superseded");
     slot.fetch->cancel(*this);
     std::vector<Waiter> waiters = std::exchange(slot.waiters, {});
     slot.places.clear();
-    restart_followers(slot.fetch->key(), slot.fetch->hash());
+    if (followers == Followers::restart) restart_followers(slot.fetch->key(), slot.fetch->hash());
     settle(slot);
     return waiters;
 }

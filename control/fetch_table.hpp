@@ -132,6 +132,7 @@ class FetchTable final : private ExchangeListener, private FetchEffects {
         std::vector<Record> chain; ///< in order, the last one's target is the other key's name
         cache::Key target;
         std::optional<std::uint16_t> info; ///< extended error of the block list that says so
+        bool is_blocked = false;           ///< a block list has led it somewhere: no other will
     };
     /// Waiters of a superseded Fetch, until its successor starts; or of one that a rule leads elsewhere.
     struct Restart {
@@ -184,20 +185,29 @@ class FetchTable final : private ExchangeListener, private FetchEffects {
     bool answer_from_table(const cache::Key& key, cache::Hash hash, const Waiter& waiter, Time now);
     bool answer_from_reserve(Slot& slot, const Waiter& waiter, Time now);
     void start(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters, Time now,
-               Traces::Done trace = nullptr);
-    std::vector<Waiter> retire(Slot& slot);
+               Traces::Done trace = nullptr, bool is_target = false);
+    enum class Followers : bool { restart, stay };
+    std::vector<Waiter> retire(Slot& slot, Followers followers = Followers::restart);
     void restart_some(Time now);
 
     // Aliases (fetch_alias.cpp).
     std::optional<Alias> alias_of(const cache::Key& key) const;
+    std::optional<Answer> own_alias(const cache::Key& key, Time now) const;
     bool extend(Alias& alias) const;
     void follow(const cache::Key& key, cache::Hash hash, const Alias& alias, std::vector<Waiter> waiters,
                 Time now);
+    std::optional<Answer> known_answer(const Alias& alias, cache::Hash hash, Time now) const;
     void conclude(const cache::Key& key, cache::Hash hash, const Alias& alias, Answer&& answer,
-                  std::vector<Waiter> waiters);
-    void conclude_followers(const Fetch& fetch, const cache::Entry* entry);
+                  const std::vector<Waiter>& waiters);
+    void fail_alias(const cache::Key& key, cache::Hash hash, const std::vector<Waiter>& waiters, Time now);
+    void conclude_followers(const cache::Key& target, cache::Hash hash, const cache::Entry* entry,
+                            dataplane::Wake::Kind kind);
     void restart_followers(const cache::Key& target, cache::Hash hash);
+    void supersede_followers(const std::function<bool(const cache::Key&)>& matches);
+    void expire_followers(Time now);
     bool has_followers(const Fetch& fetch) const;
+    Follower* find_follower(const cache::Key& key, cache::Hash hash);
+    bool leads_to(cache::Key from, const cache::Key& key);
     std::vector<Follower> take_followers(const cache::Key& target, cache::Hash hash);
     bool apply_block_lists(Slot& slot, Answer& answer);
     void wake_some(const std::vector<Waiter>& waiters, const cache::Entry* entry, cache::Reserve::Hold* hold);
@@ -232,6 +242,8 @@ class FetchTable final : private ExchangeListener, private FetchEffects {
     std::deque<Restart> restarts_;                                ///< at most as many as there are waiters
     std::unordered_multimap<cache::Hash, std::uint32_t> by_hash_; ///< live ones
     std::unordered_multimap<cache::Hash, Follower> followers_;    ///< by their target's
+    std::unordered_map<cache::Hash, cache::Hash> following_;      ///< from their own to their target's
+    Time followers_due_{};                                        ///< when their waiters are looked at
     std::set<std::pair<Time, std::uint32_t>> timers_;
     std::map<dataplane::Address, unsigned> waits_of_client_;
     std::size_t waiting_ = 0;

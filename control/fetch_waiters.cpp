@@ -42,9 +42,8 @@ void FetchTable::refuse(const Waiter& waiter, std::uint64_t FetchCounters::*why)
 /// reload forces do not come this way.
 bool FetchTable::may_start(cache::Hash hash, const Waiter& waiter, Time now) const {
     if (!access_) return true;
-    bool within = access_->limits().fetches == 0 ||
-                  access_->takes_fetch(access_->prefix_of(waiter.client.address), now);
-    return within && access_->takes_start(hash, now);
+    std::uint64_t prefix = access_->prefix_of(waiter.client.address);
+    return access_->takes_fetch(prefix, waiter.is_tcp(), now) && access_->takes_start(hash, prefix, now);
 }
 
 void FetchTable::answer_limited(const cache::Key& key, cache::Hash hash, const Waiter& waiter, Time now) {
@@ -70,7 +69,7 @@ void FetchTable::wake_all(Slot& slot, const cache::Entry* entry, WakeKind kind, 
     }
     slot.places.clear();
     slot.waiter_due = Time::max();
-    conclude_followers(*slot.fetch, entry);
+    conclude_followers(slot.fetch->key(), slot.fetch->hash(), entry, kind);
 }
 
 void FetchTable::note_wakes(const Slot& slot) {

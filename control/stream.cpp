@@ -164,10 +164,20 @@ std::size_t room_for(const dataplane::Head& head, const cache::Entry& entry) {
 StreamServer::StreamServer(asio::io_context& io, const cache::Table& table, FetchTable& fetches,
                            const dataplane::Access& access,
                            const cache::Replaceable<dataplane::LocalNames>* local, const Config::Tcp& policy)
-    : io_(io), table_(table), fetches_(fetches), retry_(io), scratch_(cache::limits::message_octets),
+    : io_(io), table_(table), fetches_(fetches), scratch_(cache::limits::message_octets),
       gate_(access, local, counters_, 0) {
     set_policy(policy);
 }
+
+namespace {
+
+/// Whose connections count together: an IPv6 host has a whole /64 to itself (RFC 4291 2.5.1).
+dataplane::Address host_of(dataplane::Address client) {
+    if (!client.is_v4()) std::fill(client.octets.begin() + 8, client.octets.end(), 0);
+    return client;
+}
+
+} // namespace
 
 void StreamServer::set_policy(const Config::Tcp& policy) {
     policy_ = policy;
@@ -176,7 +186,7 @@ void StreamServer::set_policy(const Config::Tcp& policy) {
 }
 
 bool StreamServer::has_room(const dataplane::Address& client) const {
-    auto held = connections_of_client_.find(client);
+    auto held = connections_of_client_.find(host_of(client));
     return open_.size() < policy_.connections &&
            (held == connections_of_client_.end() || held->second < policy_.per_client);
 }
@@ -184,7 +194,7 @@ bool StreamServer::has_room(const dataplane::Address& client) const {
 void StreamServer::forget(const Connection& connection) {
     dataplane::Address client = connection.client().address; // erase() may be the end of it
     if (open_.erase(connection.id()) == 0) return;
-    auto held = connections_of_client_.find(client);
+    auto held = connections_of_client_.find(host_of(client));
     if (--held->second == 0) connections_of_client_.erase(held);
 }
 
@@ -193,7 +203,8 @@ StreamServer::~StreamServer() {
 }
 
 tl::expected<void, std::string> StreamServer::listen(const dataplane::Endpoint& endpoint) {
-    auto acceptor = std::make_unique<tcp::acceptor>(io_);
+    auto listener = std::make_unique<Listener>(io_);
+    tcp::acceptor* acceptor = &listener->acceptor;
     tcp::endpoint local = endpoint_of(endpoint);
     asio::error_code error;
     acceptor->open(local.protocol(), error);
@@ -202,20 +213,20 @@ tl::expected<void, std::string> StreamServer::listen(const dataplane::Endpoint& 
     if (!error) acceptor->bind(local, error);
     if (!error) acceptor->listen(tcp::acceptor::max_listen_connections, error);
     if (error) return tl::unexpected(to_string(endpoint) + " (TCP): " + error.message());
-    acceptors_.push_back(std::move(acceptor));
-    accept(*acceptors_.back());
+    listeners_.push_back(std::move(listener));
+    accept(*listeners_.back());
     return {};
 }
 
-void StreamServer::accept(tcp::acceptor& acceptor) {
-    acceptor.async_accept([this, &acceptor](asio::error_code error, tcp::socket socket) {
+void StreamServer::accept(Listener& listener) {
+    listener.acceptor.async_accept([this, &listener](asio::error_code error, tcp::socket socket) {
         if (error == asio::error::operation_aborted) return;
         asio::error_code gone;
         tcp::endpoint peer = error ? tcp::endpoint() : socket.remote_endpoint(gone);
         dataplane::Endpoint client = error ? dataplane::Endpoint() : endpoint_of(peer);
         if (!error && !gone && has_room(client.address)) {
             ++connections_.accepted;
-            ++connections_of_client_[client.address];
+            ++connections_of_client_[host_of(client.address)];
             auto connection = std::make_shared<Connection>(*this, std::move(socket), ++last_id_, client);
             open_.emplace(last_id_, connection);
             connection->start();
@@ -223,10 +234,10 @@ void StreamServer::accept(tcp::acceptor& acceptor) {
             ++connections_.refused;
         }
         // Without descriptors the next accept would fail at once, and again: wait for some to be closed.
-        if (!error) return accept(acceptor);
-        retry_.expires_after(100ms);
-        retry_.async_wait([this, &acceptor](asio::error_code cancelled) {
-            if (!cancelled) accept(acceptor);
+        if (!error) return accept(listener);
+        listener.retry.expires_after(100ms);
+        listener.retry.async_wait([this, &listener](asio::error_code cancelled) {
+            if (!cancelled) accept(listener);
         });
     });
 }
@@ -296,8 +307,7 @@ void StreamServer::wake(const Waiter& waiter, const cache::Entry* entry, datapla
 }
 
 void StreamServer::close() {
-    retry_.cancel();
-    acceptors_.clear();
+    listeners_.clear();
     while (!open_.empty()) open_.begin()->second->close();
 }
 

@@ -61,7 +61,12 @@ class StreamServer {
         std::vector<std::uint8_t> question;
     };
 
-    void accept(asio::ip::tcp::acceptor& acceptor);
+    struct Listener {
+        explicit Listener(asio::io_context& io) : acceptor(io), retry(io) {}
+        asio::ip::tcp::acceptor acceptor;
+        asio::steady_timer retry; ///< of an accept that failed
+    };
+    void accept(Listener& listener);
     bool has_room(const dataplane::Address& client) const;
     void forget(const Connection& connection);
     void answer(Connection& connection, std::span<const std::uint8_t> message);
@@ -73,13 +78,12 @@ class StreamServer {
     asio::io_context& io_;
     const cache::Table& table_;
     FetchTable& fetches_;
-    std::vector<std::unique_ptr<asio::ip::tcp::acceptor>> acceptors_;
+    std::vector<std::unique_ptr<Listener>> listeners_;
     std::unordered_map<std::uint64_t, std::shared_ptr<Connection>> open_;
     std::unordered_map<std::uint64_t, Pending> pending_;
-    asio::steady_timer retry_; ///< of an accept that failed
     Config::Tcp policy_;
-    std::map<dataplane::Address, unsigned> connections_of_client_;
-    std::vector<std::uint8_t> scratch_; ///< a reply of the gate's
+    std::map<dataplane::Address, unsigned> connections_of_client_; ///< an IPv6 client is its /64
+    std::vector<std::uint8_t> scratch_;                            ///< a reply of the gate's
     std::uint64_t last_id_ = 0;
     dataplane::Counters counters_;
     dataplane::Gate gate_;

@@ -19,7 +19,7 @@ struct RateLimits {
     unsigned responses = 0; ///< same answers over UDP; beyond: dropped, or truncated by `slip`
     unsigned fetches = 0;   ///< questions that have to be asked upstream; beyond: stale data or SERVFAIL
     unsigned slip = 2;      ///< every so-manieth reply over a limit is an empty one with TC=1, so that a real
-                       ///< client comes back over TCP, where no source is forged; 0: none
+                            ///< client comes back over TCP, where no source is forged; 0: none
     unsigned ipv4_prefix = 24;
     unsigned ipv6_prefix = 56;
 
@@ -46,8 +46,11 @@ class Access {
 
     // Whether one more is within the limits; if it is, it counts.
 
-    bool takes_query(std::uint64_t prefix, Time now) const {
-        return rates_.take(prefix, limits().queries, now);
+    // TCP has buckets of its own where a source may be forged over UDP: what a forger uses up is not the
+    // victim's way around it.
+
+    bool takes_query(std::uint64_t prefix, bool tcp, Time now) const {
+        return rates_.take(mixed(prefix, tcp ? 32 : 64), limits().queries, now);
     }
     bool takes_error(std::uint64_t prefix, Time now) const {
         return rates_.take(mixed(prefix, 1), limits().errors, now);
@@ -57,12 +60,12 @@ class Access {
         return rates_.take(mixed(prefix, answer | 16), limits().responses, now);
     }
 
-    bool takes_fetch(std::uint64_t prefix, Time now) const {
-        return rates_.take(mixed(prefix, 4), limits().fetches, now);
+    bool takes_fetch(std::uint64_t prefix, bool tcp, Time now) const {
+        return rates_.take(mixed(prefix, tcp ? 4 : 128), limits().fetches, now);
     }
-    /// Of one key, whoever asks. `key` is its hash.
-    bool takes_start(std::uint64_t key, Time now) const {
-        return rates_.take(mixed(key, 8), limits::starts_per_key, now);
+    /// Of one key, for the clients of one prefix. `key` is its hash.
+    bool takes_start(std::uint64_t key, std::uint64_t prefix, Time now) const {
+        return rates_.take(mixed(key, prefix), limits::starts_per_key, now);
     }
 
     /// Control. Bursts that begin after the next grace period see the new policy.

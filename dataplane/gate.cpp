@@ -31,7 +31,8 @@ bool Gate::admit(const Message& message, Query& query, std::span<std::uint8_t> o
         return false;
     }
     if (unlikely(access_.limits().queries > 0) &&
-        !access_.takes_query(access_.prefix_of(message.client), message.now)) {
+        !access_.takes_query(access_.prefix_of(message.client), message.transport == Transport::tcp,
+                             message.now)) {
         counters_.add(Event::rate_queries);
         if (message.transport == Transport::tcp) return reply = refuse(query, question, out), false;
         return counters_.add(Verdict::drop_rate), false;
@@ -69,9 +70,7 @@ bool Gate::answer_chaos(const Message& message, Query& query, std::span<std::uin
         query.rcode = Rcode::refused;
         return false;
     }
-    reply =
-        answer::write_local(query.head, question_of(message, query), *text, 0, cache::Entry::no_info, out);
-    counters_.add(Verdict::answered);
+    send_local(message, query, *text, 0, cache::Entry::no_info, out, reply);
     return true;
 }
 
@@ -85,10 +84,26 @@ bool Gate::answer_here(const Message& message, const Query& query, std::span<std
     const cache::Entry* entry = local.answer(*match, query.key.qtype);
     if (!entry) return false;
     counters_.add(local.is_blocked(*match) ? Event::blocked : Event::local);
-    counters_.add(Verdict::answered);
-    reply = answer::write_local(query.head, question_of(message, query), *entry, match->above,
-                                local.info(*match), out);
+    send_local(message, query, *entry, match->above, local.info(*match), out, reply);
     return true;
+}
+
+/// Over UDP it counts as an answer like any other.
+void Gate::send_local(const Message& message, const Query& query, const cache::Entry& entry,
+                      std::uint8_t above, std::uint16_t info, std::span<std::uint8_t> out,
+                      std::size_t& reply) {
+    auto question = question_of(message, query);
+    Flow flow = Flow::send;
+    if (unlikely(access_.limits().responses > 0) && message.transport == Transport::udp) {
+        auto bytes = query.key.bytes();
+        std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+        cache::Hash hash = std::hash<std::string_view>()(text);
+        flow = this->flow(charge_of(message.client, query, hash), entry, message.now);
+    }
+    if (flow == Flow::drop) return counters_.add(Verdict::drop_rate);
+    reply = flow == Flow::slip ? answer::write_truncated(query.head, question, out)
+                               : answer::write_local(query.head, question, entry, above, info, out);
+    counters_.add(Verdict::answered);
 }
 
 Gate::Charge Gate::charge_of(const Address& client, const Query& query, cache::Hash hash) const {

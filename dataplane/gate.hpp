@@ -48,6 +48,8 @@ class Gate {
     Flow flow(const Charge& charge, const cache::Entry& answer, Time now);
 
   private:
+    void send_local(const Message& message, const Query& query, const cache::Entry& entry, std::uint8_t above,
+                    std::uint16_t info, std::span<std::uint8_t> out, std::size_t& reply);
     std::size_t refuse(const Query& query, std::span<const std::uint8_t> question,
                        std::span<std::uint8_t> out);
     bool may_send_error(const Message& message);

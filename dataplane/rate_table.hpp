@@ -1,9 +1,11 @@
 // How often something happened of late, for any number of things, in fixed memory.
 //
 // Basic algorithm: the generic cell rate algorithm (ITU-T I.371 annex A), a token bucket that is one number:
-// the time at which the bucket would be full again. A thing has two places, found by its hash; both are
-// charged, and it is within its rate while either says so. So two things that share one place do not limit
-// each other, and a place that is left alone needs no clearing: its time is past.
+// the time at which the bucket would be full again. A thing has two places, found by its hash. The lower of
+// the two numbers is nearer to the truth, as others may have raised either; the thing is charged on it, and
+// both places are raised to the result where they are below it (conservative update, Estan and Varghese
+// 2002). A place that is left alone needs no clearing: its time is past. Two lcores at the same moment may
+// count as one.
 //
 // Threads: any number. Once a thing is over its rate it is only looked up, never charged: a flood makes no
 // line of memory go from lcore to lcore more often than the rate that it is allowed.
@@ -31,8 +33,9 @@ class RateTable {
         std::int64_t full =
             std::min(first.load(std::memory_order_relaxed), second.load(std::memory_order_relaxed));
         if (full - at > room) return false;
-        charge(first, at, cost);
-        charge(second, at, cost);
+        std::int64_t next = std::max(full, at) + cost;
+        raise(first, next);
+        raise(second, next);
         return true;
     }
 
@@ -40,9 +43,9 @@ class RateTable {
 
   private:
     // Relaxed: the numbers stand for themselves, nothing else is read by them.
-    static void charge(std::atomic<std::int64_t>& place, std::int64_t at, std::int64_t cost) {
+    static void raise(std::atomic<std::int64_t>& place, std::int64_t to) {
         std::int64_t full = place.load(std::memory_order_relaxed);
-        while (!place.compare_exchange_weak(full, std::max(full, at) + cost, std::memory_order_relaxed)) {
+        while (full < to && !place.compare_exchange_weak(full, to, std::memory_order_relaxed)) {
         }
     }
 

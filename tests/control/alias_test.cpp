@@ -13,8 +13,8 @@ class AliasTest : public FetchTest {
   protected:
     AliasTest() : FetchTest(1) { fetches.set_local(&local); }
 
-    Builder::RuleId alias(const std::string& target) {
-        return names.alias(1, true, 15, *cache::parse_name(target));
+    Builder::RuleId alias(const std::string& target, bool is_blocked = true) {
+        return names.alias(1, is_blocked, 15, *cache::parse_name(target));
     }
     Builder::RuleId deny() {
         return names.deny(1, true, LocalNames::Action::nxdomain, 15, test::bare_entry(3));
@@ -85,8 +85,8 @@ TEST_F(AliasTest, ManyNamesAndTheTargetItselfShareOneQuestion) {
 }
 
 TEST_F(AliasTest, ATargetThatIsAnsweredHereNeedsNoQuestion) {
-    add("a.com", alias("b.com"));
-    add("b.com", alias("here.lan"));
+    add("a.com", alias("b.com", false));
+    add("b.com", alias("here.lan", false));
     add("here.lan", records(7));
     use();
     auto client = ask(a);
@@ -106,8 +106,8 @@ TEST_F(AliasTest, ATargetThatDoesNotExist) {
 }
 
 TEST_F(AliasTest, RulesInACircleAndFailingTargetsAreServfail) {
-    add("a.com", alias("b.com"));
-    add("b.com", alias("a.com"));
+    add("a.com", alias("b.com", false));
+    add("b.com", alias("a.com", false));
     add("c.com", alias("dead.com"));
     use();
     silence(0);
@@ -142,6 +142,129 @@ TEST_F(AliasTest, ANameInAChainThatARuleLeadsElsewhere) {
     EXPECT_EQ(woken(client).addresses, Hosts{"192.0.2.9"});
     EXPECT_EQ(lines(a).size(), 3u);
     EXPECT_EQ(lines(a)[1], "tracker.net.\t60\tIN\tCNAME\twalled.garden.");
+}
+
+TEST_F(AliasTest, WhoAsksForTheCnameItselfGetsIt) {
+    add("a.com", alias("walled.garden"));
+    use();
+    cache::Key cname = make_key("a.com", LDNS_RR_TYPE_CNAME);
+    auto client = ask(cname);
+    EXPECT_EQ(woken(client).rcode, 0);
+    EXPECT_EQ(lines(cname), std::vector<std::string>{"a.com.\t60\tIN\tCNAME\twalled.garden."});
+    EXPECT_TRUE(network.sent.empty());
+}
+
+TEST_F(AliasTest, ARuleOfABlockListAppliesOnce) {
+    names.add(cache::parse_name("com")->bytes(), Builder::below, alias("safe.com"));
+    use();
+    serve_zone({{"safe.com.", {"safe.com. 30 IN A 192.0.2.9"}}});
+    auto client = ask(a), itself = ask(make_key("safe.com", 1));
+    run(20ms);
+    EXPECT_EQ(woken(client).addresses, Hosts{"192.0.2.9"});
+    EXPECT_EQ(woken(itself).addresses, Hosts{"192.0.2.9"});
+}
+
+/// A rule leads to a name whose reply a block list leads elsewhere.
+class TwoAliases : public AliasTest {
+  protected:
+    TwoAliases() {
+        add("a.com", alias("b.com", false));
+        add("tracker.net", alias("walled.garden"));
+        use();
+    }
+    std::map<std::string, std::vector<std::string>> zone{
+        {"b.com.", {"b.com. 60 IN CNAME tracker.net.", "tracker.net. 60 IN A 192.0.2.66"}},
+        {"walled.garden.", {"walled.garden. 30 IN A 192.0.2.9"}}};
+};
+
+TEST_F(TwoAliases, EachWaitsForTheNext) {
+    serve_zone(zone);
+    auto first = ask(a), second = ask(b);
+    run(30ms);
+    EXPECT_EQ(woken(first).addresses, Hosts{"192.0.2.9"});
+    EXPECT_EQ(woken(second).addresses, Hosts{"192.0.2.9"});
+    EXPECT_EQ(lines(a).size(), 4u);
+    EXPECT_EQ(network.sent.size(), 2u);
+}
+
+TEST_F(TwoAliases, AnEndThatFailsEndsThemAll) {
+    network.serve(server(0), [this](FakeNetwork& net, const Sent& sent) {
+        ReplySpec spec;
+        if (question_name(sent) == "b.com.")
+            spec.answer = zone["b.com."];
+        else
+            spec.rcode = 2;
+        net.reply(sent, make_reply(sent.message, spec), 5ms);
+    });
+    auto first = ask(a, true), second = ask(b, true);
+    run(4s);
+    EXPECT_EQ(woken(first).rcode, 2);
+    EXPECT_EQ(woken(second).rcode, 2);
+    EXPECT_LT(network.sent.size(), 8u) << "nobody asks round and round";
+}
+
+TEST_F(TwoAliases, ACircleOfRulesAndChainsEnds) {
+    zone["b.com."] = {"b.com. 60 IN CNAME back.net.", "back.net. 60 IN A 192.0.2.66"};
+    names = Builder();
+    add("a.com", alias("b.com", false));
+    add("back.net", alias("a.com"));
+    use();
+    serve_zone(zone);
+    auto client = ask(a, true);
+    run(4s);
+    EXPECT_EQ(woken(client).rcode, 2);
+    EXPECT_LT(network.sent.size(), 8u);
+}
+
+TEST_F(AliasTest, ClientsOfAnAliasHaveTheirTimers) {
+    add("a.com", alias("walled.garden"));
+    use();
+    silence(0);
+    auto udp = ask(a);
+    run(2s);
+    EXPECT_EQ(woken(udp).kind, dataplane::Wake::Kind::abandon);
+    EXPECT_LT(woken(udp).at - start, 2s);
+    run(10s);
+    serve_zone({{"walled.garden.", {"walled.garden. 2 IN A 192.0.2.9"}}});
+    run(300s); // the failure's back-off is over
+    auto first = ask(a);
+    run(10s);
+    EXPECT_EQ(woken(first).addresses, Hosts{"192.0.2.9"});
+    silence(0);
+    Time asked = clock.now;
+    auto stale = ask(a);
+    run(2s);
+    EXPECT_EQ(woken(stale).kind, dataplane::Wake::Kind::stale);
+    EXPECT_EQ(woken(stale).addresses, Hosts{"192.0.2.9"});
+    EXPECT_LT(woken(stale).at - asked, 1900ms);
+    run(10s);
+}
+
+TEST_F(AliasTest, ATargetThatHasFailedIsNotAskedAgainSoSoon) {
+    add("a.com", alias("walled.garden"));
+    use();
+    network.serve(server(0), [](FakeNetwork& net, const Sent& sent) {
+        net.reply(sent, make_reply(sent.message, {.rcode = 2}), 1ms);
+    });
+    ask(a);
+    run(100ms);
+    std::size_t sent = network.sent.size();
+    for (int i = 0; i < 5; ++i) EXPECT_EQ(woken(ask(a)).rcode, 2);
+    EXPECT_EQ(network.sent.size(), sent);
+}
+
+TEST_F(AliasTest, WhoAsksMeanwhileJoinsAtNoCost) {
+    dataplane::Access access{{{}, {.fetches = 1}}};
+    fetches.set_access(&access);
+    add("a.com", alias("walled.garden"));
+    use();
+    serve_zone({{"walled.garden.", {"walled.garden. 30 IN A 192.0.2.9"}}});
+    std::vector<std::uint64_t> clients;
+    for (int i = 0; i < 20; ++i) clients.push_back(ask(a));
+    run(20ms);
+    for (auto client : clients) EXPECT_EQ(woken(client).addresses, Hosts{"192.0.2.9"});
+    EXPECT_EQ(fetches.counters().limited, 0u);
+    fetches.set_access(nullptr);
 }
 
 TEST_F(AliasTest, AFlushMovesThoseWhoWaitForATarget) {

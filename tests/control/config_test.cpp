@@ -54,6 +54,7 @@ TEST(Config, LocalNamesAndLists) {
                                            "300 IN A 192.0.2.1\", found \"a.lan. A\""},
         {"local: {records: ['a.lan. ANY \\# 0']}", "local.records[0]: expected a record"},
         {"local: {records: ['a.lan. CH TXT x']}", "local.records[0]: expected a record"},
+        {"local: {records: ['a.lan. CNAME \\# 0']}", "local.records[0]: expected a record"},
         {"local: {forward: ['a..b']}", "t:2: local.forward[0]: expected a domain name, found \"a..b\""},
         {"local: {special-names: maybe}",
          "t:2: local.special-names: expected true or false, found \"maybe\""},

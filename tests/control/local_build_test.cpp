@@ -213,8 +213,12 @@ TEST_F(LocalBuildTest, PolicyZones) {
 }
 
 TEST_F(LocalBuildTest, PolicyZonesThatMakeNoSense) {
+    std::string label(60, 'a'), name = label + "." + label + "." + label;
+    std::string long_origin = "$ORIGIN " + name + ".\n@ SOA a. b. 1 2 3 4 5\n" + name + " CNAME .\n";
     for (const char* text : {"a.com CNAME .\n", "@ SOA a. b. 1 2 3 4 5\nx.other. CNAME .\n",
-                             "@ SOA a. b. 1 2 3 4 5\nx A 1.2.3\n", "@ SOA a. b. 1 2 3\n"}) {
+                             "@ SOA a. b. 1 2 3 4 5\nx A 1.2.3\n", "@ SOA a. b. 1 2 3\n",
+                             "@ SOA a. b. 1 2 3 4 5\nx CNAME \\# 0\n", "@ SOA a. b. 1 2 3 4 5\nx A \\# 0\n",
+                             long_origin.c_str()}) {
         live.block.clear();
         list(text, Config::BlockList::Format::rpz);
         EXPECT_NE(error().find("list0:"), std::string::npos) << text << error();

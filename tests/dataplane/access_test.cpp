@@ -44,6 +44,13 @@ TEST(RateTable, ManyThingsDoNotLimitEachOther) {
     unsigned refused = 0;
     for (std::uint64_t i = 0; i < 20000; ++i) refused += !rates.take(i * 0x9e3779b97f4a7c15u, 1, 5s);
     EXPECT_LT(refused, 700u) << "both places of a thing taken by others: 2.1 % of the last ones, less before";
+    // A million things a second, each within its rate, when that is more than a hundred times what the places
+    // would take if each were charged in full.
+    refused = 0;
+    for (std::uint64_t i = 0; i < 1'000'000; ++i) {
+        refused += !rates.take((i + 1'000'000) * 0x9e3779b97f4a7c15u, 100, 60s + i * 1us);
+    }
+    EXPECT_LT(refused, 1000u);
 }
 
 TEST(Access, RangesOfAllSizes) {
@@ -124,6 +131,10 @@ TEST_F(GateTest, QueriesOverTheRateAreDroppedAndOverTcpRefused) {
     EXPECT_TRUE(admit(query("a.com"), "10.0.0.9").empty()) << "another client of the same prefix";
     EXPECT_FALSE(passed);
     EXPECT_EQ(counters.get(Verdict::drop_rate), 1u);
+    for (int i = 0; i < 3; ++i) {
+        admit(query("a.com"), "10.0.0.1", Transport::tcp);
+        EXPECT_TRUE(passed) << "TCP has a bucket of its own";
+    }
     EXPECT_EQ(rcode(admit(query("a.com"), "10.0.0.1", Transport::tcp)), 5u);
     EXPECT_EQ(counters.get(Event::rate_queries), 2u);
     admit(query("a.com"), "10.0.1.1");
@@ -201,6 +212,11 @@ TEST_F(GateTest, NamesOfTheSetAreAnsweredHere) {
     EXPECT_EQ(counters.get(Verdict::answered), 2u);
     admit(query("good.com"));
     EXPECT_TRUE(passed);
+    limit({.responses = 2, .slip = 0});
+    unsigned sent = 0;
+    for (int i = 0; i < 10; ++i) sent += !admit(query("r" + std::to_string(i) + ".bad.com")).empty();
+    EXPECT_EQ(sent, 2u) << "denials of a list are answers like any other";
+    EXPECT_FALSE(admit(query("bad.com"), "10.0.0.1", Transport::tcp).empty());
 }
 
 } // namespace
