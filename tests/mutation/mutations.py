@@ -137,8 +137,8 @@ MUTATIONS = [
         "control_test:ManyShards.*"),
     Mutation(
         "grace-period-begun-too-early", "control/flush.cpp",
-        "    auto matches = [&](const cache::KeyRef& key) { return job.matches(key.name()); };\n",
-        "    auto matches = [&](const cache::KeyRef& key) { return job.matches(key.name()); };\n"
+        "    Job& job = jobs_.front();\n",
+        "    Job& job = jobs_.front();\n"
         "    if (!job.period) job.period = grace_.begin();\n",
         "what a worker got while later shards were emptied is sent after the acknowledgement",
         "control_test:ManyShards.*"),
@@ -155,15 +155,15 @@ MUTATIONS = [
         "control answers a waiter with what a flush forbids",
         "control_test:UnderTheFloor.*"),
     Mutation(
-        "stale-from-under-the-floor", "control/fetch_table.cpp",
-        "entry && entry->version.generation > table_.floor(fetch.key().group) && now < entry->stale_until",
+        "stale-from-under-the-floor", "control/fetch_waiters.cpp",
+        "entry && entry->version.generation > table_.floor(key.group) && now < entry->stale_until",
         "entry && now < entry->stale_until",
         "stale data of the old upstreams is served after a reload",
         "control_test:UnderTheFloor.*"),
     Mutation(
         "reload-without-flush", "control/reload.cpp",
-        "    return key != \"allow\" && key != \"fanout\";\n",
-        "    return key != \"allow\" && key != \"fanout\" && key != \"upstreams\";\n",
+        "others[] = {\"allow\",",
+        "others[] = {\"allow\", \"upstreams\",",
         "after a reload the old upstreams' answers stay",
         "control_test:Reload*"),
     Mutation(
@@ -421,7 +421,7 @@ MUTATIONS = [
         "a Wake names a freed private Entry",
         "cache_test:ReserveTest.*"),
     Mutation(
-        "private-wake-not-noted", "control/fetch_table.cpp",
+        "private-wake-not-noted", "control/fetch_waiters.cpp",
         "        if (hold && *hold && !w.is_tcp()) hold->sent_to(w.source);\n",
         "        static_cast<void>(hold);\n",
         "a Wake names a freed private Entry",
@@ -499,25 +499,25 @@ MUTATIONS = [
         "nothing is ever freed, no flush acknowledged",
         "dataplane_test:WorkerTest.AMiss*"),
     Mutation(
-        "replaced-waiter-forgotten", "control/fetch_table.cpp",
+        "replaced-waiter-forgotten", "control/fetch_waiters.cpp",
         "    wake(replaced, nullptr, WakeKind::abandon);\n",
         "    ++counters_.abandoned;\n    --waiting_;\n    --waits_of_client_[replaced.client.address];\n",
         "every retransmission costs the worker a credit",
         "control_test:FetchTest.ARetransmission*"),
     Mutation(
-        "retransmission-not-replaced", "control/fetch_table.cpp",
+        "retransmission-not-replaced", "control/fetch_waiters.cpp",
         "    if (replace_retransmission(slot, waiter)) return;\n",
         "",
         "one client that repeats itself fills the waiters, and is answered many times",
         "control_test:FetchTest.ARetransmission*"),
     Mutation(
-        "retransmission-renews-its-arrival", "control/fetch_table.cpp",
+        "retransmission-renews-its-arrival", "control/fetch_waiters.cpp",
         "    first.arrived = std::min(first.arrived, waiter.arrived);\n",
         "    first.arrived = waiter.arrived;\n",
         "a client that repeats itself is neither given stale data nor dropped",
         "control_test:FetchTest.PatienceIsCounted*"),
     Mutation(
-        "places-of-gone-waiters-kept", "control/fetch_table.cpp",
+        "places-of-gone-waiters-kept", "control/fetch_waiters.cpp",
         "    std::vector<Waiter> patient;\n    slot.places.clear();\n",
         "    std::vector<Waiter> patient;\n",
         "a retransmission takes the place of another client's question",
@@ -532,8 +532,8 @@ MUTATIONS = [
     # Stale data and refreshes.
     Mutation(
         "failure-over-stale-data", "control/fetch_table.cpp",
-        "    if (const cache::Entry* stale = stale_entry(fetch, now)) {\n",
-        "    if (const cache::Entry* stale = stale_entry(fetch, now); stale && now < stale->expiry) {\n",
+        "    if (const cache::Entry* stale = stale_entry(fetch.key(), fetch.hash(), now)) {\n",
+        "    if (const cache::Entry* stale = stale_entry(fetch.key(), fetch.hash(), now);\n        stale && now < stale->expiry) {\n",
         "an upstream's outage takes answers away that clients could have",
         "control_test:FetchTest.Stale*"),
     Mutation(
@@ -578,4 +578,42 @@ MUTATIONS = [
         "",
         "a client is told the rcode of somebody else's query",
         "dataplane_test:Query.NothingIsLeft*"),
+
+    # Rules: what is answered here, blocked, limited.
+    Mutation(
+        "chains-not-checked", "control/fetch_table.cpp",
+        "    if (!apply_block_lists(*slot, answer)) return;\n",
+        "",
+        "a blocked name is reached by way of an alias",
+        "control_test:AliasTest.*"),
+    Mutation(
+        "rewritten-answers-outlive-their-rule", "control/flush.cpp",
+        "entry.rewritten || is_ruled(",
+        "is_ruled(",
+        "a name that was taken off a list stays blocked",
+        "control_test:AliasTest.NewRules*"),
+    Mutation(
+        "the-later-list-counts", "dataplane/local_names.cpp",
+        "rules_[rule].source <= rules_[best->rule].source",
+        "rules_[rule].source >= rules_[best->rule].source",
+        "what the operator forwards is blocked",
+        "dataplane_test:LocalNamesTest.*"),
+    Mutation(
+        "circle-of-aliases", "control/fetch_alias.cpp",
+        " || leads_to(target, key)",
+        "",
+        "clients of two names that lead to each other wait for ever",
+        "control_test:TwoAliases.*"),
+    Mutation(
+        "followers-left-behind", "control/fetch_alias.cpp",
+        "    conclude_followers(key, hash, publisher_.servfail(), WakeKind::answer);\n",
+        "",
+        "clients of an alias wait for ever when its target fails",
+        "control_test:TwoAliases.*"),
+    Mutation(
+        "twice-the-rate", "dataplane/rate_table.hpp",
+        "full - at > room",
+        "full - at > 2 * room",
+        "limits let more pass than they say",
+        "dataplane_test:RateTable.*"),
 ]
