@@ -10,8 +10,8 @@ namespace millrace::control {
 namespace {
 
 constexpr Time clock_interval = 10ms; // how often the workers' clock is set to the kernel's
-constexpr Time longest_nap = 100us;
-constexpr unsigned idle_before_nap = 32;
+constexpr Time longest_nap = 1ms;
+constexpr unsigned nap_share = 128; // of the time that nothing happened in
 constexpr Time drain_limit = 1s;
 constexpr unsigned handlers_per_tick = 256;
 constexpr Time handler_time = 3ms; // since the tick began, like the next
@@ -21,6 +21,7 @@ constexpr Time miss_time = 2ms;    // a first key of a shard builds it, which ta
 
 void Loop::run() {
     prctl(PR_SET_TIMERSLACK, 1000); // ns: naps of microseconds, not of the default's 50 on top
+    last_busy_ = boot_time();
     while (!stopping_) nap(tick());
     drain();
 }
@@ -52,11 +53,13 @@ unsigned Loop::take_misses(Time now) {
     return p_.workers.drain(take, now + miss_time);
 }
 
-/// Sleeps the longer the longer nothing happened, 100 us at most: polling workers cannot wake us.
+/// Sleeps the longer the longer nothing happened: polling workers cannot wake us, so what comes next waits for
+/// the nap's end, by less than a hundredth of the silence before it.
 void Loop::nap(bool busy) {
-    idle_ticks_ = busy ? 0 : idle_ticks_ + 1;
-    if (idle_ticks_ < idle_before_nap) return;
-    std::this_thread::sleep_for(std::min<Time>(Time(idle_ticks_ - idle_before_nap), longest_nap));
+    Time now = boot_time();
+    if (busy) last_busy_ = now;
+    Time length = std::min<Time>((now - last_busy_) / nap_share, longest_nap);
+    if (length >= 1us) std::this_thread::sleep_for(length);
 }
 
 /// Closes the fetches, then goes on until the workers have finished every Wake. New Misses get SERVFAIL.

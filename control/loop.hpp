@@ -53,7 +53,7 @@ class Loop {
     bool stopping_ = false;
     Time longest_{};
     Time clock_due_{};
-    unsigned idle_ticks_ = 0;
+    Time last_busy_{};
 };
 
 /// Sends each Wake to whoever can deliver it.
