@@ -10,8 +10,8 @@ Entry::Entry(const EntryDraft& draft)
     : version(draft.version), born(draft.born), expiry(draft.expiry), stale_until(draft.stale_until),
       records_size(std::uint32_t(draft.records.size())), ttl_count(std::uint16_t(draft.ttl_offsets.size())),
       answers(draft.answers), authorities(draft.authorities), info(draft.info.value_or(no_info)),
-      rcode(draft.rcode), authentic(draft.authentic), chained(draft.chained), rewritten(draft.rewritten), failure(draft.failure),
-      refresh_after(draft.refresh_after.value_or(draft.expiry).count()) {
+      rcode(draft.rcode), authentic(draft.authentic), chained(draft.chained), rewritten(draft.rewritten),
+      failure(draft.failure), refresh_after(draft.refresh_after.value_or(draft.expiry).count()) {
     auto* offsets = reinterpret_cast<std::uint16_t*>(this + 1);
     if (ttl_count) std::memcpy(offsets, draft.ttl_offsets.data(), draft.ttl_offsets.size_bytes());
     if (records_size) std::memcpy(offsets + ttl_count, draft.records.data(), draft.records.size());

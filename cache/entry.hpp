@@ -84,8 +84,11 @@ class Entry {
     std::span<const std::uint8_t> records() const {
         return {reinterpret_cast<const std::uint8_t*>(ttl_offsets().data() + ttl_count), records_size};
     }
-    /// What it occupies, for the memory bound.
-    std::size_t bytes() const { return sizeof(Entry) + ttl_count * sizeof(std::uint16_t) + records_size; }
+    /// What it occupies, for the memory bound: with malloc's header, in malloc's steps of 16.
+    std::size_t bytes() const {
+        std::size_t octets = sizeof(Entry) + ttl_count * sizeof(std::uint16_t) + records_size;
+        return (octets + 8 + 15) / 16 * 16;
+    }
 
     static constexpr std::uint16_t no_info = 0xffff;
 

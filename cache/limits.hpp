@@ -9,13 +9,14 @@ namespace millrace::cache::limits {
 inline constexpr std::size_t name_octets = 255;      ///< RFC 1035 2.3.4, the root label included
 inline constexpr std::size_t label_octets = 63;      ///< RFC 1035 2.3.4
 inline constexpr std::size_t message_octets = 65535; ///< RFC 1035 4.2.2, the two-octet length of TCP
-inline constexpr std::size_t shard_slots = 4096;     ///< slots of one shard, and its bucket count
+inline constexpr std::size_t shard_slots = 4096;     ///< slots of one shard
+inline constexpr std::size_t shard_buckets = 1024;   ///< of its map, which an Index stands before
 inline constexpr std::size_t shard_fill = 3700; ///< keys per shard that the number of shards is planned for
 inline constexpr std::size_t workers = 64;      ///< RCU readers that receive Wakes
 inline constexpr std::size_t readers = workers + 4; ///< workers, and helper threads that walk the table
 inline constexpr std::size_t groups = 16;           ///< upstream groups, each with a floor
 
-static_assert((shard_slots & (shard_slots - 1)) == 0, "TBB rounds bucket counts up to a power of two");
+static_assert((shard_buckets & (shard_buckets - 1)) == 0, "TBB rounds bucket counts up to a power of two");
 static_assert(shard_fill + 6 * 64 < shard_slots,
               "a hash spreads shard_fill keys with a deviation of about 61: no "
               "shard fills up before the table does");

@@ -47,29 +47,37 @@ struct Table::Shard final : Retired {
     };
     using Map = tbb::concurrent_unordered_map<KeyRef, Slot, HashOf, std::equal_to<KeyRef>>;
 
-    Shard() : map(limits::shard_slots) {
+    Shard() : map(limits::shard_buckets) {
         order.reserve(limits::shard_slots); // so that insert() fails, if it does, before it changes anything
         map.max_load_factor(std::numeric_limits<float>::max()); // never doubles
         // A find creates its bucket. (unsafe_begin() would, too, and then walk on to the first value:
         // quadratic.)
         Key any;
         any.name.size = 0;
-        for (Hash i = 0; i < limits::shard_slots; ++i) map.find(KeyRef{i, any.bytes().data()});
+        for (Hash i = 0; i < limits::shard_buckets; ++i) map.find(KeyRef{i, any.bytes().data()});
     }
 
-    Node* find(const Key& key, Hash hash) {
+    /// Any reader.
+    Node* find_in_map(const Key& key, Hash hash) {
         auto at = map.find(KeyRef{hash, key.bytes().data()});
         return at == map.end() ? nullptr : &*at;
     }
     Node* insert(Hash hash, std::span<const std::uint8_t> key) {
         auto [at, fresh] = map.emplace(std::piecewise_construct,
                                        std::forward_as_tuple(KeyRef{hash, keys.copy(key)}), std::tuple());
+        index.add(hash, &*at);
         order.push_back(&*at);
         slot_bytes += slot_octets + key.size();
         ++dead;
         return &*at;
     }
     std::size_t slots() const { return order.size(); }
+    /// Shards for a table: as many as its entries need, or fewer if its memory cannot hold those.
+    static std::size_t planned(const TableLimits& limits) {
+        constexpr std::size_t least_octets = slot_octets + Key::header_octets + 1 + sizeof(Entry);
+        std::size_t entries = std::min(limits.entries, limits.bytes / least_octets);
+        return std::max<std::size_t>(1, (entries + limits::shard_fill - 1) / limits::shard_fill);
+    }
     /// Changes a slot and keeps the count of dead ones.
     template <class Change>
     void update(Slot& slot, Change change) {
@@ -80,13 +88,18 @@ struct Table::Shard final : Retired {
     static bool is_dead(const Slot& slot) {
         return !slot.is_live && !slot.entry.load(std::memory_order_relaxed);
     }
-    std::size_t bytes() const override { return slot_bytes; }
+    std::size_t bytes() const override { return fixed_octets + slot_bytes; }
 
-    /// Of one slot, its key aside, estimated from oneTBB's layout: the map's node (link, order key, Node),
-    /// its bucket's dummy node and place, the allocator's headers, its place in `order`. bench/packet_bench
-    /// prints the estimate beside the growth of the resident size.
-    static constexpr std::size_t slot_octets = sizeof(Node) + 2 * 8 + 16 + 4 * 8 + 8 + 8;
+    // Estimated from oneTBB's layout. bench/cache_bench prints the estimate beside the growth of the resident
+    // size.
 
+    /// Of one slot, its key aside: the map's node (link, order key, Node) and the allocator's header.
+    static constexpr std::size_t slot_octets = 2 * 8 + sizeof(Node) + 8;
+    /// Of a shard without slots: the index, a dummy node and a place for each bucket, `order`.
+    static constexpr std::size_t fixed_octets =
+        sizeof(Index<Node>) + limits::shard_buckets * (2 * 8 + 16 + 8) + limits::shard_slots * 8;
+
+    Index<Node> index;
     Map map;
     Arena keys;
     std::vector<Node*> order; ///< slots, oldest first

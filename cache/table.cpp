@@ -15,8 +15,9 @@ Key KeyRef::key() const {
 }
 
 Table::Table(const TableLimits& limits, Grace& grace, const Hasher& hasher)
-    : limits_(limits), grace_(grace), hasher_(hasher), shards_((limits.entries + limits::shard_fill - 1) / limits::shard_fill),
-      words_(new ShardWord[shards_]), owner_(std::this_thread::get_id()) {}
+    : limits_(limits), most_bytes_(limits.bytes - std::min(limits.bytes / 2, Shard::fixed_octets)),
+      grace_(grace), hasher_(hasher), shards_(Shard::planned(limits)), words_(new ShardWord[shards_]),
+      owner_(std::this_thread::get_id()) {}
 
 Table::~Table() {
     for (std::size_t i = 0; i < shards_; ++i) {
@@ -26,20 +27,18 @@ Table::~Table() {
     }
 }
 
+std::size_t Table::shard_octets() {
+    return Shard::fixed_octets;
+}
+
 void Table::assert_owner() const {
     assert(owner_ == std::this_thread::get_id() && "one writer per key: only the owner changes the table");
 }
 
-Place Table::locate(const Key& key, Hash hash) const {
-    ShardWord& w = word(hash);
-    // Epoch first, pointer second: the reverse could pair an old shard with the epoch of its successor, and a
-    // hot index would then use a freed node. Acquire on the pointer: without it the shard's insides could be
-    // unseen.
-    std::uint64_t epoch = w.epoch.load(std::memory_order_acquire);
-    Shard* shard = w.shard.load(std::memory_order_acquire);
-    if (!shard) return {};
-    auto found = shard->map.find(KeyRef{hash, key.bytes().data()});
-    return {found == shard->map.end() ? nullptr : &*found, epoch};
+const Node* Table::find_in_map(const Key& key, Hash hash) const {
+    // Acquire: without it the shard's insides could be unseen.
+    Shard* shard = words_[index(hash)].shard.load(std::memory_order_acquire);
+    return shard ? shard->find_in_map(key, hash) : nullptr;
 }
 
 bool Table::start(const Key& key, Hash hash, Generation generation) {
@@ -55,20 +54,27 @@ bool Table::start(const Key& key, Hash hash, Generation generation) {
 void Table::finish(const Key& key, Hash hash, Generation generation) {
     assert_owner();
     Shard* s = shard(index(hash));
-    Node* node = s ? s->find(key, hash) : nullptr;
+    Node* node = s ? find(*s, key, hash) : nullptr;
     if (!node || node->second.started != generation) return; // the next one has started
     s->update(node->second, [&] { node->second.is_live = false; });
     ask_for_upkeep(index(hash), *s);
 }
 
+/// The owner, who may change what a reader may not.
+Node* Table::find(const Shard& s, const Key& key, Hash hash) const {
+    return const_cast<Node*>(locate(key, hash, s.index.find(hash)));
+}
+
 /// Null: full, or out of memory.
 Node* Table::find_or_insert(const Key& key, Hash hash) try {
-    if (!shard(index(hash))) install(index(hash), std::make_unique<Shard>());
+    if (!shard(index(hash))) {
+        if (bytes() + Shard::fixed_octets > most_bytes_) return nullptr;
+        install(index(hash), std::make_unique<Shard>());
+    }
     Shard& s = *shard(index(hash));
-    if (Node* node = s.find(key, hash)) return node;
+    if (Node* node = find(s, key, hash)) return node;
     std::size_t cost = Shard::slot_octets + key.bytes().size();
-    bool full =
-        s.slots() == limits::shard_slots || slots_ == limits_.entries || bytes() + cost > limits_.bytes;
+    bool full = s.slots() == limits::shard_slots || slots_ == limits_.entries || bytes() + cost > most_bytes_;
     ask_for_upkeep(index(hash), s);
     if (full) return nullptr;
     Node* node = s.insert(hash, key.bytes());
@@ -82,9 +88,10 @@ Node* Table::find_or_insert(const Key& key, Hash hash) try {
 /// Makes a shard the one that readers find.
 void Table::install(std::size_t index, std::unique_ptr<Shard> fresh) {
     ShardWord& w = words_[index];
-    // Release, both, in this order: a worker that sees the epoch must see this shard, whole.
+    bytes_ += Shard::fixed_octets;
+    // Release, both: a worker that sees a pointer must see this shard, whole.
+    w.index.store(&fresh->index, std::memory_order_release);
     w.shard.store(fresh.release(), std::memory_order_release);
-    w.epoch.store(++last_epoch_, std::memory_order_release);
 }
 
 Publication Table::judge(const Node* node, unsigned group, const Entry& entry) const {
@@ -95,7 +102,7 @@ Publication Table::judge(const Node* node, unsigned group, const Entry& entry) c
     const Entry* before = slot.entry.load(std::memory_order_relaxed);
     if (before && entry.version <= before->version) return Publication::superseded;
     // While both are alive the old and the new Entry count.
-    return bytes() + entry.bytes() > limits_.bytes ? Publication::full : Publication::accepted;
+    return bytes() + entry.bytes() > most_bytes_ ? Publication::full : Publication::accepted;
 }
 
 void Table::swap_in(Shard& shard, Node& node, EntryPtr entry) {

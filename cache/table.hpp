@@ -15,12 +15,12 @@
 // A Slot that holds nothing stays in its map, which cannot erase: it is dead. Upkeep, a bounded piece per
 // tick, evicts (SIEVE: Zhang et al., NSDI 2024; the hand passes slots in the order of their making, spares
 // those hit since, clears the mark and takes the rest, failures first) and rebuilds a shard whose dead slots
-// are too many: a new map without them, every slot of a live Fetch kept. The pointer is stored, then the
-// epoch, then the old shard is retired.
+// are too many: a new shard without them, every slot of a live Fetch kept, is stored in the old one's place,
+// which is retired.
 //
-// A worker loads, for each shard that it touches, the epoch and then the pointer, both acquire, never the
-// reverse: an epoch is stored after the pointer that it belongs to, so whoever sees the epoch sees that
-// pointer or a later.
+// A lookup begins in the shard's Index (cache/index.hpp), whose lines a worker prefetches for a whole burst,
+// and goes on in the map only where the Index cannot tell. Both belong to the shard: a worker remembers
+// nothing of either from one burst to the next.
 #pragma once
 
 #include <atomic>
@@ -36,9 +36,24 @@
 
 #include "cache/entry.hpp"
 #include "cache/grace.hpp"
+#include "cache/index.hpp"
 #include "cache/key.hpp"
 
 namespace millrace::cache {
+
+/// memcmp for a key's octets, of which there are at least eight: by words, the last of which overlaps.
+inline bool equal(const std::uint8_t* a, const std::uint8_t* b, std::size_t size) {
+    static_assert(Key::header_octets + 1 >= sizeof(std::uint64_t));
+    auto differ = [&](std::size_t at) {
+        std::uint64_t one, other;
+        std::memcpy(&one, a + at, 8);
+        std::memcpy(&other, b + at, 8);
+        return one ^ other;
+    };
+    std::uint64_t difference = differ(size - 8);
+    for (std::size_t at = 0; at + 8 < size; at += 8) difference |= differ(at);
+    return difference == 0;
+}
 
 /// A key inside a shard: its hash, and its bytes in the shard's arena (or, to look up, in a Key).
 struct KeyRef {
@@ -51,7 +66,7 @@ struct KeyRef {
     }
     Key key() const; ///< a copy by value
     bool operator==(const KeyRef& other) const {
-        return hash == other.hash && size() == other.size() && std::memcmp(bytes, other.bytes, size()) == 0;
+        return hash == other.hash && size() == other.size() && equal(bytes, other.bytes, size());
     }
 };
 
@@ -63,12 +78,6 @@ struct Slot {
     bool is_live = false;   ///< `started` is still running: the slot outlasts rebuilds
 };
 using Node = std::pair<const KeyRef, Slot>;
-
-/// Where a key was found: what a worker's hot index keeps. Valid while the shard's epoch is `epoch`.
-struct Place {
-    const Node* node = nullptr;
-    std::uint64_t epoch = 0;
-};
 
 enum class Publication : std::uint8_t {
     accepted,   ///< readers see it from now on; the Entry before it is retired
@@ -93,14 +102,29 @@ class Table {
 
     // Any registered, online reader; the owner too.
 
-    Place locate(const Key& key, Hash hash) const;
-    /// Whether a Place of this hash found at `epoch` may still be used.
-    bool is_current(Hash hash, std::uint64_t epoch) const {
-        return word(hash).epoch.load(std::memory_order_acquire) == epoch;
+    // A lookup has steps, so that the cache misses of a burst overlap: prefetch() for each hash, then
+    // look_ahead() and a prefetch of what it names, then locate(). All before the reader is quiescent.
+
+    using Finding = Index<Node>::Finding;
+    void prefetch(Hash hash) const {
+        if (auto* index = index_of(hash)) index->prefetch(hash);
     }
+    /// The node that the hash leads to. Its key has not been compared.
+    Finding look_ahead(Hash hash) const {
+        auto* index = index_of(hash);
+        return index ? index->find(hash) : Finding{};
+    }
+    /// The key's node, or null.
+    const Node* locate(const Key& key, Hash hash, Finding ahead) const {
+        if (!ahead.node && ahead.is_complete) return nullptr;
+        if (ahead.node && ahead.node->first == KeyRef{hash, key.bytes().data()}) [[likely]]
+            return ahead.node;
+        return find_in_map(key, hash);
+    }
+    const Node* locate(const Key& key, Hash hash) const { return locate(key, hash, look_ahead(hash)); }
     /// The Entry published for the key, or null. It may be expired, or under the floor.
     const Entry* find(const Key& key, Hash hash) const {
-        const Node* node = locate(key, hash).node;
+        const Node* node = locate(key, hash);
         // Acquire: without it the worker could read the Entry's fields from before they were written.
         return node ? node->second.entry.load(std::memory_order_acquire) : nullptr;
     }
@@ -134,6 +158,7 @@ class Table {
     void upkeep(Time now);
 
     const TableLimits& limits() const { return limits_; }
+    static std::size_t shard_octets(); ///< what a shard takes before its first slot
     std::size_t shard_count() const { return shards_; }
     std::size_t entries() const { return entries_; }   ///< slots with an Entry
     std::size_t slots() const { return slots_; }       ///< with or without
@@ -143,15 +168,21 @@ class Table {
 
   private:
     struct Shard;
-    struct alignas(64) ShardWord {
-        std::atomic<std::uint64_t> epoch{0};
+    /// Where readers find a shard. Either pointer may be used without the other.
+    struct ShardWord {
+        std::atomic<const Index<Node>*> index{nullptr};
         std::atomic<Shard*> shard{nullptr};
     };
     /// By the upper bits of the hash; the buckets go by the lower ones.
     std::size_t index(Hash hash) const { return std::size_t((__uint128_t(hash) * shards_) >> 64); }
-    ShardWord& word(Hash hash) const { return words_[index(hash)]; }
+    const Index<Node>* index_of(Hash hash) const {
+        // Acquire: without it the index could be read from before it was made.
+        return words_[index(hash)].index.load(std::memory_order_acquire);
+    }
+    const Node* find_in_map(const Key& key, Hash hash) const;
     void assert_owner() const;
     Shard* shard(std::size_t index) const { return words_[index].shard.load(std::memory_order_relaxed); }
+    Node* find(const Shard& shard, const Key& key, Hash hash) const;
     Node* find_or_insert(const Key& key, Hash hash);
     void install(std::size_t index, std::unique_ptr<Shard> fresh);
     void ask_for_upkeep(std::size_t index, Shard& shard);
@@ -164,13 +195,13 @@ class Table {
     void swap_in(Shard& shard, Node& node, EntryPtr entry);
 
     TableLimits limits_;
+    std::size_t most_bytes_; ///< what a rebuild takes for a grace period is set aside: an empty shard
     Grace& grace_;
     Hasher hasher_;
     std::size_t shards_;
     std::unique_ptr<ShardWord[]> words_;
     std::array<std::atomic<Generation>, limits::groups> floors_{};
     std::thread::id owner_;
-    std::uint64_t last_epoch_ = 0;
     std::size_t entries_ = 0;
     std::size_t slots_ = 0;
     std::size_t bytes_ = 0;

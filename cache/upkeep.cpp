@@ -25,7 +25,7 @@ bool Table::has_many_dead(const Shard& s) const {
     return s.dead * 16 >= s.slots() && (s.dead >= 64 || slots_ > part(limits_.entries, low)) && s.dead > 0;
 }
 
-/// What a rebuild would allocate: the slots that it keeps.
+/// What a rebuild would allocate for the slots that it keeps; the shard itself has its room set aside.
 std::size_t Table::kept_bytes(const Shard& s) const {
     std::size_t kept = 0;
     for (const Node* node : s.order) {
@@ -64,16 +64,16 @@ void Table::upkeep(Time now) {
     if (!has_many_dead(s)) return ask_for_upkeep(index, s);
     // Until its grace period ends the old shard counts beside the new one.
     std::size_t kept = kept_bytes(s);
-    if (bytes() + kept <= limits_.bytes) return rebuild(index);
+    if (bytes() + kept <= most_bytes_) return rebuild(index);
     // No room even without limbo: nobody else would make any, as long as the limits themselves are kept.
-    if (bytes_ + kept > limits_.bytes) evict(s, std::max<std::size_t>(1, s.entries / 16), steps, now);
+    if (bytes_ + kept > most_bytes_) evict(s, std::max<std::size_t>(1, s.entries / 16), steps, now);
     ask_for_upkeep(index, s);
 }
 
 /// Whether the table as a whole is to be made smaller, with a distance between beginning and end.
 void Table::look_at_limits() {
     std::size_t level = over_limits_ ? low : high;
-    over_limits_ = bytes_ > part(limits_.bytes, level) || entries_ > part(limits_.entries, level);
+    over_limits_ = bytes_ > part(most_bytes_, level) || entries_ > part(limits_.entries, level);
 }
 
 /// SIEVE's hand: from the oldest slot to the newest and round again. Returns how many Entries it took.
@@ -114,7 +114,7 @@ void Table::rebuild(std::size_t index) try {
         fresh->entries += entry ? 1 : 0;
     }
     slots_ -= old->slots() - fresh->slots();
-    bytes_ -= old->bytes() - fresh->bytes();
+    bytes_ -= old->bytes() - fresh->slot_bytes; // install() adds the rest
     ++rebuilt_;
     install(index, std::move(fresh));
     grace_.retire(std::unique_ptr<Retired>(old));

@@ -21,7 +21,6 @@ inline constexpr std::size_t vlan_tags = 2;         ///< 802.1ad, 802.1Q
 inline constexpr std::size_t extension_headers = 4; ///< IPv6 headers walked before UDP
 inline constexpr Time refresh_retry = 2s; ///< after which a refresh that nobody brought is asked for again
 inline constexpr unsigned starts_per_key = 100; ///< Fetches of one key in a second, for one client prefix
-inline constexpr std::size_t hot_slots = 16384; ///< places of one worker's hot index
 inline constexpr std::size_t rx_descriptors = 1024;
 inline constexpr std::size_t tx_descriptors = 1024;
 inline constexpr std::size_t mbuf_cache = 256; ///< mbufs that an lcore keeps to itself
@@ -44,7 +43,6 @@ inline constexpr std::size_t eal_octets = 64 << 20;         ///< rings, RCU stat
 inline constexpr std::size_t queue_octets = mbufs_per_queue * mbuf_octets + (8 << 20);
 
 static_assert((ring_places & (ring_places - 1)) == 0, "rte_ring sizes are powers of two");
-static_assert((hot_slots & (hot_slots - 1)) == 0, "the hot index is picked by a mask");
 static_assert(edns_octets + 40 + 8 == 1280, "a reply fits the IPv6 minimum MTU (RFC 8200 5)");
 static_assert(payload_room >= edns_octets);
 

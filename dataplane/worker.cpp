@@ -19,6 +19,14 @@ std::span<std::uint8_t> room_of(const Packet& packet) {
     return {packet.data, packet.room};
 }
 
+/// What a hit reads beside the node itself: the key's octets, and the Entry up to its first records.
+void prefetch(const cache::Node& node) {
+    rte_prefetch0(node.first.bytes);
+    auto* entry = reinterpret_cast<const std::uint8_t*>(node.second.entry.load(std::memory_order_relaxed));
+    rte_prefetch0(entry);
+    rte_prefetch0(entry + 64);
+}
+
 } // namespace
 
 void Worker::run(const std::atomic<bool>& stop) {
@@ -41,27 +49,35 @@ bool Worker::turn() {
     c_.port.receive(burst_, c_.counters);
     unsigned received = burst_.count;
 
-    // Parse everything first, then touch memory: while one packet's line of the hot index is on its way from
-    // memory, the next one is parsed.
+    // Parse everything first, then touch memory, one step for the whole burst at a time: while one question's
+    // index line, node or Entry is on its way from memory, so are the others'.
     for (unsigned i = 0; i < received; ++i) {
         Packet& packet = burst_.packets[i];
+        Lookup& l = lookups_[i];
         std::size_t reply;
         Gate::Message message{{packet.data, packet.size}, Transport::udp, packet.client.address, now};
-        to_look_up_[i] = gate_.admit(message, queries_[i], room_of(packet), reply);
+        l.is_wanted = gate_.admit(message, l.query, room_of(packet), reply);
         packet.reply = std::uint16_t(reply);
-        if (!to_look_up_[i]) continue;
-        hashes_[i] = c_.table.hasher()(queries_[i].key);
-        rte_prefetch0(&hot_[hashes_[i] & (limits::hot_slots - 1)]);
     }
     for (unsigned i = 0; i < received; ++i) {
-        if (!to_look_up_[i]) continue;
-        const Hot& hot = hot_[hashes_[i] & (limits::hot_slots - 1)];
-        if (hot.hash == hashes_[i]) rte_prefetch0(hot.place.node);
+        Lookup& l = lookups_[i];
+        if (!l.is_wanted) continue;
+        l.hash = c_.table.hasher()(l.query.key);
+        c_.table.prefetch(l.hash);
+    }
+    for (unsigned i = 0; i < received; ++i) {
+        Lookup& l = lookups_[i];
+        if (!l.is_wanted) continue;
+        l.ahead = c_.table.look_ahead(l.hash);
+        if (l.ahead.node) rte_prefetch0(l.ahead.node);
+    }
+    for (unsigned i = 0; i < received; ++i) {
+        if (lookups_[i].is_wanted && lookups_[i].ahead.node) prefetch(*lookups_[i].ahead.node);
     }
 
     floor_ = c_.table.floor(c_.group); // once per burst
     for (unsigned i = 0; i < received; ++i) {
-        if (to_look_up_[i]) answer_or_miss(burst_.packets[i], queries_[i], hashes_[i], now);
+        if (lookups_[i].is_wanted) answer_or_miss(burst_.packets[i], lookups_[i], now);
     }
 
     if (received) c_.port.send(burst_, c_.counters);
@@ -70,8 +86,10 @@ bool Worker::turn() {
     return woken || received;
 }
 
-void Worker::answer_or_miss(Packet& packet, const Query& query, cache::Hash hash, Time now) {
-    const cache::Entry* entry = look_up(query, hash);
+void Worker::answer_or_miss(Packet& packet, const Lookup& lookup, Time now) {
+    const Query& query = lookup.query;
+    cache::Hash hash = lookup.hash;
+    const cache::Entry* entry = look_up(lookup);
     if (likely(entry && now < entry->expiry)) {
         c_.counters.add(Event::hit);
         if (unlikely(entry->claim_refresh(now, limits::refresh_retry))) {
@@ -100,8 +118,8 @@ void Worker::ask_for_refresh(const Packet& packet, const Query& query, cache::Ha
 }
 
 /// The published Entry that may be served: not null, not under the floor. It may have expired.
-const cache::Entry* Worker::look_up(const Query& query, cache::Hash hash) {
-    const cache::Node* node = locate(query, hash);
+const cache::Entry* Worker::look_up(const Lookup& lookup) {
+    const cache::Node* node = c_.table.locate(lookup.query.key, lookup.hash, lookup.ahead);
     if (!node) return nullptr;
     // Acquire: without it the Entry's fields could be read from before they were written.
     const cache::Entry* entry = node->second.entry.load(std::memory_order_acquire);
@@ -109,17 +127,6 @@ const cache::Entry* Worker::look_up(const Query& query, cache::Hash hash) {
     // A hint for eviction; written when it differs, so that hits leave the line shared.
     if (!entry->visited.load(std::memory_order_relaxed)) entry->visited.store(1, std::memory_order_relaxed);
     return entry;
-}
-
-/// The key's node: by the hot index when its place is of the shard's present epoch, else by the table.
-const cache::Node* Worker::locate(const Query& query, cache::Hash hash) {
-    Hot& hot = hot_[hash & (limits::hot_slots - 1)];
-    cache::KeyRef wanted{hash, query.key.bytes().data()};
-    bool usable = hot.hash == hash && hot.place.node && c_.table.is_current(hash, hot.place.epoch);
-    if (likely(usable && hot.place.node->first == wanted)) return hot.place.node;
-    cache::Place place = c_.table.locate(query.key, hash);
-    if (place.node) hot = {hash, place};
-    return place.node;
 }
 
 void Worker::reply_with(Packet& packet, const Query& query, cache::Hash hash, const cache::Entry& entry,
@@ -195,7 +202,7 @@ Time Worker::now() {
 
 Worker::Worker(const WorkerContext& context)
     : c_(context), gate_(context.access, context.local, context.counters, context.group),
-      waiters_(new Waiter[limits::waiters]), hot_(new Hot[limits::hot_slots]) {
+      waiters_(new Waiter[limits::waiters]) {
     free_waiters_.reserve(limits::waiters);
     for (std::uint32_t i = limits::waiters; i-- > 0;) free_waiters_.push_back(i);
 }

@@ -57,20 +57,21 @@ class Worker {
         Gate::Charge charge;
         std::array<std::uint8_t, cache::limits::name_octets + 4> question;
     };
-    /// A place of the hot index: where a key was last found. Never an Entry.
-    struct Hot {
-        cache::Hash hash = 0;
-        cache::Place place;
+    /// What is known of a packet's question on its way through a turn.
+    struct Lookup {
+        Query query;
+        cache::Hash hash;
+        bool is_wanted; ///< the gate has not answered or dropped it
+        cache::Table::Finding ahead;
     };
 
     Time now();
     unsigned answer_wakes(Time now);
     void answer_wake(const Wake& wake, Time now);
-    void answer_or_miss(Packet& packet, const Query& query, cache::Hash hash, Time now);
+    void answer_or_miss(Packet& packet, const Lookup& lookup, Time now);
     void ask_for_refresh(const Packet& packet, const Query& query, cache::Hash hash,
                          const cache::Entry& entry, Time now);
-    const cache::Entry* look_up(const Query& query, cache::Hash hash);
-    const cache::Node* locate(const Query& query, cache::Hash hash);
+    const cache::Entry* look_up(const Lookup& lookup);
     void reply_with(Packet& packet, const Query& query, cache::Hash hash, const cache::Entry& entry, Time now,
                     answer::Age age);
     bool may_reply(Packet& packet, const Head& head, std::span<const std::uint8_t> question,
@@ -81,11 +82,8 @@ class Worker {
     Gate gate_;
     std::unique_ptr<Waiter[]> waiters_;
     std::vector<std::uint32_t> free_waiters_; ///< a stack; its size is the number of credits left
-    std::unique_ptr<Hot[]> hot_;
     Burst burst_;
-    std::array<Query, limits::burst> queries_;
-    std::array<cache::Hash, limits::burst> hashes_;
-    std::array<bool, limits::burst> to_look_up_;
+    std::array<Lookup, limits::burst> lookups_;
     std::array<Wake, limits::burst> wakes_;
     cache::Generation floor_ = 0; ///< of this burst
     Time last_now_{};

@@ -133,7 +133,7 @@ TEST_F(TableTest, RefusesKeysBeyondItsEntries) {
 }
 
 TEST_F(TableTest, RefusesEntriesBeyondItsBytesAndTheCallerKeepsThem) {
-    Table small({.entries = 100, .bytes = 600}, grace);
+    Table small({.entries = 100, .bytes = 2 * Table::shard_octets() + 600}, grace);
     small.start(a, small.hasher()(a), 1);
     EntryPtr large = entry_of({1, 0}, std::vector<std::uint8_t>(100, 1), 0s, 60s);
     EXPECT_EQ(small.publish(a, small.hasher()(a), large), Publication::full);
@@ -154,14 +154,13 @@ TEST_F(TableTest, FillsToItsLimitWithoutAShardFillingFirst) {
     EXPECT_FALSE(full.start(one_more, full.hasher()(one_more), entries + 1));
 }
 
-TEST_F(TableTest, APlaceIsCurrentUntilTheEpochChanges) {
-    EXPECT_EQ(table.locate(a, hash(a)).node, nullptr);
+TEST_F(TableTest, LocatesAKeyFromItsStart) {
+    EXPECT_EQ(table.locate(a, hash(a)), nullptr);
     start(a, 1);
-    Place place = table.locate(a, hash(a));
-    ASSERT_NE(place.node, nullptr);
-    EXPECT_TRUE(table.is_current(hash(a), place.epoch));
-    EXPECT_FALSE(table.is_current(hash(a), place.epoch + 1));
-    EXPECT_EQ(place.node->first.key(), a);
+    const Node* node = table.locate(a, hash(a));
+    ASSERT_NE(node, nullptr);
+    EXPECT_EQ(node->first.key(), a);
+    EXPECT_EQ(table.look_ahead(hash(a)).node, node);
 }
 
 using TableDeathTest = TableTest;

@@ -52,7 +52,7 @@ void EntryChecks::note_start(std::uint32_t key, cache::Generation before, cache:
     note_generations(after);
     belongs(after, key);
     KeyState& state = keys_[key];
-    const cache::Node* node = table_.locate(state.key, state.hash).node; // none when the table is full
+    const cache::Node* node = table_.locate(state.key, state.hash); // none when the table is full
     scene_.require(!node || node->second.started == after, "a Fetch supersedes when it starts",
                    "the slot does not know");
     state.started = after;
@@ -78,7 +78,7 @@ void EntryChecks::look() {
 
 void EntryChecks::look_at(std::uint32_t index) {
     KeyState& state = keys_[index];
-    const cache::Node* node = table_.locate(state.key, state.hash).node;
+    const cache::Node* node = table_.locate(state.key, state.hash);
     const cache::Entry* entry = node ? node->second.entry.load(std::memory_order_relaxed) : nullptr;
     if (state.is_live && !node && is_inflight(state.started)) {
         scene_.fail("a slot outlasts its Fetch", "name " + std::to_string(state.name));

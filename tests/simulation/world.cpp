@@ -26,7 +26,7 @@ World::SimulatedWorker::SimulatedWorker(World& world, unsigned index)
 World::World(const Plan& plan, Tally& tally, Trace& trace)
     : scene_(plan, tally, trace), random_(plan.seed, plan.has(Danger::few_ports)), network_(scene_),
       clock_(dataplane::TscClock::standing_still), access_({{*dataplane::parse_prefix("10.0.0.0/8")}}),
-      table_({plan.entries, plan.bytes}, grace_, cache::Hasher(plan.seed)),
+      table_({plan.entries, 2 * cache::Table::shard_octets() + plan.bytes}, grace_, cache::Hasher(plan.seed)),
       publisher_(table_, grace_, ttl_policy()),
       upstreams_(Servers::endpoints(scene_.servers), {.outstanding = plan.outstanding, .rate = plan.rate}),
       ranker_(scene_), exchanges_(network_, random_, {&upstreams_, 1}, {.exchanges = plan.exchanges}),

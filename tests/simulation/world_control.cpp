@@ -75,8 +75,8 @@ void World::after_control() {
               "too many");
     s.require(table_.entries() <= s.plan.entries && table_.slots() <= s.plan.entries, "the table is bounded",
               "slots");
-    s.require(table_.bytes() <= s.plan.bytes, "the table is bounded", "bytes");
-    s.require(publisher_.reserve().bytes() <= s.plan.bytes / 64, "the reserve is bounded", "bytes");
+    s.require(table_.bytes() <= table_.limits().bytes, "the table is bounded", "bytes");
+    s.require(publisher_.reserve().bytes() <= table_.limits().bytes / 64, "the reserve is bounded", "bytes");
 }
 
 void World::schedule_control() {
@@ -226,7 +226,7 @@ void World::answer_late() {
 /// A publication under a version that must be refused: of a generation that was superseded, of the version
 /// that is published, or at the floor.
 void World::publish_again(const KeyState& key, const control::Answer& answer) {
-    const cache::Node* node = table_.locate(key.key, key.hash).node;
+    const cache::Node* node = table_.locate(key.key, key.hash);
     // Rebuilt meanwhile, or the table was full: what was started there is not known to the slot.
     if (!node || !key.started || node->second.started != key.started) return;
     Version version{key.started, 7};
