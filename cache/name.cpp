@@ -4,21 +4,44 @@
 
 namespace millrace::cache {
 
-bool read_name(Reader& in, Name& out) {
-    std::size_t size = 0;
-    for (;;) {
-        std::uint8_t length = in.u8();
-        auto label = in.take(length);
-        // The root's zero octet must still fit behind this label.
-        bool fits =
-            length <= limits::label_octets && size + 1 + length + (length != 0) <= limits::name_octets;
-        if (!fits) in.fail();
-        if (!in.ok()) return false;
-        out.octets[size++] = length;
-        if (length == 0) break;
-        for (std::uint8_t c : label) out.octets[size++] = fold(c);
+namespace {
+
+/// Eight octets at once. The additions carry into an octet's upper bit when its lower seven reach 'A', and
+/// when they pass 'Z'.
+std::uint64_t fold(std::uint64_t octets) {
+    constexpr std::uint64_t each = 0x0101010101010101u;
+    std::uint64_t low = octets & each * 0x7f;
+    std::uint64_t from_a = low + each * (0x80 - 'A'), past_z = low + each * (0x7f - 'Z');
+    std::uint64_t upper = (from_a ^ past_z) & ~octets & each * 0x80;
+    return octets | upper >> 2; // 0x20
+}
+
+void copy_folded(std::span<const std::uint8_t> from, std::uint8_t* to) {
+    std::size_t at = 0;
+    for (; at + 8 <= from.size(); at += 8) {
+        std::uint64_t octets;
+        std::memcpy(&octets, &from[at], 8);
+        octets = fold(octets);
+        std::memcpy(to + at, &octets, 8);
     }
-    out.size = std::uint8_t(size);
+    for (; at < from.size(); ++at) to[at] = cache::fold(from[at]);
+}
+
+} // namespace
+
+bool read_name(Reader& in, Name& out) {
+    std::span<const std::uint8_t> rest = in.rest();
+    std::size_t size = 0;
+    while (size < rest.size() && rest[size] != 0) {
+        std::uint8_t length = rest[size];
+        size += 1u + length;
+        // The root's zero octet must still fit behind this label.
+        if (length > limits::label_octets || size >= limits::name_octets) return in.fail(), false;
+    }
+    auto name = in.take(size + 1);
+    if (!in.ok()) return false;
+    copy_folded(name, out.octets.data()); // a label's length is less than 'A'
+    out.size = std::uint8_t(name.size());
     return true;
 }
 

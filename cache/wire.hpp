@@ -41,6 +41,10 @@ class Reader {
         position_ += count;
         return bytes_.subspan(position_ - count, count);
     }
+    /// All that is left; empty when failed.
+    std::span<const std::uint8_t> rest() const {
+        return ok_ ? bytes_.subspan(position_) : std::span<const std::uint8_t>();
+    }
     /// Steps over an owner name, compressed or not (RFC 1035 4.1.4), without following its pointer.
     void skip_name();
 

@@ -59,14 +59,14 @@ std::size_t compose(const Head& head, std::span<const std::uint8_t> question, Bo
         body = {.rcode = body.rcode, .truncated = true};
     }
     if (header_octets + question.size() + opt_size(head, body) > out.size()) return 0;
-    std::memmove(out.data() + header_octets, question.data(), question.size()); // in place: onto itself
-    cache::Writer header(out.first(header_octets));
-    header.u16(head.id);
-    header.u16(flags(head, body));
-    header.u16(question.empty() ? 0 : 1);
-    header.u16(body.answers);
-    header.u16(body.authorities);
-    header.u16(head.edns ? 1 : 0);
+    bool in_place = question.data() == out.data() + header_octets;
+    if (!in_place) std::memmove(out.data() + header_octets, question.data(), question.size());
+    cache::store_u16(&out[0], head.id);
+    cache::store_u16(&out[2], flags(head, body));
+    cache::store_u16(&out[4], question.empty() ? 0 : 1);
+    cache::store_u16(&out[6], body.answers);
+    cache::store_u16(&out[8], body.authorities);
+    cache::store_u16(&out[10], head.edns ? 1 : 0);
     std::size_t size = header_octets + question.size();
     cache::Writer rest(out.subspan(size));
     rest.bytes(body.records);

@@ -1,6 +1,7 @@
 #include "dataplane/ethdev_port.hpp"
 
 #include <algorithm>
+#include <optional>
 
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
@@ -24,31 +25,29 @@ std::uint8_t* header_of(rte_mbuf* mbuf) {
     return rte_pktmbuf_mtod(mbuf, std::uint8_t*);
 }
 
-/// Writes `header` to the place where the mbuf's data starts and describes what follows as an empty packet.
-Packet describe(rte_mbuf* mbuf, const ReplyHeader& header) {
-    std::memcpy(header_of(mbuf), header.octets.data(), header.size());
-    mbuf->l2_len = header.l2;
-    mbuf->l3_len = header.l3;
-    Packet packet{};
-    packet.data = header_of(mbuf) + header.size();
-    packet.room = std::uint16_t(
-        std::min<std::size_t>(mbuf->buf_len - mbuf->data_off - header.size(), limits::payload_room));
+/// Describes what follows the reply's headers, with which the mbuf's data starts.
+void describe(rte_mbuf* mbuf, unsigned l2, unsigned l3, Packet& packet) {
+    mbuf->l2_len = l2;
+    mbuf->l3_len = l3;
+    unsigned headers = l2 + l3 + 8;
+    packet.data = header_of(mbuf) + headers;
+    packet.room =
+        std::uint16_t(std::min<std::size_t>(mbuf->buf_len - mbuf->data_off - headers, limits::payload_room));
+    packet.reply = 0;
     packet.handle = mbuf;
-    return packet;
 }
 
 /// The query in `mbuf`, or the verdict to drop it with.
-tl::expected<Packet, Verdict> accept(rte_mbuf* mbuf, const Service& service) {
-    if (mbuf->nb_segs != 1) return tl::unexpected(Verdict::drop_frame);
+std::optional<Verdict> accept(rte_mbuf* mbuf, const Service& service, Packet& packet) {
+    if (mbuf->nb_segs != 1) return Verdict::drop_frame;
     std::span bytes(header_of(mbuf), mbuf->data_len);
     auto frame = Frame::parse(bytes, service, verified_by_nic(*mbuf));
-    if (!frame) return tl::unexpected(frame.error());
-    ReplyHeader header = frame->reply_header(bytes.data(), service.next_hop);
-    mbuf->data_off = std::uint16_t(mbuf->data_off + frame->payload - header.size());
-    Packet packet = describe(mbuf, header);
+    if (!frame) return frame.error();
+    mbuf->data_off = std::uint16_t(mbuf->data_off + frame->turn_round(bytes.data(), service.next_hop));
+    describe(mbuf, frame->l2, frame->l3, packet);
     packet.size = frame->payload_size;
     packet.client = frame->source;
-    return packet;
+    return std::nullopt;
 }
 
 } // namespace
@@ -60,11 +59,11 @@ void EthdevPort::receive(Burst& burst, Counters& counters) {
     for (unsigned i = 0; i < received; ++i) rte_prefetch0(header_of(mbufs[i]));
     unsigned drops = 0;
     for (unsigned i = 0; i < received; ++i) {
-        if (auto packet = accept(mbufs[i], *setup_.service)) {
-            burst.packets[burst.count++] = *packet;
-        } else {
-            counters.add(packet.error());
+        if (auto verdict = accept(mbufs[i], *setup_.service, burst.packets[burst.count])) {
+            counters.add(*verdict);
             dropped[drops++] = mbufs[i];
+        } else {
+            ++burst.count;
         }
     }
     if (drops > 0) rte_pktmbuf_free_bulk(dropped.data(), drops);
@@ -84,9 +83,11 @@ bool EthdevPort::compose(Burst& burst, const ReturnPath& path) {
     if (mbuf == nullptr) return false;
     ReplyHeader header;
     std::memcpy(&header, path.octets.data(), sizeof header);
-    Packet packet = describe(mbuf, header);
+    Packet& packet = burst.packets[burst.count++];
+    std::memcpy(header_of(mbuf), header.octets.data(), header.size());
+    describe(mbuf, header.l2, header.l3, packet);
+    packet.size = 0;
     packet.client = header.client();
-    burst.packets[burst.count++] = packet;
     return true;
 }
 

@@ -24,16 +24,40 @@ constexpr std::uint8_t hop_limit = 64;
 /// Next headers that are walked over, or that end the walk with a verdict of their own (RFC 8200 4).
 enum Extension : std::uint8_t { hop_by_hop = 0, routing = 43, fragment = 44, destination_options = 60 };
 
-std::uint16_t fold(std::uint32_t sum) {
+/// Of a sum below 2^48, as all here are.
+std::uint16_t fold(std::uint64_t sum) {
+    sum = (sum >> 32) + (sum & 0xffffffff);
+    sum = (sum >> 16) + (sum & 0xffff); // below 2^18 now
     sum = (sum >> 16) + (sum & 0xffff);
     return std::uint16_t((sum >> 16) + sum);
 }
 
+/// RFC 1071: the sum of the 16-bit words, in the byte order of the wire. Four at a time; the carries gather
+/// in the upper half of the wide number.
+inline std::uint64_t sum_of(const std::uint8_t* at, std::size_t size) {
+    auto four_at = [&](std::size_t offset) {
+        std::uint64_t words;
+        std::memcpy(&words, at + offset, sizeof words);
+        return words;
+    };
+    __uint128_t wide = 0;
+    std::size_t whole = size & ~std::size_t(7), rest = size & 7;
+    for (std::size_t offset = 0; offset < whole; offset += 8) wide += four_at(offset);
+    if (rest > 0 && size > 8)
+        wide += four_at(size - 8) >> (64 - 8 * rest); // what is left of the last eight octets
+    if (rest > 0 && size < 8) {
+        std::uint64_t words = 0;
+        std::memcpy(&words, at, rest);
+        wide += words;
+    }
+    auto low = std::uint64_t(wide), carries = std::uint64_t(wide >> 64);
+    return (low >> 32) + (low & 0xffffffff) + carries;
+}
+
 /// The sum over the pseudo-header (RFC 768, RFC 8200 8.1), in the byte order of the wire like every sum here.
 /// `addresses` is the source and, right behind it, the destination: `octets` for both.
-std::uint32_t pseudo_header_sum(const std::uint8_t* addresses, std::size_t octets, std::uint16_t udp_length) {
-    return std::uint32_t(rte_raw_cksum(addresses, octets)) + rte_cpu_to_be_16(udp_length) +
-           rte_cpu_to_be_16(protocol_udp);
+std::uint64_t pseudo_header_sum(const std::uint8_t* addresses, std::size_t octets, std::uint16_t udp_length) {
+    return sum_of(addresses, octets) + rte_cpu_to_be_16(udp_length) + rte_cpu_to_be_16(protocol_udp);
 }
 
 /// A checksum field as it lies there, to be compared with sums.
@@ -77,10 +101,9 @@ class Parser {
 };
 
 Parser::Step Parser::run() {
-    for (auto step : {&Parser::ethernet, &Parser::ip, &Parser::udp}) {
-        if (Step verdict = (this->*step)()) return verdict;
-    }
-    return std::nullopt;
+    if (Step verdict = ethernet()) return verdict;
+    if (Step verdict = ip()) return verdict;
+    return udp();
 }
 
 Parser::Step Parser::ethernet() {
@@ -108,11 +131,12 @@ Parser::Step Parser::ipv4() {
     const std::uint8_t* ip = here();
     std::size_t header = (ip[0] & 0x0f) * 4U, total = load_u16(ip + 2);
     if (ip[0] >> 4 != 4 || header < ipv4_octets || total < header || lacks(total)) return Verdict::drop_frame;
-    if (!verified_.ipv4_header && rte_raw_cksum(ip, header) != 0xffff) return Verdict::drop_checksum;
+    if (!verified_.ipv4_header && fold(sum_of(ip, header)) != 0xffff) return Verdict::drop_checksum;
     if (ip[9] != protocol_udp) return Verdict::drop_protocol;
     if (load_u16(ip + 6) & 0x3fff) return Verdict::drop_fragment; // more fragments, or an offset
     frame.source.address = Address::v4(ip + ipv4_addresses);
     frame.destination.address = Address::v4(ip + ipv4_addresses + 4);
+    frame.l3 = ipv4_octets;
     end_ = at_ + total;
     at_ += header;
     return std::nullopt;
@@ -128,6 +152,7 @@ Parser::Step Parser::ipv6() {
     // Mapped addresses must not appear on the wire; here they would pass for IPv4 ones.
     if (frame.source.address.is_v4()) return Verdict::drop_source;
     if (frame.destination.address.is_v4()) return Verdict::drop_destination;
+    frame.l3 = ipv6_octets;
     at_ += ipv6_octets;
     end_ = at_ + length;
     std::uint8_t next = ip[6];
@@ -191,27 +216,31 @@ Parser::Step Parser::udp_checksum(std::uint16_t length) const {
     if (field == 0) return is_v4() ? Step{} : Verdict::drop_checksum; // RFC 768, RFC 8200 8.1
     if (verified_.udp) return std::nullopt;
     const std::uint8_t* ip = bytes_.data() + frame.l2;
-    std::uint32_t pseudo = is_v4() ? pseudo_header_sum(ip + ipv4_addresses, 8, length)
+    std::uint64_t pseudo = is_v4() ? pseudo_header_sum(ip + ipv4_addresses, 8, length)
                                    : pseudo_header_sum(ip + ipv6_addresses, 32, length);
-    if (fold(pseudo + rte_raw_cksum(here(), length)) == 0xffff) return std::nullopt;
+    if (fold(pseudo + sum_of(here(), length)) == 0xffff) return std::nullopt;
     if (service_.partial_checksums && field == fold(pseudo)) return std::nullopt;
     return Verdict::drop_checksum;
 }
 
-void write_ipv4(std::uint8_t* to, const std::uint8_t* query) {
-    // Atomic (DF, never fragmented), so the identification may be zero (RFC 6864 4.1). No traffic class is
-    // echoed.
-    static constexpr std::uint8_t fixed[12] = {0x45, 0, 0, 0, 0, 0, 0x40, 0, hop_limit, protocol_udp, 0, 0};
-    std::memcpy(to, fixed, sizeof fixed);
-    std::memcpy(to + ipv4_addresses, query + ipv4_addresses + 4, 4);
-    std::memcpy(to + ipv4_addresses + 4, query + ipv4_addresses, 4);
+/// The fixed part of the reply's IPv4 header, and of its IPv6 header. Atomic (DF, never fragmented), so the
+/// identification may be zero (RFC 6864 4.1). No traffic class is echoed.
+constexpr std::uint8_t fixed_ipv4[12] = {0x45, 0, 0, 0, 0, 0, 0x40, 0, hop_limit, protocol_udp, 0, 0};
+constexpr std::uint16_t fixed_ipv4_sum = RTE_BE16(0x4500 + 0x4000 + (hop_limit << 8 | protocol_udp));
+constexpr std::uint8_t fixed_ipv6[8] = {0x60, 0, 0, 0, 0, 0, protocol_udp, hop_limit};
+
+/// The octets of an IP header's addresses with source and destination swapped.
+template <std::size_t octets>
+void swap_addresses(std::uint8_t* to, const std::array<std::uint8_t, 2 * octets>& both) {
+    std::memcpy(to, &both[octets], octets);
+    std::memcpy(to + octets, &both[0], octets);
 }
 
-void write_ipv6(std::uint8_t* to, const std::uint8_t* query) {
-    static constexpr std::uint8_t fixed[8] = {0x60, 0, 0, 0, 0, 0, protocol_udp, hop_limit};
-    std::memcpy(to, fixed, sizeof fixed);
-    std::memcpy(to + ipv6_addresses, query + ipv6_addresses + 16, 16);
-    std::memcpy(to + ipv6_addresses + 16, query + ipv6_addresses, 16);
+template <std::size_t octets>
+std::array<std::uint8_t, octets> copy_of(const std::uint8_t* at) {
+    std::array<std::uint8_t, octets> copy;
+    std::memcpy(copy.data(), at, octets);
+    return copy;
 }
 
 } // namespace
@@ -223,20 +252,33 @@ tl::expected<Frame, Verdict> Frame::parse(std::span<const std::uint8_t> bytes, c
     return parser.frame;
 }
 
-ReplyHeader Frame::reply_header(const std::uint8_t* bytes, const std::optional<Mac>& next_hop) const {
-    ReplyHeader header;
-    header.l2 = l2;
-    header.l3 = source.address.is_v4() ? ipv4_octets : ipv6_octets;
-    std::uint8_t* to = header.octets.data();
-    std::memcpy(to, next_hop ? next_hop->octets.data() : bytes + mac_octets, mac_octets);
-    std::memcpy(to + mac_octets, bytes, mac_octets);
-    std::memcpy(to + 2 * mac_octets, bytes + 2 * mac_octets, l2 - 2 * mac_octets); // VLAN stack and EtherType
-    (header.l3 == ipv4_octets ? write_ipv4 : write_ipv6)(to + l2, bytes + l2);
-    std::uint8_t* udp = to + l2 + header.l3;
+unsigned Frame::turn_round(std::uint8_t* bytes, const std::optional<Mac>& next_hop) const {
+    std::uint8_t* to = bytes + payload - udp_octets - l3 - l2;
+    // Read before anything is written: the two overlap where the query had options. There are always as many
+    // octets as the longest Ethernet header has; what the copy has too many, the IP header overwrites.
+    auto ethernet = copy_of<ethernet_octets + limits::vlan_tags * tag_octets>(bytes);
+    std::uint8_t* ip = to + l2;
+    auto write_ethernet = [&] {
+        std::memcpy(to, ethernet.data(), ethernet.size());
+        std::memcpy(to, next_hop ? next_hop->octets.data() : &ethernet[mac_octets], mac_octets);
+        std::memcpy(to + mac_octets, &ethernet[0], mac_octets);
+    };
+    if (l3 == ipv4_octets) {
+        auto addresses = copy_of<8>(bytes + l2 + ipv4_addresses);
+        write_ethernet();
+        std::memcpy(ip, fixed_ipv4, sizeof fixed_ipv4);
+        swap_addresses<4>(ip + ipv4_addresses, addresses);
+    } else {
+        auto addresses = copy_of<32>(bytes + l2 + ipv6_addresses);
+        write_ethernet();
+        std::memcpy(ip, fixed_ipv6, sizeof fixed_ipv6);
+        swap_addresses<16>(ip + ipv6_addresses, addresses);
+    }
+    std::uint8_t* udp = ip + l3;
     store_u16(udp, destination.port);
     store_u16(udp + 2, source.port);
     std::memset(udp + 4, 0, 4);
-    return header;
+    return unsigned(to - bytes);
 }
 
 Endpoint ReplyHeader::client() const {
@@ -251,21 +293,24 @@ void seal(std::uint8_t* header, unsigned l2, unsigned l3, std::uint16_t size, Of
     std::uint8_t* udp = ip + l3;
     bool v4 = l3 == ipv4_octets;
     auto udp_length = std::uint16_t(udp_octets + size);
+    std::uint64_t addresses = v4 ? sum_of(ip + ipv4_addresses, 8) : sum_of(ip + ipv6_addresses, 32);
+    // Of what is known, sums are made from what is known: octets just stored could not be loaded in time.
     store_u16(udp + 4, udp_length);
     if (v4) {
-        store_u16(ip + 2, std::uint16_t(ipv4_octets + udp_length));
-        std::memset(ip + 10, 0, 2);
-        auto checksum = std::uint16_t(~rte_raw_cksum(ip, ipv4_octets));
-        if (!offload.ipv4_header) std::memcpy(ip + 10, &checksum, 2);
+        auto total = std::uint16_t(ipv4_octets + udp_length);
+        store_u16(ip + 2, total);
+        auto checksum = std::uint16_t(~fold(fixed_ipv4_sum + rte_cpu_to_be_16(total) + addresses));
+        if (offload.ipv4_header) checksum = 0;
+        std::memcpy(ip + 10, &checksum, 2);
     } else {
         store_u16(ip + 4, udp_length);
     }
-    std::uint32_t sum = v4 ? pseudo_header_sum(ip + ipv4_addresses, 8, udp_length)
-                           : pseudo_header_sum(ip + ipv6_addresses, 32, udp_length);
+    std::uint64_t sum = addresses + rte_cpu_to_be_16(udp_length) + rte_cpu_to_be_16(protocol_udp);
     std::uint16_t checksum = fold(sum);
     if (!offload.udp) {
-        std::memset(udp + 6, 0, 2);
-        checksum = std::uint16_t(~fold(sum + rte_raw_cksum(udp, udp_length)));
+        sum +=
+            raw_u16(udp) + raw_u16(udp + 2) + rte_cpu_to_be_16(udp_length) + sum_of(udp + udp_octets, size);
+        checksum = std::uint16_t(~fold(sum));
         if (checksum == 0) checksum = 0xffff; // zero would mean "none" (RFC 768, RFC 8200 8.1)
     }
     std::memcpy(udp + 6, &checksum, 2);

@@ -40,8 +40,7 @@ struct Verified {
 };
 
 /// The headers of a reply, ready but for lengths and checksums: addresses and ports swapped, the VLAN stack
-/// echoed, IPv4 without options, IPv6 without extension headers. Plain bytes, so that a ReturnPath can hold
-/// one.
+/// echoed, IPv4 without options, IPv6 without extension headers. Plain bytes, as a ReturnPath holds them.
 struct ReplyHeader {
     std::uint8_t l2 = 0; ///< octets of Ethernet header and VLAN tags
     std::uint8_t l3 = 0; ///< 20: IPv4, 40: IPv6
@@ -58,14 +57,16 @@ struct Frame {
     std::uint16_t payload = 0;      ///< offset of the DNS message
     std::uint16_t payload_size = 0; ///< as the UDP length says; Ethernet padding does not count
     std::uint8_t l2 = 0;            ///< offset of the IP header
+    std::uint8_t l3 = 0;            ///< octets of the reply's IP header, 20 or 40
 
     /// The layers of `bytes`, one whole frame, or the verdict to drop it with. The payload may be empty.
     static tl::expected<Frame, Verdict> parse(std::span<const std::uint8_t> bytes, const Service& service,
                                               Verified verified = {});
 
-    /// The reply's headers for this frame, parsed from `bytes`. Never longer than the query's own.
-    ReplyHeader reply_header(const std::uint8_t* bytes,
-                             const std::optional<Mac>& next_hop = std::nullopt) const;
+    /// Writes the reply's headers (as in ReplyHeader) over those of `bytes`, from which this was parsed:
+    /// right in front of the payload, never longer than the query's own. Returns the offset at which they
+    /// begin.
+    unsigned turn_round(std::uint8_t* bytes, const std::optional<Mac>& next_hop = std::nullopt) const;
 };
 
 /// Which checksums the NIC fills in. For UDP it is given the sum over the pseudo-header.

@@ -10,23 +10,34 @@ namespace millrace::dataplane {
 
 namespace {
 
-constexpr std::size_t names_per_word = 4; // of the filter: 16 bits each
+constexpr std::size_t names_per_word = 4; // of the filter: 16 bits each, and what lies above them besides
 constexpr std::uint64_t seed = 0x9e3779b97f4a7c15u;
 constexpr std::size_t most_labels = 128; // a name of 255 octets has at most 127, and the root
 
+template <class Word>
+std::uint64_t load(const std::uint8_t* at) {
+    Word word;
+    std::memcpy(&word, at, sizeof word);
+    return word;
+}
+
+/// One to seven octets: two overlapping words hold them all.
+std::uint64_t load_few(const std::uint8_t* at, std::size_t count) {
+    if (count >= 4) return load<std::uint32_t>(at) | load<std::uint32_t>(at + count - 4) << 32;
+    if (count >= 2) return load<std::uint16_t>(at) | load<std::uint16_t>(at + count - 2) << 32;
+    return *at;
+}
+
 /// One label more, to the left of what `hash` covers: its length octet and text, eight octets at a time.
 /// Not keyed: whoever picks names cannot change what is in the set.
-std::uint64_t extended(std::uint64_t hash, const std::uint8_t* label) {
-    std::size_t left = 1u + label[0];
-    for (; left > 0;) {
-        std::uint64_t octets = 0;
-        std::size_t count = std::min<std::size_t>(left, 8);
-        std::memcpy(&octets, label, count);
+inline std::uint64_t extended(std::uint64_t hash, const std::uint8_t* label) {
+    auto add = [&](std::uint64_t octets) {
         hash = (hash ^ octets) * seed;
         hash ^= hash >> 29;
-        label += count;
-        left -= count;
-    }
+    };
+    std::size_t left = 1u + label[0];
+    for (; left >= 8; left -= 8, label += 8) add(load<std::uint64_t>(label));
+    if (left > 0) add(load_few(label, left));
     return hash;
 }
 
@@ -79,20 +90,18 @@ std::optional<LocalNames::Match> LocalNames::find(std::span<const std::uint8_t> 
     Labels labels(name);
     std::optional<Match> best;
     std::uint64_t hash = seed;
-    unsigned depth = 0;
-    for (unsigned i = labels.count;;) { // from the root, which has no label, to the whole name
-        if (may_hold(hash)) {
-            std::size_t above = i < labels.count ? labels.starts[i] : name.size() - 1;
-            const Node* node = find_node(hash, name.subspan(above));
-            std::uint32_t rule = !node ? none : i == 0 ? node->exact : node->below;
-            // A longer name of the same source counts more.
-            if (rule != none && (!best || rules_[rule].source <= rules_[best->rule].source)) {
-                best = {rule, std::uint8_t(above)};
-            }
+    // From the root, which has no label, to the whole name; what the filter does not know has nothing below
+    // it.
+    for (unsigned i = labels.count; may_hold(hash);) {
+        std::size_t above = i < labels.count ? labels.starts[i] : name.size() - 1;
+        const Node* node = i < labels.count || has_root_ ? find_node(hash, name.subspan(above)) : nullptr;
+        std::uint32_t rule = !node ? none : i == 0 ? node->exact : node->below;
+        // A longer name of the same source counts more.
+        if (rule != none && (!best || rules_[rule].source <= rules_[best->rule].source)) {
+            best = {rule, std::uint8_t(above)};
         }
-        if (i == 0 || depth == deepest_) break;
+        if (i == 0) break;
         --i;
-        ++depth;
         hash = extended(hash, name.data() + labels.starts[i]);
     }
     return best;
@@ -194,7 +203,7 @@ LocalNames::Node& LocalNames::Builder::node_of(std::span<const std::uint8_t> nam
     made_->nodes_.push_back({std::uint32_t(made_->names_.size())});
     made_->names_.push_back(std::uint8_t(name.size()));
     made_->names_.insert(made_->names_.end(), name.begin(), name.end());
-    made_->deepest_ = std::max(made_->deepest_, Labels(name).count);
+    made_->has_root_ = made_->has_root_ || name.size() == 1;
     return made_->nodes_.back();
 }
 
@@ -217,9 +226,15 @@ std::unique_ptr<const LocalNames> LocalNames::Builder::build() {
     auto made = std::exchange(made_, std::unique_ptr<LocalNames>(new LocalNames));
     made_->places_.resize(64);
     made->filter_.assign(std::bit_ceil(made->nodes_.size() / names_per_word + 1), 0);
-    for (const Node& node : made->nodes_) {
-        std::uint64_t hash = hash_of(made->name_of(node));
+    auto mark = [&](std::uint64_t hash) {
         made->filter_[filter_word(hash) & (made->filter_.size() - 1)] |= filter_bits(hash);
+    };
+    mark(seed);
+    for (const Node& node : made->nodes_) {
+        auto name = made->name_of(node);
+        Labels labels(name);
+        std::uint64_t hash = seed;
+        for (unsigned i = labels.count; i-- > 0; mark(hash)) hash = extended(hash, &name[labels.starts[i]]);
     }
     made->names_.shrink_to_fit();
     made->nodes_.shrink_to_fit();

@@ -7,8 +7,8 @@
 //
 // Basic algorithm: a question's labels are hashed from the root leftwards, so that every name that the
 // question lies at or below costs one step. A filter of 16 bits for each name in the set, three of them
-// looked at, in one word of memory, turns nearly all others away; what passes is looked up in an open-
-// addressed table and compared in full.
+// looked at, in one word of memory, knows the names and all that lies above them; the first step that it does
+// not know is the last. What passes is looked up in an open-addressed table and compared in full.
 #pragma once
 
 #include <cstdint>
@@ -106,8 +106,8 @@ class LocalNames final : public cache::Retired {
     std::vector<TypedEntry> entries_;
     std::vector<cache::Name> targets_;
     std::vector<Chaos> chaos_;
-    unsigned deepest_ = 0; ///< labels of the longest name
-    bool blocks_ = false;  ///< some rule is a block list's
+    bool has_root_ = false; ///< the root is one of the names
+    bool blocks_ = false;   ///< some rule is a block list's
 };
 
 /// Collects rules; used by one thread. Sources are numbered in the order in which they count.

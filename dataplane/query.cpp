@@ -39,9 +39,9 @@ bool Query::parse_header(std::span<const std::uint8_t> message, Sections& s) {
     action = Action::drop;
     verdict = Verdict::drop_short;
     if (message.size() < header_octets) return false;
-    cache::Reader in(message);
-    head.id = in.u16();
-    s = {in.u16(), in.u16(), in.u16(), in.u16(), in.u16()};
+    auto number = [&](std::size_t at) { return cache::load_u16(&message[at]); };
+    head.id = number(0);
+    s = {number(2), number(4), number(6), number(8), number(10)};
     verdict = Verdict::drop_response;
     if (s.flags & flag_qr) return false;
     head.opcode = (s.flags >> 11) & 0xf;

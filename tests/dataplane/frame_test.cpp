@@ -109,12 +109,14 @@ Bytes reply(const Query& query, const Bytes& payload, dataplane::Offload offload
     Bytes bytes = build(query);
     auto frame = Frame::parse(bytes, service());
     if (!frame) return {};
-    ReplyHeader header = frame->reply_header(bytes.data());
-    EXPECT_LE(header.size(), frame->payload); // it has to fit in front of the payload
+    unsigned at = frame->turn_round(bytes.data());
+    Bytes out(bytes.begin() + at, bytes.begin() + frame->payload);
+    ReplyHeader header{frame->l2, frame->l3, {}};
+    EXPECT_EQ(out.size(), header.size());
+    std::ranges::copy(out, header.octets.begin());
     EXPECT_EQ(header.client(), frame->source);
-    Bytes out(header.octets.begin(), header.octets.begin() + header.size());
     out.insert(out.end(), payload.begin(), payload.end());
-    dataplane::seal(out.data(), header.l2, header.l3, std::uint16_t(payload.size()), offload);
+    dataplane::seal(out.data(), frame->l2, frame->l3, std::uint16_t(payload.size()), offload);
     return out;
 }
 
@@ -159,9 +161,10 @@ TEST(Reply, GoesToTheNextHopWhereOneIsSet) {
     Bytes bytes = build({});
     auto frame = Frame::parse(bytes, service());
     ASSERT_TRUE(frame);
-    auto header = frame->reply_header(bytes.data(), dataplane::parse_mac("02:aa:bb:cc:dd:ee"));
-    EXPECT_EQ(Bytes(header.octets.begin(), header.octets.begin() + 6), unhex("02aabbccddee"));
-    EXPECT_TRUE(std::equal(bytes.begin(), bytes.begin() + 6, header.octets.begin() + 6));
+    Bytes before = bytes;
+    unsigned at = frame->turn_round(bytes.data(), dataplane::parse_mac("02:aa:bb:cc:dd:ee"));
+    EXPECT_EQ(Bytes(&bytes[at], &bytes[at + 6]), unhex("02aabbccddee"));
+    EXPECT_TRUE(std::equal(before.begin(), before.begin() + 6, &bytes[at + 6]));
     for (const char* bad : {"", "02:00:00:00:00", "01:00:00:00:00:01", "00:00:00:00:00:00",
                             "02-00-00-00-00-01x", "0200.0000.0001", "02:00:00:00:00:0g"}) {
         EXPECT_FALSE(dataplane::parse_mac(bad)) << bad;
@@ -210,7 +213,7 @@ TEST(Reply, FitsAReturnPath) {
     Bytes bytes = build({.v6 = true, .tags = {0x88a8, 0x8100}});
     auto frame = Frame::parse(bytes, service());
     ASSERT_TRUE(frame);
-    EXPECT_EQ(frame->reply_header(bytes.data()).size(), 70U);
+    EXPECT_EQ(frame->payload - frame->turn_round(bytes.data()), 70U);
     EXPECT_LE(sizeof(ReplyHeader), dataplane::limits::return_octets);
 }
 

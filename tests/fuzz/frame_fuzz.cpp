@@ -22,13 +22,14 @@ Service make_service() {
 }
 
 /// The reply is a well-formed frame to the client: parsed as its own port would, it comes through.
-void check_reply(const std::vector<std::uint8_t>& bytes, const Frame& frame) {
-    ReplyHeader header = frame.reply_header(bytes.data());
-    require(header.size() <= frame.payload && header.client() == frame.source);
-    std::vector<std::uint8_t> reply(header.octets.begin(), header.octets.begin() + header.size());
-    reply.insert(reply.end(), bytes.begin() + frame.payload,
-                 bytes.begin() + frame.payload + frame.payload_size);
-    seal(reply.data(), header.l2, header.l3, frame.payload_size);
+void check_reply(std::vector<std::uint8_t> bytes, const Frame& frame) {
+    unsigned at = frame.turn_round(bytes.data());
+    std::vector<std::uint8_t> reply(bytes.begin() + at, bytes.begin() + frame.payload + frame.payload_size);
+    ReplyHeader header{frame.l2, frame.l3, {}};
+    require(header.size() == frame.payload - at);
+    std::copy_n(reply.begin(), header.size(), header.octets.begin());
+    require(header.client() == frame.source);
+    seal(reply.data(), frame.l2, frame.l3, frame.payload_size);
     if (frame.source.port != Service::port) return;
     auto back = Frame::parse(reply, {{frame.source.address}, {}, false});
     require(back && back->payload_size == frame.payload_size && back->source == frame.destination);
