@@ -1,0 +1,126 @@
+// dns_load: asks a DNS server as fast as it can, or at a given rate, over a DPDK device or a kernel socket;
+// checks every answer and prints what came of it as JSON. Pin it with taskset: a device is polled on the
+// first CPU allowed.
+#include <cstdio>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+#include <sys/prctl.h>
+
+#include "bench/load/generator.hpp"
+
+namespace millrace::bench {
+namespace {
+
+struct Options {
+    std::string device, connect, zone = "load.example", client = "198.18.0.1", server = "198.18.0.53",
+                                 wildcard;
+    Plan plan;
+};
+
+const std::map<std::string, Pattern> patterns = {{"uniform", Pattern::uniform},
+                                                 {"zipf", Pattern::zipf},
+                                                 {"each", Pattern::each},
+                                                 {"unique", Pattern::unique},
+                                                 {"absent", Pattern::absent}};
+
+void describe(CLI::App& app, Options& o) {
+    auto* device = app.add_option("--vdev", o.device, "DPDK device string");
+    app.add_option("--connect", o.connect, "address:port, over a kernel socket instead")->excludes(device);
+    app.add_option("--client", o.client, "our address on the device")->capture_default_str();
+    app.add_option("--server", o.server, "the server's address on the device")->capture_default_str();
+    app.add_option("--zone", o.zone)->capture_default_str();
+    app.add_option("--pattern", o.plan.choice.pattern,
+                   "uniform, zipf: over n0 to n<N-1>; each: these once, lost ones "
+                   "again; unique: m names; absent: x names")
+        ->transform(CLI::CheckedTransformer(patterns));
+    app.add_option("--names", o.plan.choice.names)->capture_default_str()->check(CLI::Range(1, 1 << 29));
+    app.add_option("--unique-share", o.plan.choice.unique_share, "of the questions, for m names")
+        ->check(CLI::Range(0.0, 1.0));
+    app.add_option("--first", o.plan.choice.first, "number of the first m name");
+    app.add_option("--wildcard", o.wildcard, "the address of all m names; without it, each has its own");
+    app.add_option("--seed", o.plan.choice.seed)->capture_default_str();
+    app.add_option("--seconds", o.plan.seconds)->capture_default_str();
+    app.add_option("--warm-up", o.plan.warm_up, "seconds before these")->capture_default_str();
+    app.add_option("--rate", o.plan.rate, "questions a second; 0: full speed")->capture_default_str();
+    app.add_option("--window", o.plan.window, "questions in flight")
+        ->capture_default_str()
+        ->check(CLI::Range(1U, Generator::most_slots));
+    app.add_option("--patience", o.plan.patience, "seconds after which a question is lost")
+        ->capture_default_str();
+    app.add_flag("--echo", o.plan.echo, "an echo answers: check ID and question only");
+    app.add_flag("--polite", o.plan.polite, "sleep when there is nothing to do");
+}
+
+LinkResult open(const Options& o) {
+    if (!o.connect.empty()) {
+        auto server = dataplane::parse_endpoint(o.connect, 53);
+        if (!server) return tl::unexpected("--connect takes address:port, not " + o.connect);
+        return open_socket(*server);
+    }
+    if (o.device.empty()) return tl::unexpected(std::string("--vdev or --connect is needed"));
+    auto client = dataplane::parse_address(o.client), server = dataplane::parse_address(o.server);
+    if (!client || !server || !client->is_v4() || !server->is_v4())
+        return tl::unexpected(std::string("--client and --server take IPv4 addresses"));
+    return open_ethdev(o.device, {{*client, 40000}, {*server, 53}});
+}
+
+/// What CLI11 cannot check.
+tl::expected<void, std::string> complete(Options& o) {
+    auto zone = cache::parse_name(o.zone);
+    if (!zone || zone->size > most_zone_octets)
+        return tl::unexpected("--zone takes a name of at most " + std::to_string(most_zone_octets) +
+                              " octets");
+    o.plan.zone = *zone;
+    if (o.wildcard.empty()) return {};
+    auto address = dataplane::parse_address(o.wildcard);
+    if (!address || !address->is_v4()) return tl::unexpected(std::string("--wildcard takes an IPv4 address"));
+    std::copy_n(address->v4_octets(), 4, o.plan.wildcard.emplace().begin());
+    return {};
+}
+
+void print(const Report& report, std::uint64_t strangers) {
+    auto microseconds = [&](double share) { return report.latency.percentile(share) / report.tsc_hz * 1e6; };
+    std::uint64_t wrong = 0;
+    for (const auto& [what, count] : report.wrong) wrong += count;
+    nlohmann::json out = {
+        {"sent", report.sent},
+        {"answered", report.answered},
+        {"wrong", wrong},
+        {"wrong_by", report.wrong},
+        {"lost", report.lost},
+        {"late", report.late},
+        {"strangers", strangers},
+        {"seconds", report.seconds},
+        {"answers_per_second", double(report.answered_in_time) / report.seconds},
+        {"tsc_cycles", report.cycles},
+        {"tsc_hz", report.tsc_hz},
+        {"latency_us",
+         {{"p50", microseconds(0.5)}, {"p99", microseconds(0.99)}, {"p99.9", microseconds(0.999)}}},
+    };
+    if (!report.example.empty()) out["first_wrong"] = report.example;
+    std::printf("%s\n", out.dump().c_str());
+}
+
+int main(int argc, char** argv) {
+    CLI::App app("dns_load: asks a DNS server over a DPDK device or a kernel socket and checks every answer");
+    Options options;
+    describe(app, options);
+    CLI11_PARSE(app, argc, argv);
+    auto link = complete(options).and_then([&] { return open(options); });
+    if (!link) {
+        std::fprintf(stderr, "dns_load: %s\n", link.error().c_str());
+        return 1;
+    }
+    prctl(PR_SET_TIMERSLACK, 1); // naps as short as asked for
+    Report report = Generator(**link, options.plan).run();
+    print(report, (*link)->strangers());
+    return 0;
+}
+
+} // namespace
+} // namespace millrace::bench
+
+int main(int argc, char** argv) {
+    return millrace::bench::main(argc, argv);
+}
