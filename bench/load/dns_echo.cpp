@@ -24,7 +24,7 @@ namespace {
 constexpr unsigned qr_octet = 2; // of the DNS message
 constexpr std::uint8_t qr_bit = 0x80;
 
-std::atomic<bool> stop;
+std::atomic<bool> stop, show;
 
 template <class T>
 void swap(T& a, T& b) { // members of packed headers, which std::swap cannot take by reference
@@ -71,7 +71,16 @@ struct Done {
                   busy_cycles = 0; ///< busy: turns that received something
 };
 
-Done echo(std::uint16_t port) {
+void print(const Done& done) {
+    nlohmann::json out = {{"received", done.received},
+                          {"sent", done.sent},
+                          {"tsc_cycles", done.cycles},
+                          {"busy_cycles", done.busy_cycles}};
+    std::printf("%s\n", out.dump().c_str());
+    std::fflush(stdout);
+}
+
+void echo(std::uint16_t port) {
     Done done;
     rte_mbuf* mbufs[dataplane::limits::burst];
     std::uint64_t begin = rte_rdtsc(), now = begin;
@@ -92,9 +101,13 @@ Done echo(std::uint16_t port) {
         done.busy_cycles += received > 0 ? now - then : 0;
         done.received += received;
         done.sent += sent;
+        done.cycles = now - begin;
+        if (show.load(std::memory_order_relaxed)) {
+            show = false;
+            print(done);
+        }
     }
-    done.cycles = now - begin;
-    return done;
+    print(done);
 }
 
 int main(int argc, char** argv) {
@@ -120,13 +133,9 @@ int main(int argc, char** argv) {
     }
     std::signal(SIGTERM, [](int) { stop = true; });
     std::signal(SIGINT, [](int) { stop = true; });
+    std::signal(SIGUSR1, [](int) { show = true; });
     std::fprintf(stderr, "ready\n");
-    Done done = echo(port);
-    nlohmann::json out = {{"received", done.received},
-                          {"sent", done.sent},
-                          {"tsc_cycles", done.cycles},
-                          {"busy_cycles", done.busy_cycles}};
-    std::printf("%s\n", out.dump().c_str());
+    echo(port);
     return 0;
 }
 

@@ -112,6 +112,10 @@ int main(int argc, char** argv) {
         std::fprintf(stderr, "dns_load: %s\n", link.error().c_str());
         return 1;
     }
+    options.plan.announce = [](const char* what) {
+        std::puts(what);
+        std::fflush(stdout);
+    };
     prctl(PR_SET_TIMERSLACK, 1); // naps as short as asked for
     Report report = Generator(**link, options.plan).run();
     print(report, (*link)->strangers());

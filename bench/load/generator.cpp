@@ -39,6 +39,7 @@ Report Generator::run() {
         for (; now < warm; now = tsc()) turn(now);
         begin_counting(now);
     }
+    plan_.announce("begin");
     bool stopped = false;
     for (;; now = tsc()) {
         bool idle = free_.size() == slots_.size();
@@ -46,6 +47,7 @@ Report Generator::run() {
             stopped = true;
             stop_ = now;
             report_.answered_in_time = report_.answered;
+            plan_.announce("end");
         }
         if (stopped && idle) break;
         turn(now);

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -29,6 +30,7 @@ struct Plan {
     bool echo = false;               ///< an echo answers: ID and question are all that is checked
     bool polite = false;             ///< sleep when there is nothing to do: others need this CPU
     std::optional<Ipv4> wildcard;    ///< address of all m names; none: address_of
+    std::function<void(const char*)> announce = [](const char*) {}; ///< "begin" and "end" of the counting
 };
 
 struct Report {
