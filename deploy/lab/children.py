@@ -75,6 +75,7 @@ def _end_process(pid, alive):
             return
         try:
             os.kill(pid, number)
+            os.kill(pid, signal.SIGCONT)  # one that is stopped would not notice
         except ProcessLookupError:
             return
         deadline = time.monotonic() + patience

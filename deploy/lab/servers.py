@@ -52,8 +52,14 @@ def zone(server):
 
 
 def start(children, folder, server, address, port):
+    """One of the three."""
+    start_nsd(children, folder, address, port, DOMAIN, zone(server))
+
+
+def start_nsd(children, folder, address, port, domain, text):
+    """An nsd of one process for a zone given as text; returns the child."""
     folder.mkdir()
-    (folder / "zone").write_text(zone(server), encoding="ascii")
+    (folder / "zone").write_text(text, encoding="ascii")
     (folder / "nsd.conf").write_text(f"""\
 server:
   ip-address: {address}@{port}
@@ -69,18 +75,18 @@ server:
 remote-control:
   control-enable: no
 zone:
-  name: {DOMAIN}
+  name: {domain}
   zonefile: zone
 """, encoding="ascii")
-    children.start(["nsd", "-d", "-c", folder / "nsd.conf"], folder / "log")
+    return children.start(["nsd", "-d", "-c", folder / "nsd.conf"], folder / "log")
 
 
-def wait(address, port, seconds=10):
-    """Until the server answers for the zone."""
+def wait(address, port, seconds=10, name=DOMAIN, qtype=6):
+    """Until the server answers."""
     deadline = time.monotonic() + seconds
-    while ask(address, port, DOMAIN, qtype=6) != 0:
+    while ask(address, port, name, qtype) != 0:
         if time.monotonic() > deadline:
-            raise LabError(f"nsd on {address}:{port} does not answer for {DOMAIN}")
+            raise LabError(f"the server on {address}:{port} does not answer for {name}")
         time.sleep(0.05)
 
 

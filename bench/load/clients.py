@@ -1,0 +1,103 @@
+"""The clients: our own generator, dnsperf, kxdpgun. Each gives a dict of the same keys, as far as it knows them."""
+
+import json
+import math
+import random
+import re
+import time
+
+from lab import LabError
+from lab.children import run
+
+from .target import spent
+
+ZONE = "load.example"
+PATIENCE = 60  # seconds beyond its own time that a client is given
+
+
+class Generator:
+    """dns_load. Prints "begin" and "end" around what it counts; the server's cost is taken between these."""
+
+    def __init__(self, build, lab):
+        self._program = build / "bench/dns_load"
+        self._lab = lab
+        self._runs = 0
+
+    def load(self, target, *arguments, seconds, prefix=(), longest=None):
+        self._runs += 1
+        log = self._lab.folder / f"dns_load-{self._runs}"
+        child = self._lab.children.start([*prefix, self._program, *target.where, "--seconds", seconds, *arguments,
+                                          *(["--echo"] if target.echo else []),
+                                          *(["--polite"] if target.is_on_kernel else [])], log)
+        deadline = time.monotonic() + (longest or seconds + PATIENCE)
+        try:
+            before = self._await("begin", log, child, deadline) and target.usage()
+            after = self._await("end", log, child, deadline) and target.usage()
+            report = json.loads(self._await("{.*}", log, child, deadline))
+        finally:
+            child.kill()
+            child.wait(5)
+        log.unlink()
+        target.asked += report["sent"]
+        return {**report, "core_seconds": spent(before, after),
+                "checked": "ID and question of every answer" if target.echo else "every answer, its address included"}
+
+    @staticmethod
+    def _await(pattern, log, child, deadline):
+        while True:
+            ended = child.poll() is not None
+            text = log.read_text(encoding="utf-8", errors="replace")
+            if found := re.search(rf"^{pattern}$", text, re.MULTILINE):
+                return found[0]
+            if ended or time.monotonic() > deadline:
+                raise LabError(f"dns_load did not come to an end: {text.strip()[-500:]}")
+            time.sleep(0.01)
+
+
+def dnsperf(target, address, port, questions, seconds, prefix=()):
+    before = target.usage()
+    output = run([*prefix, "dnsperf", "-s", address, "-p", port, "-d", questions, "-l", seconds, "-c", 8, "-q", 256, "-t", 1],
+                 timeout=seconds + PATIENCE).stdout
+    after = target.usage()
+    found = {key: re.search(rf"{key}:\s+([\d.]+)", output) for key in ("sent", "completed", "lost", r"Run time \(s\)")}
+    if not all(found.values()):
+        raise LabError(f"dnsperf did not work:\n{output[-500:]}")
+    sent, completed, lost, ran = (float(match[1]) for match in found.values())
+    codes = dict(re.findall(r"([A-Z]+) (\d+) \(", (re.search(r"Response codes:(.*)", output) or [""])[0]))
+    return {"sent": int(sent), "answered": int(completed), "lost": int(lost), "seconds": ran,
+            "answers_per_second": completed / ran, "rcodes": {code: int(count) for code, count in codes.items()},
+            "core_seconds": spent(before, after), "checked": "dnsperf: IDs and rcodes"}
+
+
+def kxdpgun(target, address, interface, questions, seconds, rate, cpu, prefix=()):
+    """Sends at `rate` whatever comes back, so what is lost was too much."""
+    before = target.usage()
+    output = run([*prefix, "kxdpgun", "-F", cpu, "-t", seconds, "-Q", rate, "-i", questions, "-I", interface, "-p", 53,
+                  address], timeout=seconds + PATIENCE).stdout
+    after = target.usage()
+    sent, replies = (re.search(pattern, output) for pattern in (r"total queries:\s+(\d+)", r"total replies:\s+(\d+)"))
+    if not sent or not replies:
+        raise LabError(f"kxdpgun did not work:\n{output[-500:]}")
+    codes = {code: int(count) for code, count in re.findall(r"responded (\w+):\s+(\d+)", output)}
+    return {"sent": int(sent[1]), "answered": int(replies[1]), "lost": int(sent[1]) - int(replies[1]), "seconds": seconds,
+            "answers_per_second": int(replies[1]) / seconds, "rcodes": codes, "core_seconds": spent(before, after),
+            "checked": "kxdpgun: rcodes"}
+
+
+def write_questions(file, names, pattern, kind="n", count=1_000_000, seed=1):
+    """A file for dnsperf and kxdpgun: `count` questions over `names` names, uniform or Zipf as dns_load draws them."""
+    draw = random.Random(seed)
+    span, step = math.log(names + 1), 7919
+    while math.gcd(step, names) != 1:
+        step += 1
+
+    def zipf():
+        while True:
+            rank = int(math.exp(draw.random() * span))
+            if draw.random() * rank * math.log1p(1 / rank) <= math.log(2):
+                return rank * step % names
+
+    with open(file, "w", encoding="ascii") as out:
+        for _ in range(count):
+            out.write(f"{kind}{zipf() if pattern == 'zipf' else draw.randrange(names)}.{ZONE} A\n")
+    return file
