@@ -55,10 +55,10 @@ class Generator:
 
 
 def dnsperf(target, address, port, questions, seconds, prefix=()):
-    before = target.usage()
+    meter = Meter(target)
     output = run([*prefix, "dnsperf", "-s", address, "-p", port, "-d", questions, "-l", seconds, "-c", 8, "-q", 256, "-t", 1],
                  timeout=seconds + PATIENCE).stdout
-    after = target.usage()
+    meter.stop()
     found = {key: re.search(rf"{key}:\s+([\d.]+)", output) for key in ("sent", "completed", "lost", r"Run time \(s\)")}
     if not all(found.values()):
         raise LabError(f"dnsperf did not work:\n{output[-500:]}")
@@ -66,22 +66,38 @@ def dnsperf(target, address, port, questions, seconds, prefix=()):
     codes = dict(re.findall(r"([A-Z]+) (\d+) \(", (re.search(r"Response codes:(.*)", output) or [""])[0]))
     return {"sent": int(sent), "answered": int(completed), "lost": int(lost), "seconds": ran,
             "answers_per_second": completed / ran, "rcodes": {code: int(count) for code, count in codes.items()},
-            "core_seconds": spent(before, after), "checked": "dnsperf: IDs and rcodes"}
+            "core_seconds": meter.core_seconds(ran), "checked": "dnsperf: IDs and rcodes"}
 
 
 def kxdpgun(target, address, interface, questions, seconds, rate, cpu, prefix=()):
     """Sends at `rate` whatever comes back, so what is lost was too much."""
-    before = target.usage()
+    meter = Meter(target)
     output = run([*prefix, "kxdpgun", "-F", cpu, "-t", seconds, "-Q", rate, "-i", questions, "-I", interface, "-p", 53,
                   address], timeout=seconds + PATIENCE).stdout
-    after = target.usage()
+    meter.stop()
     sent, replies = (re.search(pattern, output) for pattern in (r"total queries:\s+(\d+)", r"total replies:\s+(\d+)"))
     if not sent or not replies:
         raise LabError(f"kxdpgun did not work:\n{output[-500:]}")
     codes = {code: int(count) for code, count in re.findall(r"responded (\w+):\s+(\d+)", output)}
     return {"sent": int(sent[1]), "answered": int(replies[1]), "lost": int(sent[1]) - int(replies[1]), "seconds": seconds,
-            "answers_per_second": int(replies[1]) / seconds, "rcodes": codes, "core_seconds": spent(before, after),
+            "answers_per_second": int(replies[1]) / seconds, "rcodes": codes, "core_seconds": meter.core_seconds(seconds),
             "checked": "kxdpgun: rcodes"}
+
+
+class Meter:
+    """A server's core-seconds while a client runs that does not say when it begins and ends: its start is included. Of a
+    server that polls all the time, the part that falls to the client's own time is taken."""
+
+    def __init__(self, target):
+        self._target = target
+        self._before, self._begin = target.usage(), time.monotonic()
+
+    def stop(self):
+        self._spent, self._wall = spent(self._before, self._target.usage()), time.monotonic() - self._begin
+
+    def core_seconds(self, seconds):
+        share = min(1, seconds / self._wall) if self._target.polls else 1
+        return {name: used * share for name, used in self._spent.items()}
 
 
 def write_questions(file, names, pattern, kind="n", count=1_000_000, seed=1):

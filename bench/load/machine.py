@@ -4,8 +4,10 @@ import contextlib
 import os
 import pathlib
 
+from lab.children import start_time
+
 HUGEPAGES = pathlib.Path("/proc/sys/vm/nr_hugepages")
-BEFORE = pathlib.Path("/run/millrace-load-hugepages")  # how many there were; a crashed run leaves it to the next one
+TAKEN = pathlib.Path("/run/millrace-load-hugepages")  # how many there were before, and who changed it
 WANTED = 512
 
 
@@ -20,10 +22,10 @@ def hugepages():
     """DPDK processes get theirs from here; without any they work too, with more TLB misses."""
     give_back()
     before = int(HUGEPAGES.read_text(encoding="ascii"))
-    if before >= WANTED:
+    if TAKEN.exists() or before >= WANTED:
         yield
         return
-    BEFORE.write_text(str(before), encoding="ascii")
+    TAKEN.write_text(f"{before} {os.getpid()} {start_time(os.getpid())}", encoding="ascii")
     try:
         with contextlib.suppress(OSError):
             HUGEPAGES.write_text(str(WANTED), encoding="ascii")
@@ -33,7 +35,9 @@ def hugepages():
 
 
 def give_back():
-    """The number that a run before us, or this one, has changed."""
-    with contextlib.suppress(OSError):
-        HUGEPAGES.write_text(BEFORE.read_text(encoding="ascii"), encoding="ascii")
-        BEFORE.unlink()
+    """What we have changed, or a run that was killed."""
+    with contextlib.suppress(OSError, ValueError):
+        before, pid, started = TAKEN.read_text(encoding="ascii").split()
+        if int(pid) == os.getpid() or str(start_time(int(pid))) != started:
+            HUGEPAGES.write_text(before, encoding="ascii")
+            TAKEN.unlink()

@@ -13,19 +13,24 @@ from .target import Target
 WILDCARD = "192.0.2.1"  # of every name that nsd does not know better
 NSD_NAMES = 10_000
 DEVICE_WINDOW, SOCKET_WINDOW = 512, 128  # questions in flight; more at once overflow the servers' receive buffers
-UPSTREAM, NSD = ("127.0.0.1", 5398), ("127.0.0.1", 5397)
 
 
 class Run:
-    def __init__(self, options, lab, build):
-        self.options, self.lab, self.build = options, lab, build
+    def __init__(self, options, lab, samples):
+        self.options, self.lab, self.build = options, lab, options.build
         self.client_cpu, self.server_cpu = machine.cpus()
-        self.generator = clients.Generator(build, lab)
-        self.samples = []  # a dict for each measurement
+        self.generator = clients.Generator(self.build, lab)
+        number = lab.names.number
+        self.upstream, self.nsd = (f"127.0.{number}.9", 5398), (f"127.0.{number}.8", 5397)
+        self.first_port = 5000 + 20 * number  # of the servers on 127.0.0.1: named serves no other loopback address
+        self.samples = samples  # a dict for each measurement
         self._started = time.monotonic()
 
     def say(self, text):
         print(f"{datetime.timedelta(seconds=int(time.monotonic() - self._started))}  {text}", flush=True)
+
+    def wants(self, *loads):
+        return any(load in self.options.loads for load in loads)
 
     # Servers.
 
@@ -40,17 +45,17 @@ class Run:
         folder.mkdir()
         return folder
 
-    def start_upstream(self, *arguments):
+    def start_upstream(self):
         """The quick authority, which knows millions of names."""
         self.folder("upstream")
-        child = self.start("upstream", [self.build / "bench/upstream", "{}:{}".format(*UPSTREAM), *arguments], self.client_cpu)
-        servers.wait(*UPSTREAM, name=f"n1.{ZONE}", qtype=1)
-        return child
+        self.start("upstream", [self.build / "bench/upstream", "{}:{}".format(*self.upstream), "--wrong-every",
+                                self.options.wrong_every], self.client_cpu)
+        servers.wait(*self.upstream, name=f"n1.{ZONE}", qtype=1)
 
     def start_nsd(self):
         """The real one: NSD_NAMES names of their own, and a wildcard for those that are asked once."""
-        servers.start_nsd(self.lab.children, self.lab.folder / "nsd", *NSD, ZONE, zone_text())
-        servers.wait(*NSD, name=ZONE, qtype=6)
+        servers.start_nsd(self.lab.children, self.lab.folder / "nsd", *self.nsd, ZONE, zone_text())
+        servers.wait(*self.nsd, name=ZONE, qtype=6)
 
     def millrace(self, name, config, upstream, most_names, cpus, lab=None):
         config = {"upstreams": [{"group": "default", "servers": ["{}:{}".format(*upstream)]}],
@@ -72,6 +77,19 @@ class Run:
                   "octets_per_name": grown / names})
         if report["wrong"]:
             self.say(f"{target.name}: {report['wrong']} wrong answers while filling, {report.get('first_wrong')}")
+
+    def fill_absent(self, target, window):
+        """10,000 absent names: enough questions that hardly one is left out."""
+        self.generator.load(target, "--pattern", "absent", "--names", 10_000, "--window", window, "--polite",
+                            seconds=2 + self.options.seconds / 2)
+
+    def beyond_the_cache(self, names):
+        """The loads that go through to nsd, and dns_load's arguments. `names` are in the cache."""
+        unique = ["--wildcard", WILDCARD, "--polite"]
+        if self.wants("misses"):
+            yield "misses", ["--pattern", "unique", *unique]
+        if self.wants("mix"):
+            yield "mix 90% hits", ["--pattern", "uniform", "--names", names, "--unique-share", 0.1, *unique]
 
     def full_and_half(self, scenario, load, target, number, arguments, window):
         """At full speed; then at half of that, for the latencies."""
@@ -99,15 +117,11 @@ class Run:
                   "polls": target.polls, **report}
         if answers > 0:
             sample["core_seconds_per_million"] = cost / answers * 1e6
-            sample["cycles_per_answer"] = cost / answers * self.tsc_hz(report)
         self.samples.append(sample)
         wrong = f", {report['wrong']:,} WRONG ({report.get('first_wrong')})" if report.get("wrong") else ""
         lost = f", {report['lost']:,} lost" if report.get("lost") else ""
         self.say(f"{scenario:8} {load:16} {client:16} round {number}  {target.name:14} "
                  f"{report['answers_per_second']:>11,.0f}/s{wrong}{lost}")
-
-    def tsc_hz(self, report):
-        return report.get("tsc_hz") or next((s["tsc_hz"] for s in self.samples if "tsc_hz" in s), 0)
 
 
 def busy_since(before, after):

@@ -5,7 +5,7 @@ import json
 from lab import LabError
 from lab.children import run as run_command
 
-from .measure import DEVICE_WINDOW, NSD, UPSTREAM, WILDCARD, short, wait_for_line
+from .measure import DEVICE_WINDOW, short, wait_for_line
 from .target import Echo, Target
 
 
@@ -28,22 +28,25 @@ def ring(run):
 
 
 def memif(run):
-    run.start_upstream()
-    run.start_nsd()
-    echo = start_echo(run)
-    hits = start_millrace(run, "millrace", UPSTREAM)
-    for names in run.options.names:
-        run.fill(hits, names, DEVICE_WINDOW, "memif")
-        for pattern in run.options.patterns:
-            turns(run, f"hits {short(names)} {pattern}", [echo, hits], ["--pattern", pattern, "--names", names])
-    with hits.turn():
-        run.generator.load(hits, "--pattern", "absent", "--names", 10_000, "--polite", seconds=1 + run.options.seconds / 2)
-    turns(run, "nxdomain 10k", [hits], ["--pattern", "absent", "--names", 10_000])
-    misses = start_millrace(run, "millrace-misses", NSD)
-    run.fill(misses, 10_000, DEVICE_WINDOW, "memif")
-    unique = ["--wildcard", WILDCARD, "--polite"]
-    turns(run, "misses", [misses], ["--pattern", "unique", *unique])
-    turns(run, "mix 90% hits", [misses], ["--pattern", "uniform", "--names", 10_000, "--unique-share", 0.1, *unique])
+    """Answers from the cache, and what has to be asked of nsd."""
+    if run.wants("hits", "nxdomain"):
+        run.start_upstream()
+        echo = start_echo(run)
+        hits = start_millrace(run, "millrace", run.upstream)
+        for names in run.options.names if run.wants("hits") else []:
+            run.fill(hits, names, DEVICE_WINDOW, "memif")
+            for pattern in run.options.patterns:
+                turns(run, f"hits {short(names)} {pattern}", [echo, hits], ["--pattern", pattern, "--names", names])
+        if run.wants("nxdomain"):
+            with hits.turn():
+                run.fill_absent(hits, DEVICE_WINDOW)
+            turns(run, "nxdomain 10k", [hits], ["--pattern", "absent", "--names", 10_000])
+    if run.wants("misses", "mix"):
+        run.start_nsd()
+        misses = start_millrace(run, "millrace-misses", run.nsd)
+        run.fill(misses, 10_000, DEVICE_WINDOW, "memif")
+        for load, arguments in run.beyond_the_cache(10_000):
+            turns(run, load, [misses], arguments)
 
 
 def turns(run, load, targets, arguments):

@@ -3,6 +3,8 @@
 import random
 import statistics
 
+FULL = 0.95  # of a core is what a server that polls has, when nobody disturbs it
+
 NOTES = """\
 Every figure is a median over the rounds, [lowest to highest]. s/M: seconds of the server's CPU per million answers, all of
 its threads; for what polls (*) that is the whole time, waiting included, and threads stand below the table. Latencies in
@@ -17,6 +19,7 @@ def summarise(samples):
         if "answers_per_second" in sample:
             groups.setdefault(tuple(sample[key] for key in ("scenario", "load", "client", "server")), []).append(sample)
     rows = []
+    hz = next((sample["tsc_hz"] for sample in samples if "tsc_hz" in sample), 0)
     for (scenario, load, client, server), group in groups.items():
         if client == "dns_load at half":
             continue
@@ -25,8 +28,9 @@ def summarise(samples):
             "scenario": scenario, "load": load, "client": client, "server": server, "rounds": len(group),
             "polls": group[0]["polls"], "checked": group[0]["checked"],
             **{key: spread([s[key] for s in group if key in s and s[key] is not None])
-               for key in ("answers_per_second", "core_seconds_per_million", "cycles_per_answer", "busy_cycles_per_packet",
-                           "octets_per_name")},
+               for key in ("answers_per_second", "core_seconds_per_million", "busy_cycles_per_packet", "octets_per_name")},
+            "cycles_per_answer": spread([s["core_seconds_per_million"] * hz / 1e6 for s in group
+                                         if "core_seconds_per_million" in s]),
             "latency_us_at_half": {share: spread([s["latency_us"][share] for s in half]) for share in ("p50", "p99", "p99.9")},
             "core_share_by_thread": threads(group),
             "answered": sum(s["answered"] for s in group + half),
@@ -105,6 +109,9 @@ def table(samples):
 def details(rows):
     """What does not fit into columns: threads, rcodes, who has checked what."""
     for r in rows:
+        share = sum(r["core_share_by_thread"].values())
+        if r["polls"] and share < FULL:
+            yield f"{r['server']}: DISTURBED: it polls, but had {share:.2f} of its core: something else ran there"
         if len(r["core_share_by_thread"]) > 1 or r["busy_cycles_per_packet"]:
             busy = r["busy_cycles_per_packet"]
             yield (f"{r['server']}: of a core, " + ", ".join(f"{name} {share:.2f}" for name, share in r["core_share_by_thread"].items())

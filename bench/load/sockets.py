@@ -3,11 +3,10 @@
 from lab import LabError, servers
 
 from . import clients
-from .measure import NSD, NSD_NAMES, SOCKET_WINDOW, UPSTREAM, WILDCARD, ZONE, short
+from .measure import NSD_NAMES, SOCKET_WINDOW, ZONE, short
 from .peers import PEERS
 from .target import Target
 
-FIRST_PORT = 5360
 ALL = ["millrace", "socket_echo", *PEERS]
 LARGE = 2_000_000  # names; from here on only those that are compared in memory
 LARGE_PEERS = ["millrace", "socket_echo", "dnsdist"]
@@ -16,8 +15,8 @@ LARGE_PEERS = ["millrace", "socket_echo", "dnsdist"]
 def sockets(run):
     """Hits and NXDOMAIN, from the caches."""
     run.start_upstream()
-    targets = start(run, UPSTREAM, run.options.peers)
-    for names in run.options.names:
+    targets = start(run, run.upstream, run.options.peers)
+    for names in run.options.names if run.wants("hits") else []:
         chosen = [target for target in targets if names < LARGE or target.name in LARGE_PEERS]
         for target in chosen:
             if not target.echo:
@@ -26,12 +25,13 @@ def sockets(run):
             load = f"hits {short(names)} {pattern}"
             questions = clients.write_questions(run.lab.folder / "questions", names, pattern, count=run.options.questions)
             turns(run, load, chosen, ["--pattern", pattern, "--names", names], questions)
-    absent = ["--pattern", "absent", "--names", 10_000]
-    resolvers = [target for target in targets if not target.echo]
-    for target in resolvers:
-        run.generator.load(target, *absent, "--polite", "--window", SOCKET_WINDOW, seconds=2 + run.options.seconds / 2)
-    questions = clients.write_questions(run.lab.folder / "questions", 10_000, "uniform", kind="x", count=run.options.questions)
-    turns(run, "nxdomain 10k", resolvers, absent, questions)
+    if run.wants("nxdomain"):
+        resolvers = [target for target in targets if not target.echo]
+        for target in resolvers:
+            run.fill_absent(target, SOCKET_WINDOW)
+        questions = clients.write_questions(run.lab.folder / "questions", 10_000, "uniform", kind="x",
+                                            count=run.options.questions)
+        turns(run, "nxdomain 10k", resolvers, ["--pattern", "absent", "--names", 10_000], questions)
 
 
 def turns(run, load, targets, arguments, questions):
@@ -46,14 +46,11 @@ def turns(run, load, targets, arguments, questions):
 def misses(run):
     """Through to a real nsd."""
     run.start_nsd()
-    targets = start(run, NSD, [name for name in run.options.peers if name != "socket_echo"])
+    targets = start(run, run.nsd, [name for name in run.options.peers if name != "socket_echo"])
     names = min(NSD_NAMES, max(run.options.names))
     for target in targets:
         run.fill(target, names, SOCKET_WINDOW, "misses")
-    unique = ["--wildcard", WILDCARD, "--polite"]
-    loads = {"misses": ["--pattern", "unique", *unique],
-             "mix 90% hits": ["--pattern", "uniform", "--names", names, "--unique-share", 0.1, *unique]}
-    for load, arguments in loads.items():
+    for load, arguments in run.beyond_the_cache(names):
         for number in range(run.options.rounds):
             for target in targets:
                 run.full_and_half("misses", load, target, number, arguments, SOCKET_WINDOW)
@@ -63,7 +60,7 @@ def memory(run):
     """Resident growth over each number of names, of fresh servers; no load."""
     run.start_upstream()
     for names in [n for n in run.options.names if n >= 1_000_000] or run.options.names[-1:]:
-        for target in start(run, UPSTREAM, [n for n in LARGE_PEERS if n in run.options.peers and n != "socket_echo"], names):
+        for target in start(run, run.upstream, [n for n in LARGE_PEERS if n in run.options.peers and n != "socket_echo"], names):
             run.fill(target, names, SOCKET_WINDOW, "memory")
             target.process.terminate()
             target.process.wait(20)
@@ -74,7 +71,7 @@ def start(run, upstream, wanted, names=None):
     most = names or max(run.options.names)
     targets = []
     for i, name in enumerate(wanted):
-        here = ("127.0.0.1", FIRST_PORT + i)
+        here = ("127.0.0.1", run.first_port + i)
         try:
             targets.append(Target(name, start_one(run, name, here, upstream, most),
                                   ["--connect={}:{}".format(*here)], echo=name == "socket_echo"))

@@ -8,12 +8,11 @@ from lab.children import run as run_command
 from lab.daemon import check_af_xdp
 
 from . import clients
-from .measure import NSD_NAMES, SOCKET_WINDOW, UPSTREAM, ZONE, short, wait_for_line, zone_text
+from .measure import NSD_NAMES, SOCKET_WINDOW, ZONE, short, wait_for_line, zone_text
 from .peers import knot
 from .target import Echo, Target
 
 SERVERS = ["millrace", "dns_echo", "knot"]
-FIRST_NUMBER = 41  # of the labs
 FLOOD = 700_000  # questions a second from kxdpgun: more than a veth carries
 
 
@@ -27,7 +26,7 @@ def xdp(run):
         ends = []
         for i, name in enumerate(SERVERS):
             try:
-                lab = labs.enter_context(Lab(Names(f"load-{name}", FIRST_NUMBER + i, f"mr-le{i}", f"mr-ls{i}")))
+                lab = labs.enter_context(Lab(more_names(run.lab.names, i + 1)))
                 ends.append(End(run, lab, name))
             except LabError as error:
                 run.say(f"{name} is left out: {error}")
@@ -39,6 +38,12 @@ def xdp(run):
         for number in range(run.options.pairs):
             for end in ends:
                 end.measure(run, f"hits {short(names)} uniform", number, questions, few, names)
+
+
+def more_names(names, i):
+    """Of a lab beside the run's own."""
+    number = names.number + i
+    return Names(f"{names.name}-{i}", number, f"mr-le{number}", f"mr-ls{number}")
 
 
 class End:
@@ -80,7 +85,7 @@ class End:
         config = {"listen": [], "ports": [{"device": f"net_af_xdp0,iface={names.edge}", "lcores": [run.server_cpu],
                                            "addresses": [names.edge4]}]}
         both = f"{run.client_cpu},{run.server_cpu}"
-        daemon = run.millrace("millrace", config, UPSTREAM, NSD_NAMES, both, lab=self.lab)
+        daemon = run.millrace("millrace", config, run.upstream, NSD_NAMES, both, lab=self.lab)
         return Target("millrace", daemon.process, self._where, polls=True)
 
     def _start_dns_echo(self, run):
