@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import random
 import re
 import time
@@ -16,38 +17,64 @@ PATIENCE = 60  # seconds beyond its own time that a client is given
 
 
 class Generator:
-    """dns_load. Prints "begin" and "end" around what it counts; the server's cost is taken between these."""
+    """dns_load. Prints "begin" and "end" around what it counts; the server's cost is taken between these.
+
+    Over a device one process stays for all loads of a target: when a memif peer leaves, the driver of DPDK 22.11 unmaps the
+    rings under the server's polling thread, which may die of it.
+    """
 
     def __init__(self, build, lab):
         self._program = build / "bench/dns_load"
         self._lab = lab
         self._runs = 0
+        self._staying = {}  # by where: (process, its log, its FIFO)
 
     def load(self, target, *arguments, seconds, prefix=(), longest=None):
-        self._runs += 1
-        log = self._lab.folder / f"dns_load-{self._runs}"
-        child = self._lab.children.start([*prefix, self._program, *target.where, "--seconds", seconds, *arguments,
-                                          *(["--echo"] if target.echo else []),
-                                          *(["--polite"] if target.is_on_kernel else [])], log)
+        arguments = ["--seconds", seconds, *arguments, *(["--echo"] if target.echo else [])]
+        start = self._start if target.is_on_kernel else self._command
+        child, log, offset = start(target, arguments, prefix)
         deadline = time.monotonic() + (longest or seconds + PATIENCE)
         try:
-            before = self._await("begin", log, child, deadline) and target.usage()
-            after = self._await("end", log, child, deadline) and target.usage()
-            report = json.loads(self._await("{.*}", log, child, deadline))
+            before = self._await("begin", log, offset, child, deadline) and target.usage()
+            after = self._await("end", log, offset, child, deadline) and target.usage()
+            report = json.loads(self._await("{.*}", log, offset, child, deadline))
         finally:
-            child.kill()
-            child.wait(5)
-        log.unlink()
+            if target.is_on_kernel:
+                child.kill()
+                child.wait(5)
         target.asked += report["sent"]
         return {**report, "core_seconds": spent(before, after),
                 "checked": "ID and question of every answer" if target.echo else "every answer, its address included"}
 
+    def _start(self, target, arguments, prefix):
+        """--polite: the kernel works on our CPU too."""
+        self._runs += 1
+        log = self._lab.folder / f"dns_load-{self._runs}"
+        return self._lab.children.start([*prefix, self._program, *target.where, *arguments, "--polite"], log), log, 0
+
+    def _command(self, target, arguments, prefix):
+        assert not prefix
+        where = tuple(target.where)
+        if where not in self._staying:
+            self._runs += 1
+            log, fifo = (self._lab.folder / f"dns_load-{self._runs}{what}" for what in ("", ".commands"))
+            os.mkfifo(fifo)
+            self._staying[where] = (self._lab.children.start([self._program, *where, "--commands", fifo], log), log, fifo)
+        child, log, fifo = self._staying[where]
+        offset = log.stat().st_size
+        with open(os.open(fifo, os.O_RDWR), "w", encoding="ascii") as commands:  # does not wait for the reader
+            commands.write(" ".join(map(str, arguments)) + "\n")
+            commands.flush()
+            text = self._await("begin|{.*}", log, offset, child, time.monotonic() + PATIENCE)  # read before we close it
+            assert text
+        return child, log, offset
+
     @staticmethod
-    def _await(pattern, log, child, deadline):
+    def _await(pattern, log, offset, child, deadline):
         while True:
             ended = child.poll() is not None
-            text = log.read_text(encoding="utf-8", errors="replace")
-            if found := re.search(rf"^{pattern}$", text, re.MULTILINE):
+            text = log.read_bytes()[offset:].decode("utf-8", errors="replace")
+            if found := re.search(rf"^({pattern})$", text, re.MULTILINE):
                 return found[0]
             if ended or time.monotonic() > deadline:
                 raise LabError(f"dns_load did not come to an end: {text.strip()[-500:]}")

@@ -2,6 +2,7 @@
 // checks every answer and prints what came of it as JSON. Pin it with taskset: a device is polled on the
 // first CPU allowed.
 #include <cstdio>
+#include <fstream>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
@@ -12,9 +13,12 @@
 namespace millrace::bench {
 namespace {
 
-struct Options {
-    std::string device, connect, zone = "load.example", client = "198.18.0.1", server = "198.18.0.53",
-                                 wildcard;
+struct Where {
+    std::string device, connect, client = "198.18.0.1", server = "198.18.0.53", commands;
+};
+
+struct Load {
+    std::string zone = "load.example", wildcard;
     Plan plan;
 };
 
@@ -24,11 +28,17 @@ const std::map<std::string, Pattern> patterns = {{"uniform", Pattern::uniform},
                                                  {"unique", Pattern::unique},
                                                  {"absent", Pattern::absent}};
 
-void describe(CLI::App& app, Options& o) {
-    auto* device = app.add_option("--vdev", o.device, "DPDK device string");
-    app.add_option("--connect", o.connect, "address:port, over a kernel socket instead")->excludes(device);
-    app.add_option("--client", o.client, "our address on the device")->capture_default_str();
-    app.add_option("--server", o.server, "the server's address on the device")->capture_default_str();
+void describe(CLI::App& app, Where& where) {
+    auto* device = app.add_option("--vdev", where.device, "DPDK device string");
+    app.add_option("--connect", where.connect, "address:port, over a kernel socket instead")
+        ->excludes(device);
+    app.add_option("--client", where.client, "our address on the device")->capture_default_str();
+    app.add_option("--server", where.server, "the server's address on the device")->capture_default_str();
+    app.add_option("--commands", where.commands,
+                   "a FIFO: every line has the options of a load, and the link stays between them");
+}
+
+void describe(CLI::App& app, Load& o) {
     app.add_option("--zone", o.zone)->capture_default_str();
     app.add_option("--pattern", o.plan.choice.pattern,
                    "uniform, zipf: over n0 to n<N-1>; each: these once, lost ones "
@@ -52,7 +62,7 @@ void describe(CLI::App& app, Options& o) {
     app.add_flag("--polite", o.plan.polite, "sleep when there is nothing to do");
 }
 
-LinkResult open(const Options& o) {
+LinkResult open(const Where& o) {
     if (!o.connect.empty()) {
         auto server = dataplane::parse_endpoint(o.connect, 53);
         if (!server) return tl::unexpected("--connect takes address:port, not " + o.connect);
@@ -66,7 +76,7 @@ LinkResult open(const Options& o) {
 }
 
 /// What CLI11 cannot check.
-tl::expected<void, std::string> complete(Options& o) {
+tl::expected<void, std::string> complete(Load& o) {
     auto zone = cache::parse_name(o.zone);
     if (!zone || zone->size > most_zone_octets)
         return tl::unexpected("--zone takes a name of at most " + std::to_string(most_zone_octets) +
@@ -100,25 +110,55 @@ void print(const Report& report, std::uint64_t strangers) {
     };
     if (!report.example.empty()) out["first_wrong"] = report.example;
     std::printf("%s\n", out.dump().c_str());
+    std::fflush(stdout);
+}
+
+void run(Link& link, const Load& load) {
+    Link::Messages stale; // late answers to an earlier load
+    while (link.receive(stale) > 0) continue;
+    Report report = Generator(link, load.plan).run();
+    print(report, link.strangers());
+}
+
+[[noreturn]] void fail(const std::string& sentence) {
+    std::fprintf(stderr, "dns_load: %s\n", sentence.c_str());
+    std::exit(1);
+}
+
+/// One load for each line, until our end.
+[[noreturn]] void obey(Link& link, const Where& where, const Load& defaults) {
+    std::fstream lines(where.commands); // for writing too, so that it never comes to an end
+    for (std::string line; std::getline(lines, line);) {
+        CLI::App app;
+        Load load = defaults;
+        describe(app, load);
+        try {
+            app.parse(line);
+        } catch (const CLI::ParseError& error) {
+            fail(line + ": " + error.what());
+        }
+        if (auto done = complete(load); !done) fail(done.error());
+        run(link, load);
+    }
+    fail("cannot read " + where.commands);
 }
 
 int main(int argc, char** argv) {
     CLI::App app("dns_load: asks a DNS server over a DPDK device or a kernel socket and checks every answer");
-    Options options;
-    describe(app, options);
+    Where where;
+    Load load;
+    describe(app, where);
+    describe(app, load);
     CLI11_PARSE(app, argc, argv);
-    auto link = complete(options).and_then([&] { return open(options); });
-    if (!link) {
-        std::fprintf(stderr, "dns_load: %s\n", link.error().c_str());
-        return 1;
-    }
-    options.plan.announce = [](const char* what) {
+    load.plan.announce = [](const char* what) {
         std::puts(what);
         std::fflush(stdout);
     };
+    auto link = complete(load).and_then([&] { return open(where); });
+    if (!link) fail(link.error());
     prctl(PR_SET_TIMERSLACK, 1); // naps as short as asked for
-    Report report = Generator(**link, options.plan).run();
-    print(report, (*link)->strangers());
+    if (!where.commands.empty()) obey(**link, where, load);
+    run(**link, load);
     return 0;
 }
 

@@ -41,12 +41,15 @@ def memif(run):
             with hits.turn():
                 run.fill_absent(hits, DEVICE_WINDOW)
             turns(run, "nxdomain 10k", [hits], ["--pattern", "absent", "--names", 10_000])
+        for target in (echo, hits):
+            target.end()
     if run.wants("misses", "mix"):
         run.start_nsd()
         misses = start_millrace(run, "millrace-misses", run.nsd)
         run.fill(misses, 10_000, DEVICE_WINDOW, "memif")
         for load, arguments in run.beyond_the_cache(10_000):
             turns(run, load, [misses], arguments)
+        misses.end()
 
 
 def turns(run, load, targets, arguments):

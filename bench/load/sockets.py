@@ -62,8 +62,7 @@ def memory(run):
     for names in [n for n in run.options.names if n >= 1_000_000] or run.options.names[-1:]:
         for target in start(run, run.upstream, [n for n in LARGE_PEERS if n in run.options.peers and n != "socket_echo"], names):
             run.fill(target, names, SOCKET_WINDOW, "memory")
-            target.process.terminate()
-            target.process.wait(20)
+            target.end()
 
 
 def start(run, upstream, wanted, names=None):

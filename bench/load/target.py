@@ -27,8 +27,6 @@ class Target:
         try:
             yield
         finally:
-            if self.polls:
-                time.sleep(0.1)  # a memif peer's leaving is noticed before
             self.pause()
 
     def pause(self):
@@ -37,6 +35,12 @@ class Target:
 
     def busy(self):
         """Cycles spent on packets and their number so far, of a server that counts them; else nothing."""
+
+    def end(self):
+        """Before its client: see clients.Generator."""
+        self.process.terminate()
+        os.kill(self.pid, signal.SIGCONT)
+        self.process.wait(20)
 
     def usage(self):
         """Seconds on a CPU so far, by thread."""
