@@ -12,7 +12,7 @@ from .target import Target
 
 WILDCARD = "192.0.2.1"  # of every name that nsd does not know better
 NSD_NAMES = 10_000
-DEVICE_WINDOW, SOCKET_WINDOW = 512, 128  # questions in flight; more at once overflow the servers' receive buffers
+DEVICE_WINDOW, SOCKET_WINDOW = 512, clients.IN_FLIGHT
 
 
 class Run:
@@ -60,13 +60,13 @@ class Run:
     def millrace(self, name, config, upstream, most_names, cpus, lab=None):
         config = {"upstreams": [{"group": "default", "servers": ["{}:{}".format(*upstream)]}],
                   "allow": ["127.0.0.0/8", "198.18.0.0/15"],
-                  "cache": {"entries": int(most_names * 1.25) + 1_000_000, "memory": "8GiB"}, **config}
+                  "cache": {"entries": int(most_names * 1.25) + 1000, "memory": "8GiB"}, **config}
         return Daemon(lab or self.lab, self.build, config, ["taskset", "-c", cpus], name=name).start()
 
     # Measurements.
 
-    def fill(self, target, names, window, scenario):
-        """Every name once, until each is answered; how much the server grew by it."""
+    def fill(self, target, names, window, scenario, bare=None):
+        """Every name once, until each is answered; how much the server grew by it. bare: its octets with next to no cache."""
         before = target.resident()
         with target.turn():
             report = self.generator.load(target, "--pattern", "each", "--names", names, "--window", window, "--polite",
@@ -74,7 +74,8 @@ class Run:
         grown = target.resident() - before
         self.add(scenario, f"fill {short(names)}", target, "dns_load", 0,
                  {**report, "names": names, "resident_before": before, "resident_growth": grown,
-                  "octets_per_name": grown / names})
+                  "octets_per_name": grown / names,
+                  "octets_per_name_over_bare": (before + grown - bare) / names if bare else None})
         if report["wrong"]:
             self.say(f"{target.name}: {report['wrong']} wrong answers while filling, {report.get('first_wrong')}")
 

@@ -76,5 +76,5 @@ def start_millrace(run, name, upstream):
     config = {"eal": ["--single-file-segments"], "listen": [],
               "ports": [{"device": device("server", socket), "lcores": [run.server_cpu], "addresses": ["198.18.0.53"]}]}
     both = f"{run.client_cpu},{run.server_cpu}"
-    daemon = run.millrace(name, config, upstream, max(run.options.names), both)
+    daemon = run.millrace(name, config, upstream, max(1_000_000, *run.options.names), both)
     return Target(name.split("-", maxsplit=1)[0], daemon.process, [f"--vdev={device('client', socket)}"], polls=True)

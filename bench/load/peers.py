@@ -61,8 +61,8 @@ forward-zones-recurse=.={upstream[0]}:{upstream[1]}
 dont-query=
 dnssec=off
 allow-from=127.0.0.0/8
-max-cache-entries={int(names * SLACK) + 100_000}
-max-packetcache-entries={int(names * SLACK) + 100_000}
+max-cache-entries={int(names * SLACK) + 1000}
+max-packetcache-entries={int(names * SLACK) + 1000}
 socket-dir={folder}
 security-poll-suffix=
 disable-syslog=yes
@@ -79,7 +79,7 @@ setACL('127.0.0.0/8')
 setSecurityPollSuffix('')
 setMaxUDPOutstanding(65535)
 newServer({{address='{upstream[0]}:{upstream[1]}'}}):setUp()
-getPool(''):setCache(newPacketCache({int(names * SLACK) + 100_000}, {{maxTTL=86400}}))
+getPool(''):setCache(newPacketCache({int(names * SLACK) + 1000}, {{maxTTL=86400}}))
 """)]
 
 

@@ -9,7 +9,8 @@ NOTES = """\
 Every figure is a median over the rounds, [lowest to highest]. s/M: seconds of the server's CPU per million answers, all of
 its threads; for what polls (*) that is the whole time, waiting included, and threads stand below the table. Latencies in
 microseconds at half of the load reached at full speed; the generator's own. On veth and on loopback the kernel's copying
-dominates: these figures say little about a port without a kernel, and only rows of one table can be compared."""
+dominates, and what it does in interrupts is charged to whom it interrupts: these figures say little about a port without a
+kernel, and only rows of one table can be compared."""
 
 
 def summarise(samples):
@@ -28,7 +29,8 @@ def summarise(samples):
             "scenario": scenario, "load": load, "client": client, "server": server, "rounds": len(group),
             "polls": group[0]["polls"], "checked": group[0]["checked"],
             **{key: spread([s[key] for s in group if key in s and s[key] is not None])
-               for key in ("answers_per_second", "core_seconds_per_million", "busy_cycles_per_packet", "octets_per_name")},
+               for key in ("answers_per_second", "core_seconds_per_million", "busy_cycles_per_packet", "octets_per_name",
+                           "octets_per_name_over_bare")},
             "cycles_per_answer": spread([s["core_seconds_per_million"] * hz / 1e6 for s in group
                                          if "core_seconds_per_million" in s]),
             "latency_us_at_half": {share: spread([s["latency_us"][share] for s in half]) for share in ("p50", "p99", "p99.9")},
@@ -92,7 +94,8 @@ def table(samples):
         chosen = [r for r in rows if (r["scenario"], r["load"], r["client"]) == heading]
         lines += ["", f"{heading[0]}: {heading[1]}, {heading[2]}, rounds: {max(r['rounds'] for r in chosen)}"]
         if heading[1].startswith("fill"):
-            lines += [f"  {r['server']:16}{number(r['octets_per_name'], ',.0f'):>24} octets a name, "
+            lines += [f"  {r['server']:16}{number(r['octets_per_name'], ',.0f'):>24} octets a name grown, "
+                      f"{number(r['octets_per_name_over_bare'], ',.0f')} more than with room for few names, "
                       f"{number(r['answers_per_second'], ',.0f')} names/s, wrong {r['wrong']}" for r in chosen]
             continue
         lines.append(f"  {'':16}{'answers/s':>32}{'s/M':>24}{'cycles':>9}{'p50':>9}{'p99':>9}{'p99.9':>9}{'wrong':>7}{'lost':>8}")

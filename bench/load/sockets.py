@@ -8,6 +8,8 @@ from .peers import PEERS
 from .target import Target
 
 ALL = ["millrace", "socket_echo", *PEERS]
+ROOM = 1_000_000  # names that each cache has room for at least: unique names must not fill it
+FEW = 10
 LARGE = 2_000_000  # names; from here on only those that are compared in memory
 LARGE_PEERS = ["millrace", "socket_echo", "dnsdist"]
 
@@ -57,17 +59,23 @@ def misses(run):
 
 
 def memory(run):
-    """Resident growth over each number of names, of fresh servers; no load."""
+    """Resident octets by names, of fresh servers, without load: the growth while filling, and what the filled server has more
+    than one with room for few names, so that what is set aside at start counts too."""
     run.start_upstream()
+    chosen = [name for name in LARGE_PEERS if name in run.options.peers and name != "socket_echo"]
+    bare = {}
+    for target in start(run, run.upstream, chosen, FEW):
+        bare[target.name] = target.resident()
+        target.end()
     for names in [n for n in run.options.names if n >= 1_000_000] or run.options.names[-1:]:
-        for target in start(run, run.upstream, [n for n in LARGE_PEERS if n in run.options.peers and n != "socket_echo"], names):
-            run.fill(target, names, SOCKET_WINDOW, "memory")
+        for target in start(run, run.upstream, chosen, names):
+            run.fill(target, names, SOCKET_WINDOW, "memory", bare.get(target.name))
             target.end()
 
 
 def start(run, upstream, wanted, names=None):
     """The servers, side by side. What does not start is said and left out."""
-    most = names or max(run.options.names)
+    most = names or max(ROOM, *run.options.names)
     targets = []
     for i, name in enumerate(wanted):
         here = ("127.0.0.1", run.first_port + i)
