@@ -119,7 +119,7 @@ def parse():
   misses   the same servers, names that are asked once, through to nsd; and a mix with 90 % hits
   xdp      AF_XDP on veth: Millrace, the echo, Knot DNS (authoritative); dnsperf and kxdpgun
   memory   resident growth by names, of fresh servers: Millrace and dnsdist's packet cache
-Each server has the last CPU, clients and upstream servers the first. A whole run takes more than an hour.""")
+Each server has the last CPU, clients and upstream servers the first. A whole run takes about an hour and a half.""")
     parser.add_argument("--only", type=words, default=list(SCENARIOS), metavar="SCENARIO[,...]", help="these alone")
     parser.add_argument("--peers", type=words, default=sockets.ALL, metavar="NAME[,...]",
                         help=f"servers on kernel sockets: {','.join(sockets.ALL)} (all)")

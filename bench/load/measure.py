@@ -72,9 +72,10 @@ class Run:
             report = self.generator.load(target, "--pattern", "each", "--names", names, "--window", window, "--polite",
                                          "--patience", 2, seconds=0, longest=60 + names / 500)
         grown = target.resident() - before
+        new, target.filled = names - target.filled, names
         self.add(scenario, f"fill {short(names)}", target, "dns_load", 0,
                  {**report, "names": names, "resident_before": before, "resident_growth": grown,
-                  "octets_per_name": grown / names,
+                  "octets_per_name": grown / new,
                   "octets_per_name_over_bare": (before + grown - bare) / names if bare else None})
         if report["wrong"]:
             self.say(f"{target.name}: {report['wrong']} wrong answers while filling, {report.get('first_wrong')}")

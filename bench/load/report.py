@@ -7,7 +7,7 @@ FULL = 0.95  # of a core is what a server that polls has, when nobody disturbs i
 
 NOTES = """\
 Every figure is a median over the rounds, [lowest to highest]. s/M: seconds of the server's CPU per million answers, all of
-its threads; for what polls (*) that is the whole time, waiting included, and threads stand below the table. Latencies in
+its threads (millraced's main one is control); for what polls (*) that is the whole time, waiting included. Latencies in
 microseconds at half of the load reached at full speed; the generator's own. On veth and on loopback the kernel's copying
 dominates, and what it does in interrupts is charged to whom it interrupts: these figures say little about a port without a
 kernel, and only rows of one table can be compared."""

@@ -13,6 +13,7 @@ class Target:
         """where: arguments of dns_load that lead to it. polls: it never sleeps, so it is stopped between its turns."""
         self.name, self.process, self.where, self.polls, self.echo = name, process, where, polls, echo
         self.asked = 0  # unique names so far: the next ones are new to it
+        self.filled = 0  # names in its cache
         self.is_on_kernel = where[0].startswith("--connect")  # whose work on the client CPU must not be held up
         self.pause()
 
