@@ -3,13 +3,16 @@
 #include <cerrno>
 #include <cstring>
 #include <deque>
+#include <system_error>
 
 #include <asio/buffer.hpp>
 #include <asio/ip/tcp.hpp>
-#include <asio/ip/udp.hpp>
 #include <asio/post.hpp>
 #include <asio/read.hpp>
 #include <asio/write.hpp>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "cache/wire.hpp"
 
@@ -18,6 +21,13 @@ namespace millrace::control {
 namespace {
 
 constexpr unsigned datagrams_per_wake = 16; // then other sockets get their turn
+constexpr std::size_t sockets_per_wake = 32;
+
+int make_epoll_set() {
+    int set = epoll_create1(EPOLL_CLOEXEC);
+    if (set < 0) throw std::system_error(errno, std::generic_category(), "epoll_create1");
+    return set;
+}
 
 std::errc last_error() {
     return std::errc(errno);
@@ -58,10 +68,11 @@ class AsioNetwork::Link : public std::enable_shared_from_this<Link> {
     std::uint64_t token_;
 };
 
+/// In the network's own epoll set from start() on; closing takes it out.
 class AsioNetwork::UdpLink final : public Link {
   public:
-    UdpLink(AsioNetwork& network, NetworkHandler& handler, std::uint64_t token)
-        : Link(network, handler, token), socket_(network.context_) {}
+    using Link::Link;
+    ~UdpLink() override { close(); }
 
     std::errc open(const dataplane::Endpoint& remote, std::uint16_t source_port) {
         sockaddr_storage local{}, peer{};
@@ -70,53 +81,44 @@ class AsioNetwork::UdpLink final : public Link {
         bool v4 = remote.address.is_v4();
         dataplane::Endpoint any{v4 ? dataplane::Address::v4(zeros) : dataplane::Address{}, source_port};
         socklen_t local_size = dataplane::to_sockaddr(any, local);
-        int fd = ::socket(peer.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        if (fd < 0) return last_error();
+        fd_ = ::socket(peer.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        if (fd_ < 0) return last_error();
         auto* local_address = reinterpret_cast<sockaddr*>(&local);
         auto* peer_address = reinterpret_cast<sockaddr*>(&peer);
-        if (::bind(fd, local_address, local_size) != 0 || ::connect(fd, peer_address, peer_size) != 0) {
-            std::errc error = last_error();
-            ::close(fd);
-            return error;
-        }
-        asio::error_code error;
-        socket_.assign(v4 ? asio::ip::udp::v4() : asio::ip::udp::v6(), fd, error);
-        if (error) ::close(fd);
         remote_ = remote;
-        return std::errc(error.value());
+        bool is_open =
+            ::bind(fd_, local_address, local_size) == 0 && ::connect(fd_, peer_address, peer_size) == 0;
+        return is_open ? std::errc{} : last_error();
     }
 
-    void start() { wait(); }
+    std::errc start() {
+        epoll_event wanted{};
+        wanted.events = EPOLLIN;
+        wanted.data.u64 = id;
+        return epoll_ctl(network_.readable_.native_handle(), EPOLL_CTL_ADD, fd_, &wanted) == 0 ? std::errc{}
+                                                                                               : last_error();
+    }
 
     std::errc send(std::span<const std::uint8_t> message) override {
-        ssize_t sent =
-            ::send(socket_.native_handle(), message.data(), message.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t sent = ::send(fd_, message.data(), message.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
         return sent >= 0 || is_passing(errno) ? std::errc{} : last_error();
     }
 
     void close() override {
-        asio::error_code ignored;
-        socket_.close(ignored);
+        if (fd_ >= 0) ::close(fd_);
+        fd_ = -1;
     }
 
     bool is_tcp() const override { return false; }
-
-  private:
-    void wait() {
-        socket_.async_wait(asio::socket_base::wait_read, [this, self = shared_from_this()](asio::error_code) {
-            if (!closed_) receive();
-        });
-    }
 
     void receive() {
         for (unsigned i = 0; i < datagrams_per_wake; ++i) {
             sockaddr_storage from{};
             socklen_t from_size = sizeof from;
             auto& room = network_.datagram_;
-            ssize_t size =
-                ::recvfrom(socket_.native_handle(), room.data(), room.size(), MSG_DONTWAIT | MSG_TRUNC,
-                           reinterpret_cast<sockaddr*>(&from), &from_size);
-            if (size < 0 && is_passing(errno)) break;
+            ssize_t size = ::recvfrom(fd_, room.data(), room.size(), MSG_DONTWAIT | MSG_TRUNC,
+                                      reinterpret_cast<sockaddr*>(&from), &from_size);
+            if (size < 0 && is_passing(errno)) return;
             if (size < 0) return report(last_error());
             if (std::size_t(size) > room.size()) {
                 ++network_.counters_.oversized;
@@ -127,10 +129,10 @@ class AsioNetwork::UdpLink final : public Link {
                 if (closed_) return;
             }
         }
-        wait();
     }
 
-    asio::ip::udp::socket socket_;
+  private:
+    int fd_ = -1;
     dataplane::Endpoint remote_;
 };
 
@@ -219,7 +221,8 @@ class AsioNetwork::TcpLink final : public Link {
 };
 
 AsioNetwork::AsioNetwork(asio::io_context& context, AsioNetworkLimits limits)
-    : context_(context), limits_(limits), slots_(limits.sockets) {
+    : context_(context), limits_(limits), slots_(limits.sockets), readable_(context, make_epoll_set()) {
+    wait();
     for (std::uint32_t slot = limits.sockets; slot-- > 0;) free_.push_back(slot);
 }
 
@@ -238,8 +241,33 @@ tl::expected<Socket, std::errc> AsioNetwork::open_udp(const dataplane::Endpoint&
     if (free_.empty()) return refused(std::errc::too_many_files_open);
     auto link = std::make_shared<UdpLink>(*this, handler, token);
     if (auto error = link->open(remote, source_port); error != std::errc{}) return refused(error);
-    link->start();
-    return keep(std::move(link));
+    Socket id = keep(link);
+    if (auto error = link->start(); error != std::errc{}) {
+        close(id);
+        return refused(error);
+    }
+    return id;
+}
+
+/// The epoll set is itself readable when one of its sockets is.
+void AsioNetwork::wait() {
+    readable_.async_wait(asio::posix::descriptor_base::wait_read,
+                         [self = std::weak_ptr(self_)](asio::error_code error) {
+                             auto network = self.lock();
+                             if (network && !error) (*network)->receive();
+                         });
+}
+
+void AsioNetwork::receive() {
+    std::array<epoll_event, sockets_per_wake> ready;
+    int count = epoll_wait(readable_.native_handle(), ready.data(), int(ready.size()), 0);
+    for (int i = 0; i < count; ++i) {
+        Slot* slot = find(ready[std::size_t(i)].data.u64); // what an earlier one's message closed is gone
+        if (!slot) continue;
+        auto link = slot->link; // it may be closed while it is delivering
+        static_cast<UdpLink&>(*link).receive();
+    }
+    wait();
 }
 
 tl::expected<Socket, std::errc> AsioNetwork::open_tcp(const dataplane::Endpoint& remote,

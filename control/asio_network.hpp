@@ -1,5 +1,8 @@
 // The real Network: kernel sockets, non-blocking, in the caller's asio loop.
 //
+// TCP is asio's. UDP sockets, of which each question has a fresh one, lie in an epoll set of their own, which
+// asio waits for as a whole: one system call to register each, none to wait.
+//
 // Callbacks come from context.poll() or run(), on the thread that calls it, which is also the one that opens,
 // sends and closes. The network is destroyed before the context; that closes every socket.
 #pragma once
@@ -14,6 +17,7 @@
 #include <vector>
 
 #include <asio/io_context.hpp>
+#include <asio/posix/stream_descriptor.hpp>
 
 #include "control/limits.hpp"
 #include "control/network.hpp"
@@ -62,6 +66,8 @@ class AsioNetwork final : public Network {
     Slot* find(Socket socket);
     Socket keep(std::shared_ptr<Link> link);
     void go_on_closing();
+    void wait();
+    void receive();
     tl::unexpected<std::errc> refused(std::errc error);
 
     asio::io_context& context_;
@@ -73,6 +79,7 @@ class AsioNetwork final : public Network {
     std::deque<std::shared_ptr<Link>>
         closing_; ///< forgotten; their descriptors go a bounded number at a time
     unsigned closes_left_ = limits::closes_per_turn; ///< until the loop's next turn
+    asio::posix::stream_descriptor readable_;        ///< the epoll set
     std::shared_ptr<AsioNetwork*> self_ = std::make_shared<AsioNetwork*>(this); ///< what the loop holds of us
     std::array<std::uint8_t, datagram_octets> datagram_;                        ///< the one being delivered
 };

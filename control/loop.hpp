@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include <asio/io_context.hpp>
+#include <asio/posix/stream_descriptor.hpp>
 
 #include "control/fetch_table.hpp"
 #include "control/flush.hpp"
@@ -28,13 +29,14 @@ struct LoopParts {
 
 class Loop {
   public:
-    explicit Loop(const LoopParts& parts) : p_(parts) {}
+    explicit Loop(const LoopParts& parts);
 
     /// Until stop(), then drains: every waiter is answered or abandoned before it returns.
     void run();
     /// After the workers have stopped: what is still in their rings is refused, and counted.
     void refuse_the_rest() {
-        while (take_misses(boot_time()) > 0) {}
+        while (take_misses(boot_time()) > 0) {
+        }
     }
     /// One round. Returns whether there was anything to do.
     bool tick();
@@ -48,9 +50,13 @@ class Loop {
     unsigned take_misses(Time now);
     void drain();
     void nap(bool busy);
+    void sleep();
+    void wait_for_workers();
 
     LoopParts p_;
+    asio::posix::stream_descriptor wanted_; ///< readable when a worker has ended our sleep
     bool stopping_ = false;
+    bool flushing_ = false;
     Time longest_{};
     Time clock_due_{};
     Time last_busy_{};

@@ -121,8 +121,8 @@ void Upstreams::measured(unsigned upstream, Time round_trip) {
 /// While it is not closed only the trial counts: other questions were begun before, or for want of anyone
 /// else.
 void Upstreams::count_failure(Server& server, Time now, bool is_trial) {
-    // A name that is broken everywhere fails at every server now and then; of its good answers a slower one's are
-    // cancelled, so that nothing else would end its streak.
+    // A name that is broken everywhere fails at every server now and then; of its good answers a slower one's
+    // are cancelled, so that nothing else would end its streak.
     if (now - server.failed_at > policy_.streak_lapse) server.streak = 0;
     server.failed_at = now;
     ++server.streak;

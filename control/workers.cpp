@@ -1,6 +1,8 @@
 #include "control/workers.hpp"
 
+#include <algorithm>
 #include <cassert>
+#include <utility>
 
 #include <pthread.h>
 #include <rte_launch.h>
@@ -31,7 +33,7 @@ tl::expected<void, std::string> Workers::add(dataplane::Port& port, std::string 
     unit->stop = &stop_;
     assert(grace_.reader_count() == units_.size() + 1 && "a worker's index is its reader's: see Reserve");
     unit->worker = std::make_unique<dataplane::Worker>(dataplane::WorkerContext{
-        port, table_, *reader, unit->handoff, unit->counters, access_, clock, 0, local_});
+        port, table_, *reader, unit->handoff, unit->counters, access_, clock, 0, local_, &sleeper_});
     units_.push_back(std::move(unit));
     return {};
 }
@@ -58,7 +60,7 @@ tl::expected<void, std::string> Workers::start() {
 void Workers::stop() {
     stop_.store(true, std::memory_order_relaxed);
     for (auto& unit : units_) {
-        unit->handoff.nudge();
+        unit->handoff.sleeper().nudge();
         if (unit->thread.joinable()) unit->thread.join();
         if (unit->lcore) rte_eal_wait_lcore(*unit->lcore);
     }
@@ -89,6 +91,21 @@ void Workers::wake(const Waiter& waiter, const cache::Entry* entry, dataplane::W
     Unit& unit = *units_[waiter.source];
     unit.reader->sent();
     unit.handoff.wake({entry, std::uint32_t(waiter.token), kind});
+    unit.is_sent_to = true;
+}
+
+void Workers::end_sleeps() {
+    for (auto& unit : units_) {
+        if (std::exchange(unit->is_sent_to, false)) unit->handoff.sleeper().end_sleep();
+    }
+}
+
+bool Workers::end_its_sleep() const {
+    return std::ranges::none_of(units_, [](const auto& unit) { return unit->lcore.has_value(); });
+}
+
+bool Workers::have_misses() const {
+    return std::ranges::any_of(units_, [](const auto& unit) { return unit->handoff.has_misses(); });
 }
 
 std::uint64_t Workers::outstanding() const {

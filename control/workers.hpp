@@ -39,11 +39,18 @@ class Workers {
     /// Takes Misses from every ring, a bounded number each, until `end`. Returns how many. What is left stays
     /// in the rings; another worker comes first the next time.
     unsigned drain(const std::function<void(const dataplane::Miss&, const Waiter&)>& take, Time end);
+    /// The Wake is in its ring at once; a worker that sleeps hears of it by end_sleeps(), once per tick.
     void wake(const Waiter& waiter, const cache::Entry* entry, dataplane::Wake::Kind kind);
+    void end_sleeps();
     /// Names, in the log, workers whose loop has stopped turning: they hold up flushes and the freeing of
     /// memory. Once per tick.
     void watch(Time now);
     std::uint64_t outstanding() const; ///< Wakes sent and not finished
+
+    /// Control's own sleep: workers on kernel sockets end it when they have Misses, those on lcores do not.
+    dataplane::Sleeper& sleeper() { return sleeper_; }
+    bool end_its_sleep() const; ///< all of them do
+    bool have_misses() const;
 
     struct View {
         const std::string& name;
@@ -67,6 +74,7 @@ class Workers {
         std::uint64_t heartbeats = 0; ///< when last looked at,
         Time turned{};                ///< and since when it is that
         bool is_stalled = false;
+        bool is_sent_to = false; ///< Wakes since end_sleeps()
     };
     static int run_on_lcore(void* unit);
 
@@ -76,6 +84,7 @@ class Workers {
     const cache::Replaceable<dataplane::LocalNames>* local_;
     std::vector<std::unique_ptr<Unit>> units_;
     std::array<dataplane::Miss, limits::miss_batch> misses_;
+    dataplane::Sleeper sleeper_;
     Time watch_due_{};
     std::uint32_t first_ = 0; ///< whose ring is drained first
     std::atomic<bool> stop_{false};

@@ -3,12 +3,10 @@
 #include <cassert>
 #include <cstdlib>
 #include <new>
-#include <system_error>
+#include <utility>
 
 #include <poll.h>
 #include <rte_ring_elem.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 namespace millrace::dataplane {
 
@@ -28,15 +26,7 @@ Handoff::Ring Handoff::make_ring(const char* name, unsigned element_octets) {
     return ring;
 }
 
-Handoff::Handoff()
-    : misses_(make_ring("misses", sizeof(Miss))), wakes_(make_ring("wakes", sizeof(Wake))),
-      eventfd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
-    if (eventfd_ < 0) throw std::system_error(errno, std::generic_category(), "eventfd");
-}
-
-Handoff::~Handoff() {
-    close(eventfd_);
-}
+Handoff::Handoff() : misses_(make_ring("misses", sizeof(Miss))), wakes_(make_ring("wakes", sizeof(Wake))) {}
 
 namespace {
 
@@ -49,7 +39,9 @@ bool is_empty(const rte_ring* ring) {
 } // namespace
 
 bool Handoff::ask(const Miss& miss) {
-    return rte_ring_enqueue_elem(misses_.get(), const_cast<Miss*>(&miss), sizeof miss) == 0;
+    bool is_asked = rte_ring_enqueue_elem(misses_.get(), const_cast<Miss*>(&miss), sizeof miss) == 0;
+    has_asked_ |= is_asked;
+    return is_asked;
 }
 
 unsigned Handoff::take(std::span<Wake> wakes) {
@@ -62,30 +54,27 @@ unsigned Handoff::take(std::span<Miss> misses) {
                                        nullptr);
 }
 
+bool Handoff::has_misses() const {
+    return !is_empty(misses_.get());
+}
+
 void Handoff::wake(const Wake& wake) {
     [[maybe_unused]] int full = rte_ring_enqueue_elem(wakes_.get(), const_cast<Wake*>(&wake), sizeof wake);
     assert(full == 0 && "each Wake has a waiter, and the ring has a place for each waiter");
-    // Without this fence the load of `asleep` could be done before the enqueue is visible: the worker, about
-    // to sleep, would miss the Wake, and we would miss that it sleeps.
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (asleep_.load(std::memory_order_relaxed)) nudge();
-}
-
-void Handoff::nudge() {
-    std::uint64_t one = 1;
-    [[maybe_unused]] ssize_t written = write(eventfd_, &one, sizeof one); // EAGAIN: it is readable already
 }
 
 void Handoff::sleep(int descriptor, int timeout_ms) {
-    asleep_.store(true, std::memory_order_relaxed);
-    std::atomic_thread_fence(std::memory_order_seq_cst); // pairs with wake()
+    sleeper_.announce();
     if (is_empty(wakes_.get())) {
-        pollfd waits[] = {{descriptor, POLLIN, 0}, {eventfd_, POLLIN, 0}};
+        pollfd waits[] = {{descriptor, POLLIN, 0}, {sleeper_.descriptor(), POLLIN, 0}};
         poll(waits, 2, timeout_ms);
+        if (waits[1].revents) sleeper_.drain();
     }
-    asleep_.store(false, std::memory_order_relaxed);
-    std::uint64_t count;
-    [[maybe_unused]] ssize_t drained = read(eventfd_, &count, sizeof count);
+    sleeper_.awake();
+}
+
+void Handoff::end_sleep_of(Sleeper& control) {
+    if (std::exchange(has_asked_, false)) control.end_sleep();
 }
 
 } // namespace millrace::dataplane

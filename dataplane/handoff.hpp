@@ -5,12 +5,11 @@
 // Miss that wants an answer names one of them; exactly one Wake gives it back. So a Wake never finds its ring
 // full.
 //
-// A worker with a kernel socket sleeps in poll() on its socket and on an eventfd. Lost wake-ups are excluded
-// by Dekker's scheme: the worker sets `asleep`, fence, looks at its ring once more; control enqueues, fence,
-// looks at `asleep`. Whichever comes second sees the other's write.
+// A worker with a kernel socket sleeps in poll() on its socket and on its Sleeper, and may end control's
+// sleep in turn. One on a polling lcore makes no system call: control then looks at its ring from time to
+// time.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -22,6 +21,7 @@
 #include "cache/key.hpp"
 #include "dataplane/address.hpp"
 #include "dataplane/limits.hpp"
+#include "dataplane/sleeper.hpp"
 
 namespace millrace::dataplane {
 
@@ -56,7 +56,6 @@ static_assert(std::is_trivially_copyable_v<Wake> && sizeof(Wake) % 4 == 0);
 class Handoff {
   public:
     Handoff();
-    ~Handoff();
     Handoff(const Handoff&) = delete;
     Handoff& operator=(const Handoff&) = delete;
 
@@ -65,12 +64,14 @@ class Handoff {
     unsigned take(std::span<Wake> wakes); ///< how many were waiting, at most wakes.size()
     /// Sleeps until `descriptor` is readable, a Wake arrives, or the timeout passes.
     void sleep(int descriptor, int timeout_ms);
+    /// Control may be asleep: hears of what was asked since the last call.
+    void end_sleep_of(Sleeper& control);
 
     // Control's side.
     unsigned take(std::span<Miss> misses);
-    void wake(const Wake& wake); ///< never full, by the number of waiters
-    /// Ends a sleep; also used to stop the worker. Any thread.
-    void nudge();
+    void wake(const Wake& wake);            ///< never full, by the number of waiters
+    bool has_misses() const;                ///< false: none was asked before control announced its sleep
+    Sleeper& sleeper() { return sleeper_; } ///< the worker's
 
   private:
     struct FreeRing {
@@ -80,8 +81,8 @@ class Handoff {
     static Ring make_ring(const char* name, unsigned element_octets);
 
     Ring misses_, wakes_;
-    int eventfd_;
-    std::atomic<bool> asleep_{false};
+    Sleeper sleeper_;
+    bool has_asked_ = false; ///< the worker's alone
 };
 
 } // namespace millrace::dataplane

@@ -34,6 +34,7 @@ void Worker::run(const std::atomic<bool>& stop) {
     while (!stop.load(std::memory_order_relaxed)) {
         bool busy = turn();
         int descriptor = c_.port.wait_descriptor();
+        if (descriptor >= 0 && c_.control) c_.handoff.end_sleep_of(*c_.control);
         if (busy || descriptor < 0) continue;
         c_.reader.offline(); // holds nothing while it sleeps: control need not wait for it
         c_.handoff.sleep(descriptor, nap_ms);

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -67,6 +68,7 @@ TEST(HandoffThreads, NoWakeIsLostToSleep) {
     auto begin = std::chrono::steady_clock::now();
     for (std::uint32_t i = 0; i < total; ++i) {
         handoff.wake({nullptr, i, Wake::Kind::abandon});
+        handoff.sleeper().end_sleep();
         if (i % 3 == 0) {
             while (finished.load() <= i && std::chrono::steady_clock::now() - begin < 15s)
                 std::this_thread::yield();
@@ -77,6 +79,41 @@ TEST(HandoffThreads, NoWakeIsLostToSleep) {
     EXPECT_LT(std::chrono::steady_clock::now() - begin, 15s) << "a Wake was slept through";
     close(pair[0]);
     close(pair[1]);
+}
+
+/// Control sleeps as Loop::sleep does; the worker asks and ends its sleep as Worker::run does.
+TEST(HandoffThreads, NoMissIsLostToControlsSleep) {
+    Handoff handoff;
+    Sleeper control;
+    constexpr std::uint32_t total = 20000;
+    constexpr int long_sleep_ms = 20000;
+    std::atomic<std::uint32_t> taken{0};
+    std::thread owner([&] {
+        std::array<Miss, 8> misses;
+        while (taken.load() < total) {
+            unsigned count = handoff.take(misses);
+            for (unsigned i = 0; i < count; ++i) ASSERT_EQ(misses[i].waiter, taken.load() + i);
+            taken += count;
+            if (count > 0) continue;
+            control.announce();
+            pollfd wait{control.descriptor(), POLLIN, 0};
+            if (!handoff.has_misses() && taken.load() < total && poll(&wait, 1, long_sleep_ms) > 0)
+                control.drain();
+            control.awake();
+        }
+    });
+    auto begin = std::chrono::steady_clock::now();
+    auto is_late = [&] { return std::chrono::steady_clock::now() - begin > 15s; };
+    for (std::uint32_t i = 0; i < total; ++i) {
+        Miss miss{};
+        miss.waiter = i;
+        while (!handoff.ask(miss)) std::this_thread::yield();
+        handoff.end_sleep_of(control);
+        while (i % 3 == 0 && taken.load() <= i && !is_late()) std::this_thread::yield();
+    }
+    EXPECT_FALSE(is_late()) << "a Miss was slept through";
+    control.nudge();
+    owner.join();
 }
 
 TEST(Handoff, AReadableDescriptorEndsASleep) {

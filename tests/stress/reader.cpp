@@ -153,7 +153,7 @@ void Reader::start() {
 
 void Reader::stop() {
     stop_ = true;
-    handoff_.nudge();
+    handoff_.sleeper().nudge();
     thread_.join();
 }
 
