@@ -44,7 +44,10 @@ def burst(client, queries):
 
 
 def queries(count, name=NAME, qtype="A"):
-    return [dns.message.make_query(name, qtype) for _ in range(count)]
+    made = [dns.message.make_query(name, qtype) for _ in range(count)]
+    for number, query in enumerate(made):
+        query.id = (made[0].id + number) % 65536  # two with the same would be a retransmission
+    return made
 
 
 @pytest.mark.quick
