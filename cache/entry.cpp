@@ -8,7 +8,7 @@ namespace millrace::cache {
 
 Entry::Entry(const EntryDraft& draft)
     : version(draft.version), born(draft.born), expiry(draft.expiry), stale_until(draft.stale_until),
-      records_size(std::uint32_t(draft.records.size())), ttl_count(std::uint16_t(draft.ttl_offsets.size())),
+      records_size(std::uint16_t(draft.records.size())), ttl_count(std::uint16_t(draft.ttl_offsets.size())),
       answers(draft.answers), authorities(draft.authorities), info(draft.info.value_or(no_info)),
       rcode(draft.rcode), authentic(draft.authentic), chained(draft.chained), rewritten(draft.rewritten),
       failure(draft.failure), refresh_after(draft.refresh_after.value_or(draft.expiry).count()) {
@@ -18,6 +18,7 @@ Entry::Entry(const EntryDraft& draft)
 }
 
 EntryPtr Entry::make(const EntryDraft& draft) {
+    if (draft.records.size() > limits::message_octets) return nullptr;
     std::size_t bytes = sizeof(Entry) + draft.ttl_offsets.size_bytes() + draft.records.size();
     void* memory = std::malloc(bytes);
     return EntryPtr(memory ? new (memory) Entry(draft) : nullptr);

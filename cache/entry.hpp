@@ -14,6 +14,7 @@
 #include <optional>
 #include <span>
 
+#include "cache/limits.hpp"
 #include "cache/time.hpp"
 #include "cache/version.hpp"
 
@@ -46,20 +47,23 @@ using EntryPtr = std::unique_ptr<const Entry, EntryDeleter>;
 
 class Entry {
   public:
-    /// One allocation for everything; a null pointer when memory is exhausted.
+    /// One allocation for everything; a null pointer when memory is exhausted, or for more records than a
+    /// message can hold.
     static EntryPtr make(const EntryDraft& draft);
 
     Entry(const Entry&) = delete;
     Entry& operator=(const Entry&) = delete;
 
+    // A name's largest part: 64 octets, of which a hit reads nearly all.
+
     Version version;
     Time born, expiry, stale_until;
-    std::uint32_t records_size;
+    std::uint16_t records_size; ///< of a message, hence below 65,536
     std::uint16_t ttl_count;
     std::uint16_t answers, authorities;
     std::uint16_t info; ///< extended error code, or no_info
     std::uint8_t rcode;
-    bool authentic, chained, rewritten, failure;
+    bool authentic : 1, chained : 1, rewritten : 1, failure : 1;
 
     /// Hints. `visited`: hit since the eviction hand last passed. `refresh_after`: microseconds since boot;
     /// until then nobody asks for a refresh, and an expired entry is answered stale at once. First the start
@@ -98,5 +102,6 @@ class Entry {
     friend class Grace;
     mutable const Entry* limbo_next_ = nullptr; ///< control's alone, once retired
 };
+static_assert(sizeof(Entry) == 64);
 
 } // namespace millrace::cache

@@ -29,7 +29,7 @@ std::string describe(const Answer& answer) {
 }
 
 std::string describe(cache::Version version, cache::Publication verdict, const Answer& answer) {
-    return fmt::format("({}, {}) {}: {}", version.generation, version.revision, to_string(verdict),
+    return fmt::format("({}, {}) {}: {}", cache::Generation(version.generation), unsigned(version.revision), to_string(verdict),
                        describe(answer));
 }
 
