@@ -75,7 +75,8 @@ struct Offload {
     bool udp = false;
 };
 
-/// Completes the reply at `header`, which `size` octets of DNS message follow: lengths and checksums.
+/// Completes the reply at `header`, which `size` octets of DNS message follow: lengths and checksums. The
+/// fixed fields of the IP header are taken to be as turn_round() writes them.
 void seal(std::uint8_t* header, unsigned l2, unsigned l3, std::uint16_t size, Offload offload = {});
 
 } // namespace millrace::dataplane

@@ -32,6 +32,7 @@ class EthdevLink final : public Link {
         ether->ether_type = rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4);
         auto* ip = reinterpret_cast<rte_ipv4_hdr*>(ether + 1);
         ip->version_ihl = 0x45;
+        ip->fragment_offset = rte_cpu_to_be_16(RTE_IPV4_HDR_DF_FLAG); // as dataplane::seal() expects
         ip->time_to_live = 64;
         ip->next_proto_id = IPPROTO_UDP;
         std::memcpy(&ip->src_addr, ends.client.address.v4_octets(), 4);
