@@ -82,9 +82,9 @@ RingWire::RingWire(const std::string& name, unsigned places) {
     query_ = tests::build({.payload = test::query(NumberedName::name(0))});
 }
 
-void RingWire::send(const std::uint32_t* numbers, unsigned count) {
+bool RingWire::send(const std::uint32_t* numbers, unsigned count) {
     rte_mbuf* mbufs[burst];
-    if (rte_pktmbuf_alloc_bulk(ethdev->pool(0), mbufs, count) != 0) std::abort();
+    if (rte_pktmbuf_alloc_bulk(ethdev->pool(0), mbufs, count) != 0) return false;
     for (unsigned i = 0; i < count; ++i) {
         auto* frame =
             reinterpret_cast<std::uint8_t*>(rte_pktmbuf_append(mbufs[i], std::uint16_t(query_.size())));
@@ -95,8 +95,10 @@ void RingWire::send(const std::uint32_t* numbers, unsigned count) {
         udp->dgram_cksum = 0;
         udp->dgram_cksum = rte_ipv4_udptcp_cksum(reinterpret_cast<rte_ipv4_hdr*>(frame + l2), udp);
     }
-    if (rte_ring_enqueue_bulk(to_port_, reinterpret_cast<void**>(mbufs), count, nullptr) != count)
-        std::abort();
+    if (rte_ring_enqueue_bulk(to_port_, reinterpret_cast<void**>(mbufs), count, nullptr) == count)
+        return true;
+    rte_pktmbuf_free_bulk(mbufs, count);
+    return false;
 }
 
 unsigned RingWire::receive(bool echoes) {

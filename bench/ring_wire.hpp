@@ -44,8 +44,8 @@ class RingWire {
 
     explicit RingWire(const std::string& name, unsigned places = 256);
 
-    /// Puts one query for each number on the wire.
-    void send(const std::uint32_t* numbers, unsigned count);
+    /// Puts one query for each number on the wire. False: no room, none was sent.
+    bool send(const std::uint32_t* numbers, unsigned count);
     /// Takes what the port sent, up to a burst, and counts what is not the answer to its own question.
     /// `echoes`: what came back need not be an answer.
     unsigned receive(bool echoes = false);

@@ -12,9 +12,8 @@
 #include <rte_cycles.h>
 #include <rte_eal.h>
 #include <rte_ethdev.h>
-#include <sys/mman.h>
 
-#include "bench/ring_wire.hpp"
+#include "bench/names.hpp"
 #include "control/special_names.hpp"
 #include "dataplane/eal_plan.hpp"
 #include "dataplane/ethdev_port.hpp"
@@ -29,28 +28,16 @@ using bench::NumberedName;
 using bench::Order;
 using bench::RingWire;
 
-/// A table that holds so many names, kept for the next benchmark with the same number.
-struct Names {
-    explicit Names(std::uint32_t count)
-        : table({.entries = count + count / 8, .bytes = std::size_t(8) << 30}, grace) {
-        for (std::uint32_t number = 0; number < count; ++number) {
-            auto key = test::key_of(NumberedName::name(number));
-            auto hash = table.hasher()(key);
-            table.start(key, hash, number + 1);
-            auto entry = NumberedName::entry(number, number + 1, boot_time(), 24h);
-            if (table.publish(key, hash, entry) != cache::Publication::accepted) std::abort();
-            table.finish(key, hash, number + 1);
-        }
-    }
-    static Names& of(std::uint32_t count) {
-        static std::unique_ptr<Names> kept;
+/// The table, kept for the next benchmark with the same number of names.
+struct Kept : bench::Names {
+    using Names::Names;
+    static Kept& of(std::uint32_t count) {
+        static std::unique_ptr<Kept> kept;
         static std::uint32_t kept_count = 0;
-        if (kept_count != count) kept.reset(), kept = std::make_unique<Names>(count), kept_count = count;
+        if (kept_count != count) kept.reset(), kept = std::make_unique<Kept>(count), kept_count = count;
         return *kept;
     }
-    cache::Grace grace;
     cache::Grace::Reader& reader = *grace.add_reader();
-    cache::Table table;
 };
 
 /// Times turns and reports them.
@@ -108,7 +95,7 @@ void hits(benchmark::State& state, Order::Kind kind) {
     static RingWire wire("hits");
     static Service service = tests::service();
     auto count = std::uint32_t(state.range(0));
-    Names& names = Names::of(count);
+    Kept& names = Kept::of(count);
     Order order(kind, count);
     EthdevPort port({wire.id, 0, wire.ethdev->pool(0), &service, wire.ethdev->offload()});
     Handoff handoff;

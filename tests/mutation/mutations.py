@@ -3,8 +3,8 @@
 `old` stands in `file` exactly once and becomes `new`; `danger` is what would happen; `tests` are those expected to notice,
 as program:filter. run tries these first, so that a wrong guess costs time, not the catch.
 
-Not here, because no test on one thread can see them: the epoch stored before the pointer, `finished` counted before the
-replies are written, and weaker memory orders. The first two are the model's (tests/model), the last ThreadSanitizer's.
+Not here, because no test on one thread can see them: `finished` counted before the replies are written, and weaker memory
+orders. The first is the model's (tests/model), the last ThreadSanitizer's.
 """
 
 from typing import NamedTuple
@@ -65,7 +65,7 @@ MUTATIONS = [
         "control_test:Scenarios.S19*"),
     Mutation(
         "memory-bound-not-checked", "cache/table.cpp",
-        "bytes() + entry.bytes() > limits_.bytes ? Publication::full : Publication::accepted",
+        "bytes() + entry.bytes() > most_bytes_ ? Publication::full : Publication::accepted",
         "Publication::accepted",
         "a stalled worker lets memory grow for ever",
         "cache_test:TableTest.RefusesEntries*"),
@@ -453,17 +453,23 @@ MUTATIONS = [
         "a worker looks a name up in freed memory",
         "cache_test:UpkeepTest.*OldShard*"),
     Mutation(
-        "epoch-repeats", "cache/table.cpp",
-        "    w.epoch.store(++last_epoch_, std::memory_order_release);\n",
-        "    w.epoch.store(last_epoch_ = 1, std::memory_order_release);\n",
-        "hot indexes keep places of a freed shard",
-        "cache_test:UpkeepTest.*Rebuild*"),
+        "full-line-is-complete", "cache/index.hpp",
+        "        return {nullptr, false};\n",
+        "        return {nullptr, true};\n",
+        "a key that found its line full is asked upstream for ever",
+        "cache_test:IndexTest.*"),
     Mutation(
-        "stale-epoch-accepted", "dataplane/worker.cpp",
-        " && c_.table.is_current(hash, hot.place.epoch);",
-        ";",
-        "a worker answers from a freed shard",
-        "control_test:OneWorker.S24_AWorker*"),
+        "key-not-compared", "cache/table.hpp",
+        "ahead.node->first == KeyRef{hash, key.bytes().data()}",
+        "true",
+        "one name's addresses are served for another",
+        "cache_test:IndexTest.*"),
+    Mutation(
+        "old-index-stays", "cache/table.cpp",
+        "    w.index.store(&fresh->index, std::memory_order_release);\n",
+        "    if (!w.index.load()) w.index.store(&fresh->index, std::memory_order_release);\n",
+        "workers look names up in a freed shard's index",
+        "cache_test:UpkeepTest.ARebuild*"),
     Mutation(
         "visited-entries-evicted", "cache/upkeep.cpp",
         "        if (!is_useless && entry->visited.exchange(0, std::memory_order_relaxed)) continue;\n",

@@ -1,0 +1,198 @@
+// How long answers from the cache take at worst, while control works beside: the worker alone on its CPU, the
+// generator and control on another. Its own TSC, from a burst's receipt to its hand-over to the port.
+//
+// Prints a line for each kind of work: nothing; eviction (names that are asked once push others out of a full
+// table); a block list of a million names read and swapped in; everything flushed and filled again.
+#include <array>
+#include <cstdio>
+#include <functional>
+#include <thread>
+
+#include <pthread.h>
+#include <rte_cycles.h>
+#include <rte_eal.h>
+#include <rte_lcore.h>
+
+#include "bench/load/histogram.hpp"
+#include "bench/names.hpp"
+#include "control/special_names.hpp"
+#include "dataplane/eal_plan.hpp"
+#include "dataplane/ethdev_port.hpp"
+#include "dataplane/worker.hpp"
+
+namespace millrace {
+namespace {
+
+using namespace dataplane;
+using bench::NumberedName;
+
+constexpr std::uint32_t hot_names = 10'000, room = 100'000, blocked = 1'000'000;
+constexpr unsigned rounds = 5;
+constexpr Time round_length = 600ms;
+
+/// Counts, for each packet of a burst, the cycles between its receipt and its hand-over. The worker's thread;
+/// others read once it stands still.
+class TimedPort final : public Port {
+  public:
+    explicit TimedPort(Port& inner) : inner_(inner) {}
+
+    void receive(Burst& burst, Counters& counters) override {
+        inner_.receive(burst, counters);
+        received_ = rte_rdtsc();
+        count_ = burst.count;
+    }
+    void send(Burst& burst, Counters& counters) override {
+        inner_.send(burst, counters);
+        std::uint64_t took = rte_rdtsc() - received_;
+        for (; count_ > 0; --count_) times_[phase.load(std::memory_order_relaxed)].add(took);
+    }
+    void save(const Packet& packet, ReturnPath& path) override { inner_.save(packet, path); }
+    bool compose(Burst& burst, const ReturnPath& path) override { return inner_.compose(burst, path); }
+
+    const bench::Histogram& times(unsigned of) const { return times_[of]; }
+    std::atomic<unsigned> phase{0};
+
+  private:
+    Port& inner_;
+    std::uint64_t received_ = 0;
+    unsigned count_ = 0;
+    std::array<bench::Histogram, 5> times_;
+};
+
+std::unique_ptr<const LocalNames> rules(std::uint32_t count) {
+    LocalNames::Builder names;
+    control::add_special_names(names, 0);
+    auto rule = names.deny(1, true, LocalNames::Action::nxdomain, 15, test::bare_entry(3));
+    for (std::uint32_t i = 0; i < count; ++i) {
+        auto name = cache::parse_name("b" + std::to_string(i) + ".blocked.example");
+        names.add(name->bytes(), LocalNames::Builder::both, rule);
+    }
+    return names.build();
+}
+
+/// The generator and control, in turns, on the thread that made it.
+class Bench {
+  public:
+    Bench()
+        : names_(hot_names, room),
+          ethdev_port_({wire_.id, 0, wire_.ethdev->pool(0), &service_, wire_.ethdev->offload()}),
+          worker_({port_, names_.table, reader_, handoff_, counters_, access_, &clock_, 0, &local_}) {}
+
+    void run() {
+        unsigned lcore = rte_get_next_lcore(-1, 1, 0);
+        rte_eal_remote_launch([](void* self) { return static_cast<Bench*>(self)->work(); }, this, lcore);
+        for (unsigned round = 0; round < rounds; ++round) {
+            during(0, [] {});
+            std::uint64_t before = names_.table.evicted();
+            during(1, [&] { names_.put(hot_names + next_++ % 5'000'000); });
+            evicted_ += names_.table.evicted() - before;
+            std::thread builder([&] { list_ = rules(blocked); });
+            during(2, [&] { swap_list(); });
+            builder.join();
+            swap_list();
+            flush();
+            during(3, [&] { refill(); });
+        }
+        stop_ = true;
+        rte_eal_mp_wait_lcore();
+        report();
+    }
+
+  private:
+    int work() {
+        worker_.run(stop_);
+        return 0;
+    }
+    /// One phase of a round: load at about a third of what the worker can do, and `step` again and again.
+    void during(unsigned phase, const std::function<void()>& step) {
+        port_.phase = phase;
+        std::uint64_t gap = rte_get_tsc_hz() / 1'000'000 * 30, due = rte_rdtsc();
+        for (Time end = boot_time() + round_length; boot_time() < end;) {
+            while (wire_.receive() > 0) {
+            }
+            if (rte_rdtsc() >= due) {
+                std::uint32_t numbers[8];
+                for (std::uint32_t& number : numbers) number = order_.next();
+                wire_.send(numbers, std::size(numbers));
+                due = rte_rdtsc() + gap;
+            }
+            step();
+            answer_misses();
+            names_.table.upkeep(boot_time());
+            names_.grace.reclaim();
+        }
+    }
+    void swap_list() {
+        if (list_) local_.replace(std::exchange(list_, nullptr), names_.grace);
+    }
+    void flush() {
+        names_.table.raise_floor(0, names_.generation);
+        for (std::size_t shard = 0; shard < names_.table.shard_count(); ++shard) {
+            names_.table.flush(shard, names_.generation,
+                               [](const cache::KeyRef&, const cache::Entry&) { return true; });
+        }
+        refilled_ = 0;
+    }
+    void refill() {
+        for (int i = 0; i < 4 && refilled_ < hot_names; ++i) names_.put(refilled_++);
+    }
+    /// Whoever waits is let go: this is about hits.
+    void answer_misses() {
+        std::array<Miss, 32> misses;
+        unsigned count = handoff_.take(misses);
+        for (unsigned i = 0; i < count; ++i) {
+            if (misses[i].is_refresh()) continue;
+            reader_.sent();
+            handoff_.wake({nullptr, misses[i].waiter, Wake::Kind::abandon});
+        }
+    }
+    void report() const {
+        static constexpr const char* names[] = {"nothing", "eviction", "a million names blocked",
+                                                "flush and refill"};
+        double per_us = double(rte_get_tsc_hz()) / 1e6, base = port_.times(0).percentile(0.99);
+        std::printf("%-26s %10s %8s %8s %8s %8s\n", "beside the worker", "packets", "p50 us", "p99 us",
+                    "p99.9", "p99 x");
+        for (unsigned i = 0; i < std::size(names); ++i) {
+            const auto& t = port_.times(i);
+            std::printf("%-26s %10lu %8.2f %8.2f %8.2f %8.2f\n", names[i], t.total(),
+                        t.percentile(0.5) / per_us, t.percentile(0.99) / per_us, t.percentile(0.999) / per_us,
+                        t.percentile(0.99) / base);
+        }
+        std::printf("evicted %lu, hits %lu of %lu, wrong %lu\n", evicted_, counters_.get(Event::hit),
+                    counters_.received(), wire_.wrong);
+    }
+
+    bench::RingWire wire_{"tail", 1024};
+    Service service_ = tests::service();
+    bench::Names names_;
+    cache::Grace::Reader& reader_ = *names_.grace.add_reader();
+    bench::Order order_{bench::Order::Kind::zipf, hot_names};
+    EthdevPort ethdev_port_;
+    TimedPort port_{ethdev_port_};
+    Handoff handoff_;
+    Counters counters_;
+    Access access_{{{*parse_prefix("198.18.0.0/15")}, {}}};
+    cache::Replaceable<LocalNames> local_{rules(0)};
+    TscClock clock_{rte_get_tsc_hz()};
+    Worker worker_;
+    std::unique_ptr<const LocalNames> list_;
+    std::atomic<bool> stop_{false};
+    std::uint32_t next_ = 0, refilled_ = hot_names;
+    std::uint64_t evicted_ = 0;
+};
+
+} // namespace
+} // namespace millrace
+
+int main() {
+    auto cpus = millrace::dataplane::Machine::inspect().cpus;
+    std::string lcores = "--lcores=0@" + std::to_string(cpus.front()) + ",1@" + std::to_string(cpus.back());
+    const char* eal[] = {
+        "tail_bench",     "--no-huge",           "-m",          "512", "--no-shconf", "--no-pci",
+        "--no-telemetry", "--log-level=warning", lcores.c_str()};
+    if (rte_eal_init(int(std::size(eal)), const_cast<char**>(eal)) < 0) return 1;
+    static millrace::Bench bench;
+    bench.run();
+    std::fflush(stdout);
+    std::_Exit(0);
+}
