@@ -9,52 +9,16 @@
 #include <rte_ethdev.h>
 
 #include "dataplane/ethdev.hpp"
-#include "dataplane/interface.hpp"
-#include "dataplane/xdp.hpp"
+#include "dataplane/vdev.hpp"
 
 namespace millrace::dataplane {
 
-/// What belongs to one port. Destroyed from the bottom up: the driver lets go before the filter looks what is
-/// left.
+/// What belongs to one port. Destroyed from the bottom up: the driver lets go before its surroundings do.
 struct Eal::OpenPort {
     Service service;
-    std::optional<XdpFilter> filter;
+    Vdev vdev;
     std::optional<Ethdev> ethdev;
 };
-
-namespace {
-
-bool is_driver(const PortPlan& port, std::string_view driver) {
-    return port.device.starts_with(driver);
-}
-
-/// Whether a kernel next door sends its packets with unfinished checksums (platform.md, pitfall 1).
-bool peer_is_kernel(const PortPlan& port) {
-    if (is_driver(port, "net_af_packet") || is_driver(port, "eth_af_packet")) return true;
-    if (!is_driver(port, "net_af_xdp")) return false;
-    auto interface = Interface::find(device_option(port.device, "iface"));
-    return interface && interface->driver == "veth";
-}
-
-tl::expected<void, std::string> check_interface(const Interface& interface, std::size_t lcores) {
-    const std::string& name = interface.name;
-    if (!interface.up) {
-        return tl::unexpected("interface " + name + " is down; `ip link set " + name + " up` brings it up");
-    }
-    if (lcores > interface.channels) {
-        return tl::unexpected(
-            "interface " + name + " has " + std::to_string(interface.channels) +
-            " combined channel(s), so AF_XDP cannot give it " + std::to_string(lcores) +
-            " lcores; give it fewer (a NIC can get more channels with `ethtool -L`, a veth cannot)");
-    }
-    if (interface.mtu < 1280) {
-        return tl::unexpected("interface " + name + " has an MTU of " + std::to_string(interface.mtu) +
-                              "; replies need at least 1280");
-    }
-    return {};
-}
-
-} // namespace
 
 Eal::Eal() = default;
 
@@ -78,32 +42,12 @@ tl::expected<std::unique_ptr<Eal>, std::string> Eal::start(const EalPlan& wanted
 /// What has to be in place before EAL probes the devices; completes their device strings.
 Eal::Result Eal::prepare(EalPlan& plan) {
     for (PortPlan& port : plan.ports) {
-        auto& open = ports_.emplace_back(std::make_unique<OpenPort>());
-        open->service = {port.addresses, plan.own, peer_is_kernel(port), port.next_hop};
-        if (!is_driver(port, "net_af_xdp")) continue;
-        if (Result done = prepare_af_xdp(port, *open); !done) return done;
+        auto vdev = Vdev::prepare(port);
+        if (!vdev) return tl::unexpected(vdev.error());
+        warnings_.insert(warnings_.end(), vdev->warnings().begin(), vdev->warnings().end());
+        Service service{port.addresses, plan.own, vdev->partial_checksums(), port.next_hop};
+        ports_.push_back(std::make_unique<OpenPort>(std::move(service), std::move(*vdev), std::nullopt));
     }
-    return {};
-}
-
-Eal::Result Eal::prepare_af_xdp(PortPlan& port, OpenPort& open) {
-    auto interface = Interface::find(device_option(port.device, "iface"));
-    if (!interface) return tl::unexpected("port " + ethdev_name(port.device) + ": " + interface.error());
-    if (Result fits = check_interface(*interface, port.lcores.size()); !fits) return fits;
-    if (device_option(port.device, "queue_count").empty() && port.lcores.size() > 1) {
-        port.device += ",queue_count=" + std::to_string(port.lcores.size());
-    }
-    if (interface->receive_queues > port.lcores.size()) {
-        warnings_.push_back("interface " + interface->name + " has " +
-                            std::to_string(interface->receive_queues) + " receive queues but " +
-                            std::to_string(port.lcores.size()) +
-                            " lcore(s): DNS queries on the other queues stay with the kernel");
-    }
-    if (!device_option(port.device, "xdp_prog").empty()) return {}; // the operator's own program decides
-    auto filter = XdpFilter::prepare(interface->name);
-    if (!filter) return tl::unexpected(filter.error());
-    port.device += ",xdp_prog=" + filter->program_path();
-    open.filter.emplace(std::move(*filter));
     return {};
 }
 
@@ -127,24 +71,17 @@ Eal::Result Eal::open(const PortPlan& port, std::size_t index) {
     std::string name = ethdev_name(port.device);
     std::uint16_t id = 0;
     if (rte_eth_dev_get_port_by_name(name.c_str(), &id) != 0) {
-        return tl::unexpected("DPDK found no device " + name + "; check the device string \"" + port.device +
-                              "\", and for a PCI address that the NIC is bound to vfio-pci");
+        std::string why = is_pci_address(port.device) ? "is the NIC bound to vfio-pci?"
+                                                      : "its driver's own words are above";
+        return tl::unexpected("there is no device " + name + " by \"" + port.device + "\"; " + why);
     }
     auto ethdev = Ethdev::start(id, name, port.lcores);
-    if (!ethdev) {
-        std::string hint = open.filter
-                               ? "; AF_XDP needs root, MTUs of at most 3498 at both ends of a veth, and a "
-                                 "queue that nobody else has"
-                               : "";
-        return tl::unexpected(ethdev.error() + hint);
-    }
+    if (!ethdev) return tl::unexpected(ethdev.error() + open.vdev.hint());
     open.ethdev.emplace(std::move(*ethdev));
     if (!open.ethdev->wait_for_link()) {
         warnings_.push_back("port " + name + " has no link; it will answer when it comes");
     }
-    if (open.filter) {
-        if (Result serving = open.filter->serve(port.addresses); !serving) return serving;
-    }
+    if (Result serving = open.vdev.serve(port.addresses); !serving) return serving;
     for (std::uint16_t queue = 0; queue < port.lcores.size(); ++queue) {
         EthdevPort::Setup setup{id, queue, open.ethdev->pool(queue), &open.service, open.ethdev->offload()};
         queues_.push_back({port.lcores[queue], index, std::make_unique<EthdevPort>(setup)});

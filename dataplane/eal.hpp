@@ -48,7 +48,6 @@ class Eal {
 
     Eal();
     Result prepare(EalPlan& plan);
-    Result prepare_af_xdp(PortPlan& port, OpenPort& open);
     Result initialise(const EalPlan& plan);
     Result open(const PortPlan& port, std::size_t index);
 

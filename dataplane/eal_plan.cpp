@@ -151,6 +151,12 @@ Arguments device_arguments(const EalPlan& plan) {
     return out;
 }
 
+/// Whether the port's driver shows its memory to a peer, and so wants it in one file.
+bool shares_memory(const PortPlan& port) {
+    bool memif = is_driver(port.device, "net_memif") && device_option(port.device, "zero-copy") == "yes";
+    return memif || is_driver(port.device, "net_virtio_user") || is_driver(port.device, "virtio_user");
+}
+
 tl::expected<Arguments, std::string> memory_arguments(const EalPlan& plan, const Machine& machine,
                                                       const Arguments& given) {
     bool no_huge = gives(given, {"--no-huge"}), sized = gives(given, {"-m", "--socket-mem"});
@@ -168,8 +174,11 @@ tl::expected<Arguments, std::string> memory_arguments(const EalPlan& plan, const
     }
     // No shared files, so nothing to clean up after a crash; EAL has one word for it with hugepages and
     // another one without. Telemetry stays.
-    if (hugepages) return Arguments{"--in-memory"};
-    Arguments out = {"--no-shconf"};
+    Arguments out = {hugepages ? "--in-memory" : "--no-shconf"};
+    if (std::ranges::any_of(plan.ports, shares_memory) && !gives(given, {"--single-file-segments"})) {
+        out.push_back("--single-file-segments");
+    }
+    if (hugepages) return out;
     if (!no_huge) out.push_back("--no-huge");
     if (!sized) out.insert(out.end(), {"-m", std::to_string(mebibytes)});
     return out;
@@ -188,8 +197,9 @@ tl::expected<Arguments, std::string> eal_arguments(const EalPlan& plan, const Ma
     Arguments out = lcore_arguments(plan, machine);
     if (!gives(given, {"--file-prefix"})) out.push_back("--file-prefix=millrace");
     if (!gives(given, {"--log-level"})) {
-        // Telemetry warns that it has no legacy socket.
-        out.insert(out.end(), {"--log-level=warning", "--log-level=lib.telemetry:error"});
+        // Telemetry warns that it has no legacy socket, memif that it cannot serve other processes of ours.
+        out.insert(out.end(), {"--log-level=warning", "--log-level=lib.telemetry:error",
+                               "--log-level=pmd.net.memif:error"});
     }
     for (const Arguments& more : {device_arguments(plan), *memory, given}) {
         out.insert(out.end(), more.begin(), more.end());
@@ -212,6 +222,12 @@ std::string ethdev_name(std::string_view device) {
     if (!is_pci_address(name)) return name;
     std::ranges::transform(name, name.begin(), [](unsigned char c) { return char(std::tolower(c)); });
     return name.size() == 7 ? "0000:" + name : name;
+}
+
+bool is_driver(std::string_view device, std::string_view driver) {
+    // Some go by a name of before DPDK 16, too: eth_af_packet.
+    return device.starts_with(driver) || (device.starts_with("eth_") && driver.starts_with("net_") &&
+                                          device.substr(4).starts_with(driver.substr(4)));
 }
 
 std::string device_option(std::string_view device, std::string_view key) {

@@ -42,6 +42,10 @@ bool is_pci_address(std::string_view device);
 /// The name under which the ethdev of a device string is found: "net_af_xdp0", "0000:03:00.0".
 std::string ethdev_name(std::string_view device);
 
+/// Whether a device string names a device of the driver: "net_tap", "net_tap0" and "net_tap0,..." for
+/// "net_tap".
+bool is_driver(std::string_view device, std::string_view driver);
+
 /// The value of `key` in a vdev string; empty when it is not there.
 std::string device_option(std::string_view device, std::string_view key);
 

@@ -1,6 +1,7 @@
 #include "dataplane/ethdev.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <thread>
 #include <utility>
@@ -19,8 +20,8 @@ namespace millrace::dataplane {
 
 namespace {
 
-constexpr Time link_patience = 5s,
-               link_interval = 50ms;       // of a NIC; a virtual device's peer comes when it comes
+constexpr Time nic_patience = 5s, vdev_patience = 200ms; // a virtual device's peer comes when it comes
+constexpr Time link_interval = 20ms;
 constexpr std::uint16_t lowest_mtu = 1280; // replies are at most that long
 
 static_assert(limits::headroom == RTE_PKTMBUF_HEADROOM);
@@ -141,15 +142,18 @@ Ethdev::Result Ethdev::check_mtu() const {
 
 bool Ethdev::wait_for_link() const {
     rte_eth_link link{};
+    Time patience = virtual_ ? vdev_patience : nic_patience;
     for (Time waited{};; waited += link_interval) {
         if (rte_eth_link_get_nowait(port_, &link) == 0 && link.link_status == RTE_ETH_LINK_UP) return true;
-        if (virtual_ || waited >= link_patience) return false;
+        if (waited >= patience) return false;
         std::this_thread::sleep_for(link_interval);
     }
 }
 
 tl::unexpected<std::string> Ethdev::failure(const std::string& what, int error) const {
-    return tl::unexpected(what + " port " + name_ + ": " + std::strerror(error < 0 ? -error : error));
+    // Many drivers know but one error, -1, which would read as "not permitted".
+    const char* why = error == -1 ? "its driver's own words are above" : std::strerror(std::abs(error));
+    return tl::unexpected(what + " port " + name_ + ": " + why);
 }
 
 } // namespace millrace::dataplane

@@ -49,9 +49,14 @@ class Daemon:
         self._command = [*prefix, build / "millraced", "--config", self.config]
         self.process = None
 
+    def launch(self):
+        """The process, of which nobody knows yet whether it will be up."""
+        self.process = self._lab.children.start(self._command, self.log)
+        return self.process
+
     def start(self, seconds=30):
         """Returns when millraced says through its control socket that it is up."""
-        self.process = self._lab.children.start(self._command, self.log)
+        self.launch()
         deadline = time.monotonic() + seconds
         while self.ctl_process("status").returncode != 0:
             if self.process.poll() is not None:

@@ -47,6 +47,21 @@ const Row rows[] = {
      two,
      {"--no-huge ", "--no-shconf ", "-m "},
      {"error: ", "--in-memory"}},
+    {"zero_copy",
+     one("net_memif0,role=client,zero-copy=yes", {1}),
+     two,
+     {"--single-file-segments ", "--no-huge "}},
+    {"zero_copy_in_hugepages",
+     one("net_memif0,role=client,zero-copy=yes", {1}),
+     two_huge,
+     {"--single-file-segments ", "--in-memory "}},
+    {"copying", one("net_memif0,role=client", {1}), two_huge, {"--in-memory "}, {"--single-file-segments"}},
+    {"virtio_user", one("net_virtio_user0,path=/a", {1}), two_huge, {"--single-file-segments "}},
+    {"own_single_file",
+     one("net_virtio_user0,path=/a", {1}, {"--single-file-segments"}),
+     two_huge,
+     {"--single-file-segments "},
+     {"error: ", "--single-file-segments --single-file-segments"}},
     {"pci",
      one("03:00.0", {1}),
      two_huge,
@@ -121,6 +136,8 @@ TEST(EalPlan, DeviceStrings) {
     EXPECT_EQ(device_option("net_af_xdp0,iface=edge0,queue_count=2", "iface"), "edge0");
     EXPECT_EQ(device_option("net_af_xdp0,iface=edge0,queue_count=2", "queue_count"), "2");
     EXPECT_EQ(device_option("net_af_xdp0,myiface=edge0", "iface"), "");
+    EXPECT_TRUE(is_driver("net_tap0", "net_tap") && is_driver("eth_af_packet0,iface=a", "net_af_packet"));
+    EXPECT_FALSE(is_driver("net_ring0", "net_tap") || is_driver("0000:03:00.0", "net_tap"));
 }
 
 } // namespace

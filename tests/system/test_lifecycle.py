@@ -86,8 +86,7 @@ def test_two_daemons_do_not_share_an_interface(lab, start, daemon, nsd):
     """The second one says so and ends; the first one stays."""
     first = start()
     second = daemon(xdp_config(lab.names, nsd, LCORE), ready=False)
-    second.process = lab.children.start(second._command, second.log)
-    assert second.process.wait(20) != 0
+    assert second.launch().wait(20) != 0
     assert second.log.read_text().strip()
     assert attached(lab) and first.process.poll() is None
     assert Subscriber(lab).ask("shared.lab.example").answer

@@ -1,0 +1,188 @@
+#include "dataplane/vdev.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include <linux/filter.h>
+#include <linux/in6.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "dataplane/frame.hpp"
+#include "dataplane/interface.hpp"
+
+namespace millrace::dataplane {
+
+namespace {
+
+using Result = tl::expected<void, std::string>;
+
+constexpr const char* default_memif_socket = "/run/memif.sock"; // the driver's
+
+Result check_interface(const Interface& interface) {
+    const std::string& name = interface.name;
+    if (!interface.up) {
+        return tl::unexpected("interface " + name + " is down; `ip link set " + name + " up` brings it up");
+    }
+    if (interface.mtu < 1280) {
+        return tl::unexpected("interface " + name + " has an MTU of " + std::to_string(interface.mtu) +
+                              "; replies need at least 1280");
+    }
+    return {};
+}
+
+Result check_channels(const Interface& interface, std::size_t lcores) {
+    if (lcores <= interface.channels) return {};
+    return tl::unexpected(
+        "interface " + interface.name + " has " + std::to_string(interface.channels) +
+        " combined channel(s), so AF_XDP cannot give it " + std::to_string(lcores) +
+        " lcores; give it fewer (a NIC can get more channels with `ethtool -L`, a veth cannot)");
+}
+
+tl::expected<Interface, std::string> interface_of(const PortPlan& port) {
+    auto interface = Interface::find(device_option(port.device, "iface"));
+    if (!interface) return tl::unexpected("port " + ethdev_name(port.device) + ": " + interface.error());
+    if (Result fits = check_interface(*interface); !fits) return tl::unexpected(fits.error());
+    return interface;
+}
+
+template <class Option>
+bool set(int socket, int level, int name, const Option& option) {
+    return setsockopt(socket, level, name, &option, sizeof option) == 0;
+}
+
+/// A UDP socket that takes what arrives on the interface for the address and port 53, and drops it unread.
+/// The kernel need not hold the address (yet). Negative: it failed, errno says why.
+int open_swallowing(const Address& address, const std::string& interface) {
+    sockaddr_storage local;
+    socklen_t size = to_sockaddr({address, Service::port}, local);
+    int socket = ::socket(local.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (socket < 0) return -1;
+    sock_filter nothing[] = {BPF_STMT(BPF_RET | BPF_K, 0)};
+    bool free = address.is_v4() ? set(socket, IPPROTO_IP, IP_FREEBIND, 1)
+                                : set(socket, IPPROTO_IPV6, IPV6_FREEBIND, 1);
+    if (free && set(socket, SOL_SOCKET, SO_ATTACH_FILTER, sock_fprog{1, nothing}) &&
+        setsockopt(socket, SOL_SOCKET, SO_BINDTODEVICE, interface.c_str(), socklen_t(interface.size())) ==
+            0 &&
+        bind(socket, reinterpret_cast<const sockaddr*>(&local), size) == 0) {
+        return socket;
+    }
+    int error = errno;
+    close(socket);
+    errno = error;
+    return -1;
+}
+
+/// Whether somebody listens on a memif socket. `error`: what connecting to it ended with.
+bool is_served(const std::string& path, int& error) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path.copy(address.sun_path, sizeof address.sun_path - 1);
+    int socket = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    bool connected = connect(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+    error = connected ? 0 : errno;
+    if (socket >= 0) close(socket);
+    return connected || error == EAGAIN; // more wait to be accepted than the listener has room for
+}
+
+} // namespace
+
+Vdev::~Vdev() {
+    for (int socket : swallowing_) close(socket);
+}
+
+tl::expected<Vdev, std::string> Vdev::prepare(PortPlan& port) {
+    Vdev vdev;
+    Result done;
+    if (is_driver(port.device, "net_af_xdp")) done = vdev.prepare_af_xdp(port);
+    if (is_driver(port.device, "net_af_packet")) done = vdev.prepare_af_packet(port);
+    if (is_driver(port.device, "net_memif")) done = vdev.prepare_memif(port);
+    if (!done) return tl::unexpected(done.error());
+    return vdev;
+}
+
+Result Vdev::prepare_af_xdp(PortPlan& port) {
+    auto interface = interface_of(port);
+    if (!interface) return tl::unexpected(interface.error());
+    std::size_t lcores = port.lcores.size();
+    if (Result fits = check_channels(*interface, lcores); !fits) return fits;
+    partial_checksums_ = interface->driver == "veth";
+    if (device_option(port.device, "queue_count").empty() && lcores > 1) {
+        port.device += ",queue_count=" + std::to_string(lcores);
+    }
+    if (interface->receive_queues > lcores) {
+        warnings_.push_back("interface " + interface->name + " has " +
+                            std::to_string(interface->receive_queues) + " receive queues but " +
+                            std::to_string(lcores) +
+                            " lcore(s): DNS queries on the other queues stay with the kernel");
+    }
+    if (!device_option(port.device, "xdp_prog").empty()) return {}; // the operator's own program decides
+    auto filter = XdpFilter::prepare(interface->name);
+    if (!filter) return tl::unexpected(filter.error());
+    port.device += ",xdp_prog=" + filter->program_path();
+    filter_.emplace(std::move(*filter));
+    hint_ =
+        "; AF_XDP needs root, MTUs of at most 3498 at both ends of a veth, and a queue that nobody else has";
+    return {};
+}
+
+/// The driver spreads packets over `qpairs` sockets, whether or not somebody polls them.
+Result Vdev::prepare_af_packet(PortPlan& port) {
+    auto interface = interface_of(port);
+    if (!interface) return tl::unexpected(interface.error());
+    std::string lcores = std::to_string(port.lcores.size()), pairs = device_option(port.device, "qpairs");
+    if (pairs.empty()) {
+        port.device += ",qpairs=" + lcores;
+    } else if (pairs != lcores) {
+        return tl::unexpected("port " + ethdev_name(port.device) + " has qpairs=" + pairs + " but " + lcores +
+                              " lcore(s); leave qpairs out, and there is one for each lcore");
+    }
+    partial_checksums_ = true;
+    for (const Address& address : port.addresses) {
+        int socket = open_swallowing(address, interface->name);
+        if (socket < 0) {
+            std::string why = errno == EADDRINUSE ? "another program serves it"
+                                                  : std::string(std::strerror(errno)) + " (root is needed)";
+            return tl::unexpected("cannot keep the kernel from answering on " + to_string(address) +
+                                  " UDP port 53: " + why);
+        }
+        swallowing_.push_back(socket);
+    }
+    return {};
+}
+
+Result Vdev::prepare_memif(const PortPlan& port) {
+    std::string role = device_option(port.device, "role"), path = device_option(port.device, "socket");
+    bool server = role == "server" || role == "master";
+    if (!server) {
+        hint_ = "; as a memif client millraced cannot wait for its peer: start that one first, or give this "
+                "port role=server";
+    }
+    if (device_option(port.device, "socket-abstract") != "no") return {}; // no file
+    if (path.empty()) path = default_memif_socket;
+    std::error_code none;
+    if (auto folder = std::filesystem::path(path).parent_path();
+        !std::filesystem::is_directory(folder, none)) {
+        return tl::unexpected("port " + ethdev_name(port.device) + ": there is no directory " +
+                              folder.string() + " to make the memif socket in");
+    }
+    if (!server || !std::filesystem::exists(path, none)) return {};
+    int error = 0;
+    if (is_served(path, error)) {
+        return tl::unexpected("another program serves the memif socket " + path + "; give each its own");
+    }
+    if (!std::filesystem::is_socket(path, none) || error != ECONNREFUSED) {
+        return tl::unexpected(path + " exists and is not a memif socket; remove it, or name another one");
+    }
+    std::filesystem::remove(path, none); // of a daemon that was killed
+    return {};
+}
+
+Result Vdev::serve(std::span<const Address> addresses) const {
+    return filter_ ? filter_->serve(addresses) : Result();
+}
+
+} // namespace millrace::dataplane

@@ -1,0 +1,63 @@
+// What the machine has to have in place for one port's driver, before EAL probes the device and while the
+// port lives.
+//
+//   net_af_xdp     our XDP program takes DNS off the interface (XdpFilter): what stays is the kernel's.
+//   net_af_packet  the driver gets copies, the kernel the packets. So that it does not call port 53
+//                  unreachable, a socket of ours swallows there what comes for the served addresses.
+//   net_memif      a socket file that a killed daemon left would keep the driver from making its own.
+//
+// Other devices need nothing. Threads: the control thread's, at start and at the end; made before the ethdev,
+// destroyed after it. Errors are sentences that say what to do.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <tl/expected.hpp>
+
+#include "dataplane/eal_plan.hpp"
+#include "dataplane/xdp.hpp"
+
+namespace millrace::dataplane {
+
+class Vdev {
+  public:
+    /// Completes `port.device` with what its driver has to know.
+    static tl::expected<Vdev, std::string> prepare(PortPlan& port);
+
+    Vdev(Vdev&& other) noexcept = default;
+    Vdev(const Vdev&) = delete;
+    Vdev& operator=(Vdev&&) = delete;
+    Vdev& operator=(const Vdev&) = delete;
+    ~Vdev();
+
+    /// After the ethdev has started: from now on DNS to these addresses is ours.
+    tl::expected<void, std::string> serve(std::span<const Address> addresses) const;
+
+    /// What may be the matter when the ethdev does not start: half a sentence, or nothing.
+    std::string hint() const { return hint_; }
+
+    /// Whether a kernel next door sends its packets with unfinished checksums (see Service).
+    bool partial_checksums() const { return partial_checksums_; }
+
+    /// What the operator should know although it is no error.
+    std::span<const std::string> warnings() const { return warnings_; }
+
+  private:
+    using Result = tl::expected<void, std::string>;
+
+    Vdev() = default;
+    Result prepare_af_xdp(PortPlan& port);
+    Result prepare_af_packet(PortPlan& port);
+    Result prepare_memif(const PortPlan& port);
+
+    std::optional<XdpFilter> filter_;
+    std::vector<int> swallowing_; ///< sockets, one per address, that the kernel's copies end in
+    std::string hint_;
+    std::vector<std::string> warnings_;
+    bool partial_checksums_ = false;
+};
+
+} // namespace millrace::dataplane
