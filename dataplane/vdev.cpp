@@ -154,7 +154,14 @@ Result Vdev::prepare_af_packet(PortPlan& port) {
     return {};
 }
 
+/// Of a server's queues, the driver takes those that the peer does not set up for its first one, and two
+/// lcores would share a ring.
 Result Vdev::prepare_memif(const PortPlan& port) {
+    if (port.lcores.size() > 1) {
+        return tl::unexpected("port " + ethdev_name(port.device) + " is a memif, which has one queue, but " +
+                              std::to_string(port.lcores.size()) +
+                              " lcores; give each lcore a port of its own, with an id of its own");
+    }
     std::string role = device_option(port.device, "role"), path = device_option(port.device, "socket");
     bool server = role == "server" || role == "master";
     if (!server) {

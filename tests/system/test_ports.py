@@ -203,6 +203,7 @@ REFUSED = [
     ("net_af_packet0,iface={edge},qpairs=1", CPUS, "has qpairs=1 but 2 lcore(s)"),
     ("net_af_xdp0,iface={edge}", CPUS, "has 1 combined channel(s)"),
     ("net_vhost0,iface=/run/mr-vhost.sock,queues=1", CPUS, "has 1 queue(s) but 2 lcores"),
+    ("net_memif0,role=server,socket=/run/mr-nobody.sock", CPUS, "is a memif, which has one queue, but 2 lcores"),
     ("net_af_packet0,iface=nothere0", [LCORE], "there is no interface nothere0"),
     ("net_af_packet0", [LCORE], "is not the name of a network interface"),
     ("net_memif0,role=server,socket=/nowhere/memif.sock,socket-abstract=no", [LCORE], "there is no directory /nowhere"),
