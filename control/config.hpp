@@ -17,6 +17,7 @@
 #include "cache/time.hpp"
 #include "dataplane/access.hpp"
 #include "dataplane/address.hpp"
+#include "dataplane/idle.hpp"
 
 namespace millrace::control {
 
@@ -39,8 +40,9 @@ struct Config {
     struct Port {
         std::string device; ///< a PCI address or a vdev string
         std::vector<unsigned> lcores;
-        std::vector<dataplane::Address> addresses; ///< DNS is served on these, port 53
-        std::optional<dataplane::Mac> next_hop;    ///< replies go there; none: back to the query's sender
+        std::vector<dataplane::Address> addresses;    ///< DNS is served on these, port 53
+        std::optional<dataplane::Mac> next_hop;       ///< replies go there; none: back to the query's sender
+        dataplane::Idle idle = dataplane::Idle::poll; ///< what its lcores do when nothing comes
 
         bool operator==(const Port&) const = default;
     };

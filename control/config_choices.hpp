@@ -27,6 +27,8 @@ inline constexpr Choice<Config::BlockList::Reason> list_reasons[] = {
     {"blocked", Config::BlockList::Reason::blocked},
     {"censored", Config::BlockList::Reason::censored},
     {"filtered", Config::BlockList::Reason::filtered}};
+inline constexpr Choice<dataplane::Idle> idles[] = {
+    {"poll", dataplane::Idle::poll}, {"pause", dataplane::Idle::pause}, {"sleep", dataplane::Idle::sleep}};
 inline constexpr const char* to_sender = "sender"; // of ports[].next-hop
 inline constexpr Choice<bool> switches[] = {{"true", true}, {"false", false}};
 

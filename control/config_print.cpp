@@ -57,6 +57,7 @@ void print_ports(YAML::Emitter& out, const std::vector<Config::Port>& ports) {
         print(out, "lcores", port.lcores);
         print(out, "addresses", port.addresses);
         print_text(out, "next-hop", port.next_hop ? to_string(*port.next_hop) : to_sender);
+        print_word(out, "idle", name_of(port.idle, idles));
         out << YAML::EndMap;
     }
     out << YAML::EndSeq;

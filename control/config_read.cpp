@@ -138,6 +138,7 @@ Config::Port read_port(const Place& at) {
                  v, bounds::items, "a unicast IPv4 or IPv6 address, without a port", parse_unicast);
          }},
         {"next-hop", [&](const Place& v) { out.next_hop = read_next_hop(v); }},
+        {"idle", [&](const Place& v) { out.idle = read_choice(v, idles); }},
     });
     if (out.device.empty()) at.at("device").fail(device_form);
     if (out.lcores.empty()) at.at("lcores").fail("at least one lcore");

@@ -161,8 +161,9 @@ class Daemon {
         for (const std::string& warning : eal_->warnings()) spdlog::warn("{}", warning);
         clock_.emplace(rte_get_tsc_hz());
         for (auto& queue : eal_->queues()) {
-            std::string name = config_.boot.ports[queue.port].device;
-            if (auto added = workers_.add(*queue.front, name, queue.lcore, &*clock_); !added) return added;
+            const Config::Port& port = config_.boot.ports[queue.port];
+            auto added = workers_.add(*queue.front, port.device, queue.lcore, &*clock_, port.idle);
+            if (!added) return added;
         }
         return {};
     }

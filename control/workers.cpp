@@ -19,8 +19,8 @@ Workers::~Workers() {
 }
 
 tl::expected<void, std::string> Workers::add(dataplane::Port& port, std::string name,
-                                             std::optional<unsigned> lcore,
-                                             const dataplane::TscClock* clock) {
+                                             std::optional<unsigned> lcore, const dataplane::TscClock* clock,
+                                             dataplane::Idle idle) {
     cache::Grace::Reader* reader = grace_.add_reader();
     if (!reader || units_.size() == cache::limits::workers) {
         return tl::unexpected("too many workers: at most " + std::to_string(cache::limits::workers) +
@@ -33,7 +33,7 @@ tl::expected<void, std::string> Workers::add(dataplane::Port& port, std::string 
     unit->stop = &stop_;
     assert(grace_.reader_count() == units_.size() + 1 && "a worker's index is its reader's: see Reserve");
     unit->worker = std::make_unique<dataplane::Worker>(dataplane::WorkerContext{
-        port, table_, *reader, unit->handoff, unit->counters, access_, clock, 0, local_, &sleeper_});
+        port, table_, *reader, unit->handoff, unit->counters, access_, clock, 0, local_, &sleeper_, idle});
     units_.push_back(std::move(unit));
     return {};
 }

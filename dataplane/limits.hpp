@@ -34,6 +34,18 @@ inline constexpr std::size_t mbufs_per_queue =
     + burst               // replies to woken waiters
     + mbuf_cache * 3 / 2; // in the lcore's cache, at its flush threshold
 
+// An lcore that finds nothing (Idle). What arrives while it naps, and until the kernel has woken it, at the
+// rate that one queue is made for, has to find room in the receive ring: (100 us + 100 us) x 5 packets/us =
+// 1000. A driver with a shorter ring of its own (af_packet: 512) is slower than that by more.
+inline constexpr unsigned empty_turns = 512;  ///< in a row before an lcore rests (rte_power's default)
+inline constexpr Time pause = 1us;            ///< between the turns of an lcore that pauses
+inline constexpr Time first_nap = 1us;        ///< doubled from nap to nap,
+inline constexpr Time longest_nap = 100us;    ///< up to this
+inline constexpr Time waking = 100us;         ///< timer, scheduler, first turn; 60 us on a virtual machine
+inline constexpr unsigned packets_per_us = 5; ///< at which nothing is lost
+static_assert((longest_nap + waking).count() * packets_per_us <= rx_descriptors,
+              "a burst that finds the lcore asleep waits in the receive ring");
+
 // A packet buffer, and the memory that DPDK is given.
 inline constexpr std::size_t headroom = 128;    ///< RTE_PKTMBUF_HEADROOM, before every received frame
 inline constexpr std::size_t header_room = 128; ///< the query's own headers, options and tags included

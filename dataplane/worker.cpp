@@ -30,12 +30,17 @@ void prefetch(const cache::Node& node) {
 } // namespace
 
 void Worker::run(const std::atomic<bool>& stop) {
+    Rest rest(c_.idle, c_.reader, c_.counters);
     c_.reader.online();
     while (!stop.load(std::memory_order_relaxed)) {
         bool busy = turn();
         int descriptor = c_.port.wait_descriptor();
-        if (descriptor >= 0 && c_.control) c_.handoff.end_sleep_of(*c_.control);
-        if (busy || descriptor < 0) continue;
+        if (descriptor < 0) {
+            rest.after(busy);
+            continue;
+        }
+        if (c_.control) c_.handoff.end_sleep_of(*c_.control);
+        if (busy) continue;
         c_.reader.offline(); // holds nothing while it sleeps: control need not wait for it
         c_.handoff.sleep(descriptor, nap_ms);
         c_.reader.online();

@@ -13,6 +13,7 @@
 #include "dataplane/clock.hpp"
 #include "dataplane/gate.hpp"
 #include "dataplane/handoff.hpp"
+#include "dataplane/idle.hpp"
 #include "dataplane/query.hpp"
 
 namespace millrace::dataplane {
@@ -30,11 +31,12 @@ struct WorkerContext {
     std::uint8_t group = 0; ///< upstream group of its clients
     const cache::Replaceable<LocalNames>* local = nullptr; ///< null: nothing is answered without the cache
     Sleeper* control = nullptr; ///< told of Misses, where the port can be waited for; null: control polls
+    Idle idle = Idle::poll;     ///< on a port that must be polled
 };
 
 /// Constructed by control before its thread starts; afterwards used by that thread alone.
 /// After construction it allocates nothing, locks nothing and, on a polling port, makes no system call of its
-/// own.
+/// own but for naps that were asked for (Idle::sleep).
 class Worker {
   public:
     explicit Worker(const WorkerContext& context);

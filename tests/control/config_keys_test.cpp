@@ -35,6 +35,8 @@ const std::vector<Documented>& documented() {
         {"ports[].next-hop", upstreams + port,
          upstreams + "ports: [{device: net_tap0, lcores: [1], addresses: [192.0.2.9], next-hop: "
                      "'02:00:00:00:00:09'}]"},
+        {"ports[].idle", upstreams + port,
+         upstreams + "ports: [{device: net_tap0, lcores: [1], addresses: [192.0.2.9], idle: sleep}]"},
         {"listen", upstreams, upstreams + "listen: ['127.0.0.1:5301']"},
         {"allow", upstreams, upstreams + "allow: [192.0.2.0/24]"},
         {"limits.queries", upstreams, in_map("limits", "queries: 9")},

@@ -21,7 +21,8 @@ using namespace dataplane;
 /// A port between two rings, and the count of its buffers, which must be the same at the end.
 class EthdevTest : public testing::Test {
   protected:
-    static constexpr unsigned wire_places = 64;
+    /// `wire_places`: of each ring; a power of two, one place stays empty.
+    explicit EthdevTest(unsigned wire_places = 64) : wire_places_(wire_places) {}
 
     void SetUp() override {
         static unsigned serial = 0;
@@ -48,8 +49,8 @@ class EthdevTest : public testing::Test {
         rte_ring_free(from_port_);
     }
 
-    static rte_ring* make_ring(const std::string& name) {
-        return rte_ring_create(name.c_str(), wire_places, 0, RING_F_SP_ENQ | RING_F_SC_DEQ);
+    rte_ring* make_ring(const std::string& name) const {
+        return rte_ring_create(name.c_str(), wire_places_, 0, RING_F_SP_ENQ | RING_F_SC_DEQ);
     }
 
     rte_mbuf* buffer(const Bytes& frame) {
@@ -89,6 +90,7 @@ class EthdevTest : public testing::Test {
         EXPECT_EQ(frame.size(), parsed->payload + size);
     }
 
+    unsigned wire_places_;
     Service service_ = service();
     rte_ring *to_port_ = nullptr, *from_port_ = nullptr;
     std::optional<Ethdev> ethdev_;
