@@ -55,7 +55,7 @@ inline constexpr std::size_t events = std::size_t(Event::count_);
 std::string_view to_string(Verdict verdict); ///< "answered", "drop_short", ...
 std::string_view to_string(Event event);
 
-class Counters {
+class alignas(64) Counters { // other workers' are on other cache lines
   public:
     void add(Verdict v, std::uint64_t n = 1) { bump(verdicts_[std::size_t(v)], n); }
     void add(Event e, std::uint64_t n = 1) { bump(events_[std::size_t(e)], n); }

@@ -37,7 +37,7 @@ struct WorkerContext {
 /// Constructed by control before its thread starts; afterwards used by that thread alone.
 /// After construction it allocates nothing, locks nothing and, on a polling port, makes no system call of its
 /// own but for naps that were asked for (Idle::sleep).
-class Worker {
+class alignas(64) Worker { // other workers' are on other cache lines
   public:
     explicit Worker(const WorkerContext& context);
 
