@@ -23,12 +23,6 @@ namespace {
 constexpr unsigned datagrams_per_wake = 16; // then other sockets get their turn
 constexpr std::size_t sockets_per_wake = 32;
 
-int make_epoll_set() {
-    int set = epoll_create1(EPOLL_CLOEXEC);
-    if (set < 0) throw std::system_error(errno, std::generic_category(), "epoll_create1");
-    return set;
-}
-
 std::errc last_error() {
     return std::errc(errno);
 }
@@ -68,36 +62,30 @@ class AsioNetwork::Link : public std::enable_shared_from_this<Link> {
     std::uint64_t token_;
 };
 
-/// In the network's own epoll set from start() on; closing takes it out.
+/// A descriptor of the network's, borrowed; closing gives it back.
 class AsioNetwork::UdpLink final : public Link {
   public:
     using Link::Link;
     ~UdpLink() override { close(); }
 
-    std::errc open(const dataplane::Endpoint& remote, std::uint16_t source_port) {
-        sockaddr_storage local{}, peer{};
-        socklen_t peer_size = dataplane::to_sockaddr(remote, peer);
-        constexpr std::uint8_t zeros[4] = {};
-        bool v4 = remote.address.is_v4();
-        dataplane::Endpoint any{v4 ? dataplane::Address::v4(zeros) : dataplane::Address{}, source_port};
-        socklen_t local_size = dataplane::to_sockaddr(any, local);
-        fd_ = ::socket(peer.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        if (fd_ < 0) return last_error();
-        auto* local_address = reinterpret_cast<sockaddr*>(&local);
-        auto* peer_address = reinterpret_cast<sockaddr*>(&peer);
+    /// The kernel draws the port when it connects, and the port is ours from then on.
+    std::errc open(const dataplane::Endpoint& remote) {
+        sockaddr_storage peer{}, local{};
+        socklen_t peer_size = dataplane::to_sockaddr(remote, peer), local_size = sizeof local;
+        auto descriptor = network_.udp_.take(peer.ss_family);
+        if (!descriptor) return descriptor.error();
+        fd_ = *descriptor;
         remote_ = remote;
-        bool is_open =
-            ::bind(fd_, local_address, local_size) == 0 && ::connect(fd_, peer_address, peer_size) == 0;
-        return is_open ? std::errc{} : last_error();
+        family_ = peer.ss_family;
+        if (::connect(fd_, reinterpret_cast<sockaddr*>(&peer), peer_size) != 0) {
+            return errno == EAGAIN ? std::errc::address_in_use : last_error();
+        }
+        if (::getsockname(fd_, reinterpret_cast<sockaddr*>(&local), &local_size) != 0) return last_error();
+        source_port_ = dataplane::from_sockaddr(local).port;
+        return {};
     }
-
-    std::errc start() {
-        epoll_event wanted{};
-        wanted.events = EPOLLIN;
-        wanted.data.u64 = id;
-        return epoll_ctl(network_.readable_.native_handle(), EPOLL_CTL_ADD, fd_, &wanted) == 0 ? std::errc{}
-                                                                                               : last_error();
-    }
+    void start() { network_.udp_.set_owner(fd_, id); }
+    std::uint16_t source_port() const { return source_port_; }
 
     std::errc send(std::span<const std::uint8_t> message) override {
         ssize_t sent = ::send(fd_, message.data(), message.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -105,8 +93,7 @@ class AsioNetwork::UdpLink final : public Link {
     }
 
     void close() override {
-        if (fd_ >= 0) ::close(fd_);
-        fd_ = -1;
+        if (fd_ >= 0) network_.udp_.give_back(std::exchange(fd_, -1), family_);
     }
 
     bool is_tcp() const override { return false; }
@@ -132,8 +119,9 @@ class AsioNetwork::UdpLink final : public Link {
     }
 
   private:
-    int fd_ = -1;
+    int fd_ = -1, family_ = AF_UNSPEC;
     dataplane::Endpoint remote_;
+    std::uint16_t source_port_ = 0;
 };
 
 class AsioNetwork::TcpLink final : public Link {
@@ -221,7 +209,7 @@ class AsioNetwork::TcpLink final : public Link {
 };
 
 AsioNetwork::AsioNetwork(asio::io_context& context, AsioNetworkLimits limits)
-    : context_(context), limits_(limits), slots_(limits.sockets), readable_(context, make_epoll_set()) {
+    : context_(context), limits_(limits), slots_(limits.sockets), readable_(context, udp_.epoll_set()) {
     wait();
     for (std::uint32_t slot = limits.sockets; slot-- > 0;) free_.push_back(slot);
 }
@@ -235,18 +223,14 @@ AsioNetwork::~AsioNetwork() {
     for (const auto& link : closing_) link->close();
 }
 
-tl::expected<Socket, std::errc> AsioNetwork::open_udp(const dataplane::Endpoint& remote,
-                                                      std::uint16_t source_port, NetworkHandler& handler,
-                                                      std::uint64_t token) {
+tl::expected<Network::Bound, std::errc> AsioNetwork::open_udp(const dataplane::Endpoint& remote,
+                                                              NetworkHandler& handler, std::uint64_t token) {
     if (free_.empty()) return refused(std::errc::too_many_files_open);
     auto link = std::make_shared<UdpLink>(*this, handler, token);
-    if (auto error = link->open(remote, source_port); error != std::errc{}) return refused(error);
+    if (auto error = link->open(remote); error != std::errc{}) return refused(error);
     Socket id = keep(link);
-    if (auto error = link->start(); error != std::errc{}) {
-        close(id);
-        return refused(error);
-    }
-    return id;
+    link->start();
+    return Bound{id, link->source_port()};
 }
 
 /// The epoll set is itself readable when one of its sockets is.
@@ -262,7 +246,8 @@ void AsioNetwork::receive() {
     std::array<epoll_event, sockets_per_wake> ready;
     int count = epoll_wait(readable_.native_handle(), ready.data(), int(ready.size()), 0);
     for (int i = 0; i < count; ++i) {
-        Slot* slot = find(ready[std::size_t(i)].data.u64); // what an earlier one's message closed is gone
+        Slot* slot =
+            find(udp_.owner_of_readable(ready[std::size_t(i)].data.fd)); // null: a message before closed it
         if (!slot) continue;
         auto link = slot->link; // it may be closed while it is delivering
         static_cast<UdpLink&>(*link).receive();

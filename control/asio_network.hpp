@@ -1,7 +1,7 @@
 // The real Network: kernel sockets, non-blocking, in the caller's asio loop.
 //
-// TCP is asio's. UDP sockets, of which each question has a fresh one, lie in an epoll set of their own, which
-// asio waits for as a whole: one system call to register each, none to wait.
+// TCP is asio's. UDP sockets, each question's on a fresh port, lie in an epoll set of their own (UdpSockets),
+// which asio waits for as a whole.
 //
 // Callbacks come from context.poll() or run(), on the thread that calls it, which is also the one that opens,
 // sends and closes. The network is destroyed before the context; that closes every socket.
@@ -21,6 +21,7 @@
 
 #include "control/limits.hpp"
 #include "control/network.hpp"
+#include "control/udp_sockets.hpp"
 
 namespace millrace::control {
 
@@ -31,9 +32,8 @@ struct AsioNetworkLimits {
 
 struct AsioNetworkCounters {
     std::uint64_t oversized = 0; ///< datagrams longer than datagram_octets, dropped
-    std::uint64_t foreign =
-        0; ///< datagrams that came in between bind and connect from somebody else, dropped
-    std::uint64_t refused = 0; ///< sockets not opened because of a bound, ours or the kernel's
+    std::uint64_t foreign = 0;   ///< that came from somebody else while a socket was connected, dropped
+    std::uint64_t refused = 0;   ///< sockets not opened because of a bound, ours or the kernel's
 };
 
 class AsioNetwork final : public Network {
@@ -44,8 +44,8 @@ class AsioNetwork final : public Network {
     AsioNetwork(const AsioNetwork&) = delete;
     AsioNetwork& operator=(const AsioNetwork&) = delete;
 
-    tl::expected<Socket, std::errc> open_udp(const dataplane::Endpoint& remote, std::uint16_t source_port,
-                                             NetworkHandler& handler, std::uint64_t token) override;
+    tl::expected<Bound, std::errc> open_udp(const dataplane::Endpoint& remote, NetworkHandler& handler,
+                                            std::uint64_t token) override;
     tl::expected<Socket, std::errc> open_tcp(const dataplane::Endpoint& remote, NetworkHandler& handler,
                                              std::uint64_t token) override;
     std::errc send(Socket socket, std::span<const std::uint8_t> message) override;
@@ -73,6 +73,7 @@ class AsioNetwork final : public Network {
     asio::io_context& context_;
     AsioNetworkLimits limits_;
     AsioNetworkCounters counters_;
+    UdpSockets udp_; ///< outlives every Link
     std::vector<Slot> slots_;
     std::vector<std::uint32_t> free_;
     std::uint32_t tcp_open_ = 0;

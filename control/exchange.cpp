@@ -140,23 +140,19 @@ bool Exchanges::ask(Exchange& exchange, Time now) {
     return true;
 }
 
-/// Draws source ports and IDs until a port is free and the pair fresh.
+/// A socket on a port of its own, and an ID that was not used with this port just now.
 std::errc Exchanges::open_socket(Exchange& exchange, Time now) {
     exchange.socket = 0;
-    for (unsigned draw = 0; draw < limits_.port_draws; ++draw) {
-        std::uint16_t port = random_.port(), id = random_.id();
-        if (!is_unused(exchange, port, id, now)) continue;
-        exchange.query = build_query(exchange.key, id, name_to_send(exchange));
-        if (exchange.query.empty()) return std::errc::not_enough_memory;
-        auto socket =
-            network_.open_udp(group_of(exchange).endpoint(exchange.upstream), port, *this, exchange.slot);
-        if (socket) {
-            exchange.socket = *socket;
-            return {};
-        }
-        if (socket.error() != std::errc::address_in_use) return socket.error();
+    auto bound = network_.open_udp(group_of(exchange).endpoint(exchange.upstream), *this, exchange.slot);
+    if (!bound) return bound.error();
+    std::uint16_t id = random_.id();
+    for (unsigned draw = 1; !is_unused(exchange, bound->source_port, id, now); id = random_.id()) {
+        if (++draw > limits_.id_draws) return network_.close(bound->socket), std::errc::address_in_use;
     }
-    return std::errc::address_in_use;
+    exchange.query = build_query(exchange.key, id, name_to_send(exchange));
+    if (exchange.query.empty()) return network_.close(bound->socket), std::errc::not_enough_memory;
+    exchange.socket = bound->socket;
+    return {};
 }
 
 /// The folded name where the server is known not to keep the case, else its letters drawn at random.

@@ -84,7 +84,7 @@ struct ExchangeLimits {
     std::uint32_t exchanges = 4096;
     unsigned resends = 2;     ///< identical datagrams after the first
     unsigned near_misses = 3; ///< replies with a wrong ID that send the question to TCP
-    unsigned port_draws = 8;  ///< source ports tried when they are taken or were used just now
+    unsigned id_draws = 8;    ///< IDs tried when they were used just now, with the same port
 };
 
 /// How many exchanges this process can have: the soft RLIMIT_NOFILE less a reserve for everything else, at

@@ -1,10 +1,10 @@
 // The kernel's network, on loopback: a peer of plain sockets, and what the handler hears.
 #include "control/asio_network.hpp"
-#include "control/random.hpp"
 
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <set>
 
 #include <arpa/inet.h>
 #include <unistd.h>
@@ -93,18 +93,13 @@ class AsioNetworkTest : public testing::TestWithParam<const char*>, public Netwo
     }
     void run_a_while() { context.run_for(30ms), context.restart(); }
 
-    /// Whichever port is free; tests on one machine run side by side.
     Socket open_udp(const dataplane::Endpoint& remote, std::uint64_t token = 1) {
-        for (int draw = 0; draw < 100; ++draw) {
-            auto socket = network.open_udp(remote, port = random.port(), *this, token);
-            if (socket) return *socket;
-            if (socket.error() != std::errc::address_in_use) break;
-        }
-        ADD_FAILURE() << "no socket";
-        return 0;
+        auto bound = network.open_udp(remote, *this, token);
+        EXPECT_TRUE(bound);
+        port = bound ? bound->source_port : 0;
+        return bound ? bound->socket : 0;
     }
 
-    SystemRandom random;
     std::uint16_t port = 0; ///< of the last open_udp
 };
 
@@ -153,14 +148,58 @@ TEST_P(AsioNetworkTest, OversizedDatagramsAreDropped) {
     EXPECT_EQ(network.counters().oversized, 1u);
 }
 
-TEST_P(AsioNetworkTest, ATakenPortIsAddressInUse) {
+TEST_P(AsioNetworkTest, EachQuestionHasAPortOfItsOwnThatNobodyForesees) {
+    Peer peer(SOCK_DGRAM, GetParam());
+    std::vector<int> ports;
+    for (int i = 0; i < 400; ++i) {
+        Socket socket = open_udp(peer.endpoint);
+        ports.push_back(port);
+        network.send(socket, Octets{1});
+        dataplane::Endpoint from;
+        peer.receive(&from);
+        EXPECT_EQ(from.port, port);
+        network.close(socket);
+    }
+    std::set<int> different(ports.begin(), ports.end());
+    EXPECT_GT(different.size(), 380u); // 397 on average of 28,232
+    EXPECT_GT(*different.rbegin() - *different.begin(), int(UdpSockets::source_ports()) / 2);
+    std::set<int> steps;
+    for (std::size_t i = 1; i < ports.size(); ++i) steps.insert(ports[i] - ports[i - 1]);
+    EXPECT_GT(steps.size(), 300u) << "no pattern from one to the next";
+}
+
+TEST_P(AsioNetworkTest, APortIsGivenUpAtOnceAndTheNextQuestionHearsNothingOfTheLast) {
     Peer peer(SOCK_DGRAM, GetParam());
     Socket socket = open_udp(peer.endpoint);
-    auto again = network.open_udp(peer.endpoint, port, *this, 2);
-    ASSERT_FALSE(again);
-    EXPECT_EQ(again.error(), std::errc::address_in_use);
+    std::uint16_t first = port;
+    network.send(socket, Octets{1});
+    dataplane::Endpoint from;
+    peer.receive(&from);
+    for (std::uint8_t i = 0; i < 9; ++i) peer.send({i}, from); // in its queue when it is closed
     network.close(socket);
-    EXPECT_TRUE(network.open_udp(peer.endpoint, port, *this, 2));
+    Socket next = open_udp(peer.endpoint, 2); // the same descriptor
+    peer.send({9}, from);                     // to the port it had
+    network.send(next, Octets{2});
+    peer.receive(&from);
+    EXPECT_NE(from.port, first);
+    peer.send({7}, from);
+    run_until(1);
+    run_a_while();
+    ASSERT_EQ(heard.size(), 1u);
+    EXPECT_EQ(heard[0].socket, next);
+    EXPECT_EQ(heard[0].message, Octets{7});
+}
+
+TEST_P(AsioNetworkTest, AnErrorOfTheLastQuestionIsNotTheNextOnes) {
+    dataplane::Endpoint dead = Peer(SOCK_DGRAM, GetParam()).endpoint;
+    Peer peer(SOCK_DGRAM, GetParam());
+    Socket socket = open_udp(dead);
+    network.send(socket, Octets{1}); // its ICMP error is there when it is closed
+    network.close(socket);
+    Socket next = open_udp(peer.endpoint);
+    EXPECT_EQ(network.send(next, Octets{2}), std::errc{});
+    run_a_while();
+    EXPECT_TRUE(heard.empty());
 }
 
 TEST_P(AsioNetworkTest, ADeadPortIsReported) {
@@ -213,7 +252,7 @@ TEST_P(AsioNetworkTest, SocketsAreBounded) {
     EXPECT_EQ(network.open_tcp(listener.endpoint, *this, 0).error(), std::errc::too_many_files_open);
     Socket last = 0;
     for (int i = 0; i < 2; ++i) last = open_udp(peer.endpoint);
-    EXPECT_EQ(network.open_udp(peer.endpoint, 40000, *this, 0).error(), std::errc::too_many_files_open);
+    EXPECT_EQ(network.open_udp(peer.endpoint, *this, 0).error(), std::errc::too_many_files_open);
     EXPECT_EQ(network.counters().refused, 2u);
     network.close(last);
     EXPECT_NE(open_udp(peer.endpoint), 0u);
@@ -285,8 +324,7 @@ TEST_P(AsioNetworkTest, EndsBeforeItsContextWithOperationsRunning) {
     {
         AsioNetwork brief(context);
         ASSERT_TRUE(brief.open_tcp(listener.endpoint, *this, 1));
-        while (!brief.open_udp(peer.endpoint, random.port(), *this, 2)) {
-        }
+        ASSERT_TRUE(brief.open_udp(peer.endpoint, *this, 2));
         EXPECT_EQ(brief.open_count(), 2u);
     }
     run_a_while();

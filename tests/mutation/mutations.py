@@ -206,8 +206,8 @@ MUTATIONS = [
         "control_test:MatchReply.*"),
     Mutation(
         "port-and-id-used-again", "control/exchange.cpp",
-        "        if (!is_unused(exchange, port, id, now)) continue;\n",
-        "        is_unused(exchange, port, id, now);\n",
+        "    for (unsigned draw = 1; !is_unused(exchange, bound->source_port, id, now); id = random_.id()) {\n",
+        "    for (unsigned draw = 1; is_unused(exchange, bound->source_port, id, now), false;) {\n",
         "a late reply to the last query fits the next one",
         "control_test:*S5*"),
     Mutation(

@@ -95,15 +95,12 @@ class Sequence {
     std::uint64_t state_;
 };
 
-/// The product's source of IDs, ports and letter cases. `few`: so few of them that they come again and again.
+/// The product's source of IDs and letter cases. `few`: so few of them that they come again and again.
 class SimulatedRandom final : public control::Random {
   public:
     SimulatedRandom(std::uint64_t seed, bool few) : draws_(seed), few_(few) {}
 
     std::uint16_t id() override { return std::uint16_t(draws_.below(few_ ? 4 : 65536)); }
-    std::uint16_t port() override {
-        return std::uint16_t(lowest_port + draws_.below(few_ ? 128 : 65536u - lowest_port));
-    }
     std::uint64_t bits() override {
         std::uint64_t drawn = draws_.bits();
         return !few_ ? drawn : drawn % 2 ? ~std::uint64_t(0) : 0; // all letters in one case

@@ -12,6 +12,7 @@ using control::Socket;
 namespace {
 
 constexpr std::size_t overheard_limit = 64;
+constexpr unsigned lowest_port = 1024;
 constexpr Time playback_limit = 6s; // resent for 3 s at most, a pair of port and ID may come again after 10 s
 
 /// Draws about one query belong to what it asks of whom, and how often it did before.
@@ -23,19 +24,20 @@ std::uint64_t question_tag(unsigned server, const Asked& asked) {
 
 // Sockets.
 
-tl::expected<Socket, std::errc> SimulatedNetwork::open_udp(const dataplane::Endpoint& remote,
-                                                           std::uint16_t source_port,
-                                                           control::NetworkHandler& handler,
-                                                           std::uint64_t token) {
+tl::expected<control::Network::Bound, std::errc> SimulatedNetwork::open_udp(const dataplane::Endpoint& remote,
+                                                                            control::NetworkHandler& handler,
+                                                                            std::uint64_t token) {
     if (scene_.has(Danger::socket_errors) && scene_.chance.is(30, Topic::socket_error, ++order_)) {
         scene_.tally.add(Seen::sockets_refused);
         return tl::make_unexpected(order_ % 2 ? std::errc::too_many_files_open
                                               : std::errc::network_unreachable);
     }
-    if (by_port_.contains(source_port)) return tl::make_unexpected(std::errc::address_in_use);
-    Socket socket = make_socket(Servers::server_of(remote), source_port, handler, token);
-    by_port_[source_port] = socket;
-    return socket;
+    unsigned count = scene_.has(Danger::few_ports) ? 128 : 65536 - lowest_port;
+    if (by_port_.size() == count) return tl::make_unexpected(std::errc::address_in_use);
+    std::uint16_t port;
+    do port = std::uint16_t(lowest_port + ports_.below(count));
+    while (by_port_.contains(port));
+    return Bound{by_port_[port] = make_socket(Servers::server_of(remote), port, handler, token), port};
 }
 
 tl::expected<Socket, std::errc> SimulatedNetwork::open_tcp(const dataplane::Endpoint& remote,

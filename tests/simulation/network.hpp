@@ -33,7 +33,7 @@ struct OpenSocket {
 
 class SimulatedNetwork final : public control::Network {
   public:
-    explicit SimulatedNetwork(Scene& scene) : scene_(scene), servers_(scene) {}
+    explicit SimulatedNetwork(Scene& scene) : scene_(scene), servers_(scene), ports_(~scene.plan.seed) {}
 
     /// Everything that happens on the wire and at the servers until now.
     void advance();
@@ -51,10 +51,8 @@ class SimulatedNetwork final : public control::Network {
     };
     const Delivery& delivery() const { return delivery_; }
 
-    tl::expected<control::Socket, std::errc> open_udp(const dataplane::Endpoint& remote,
-                                                      std::uint16_t source_port,
-                                                      control::NetworkHandler& handler,
-                                                      std::uint64_t token) override;
+    tl::expected<Bound, std::errc> open_udp(const dataplane::Endpoint& remote,
+                                            control::NetworkHandler& handler, std::uint64_t token) override;
     tl::expected<control::Socket, std::errc> open_tcp(const dataplane::Endpoint& remote,
                                                       control::NetworkHandler& handler,
                                                       std::uint64_t token) override;
@@ -100,6 +98,7 @@ class SimulatedNetwork final : public control::Network {
     Servers servers_;
     std::map<control::Socket, OpenSocket> open_;
     std::unordered_map<std::uint16_t, control::Socket> by_port_;
+    Sequence ports_;
     control::Socket last_socket_ = 0;
     Heap to_servers_, to_us_;
     std::uint64_t order_ = 0;

@@ -9,7 +9,6 @@
 #include <deque>
 #include <functional>
 #include <map>
-#include <set>
 #include <span>
 #include <vector>
 
@@ -25,15 +24,11 @@ struct ManualClock {
 /// Draws what was put in, then counts up: every value is different from the one before, and known.
 class FakeRandom final : public control::Random {
   public:
-    std::deque<std::uint16_t> ids, ports;
+    std::deque<std::uint16_t> ids;
 
     std::uint16_t id() override { return take(ids, ++next_id_); }
-    std::uint16_t port() override {
-        return take(ports, next_port_ = std::max<std::uint16_t>(1024, next_port_ + 1));
-    }
     std::uint64_t bits() override { return bits_ = bits_ * 6364136223846793005u + 1442695040888963407u; }
 
-  private:
     static std::uint16_t take(std::deque<std::uint16_t>& forced, std::uint16_t otherwise) {
         if (forced.empty()) return otherwise;
         std::uint16_t value = forced.front();
@@ -41,7 +36,8 @@ class FakeRandom final : public control::Random {
         return value;
     }
 
-    std::uint16_t next_id_ = 100, next_port_ = 20000;
+  private:
+    std::uint16_t next_id_ = 100;
     std::uint64_t bits_ = 1;
 };
 
@@ -89,10 +85,10 @@ class FakeNetwork final : public control::Network {
         });
     }
 
-    std::set<std::uint16_t> taken_ports; ///< open_udp says address_in_use
-    std::size_t socket_limit = 65536;    ///< open_udp and open_tcp say too_many_files_open
-    std::errc open_error{};              ///< what open_udp and open_tcp say otherwise
-    std::errc send_error{};              ///< what send says
+    std::deque<std::uint16_t> ports;  ///< of the next sockets; then it counts up
+    std::size_t socket_limit = 65536; ///< open_udp and open_tcp say too_many_files_open
+    std::errc open_error{};           ///< what open_udp and open_tcp say otherwise
+    std::errc send_error{};           ///< what send says
 
     // Driving.
 
@@ -128,15 +124,12 @@ class FakeNetwork final : public control::Network {
 
     // Network.
 
-    tl::expected<control::Socket, std::errc> open_udp(const dataplane::Endpoint& remote,
-                                                      std::uint16_t source_port,
-                                                      control::NetworkHandler& handler,
-                                                      std::uint64_t token) override {
-        bool taken = taken_ports.contains(source_port) || std::ranges::any_of(sockets_, [&](const auto& s) {
-                         return !s.second.tcp && s.second.port == source_port;
-                     });
-        if (taken) return tl::make_unexpected(std::errc::address_in_use);
-        return open({remote, source_port, false, &handler, token});
+    tl::expected<Bound, std::errc> open_udp(const dataplane::Endpoint& remote,
+                                            control::NetworkHandler& handler, std::uint64_t token) override {
+        std::uint16_t port = FakeRandom::take(ports, ++next_port_);
+        auto socket = open({remote, port, false, &handler, token});
+        if (!socket) return tl::make_unexpected(socket.error());
+        return Bound{*socket, port};
     }
 
     tl::expected<control::Socket, std::errc> open_tcp(const dataplane::Endpoint& remote,
@@ -200,6 +193,7 @@ class FakeNetwork final : public control::Network {
     std::multimap<Time, std::function<void()>> events_; ///< equal times in the order of their making
     std::map<control::Socket, Open> sockets_;
     control::Socket last_socket_ = 0;
+    std::uint16_t next_port_ = 20000;
 };
 
 } // namespace millrace::support
