@@ -2,8 +2,12 @@
 // that tests can force every draw. Control thread only.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <cstdlib>
+#include <utility>
+
+#include <unistd.h>
 
 namespace millrace::control {
 
@@ -15,15 +19,23 @@ class Random {
     virtual std::uint64_t bits() = 0;
 };
 
-/// The kernel-seeded generator of glibc. Predictable to nobody.
+/// The kernel's generator, 32 draws at a time. Predictable to nobody.
 class SystemRandom final : public Random {
   public:
-    std::uint16_t id() override { return std::uint16_t(arc4random()); }
+    std::uint16_t id() override { return std::uint16_t(bits()); }
     std::uint64_t bits() override {
-        std::uint64_t drawn;
-        arc4random_buf(&drawn, sizeof drawn);
-        return drawn;
+        if (next_ == drawn_.size()) refill();
+        return std::exchange(drawn_[next_++], 0);
     }
+
+  private:
+    void refill() {
+        if (getentropy(drawn_.data(), sizeof drawn_) != 0) std::abort(); // no kernel without it
+        next_ = 0;
+    }
+
+    std::array<std::uint64_t, 32> drawn_{}; // 256 octets: what getentropy() gives at once
+    std::size_t next_ = drawn_.size();
 };
 
 } // namespace millrace::control

@@ -68,6 +68,22 @@ TEST(BuildQuery, AsksWithRecursionDnssecAndOurSize) {
     EXPECT_EQ(query.size(), 12 + name.size() + 4 + 11);
 }
 
+TEST(BuildQuery, IsWhatLdnsWouldWrite) {
+    for (const char* name : {".", "a.com", "www.long-label-and-another.example.org"}) {
+        for (std::uint16_t type : {LDNS_RR_TYPE_A, LDNS_RR_TYPE_MX, LDNS_RR_TYPE_ANY}) {
+            Key key = make_key(name, type);
+            PacketHandle packet(ldns_pkt_new());
+            ldns_pkt_set_id(packet.get(), 7);
+            ldns_pkt_set_rd(packet.get(), true);
+            ldns_pkt_set_edns_udp_size(packet.get(), 1232);
+            ldns_pkt_set_edns_do(packet.get(), true);
+            ldns_pkt_push_rr(packet.get(), LDNS_SECTION_QUESTION,
+                             question_record(key, key.name.bytes()).release());
+            EXPECT_EQ(query_for(key), to_wire(*packet)) << name;
+        }
+    }
+}
+
 TEST(BuildQuery, LeavesCheckingOnUnlessAsked) {
     Key key = make_key("a.com", LDNS_RR_TYPE_A, cache::dnssec_ok);
     EXPECT_EQ(query_for(key)[3] & 0x10, 0);
