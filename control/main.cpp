@@ -28,6 +28,8 @@ namespace {
 using dataplane::Endpoint;
 using Result = tl::expected<void, std::string>;
 
+constexpr unsigned fewest_source_ports = 16384; // less is worth a warning (RFC 5452 9.2: as many as possible)
+
 /// Every endpoint that this program answers on.
 std::vector<Endpoint> own_endpoints(const Config::Boot& boot) {
     std::vector<Endpoint> own = boot.listen;
@@ -119,6 +121,10 @@ class Daemon {
         Result started = workers_.start();
         if (started) {
             spdlog::info("ready: {} workers, {} upstreams", workers_.size(), upstreams_.size());
+            if (unsigned ports = UdpSockets::source_ports(); ports < fewest_source_ports) {
+                spdlog::warn("queries leave from {} source ports only: widen net.ipv4.ip_local_port_range",
+                             ports);
+            }
             loop.run();
         }
         fetches_.close();
