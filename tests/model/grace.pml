@@ -38,7 +38,8 @@ inline free_batch() {
     do
     :: i < REBUILDS + 2 ->
         if
-        :: waiting_shards & bit(i) -> shards[i].is_freed = true; shards[i].has_slot = false; shards[i].entry = 0
+        :: waiting_shards & bit(i) -> shards[i].is_freed = true; shards[i].has_slot = false;
+            shards[i].is_indexed = false; shards[i].entry = 0
         :: else
         fi;
         i++

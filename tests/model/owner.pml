@@ -18,7 +18,7 @@ inline swap_in(version) {
 #endif
 
 inline publish(version) {
-    invariant(I5_a_live_slot_outlasts_rebuilds, shards[pointer].has_slot && is_live && started == last_generation);
+    invariant(I5_a_live_slot_outlasts_rebuilds, shards[word.shard].has_slot && is_live && started == last_generation);
     invariant(I3_own_results_are_accepted, !is_superseded(version));
     invariant(I2_versions_never_go_back, version > newest);
     invariant(I4_nothing_flushed_is_published, flushing == idle || generation_of(version) > flushed);
@@ -30,28 +30,47 @@ inline evict() {
     swap_in(0)
 }
 
-inline rebuild() { /* and install */
-    d_step {
-        pointer <= REBUILDS ->
+inline insert(into) { /* Shard::insert */
+    shards[into].has_slot = true;
+#if REBUILDS > 0
+    if
+    :: shards[into].is_indexed = true
+    :: skip /* its line is full, or leads to another key first */
+    fi
+#endif
+}
+
+inline move_slots() {
+    if
 #if MUTATION == 7 /* a rebuild drops a slot with a live Fetch */
-        shards[pointer + 1].has_slot = published != 0;
+    :: published -> insert(word.shard + 1)
 #else
-        shards[pointer + 1].has_slot = published || is_live;
+    :: published || is_live -> insert(word.shard + 1)
 #endif
-        shards[pointer + 1].entry = published;
-        started = (shards[pointer + 1].has_slot -> started : 0);
-#if MUTATION == 8 /* install stores the epoch before the pointer */
-        epoch++
-    }
-    d_step {
-        pointer++;
+    :: else -> started = 0
+    fi;
+    shards[word.shard + 1].entry = published
+}
+
+inline rebuild() { /* and install */
+#if MUTATION == 8 /* a new index is installed before the slots have moved */
+    d_step { word.shard <= REBUILDS -> word.index = word.shard + 1 }
+    atomic { move_slots() }
 #else
-        pointer++
-    }
-    d_step {
-        epoch++;
+    atomic {
+        word.shard <= REBUILDS -> move_slots();
+#if MUTATION != 16 /* a rebuild leaves the old index in its place */
+        word.index = word.shard + 1
 #endif
-        open_shards = open_shards | bit(pointer - 1) /* retire */
+    }
+#endif
+    d_step {
+        word.shard++;
+#if MUTATION == 23 /* a rebuild frees the old shard at once */
+        shards[word.shard - 1].is_freed = true
+#else
+        open_shards = open_shards | bit(word.shard - 1) /* retire */
+#endif
     }
 }
 
@@ -62,7 +81,10 @@ inline rebuild() { /* and install */
 
 inline start(waiters) { /* and Table::start */
     last_generation++;
-    shards[pointer].has_slot = true;
+    if
+    :: !shards[word.shard].has_slot -> insert(word.shard)
+    :: else
+    fi;
     started = last_generation;
     is_live = true;
     fetch = asking;

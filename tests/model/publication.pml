@@ -6,7 +6,7 @@
  * its own, unless it commutes with its neighbours. A worker may stall at any step, for any time.
  *
  * Bounds: one key in one shard; GENERATIONS Fetches, of revisions 0 and 1; REBUILDS rebuilds; one flush; WORKERS workers
- * with CREDITS waiters each, and up to BURST lookups in a burst; room for one private Entry in the reserve.
+ * with CREDITS waiters each, and one lookup in a burst; room for one private Entry in the reserve.
  *
  * Where the model is simpler than the code, and why it loses nothing:
  * - Every step is sequentially consistent. Memory orderings are for ThreadSanitizer and the stress of threads.
@@ -17,6 +17,8 @@
  * - The counters `sent` and `finished` grow for ever; their differences are enough: the Wakes that a reader has outstanding,
  *   and those of them that a Period waits for. A token of rte_rcu_qsbr is the set of readers not yet seen.
  * - A miss ring is a set. Of a wake ring the order matters.
+ * - Other keys are there by what they do to this one's line of the index: its word may be missing there, for want of room or
+ *   behind the word of a key with the same bits. Without rebuilds the index changes nothing, and is not there.
  * Left out: more keys and shards, a shard's first key, a table without a free slot, ranking, TCP, shutdown.
  */
 #ifndef WORKERS
@@ -30,9 +32,6 @@
 #endif
 #ifndef REBUILDS
 #define REBUILDS 0
-#endif
-#ifndef BURST
-#define BURST 1
 #endif
 #ifndef MUTATION
 #define MUTATION 0
@@ -51,16 +50,19 @@
 
 /* Invariants, by their numbers in the design. pan prints the name of the one that is violated. */
 #define invariant(name, condition) assert(name || (condition))
-hidden byte I2_versions_never_go_back, I2_superseded_never_publishes, I3_own_results_are_accepted;
+hidden byte I2_versions_never_go_back, I2_superseded_never_publishes, I2_what_stays_published_is_found;
+hidden byte I3_own_results_are_accepted;
 hidden byte I4_nothing_flushed_is_published, I4_nothing_flushed_is_sent, I4_nothing_under_the_floor_is_sent;
 hidden byte I5_a_live_slot_outlasts_rebuilds, I6_no_freed_entry_is_read, I6_no_freed_shard_is_read;
 hidden byte I6_no_wake_names_a_retired_entry, I8_a_wake_finds_a_place, I8_each_credit_comes_back_once, I8_no_wake_is_slept_through;
 
-/* Table. A slot's Entry, the pointer, the epoch and the floor are what workers read; 0 is a null pointer. */
-typedef Shard { byte entry; bool has_slot; bool is_freed };
-Shard shards[REBUILDS + 2];
-byte pointer = 1, epoch = 1, group_floor, freed; /* freed: a set of versions */
-#define published shards[pointer].entry
+/* Table. A slot's Entry, a line of the index, the ShardWord and the floor are what workers read; 0 is a null pointer. */
+typedef Shard { byte entry; bool has_slot; bool is_indexed; bool is_freed };
+Shard shards[REBUILDS + 2]; /* the first is none */
+typedef ShardWord { byte index = 1; byte shard = 1 };
+ShardWord word;
+byte group_floor, freed; /* freed: a set of versions */
+#define published shards[word.shard].entry
 byte started; /* Slot::started */
 bool is_live; /* Slot::is_live */
 byte newest;  /* highest version ever published, for the invariants */

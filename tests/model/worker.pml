@@ -52,35 +52,42 @@ inline answer_wakes() {
     }
 }
 
-#if MUTATION == 16 /* the hot index accepts a stale epoch */
-#define is_current hot_node
-#else
-#define is_current (hot_node && hot_epoch == epoch)
-#endif
+/* What was published when the lookup began, and still is. An Entry never comes twice: it was so all the while. */
+#define is_due(version) (published && published == least && published != (version))
 
-inline locate() { /* Worker::locate by the hot index; or, without, Table::locate: the epoch, then the pointer */
-    atomic {
-        least = newest; /* for the invariants: what this lookup must find, or newer, or nothing */
-        if
-        :: is_current -> node = hot_node
-#if MUTATION == 17 /* a worker loads the pointer before the epoch */
-        :: node = pointer; seen_epoch = 255 /* until it is loaded */
+inline load_floor() { /* once per burst */
+#ifdef FLUSH_ALL
+    floor_ = group_floor
 #else
-        :: seen_epoch = epoch
+    skip
 #endif
+}
+
+inline look_ahead() { /* Table::look_ahead: the index's pointer, then the key's line in it */
+    d_step { node = word.index; least = newest /* for the invariants: what this lookup must find, or newer, or nothing */ }
+    atomic {
+        load_floor(); /* commutes: what a line says of a key that is there does not change */
+        invariant(I6_no_freed_shard_is_read, !shards[node].is_freed);
+        if
+        :: shards[node].is_indexed
+#if MUTATION == 24 /* what its line has no room for is taken for absent */
+        :: !shards[node].is_indexed ->
+#else
+        :: !shards[node].is_indexed -> node = 0; is_in_map = true
+        :: !shards[node].has_slot -> /* and the line has room */
+#endif
+            invariant(I2_what_stays_published_is_found, !is_due(0));
+            node = 0;
+            least = 0
         fi
     }
-#if MUTATION == 17
+}
+
+inline locate() { /* Table::locate, as far as to the map */
     if
-    :: seen_epoch -> seen_epoch = epoch
+    :: is_in_map -> node = word.shard; is_in_map = false
     :: else
-    fi;
-#else
-    if
-    :: seen_epoch -> node = pointer
-    :: else
-    fi;
-#endif
+    fi
 }
 
 inline hand_over() {
@@ -97,15 +104,11 @@ inline answer_or_miss() { /* map.find, look_up; the steps after the slot's load 
     invariant(I6_no_freed_shard_is_read, !shards[node].is_freed);
     entry = shards[node].entry;
     invariant(I2_versions_never_go_back, !entry || entry >= least);
-#if REBUILDS > 0
-    if
-    :: seen_epoch && shards[node].has_slot -> hot_node = node; hot_epoch = seen_epoch
-    :: else
-    fi;
-    seen_epoch = 0;
+    invariant(I2_what_stays_published_is_found, !node || !is_due(entry));
     least = 0;
-#endif
+#if MUTATION != 17
     node = 0;
+#endif
     if
 #if MUTATION == 18 /* a worker does not look at the floor */
     :: entry ->
@@ -124,9 +127,17 @@ inline answer_or_miss() { /* map.find, look_up; the steps after the slot's load 
 
 inline look_up() {
 #if REBUILDS > 0
+#if MUTATION == 17 /* a worker keeps a node from one burst to the next */
+    if
+    :: node
+    :: !node -> look_ahead()
+    fi;
+#else
+    look_ahead();
+#endif
     locate();
 #else
-    node = 1; /* there is no other */
+    d_step { load_floor(); node = 1 /* there is no other */ }
 #endif
     atomic { answer_or_miss() }
 }
@@ -157,8 +168,8 @@ inline sleep() { /* with what Worker::run does around it; it wakes up by a nudge
 
 proctype worker(byte w) { /* Worker::run. One turn is any of these: the others of a turn commute with it, or find nothing */
     byte replies, count, entry, waiter;   /* of a burst; replies is a set of versions */
-    byte node, seen_epoch, least, floor_; /* of a lookup; a node is its shard */
-    byte hot_node, hot_epoch;
+    byte node, least, floor_;             /* of a lookup; a node is its shard */
+    bool is_in_map;
     do
 #if CREDITS > 0
     :: answer_wakes()
@@ -167,16 +178,7 @@ proctype worker(byte w) { /* Worker::run. One turn is any of these: the others o
 #ifdef LIVENESS
         empty(wakes[w]) -> /* Wakes come first: here it matters */
 #endif
-#ifdef FLUSH_ALL
-        floor_ = group_floor; /* once per burst */
-#endif
         look_up();
-#if BURST > 1
-        if
-        :: look_up()
-        :: skip
-        fi;
-#endif
 #if MUTATION == 21 /* a worker is quiescent before its burst is sent */
         d_step { quiescent() }
 #endif
