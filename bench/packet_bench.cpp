@@ -50,7 +50,7 @@ std::size_t resident_octets() {
     return resident * std::size_t(sysconf(_SC_PAGESIZE));
 }
 
-/// A lookup in the table alone, without the hot index in front of it: hash, TBB's find, the Slot's word.
+/// A lookup in the table alone, nothing of it prefetched: hash, index, node, the Slot's word.
 void table_find(benchmark::State& state) {
     cache::Grace grace;
     auto names = std::size_t(state.range(0));

@@ -1,8 +1,8 @@
 // One shard of the Table: a map, the bytes of its keys, and the order in which the eviction hand passes its
 // slots.
 //
-// The owner's but for `map`, in which every reader may look. Freed through Grace when a rebuilt shard has
-// taken its place; the Entries are not the shard's to free.
+// The owner's but for `index` and `map`, in which every reader may look. Freed through Grace when a rebuilt
+// shard has taken its place; the Entries are not the shard's to free.
 #pragma once
 
 #include <functional>
@@ -90,8 +90,8 @@ struct Table::Shard final : Retired {
     }
     std::size_t bytes() const override { return fixed_octets + slot_bytes; }
 
-    // Estimated from oneTBB's layout. bench/cache_bench prints the estimate beside the growth of the resident
-    // size.
+    // Estimated from oneTBB's layout. bench/packet_bench prints the estimate beside the growth of the
+    // resident size.
 
     /// Of one slot, its key aside: the map's node (link, order key, Node) and the allocator's header.
     static constexpr std::size_t slot_octets = 2 * 8 + sizeof(Node) + 8;

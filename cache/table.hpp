@@ -7,10 +7,10 @@
 //
 // A tbb::concurrent_unordered_map finds and inserts without locks but has habits that its users must respect:
 // it creates buckets lazily inside find (an allocation on a polling lcore), and it doubles its bucket count
-// when the load factor is exceeded. So a shard is built with as many buckets as slots, each touched, the load
-// factor out of the way, and inserts refuse at capacity (checked against oneTBB 2021.8,
-// _concurrent_unordered_base.h: get_bucket, adjust_table_size). Shards are built when their first key
-// arrives.
+// when the load factor is exceeded. So a shard is built with all its buckets, each touched, the load factor
+// out of the way, and inserts refuse at capacity (checked against oneTBB 2021.8,
+// _concurrent_unordered_base.h: get_bucket, adjust_table_size). Few buckets do: most lookups end in the Index
+// before them. Shards are built when their first key arrives.
 //
 // A Slot that holds nothing stays in its map, which cannot erase: it is dead. Upkeep, a bounded piece per
 // tick, evicts (SIEVE: Zhang et al., NSDI 2024; the hand passes slots in the order of their making, spares
