@@ -162,8 +162,6 @@ TEST_F(SmallMemory, AStalledReaderFillsLimboUpToTheBoundAndNoFurther) {
     reader.offline();
 }
 
-// One owner that publishes, evicts, flushes and rebuilds; readers that look names up as workers do, ahead for
-// a burst and then one by one. A reader must never find another name's Entry, nor read what was freed.
 class OneShard : public UpkeepTest {
   protected:
     OneShard() : UpkeepTest({.entries = 1000, .bytes = limit}) {}
@@ -205,6 +203,8 @@ TEST_F(OneShard, RebuildsPassTheBoundByOneShardHoweverLongAReaderStalls) {
     EXPECT_LT(table.slots(), names / 4) << "what was put off is made up for";
 }
 
+// One owner that publishes, evicts, flushes and rebuilds; readers that look names up as workers do, ahead for
+// a burst and then one by one. A reader must never find another name's Entry, nor read what was freed.
 TEST(UpkeepThreads, ReadersNeverSeeAnotherNamesEntry) {
     Grace grace;
     Table table({.entries = 2000, .bytes = 1 << 22}, grace);
