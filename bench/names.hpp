@@ -11,8 +11,8 @@ namespace millrace::bench {
 
 /// Owned and changed by the thread that made it.
 struct Names {
-    explicit Names(std::uint32_t count, std::uint32_t room = 0)
-        : table({.entries = room ? room : count + count / 8, .bytes = std::size_t(8) << 30}, grace) {
+    explicit Names(std::uint32_t count, std::uint32_t room = 0, std::size_t octets = std::size_t(8) << 30)
+        : table({.entries = room ? room : count + count / 8, .bytes = octets}, grace) {
         for (std::uint32_t number = 0; number < count; ++number) {
             if (!put(number)) std::abort();
         }
