@@ -471,6 +471,12 @@ MUTATIONS = [
         "workers look names up in a freed shard's index",
         "cache_test:UpkeepTest.ARebuild*"),
     Mutation(
+        "no-room-for-a-rebuild", "cache/table.cpp",
+        "most_bytes_(limits.bytes - std::min(limits.bytes / 2, Shard::fixed_octets))",
+        "most_bytes_(limits.bytes)",
+        "memory passes its bound by a shard whenever one is rebuilt",
+        "cache_test:SmallMemory.*"),
+    Mutation(
         "visited-entries-evicted", "cache/upkeep.cpp",
         "        if (!is_useless && entry->visited.exchange(0, std::memory_order_relaxed)) continue;\n",
         "        entry->visited.store(is_useless, std::memory_order_relaxed);\n",
