@@ -1,6 +1,8 @@
 """Upstream servers that attack, break or dawdle, beside two that are well: what clients see is what the two say."""
 
+import contextlib
 import os
+import pathlib
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -63,10 +65,15 @@ class Scene:
         assert all(upstream["outstanding"] == 0 for upstream in self.one.ctl("status")["upstreams"])
 
     def _held(self):
-        """Descriptors, and KiB of memory."""
-        pid = self.one.process.pid
-        status = open(f"/proc/{pid}/status", encoding="ascii").read()
-        return len(os.listdir(f"/proc/{pid}/fd")), int(status.partition("VmRSS:")[2].split()[0])
+        """Descriptors, but for sockets without a port, which wait for their next question; and KiB of memory."""
+        proc = pathlib.Path(f"/proc/{self.one.process.pid}")
+        bound = "".join((proc / "net" / table).read_text() for table in ("udp", "udp6", "tcp", "tcp6", "unix"))
+        files = 0
+        for file in (proc / "fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed just now
+                kind, _, inode = os.readlink(file).partition(":")
+                files += kind != "socket" or f" {inode.strip('[]')} " in bound
+        return files, int((proc / "status").read_text().partition("VmRSS:")[2].split()[0])
 
 
 @pytest.fixture
