@@ -24,7 +24,9 @@ json workers_of(const VerbContext& c) {
     json list = json::array();
     for (std::size_t i = 0; i < c.workers.size(); ++i) {
         Workers::View worker = c.workers.view(i);
-        json one = {{"name", worker.name}, {"received", worker.counters.received()}};
+        json one = {{"name", worker.name},
+                    {"received", worker.counters.received()},
+                    {"busy_cycles", worker.busy_cycles}};
         if (worker.lcore) one["lcore"] = *worker.lcore;
         if (worker.stalled > Time{}) one["stalled_s"] = seconds(worker.stalled);
         list.push_back(std::move(one));

@@ -138,7 +138,8 @@ void Workers::watch(Time now) {
 
 Workers::View Workers::view(std::size_t index) const {
     const Unit& unit = *units_[index];
-    return {unit.name, unit.lcore, unit.counters, unit.is_stalled ? boot_time() - unit.turned : Time{}};
+    return {unit.name, unit.lcore, unit.counters, unit.worker->busy_cycles(),
+            unit.is_stalled ? boot_time() - unit.turned : Time{}};
 }
 
 } // namespace millrace::control

@@ -58,6 +58,7 @@ class Workers {
         const std::string& name;
         std::optional<unsigned> lcore;
         const dataplane::Counters& counters;
+        std::uint64_t busy_cycles; ///< see Worker
         Time stalled; ///< how long its loop has not turned, when that is longer than limits::stall; else 0
     };
     std::size_t size() const { return units_.size(); }

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include <rte_branch_prediction.h>
+#include <rte_cycles.h>
 #include <rte_prefetch.h>
 
 namespace millrace::dataplane {
@@ -17,6 +18,11 @@ std::span<const std::uint8_t> question_of(const Packet& packet, const Head& head
 }
 std::span<std::uint8_t> room_of(const Packet& packet) {
     return {packet.data, packet.room};
+}
+
+/// To a counter with one writer.
+void add(std::atomic<std::uint64_t>& counter, std::uint64_t n) {
+    counter.store(counter.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
 }
 
 /// What a hit reads beside the node itself: the key's octets, and the Entry up to its first records.
@@ -33,7 +39,9 @@ void Worker::run(const std::atomic<bool>& stop) {
     Rest rest(c_.idle, c_.reader, c_.counters);
     c_.reader.online();
     while (!stop.load(std::memory_order_relaxed)) {
+        std::uint64_t begin = rte_rdtsc();
         bool busy = turn();
+        if (busy) add(busy_cycles_, rte_rdtsc() - begin);
         int descriptor = c_.port.wait_descriptor();
         if (descriptor < 0) {
             rest.after(busy);
@@ -88,7 +96,7 @@ bool Worker::turn() {
 
     if (received) c_.port.send(burst_, c_.counters);
     c_.reader.quiescent(); // no Entry, Slot or shard is held beyond this point
-    heartbeats_.store(heartbeats_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    add(heartbeats_, 1);
     return woken || received;
 }
 

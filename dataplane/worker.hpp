@@ -51,6 +51,8 @@ class alignas(64) Worker { // other workers' are on other cache lines
     /// Waiters not in use. The worker's own thread.
     std::size_t credits() const { return free_waiters_.size(); }
     std::uint64_t heartbeats() const { return heartbeats_.load(std::memory_order_relaxed); } ///< any thread
+    /// TSC cycles of the turns in run() that had something to do. Any thread.
+    std::uint64_t busy_cycles() const { return busy_cycles_.load(std::memory_order_relaxed); }
 
   private:
     /// A client that waits for a Wake. The index is the waiter credit.
@@ -90,7 +92,7 @@ class alignas(64) Worker { // other workers' are on other cache lines
     std::array<Wake, limits::burst> wakes_;
     cache::Generation floor_ = 0; ///< of this burst
     Time last_now_{};
-    std::atomic<std::uint64_t> heartbeats_{0};
+    std::atomic<std::uint64_t> heartbeats_{0}, busy_cycles_{0};
 };
 
 } // namespace millrace::dataplane

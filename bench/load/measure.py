@@ -98,11 +98,8 @@ class Run:
         seconds = self.options.seconds
         arguments = [*arguments, "--window", window, "--seed", 2 * number + 1]
         with target.turn():
-            before = target.busy()
-            full = self.generator.load(target, *arguments, "--first", target.asked, "--warm-up", min(0.3, seconds / 4),
-                                       seconds=seconds)
-            if before:
-                full["busy_cycles_per_packet"] = busy_since(before, target.busy())
+            full = count_busy(target, lambda: self.generator.load(
+                target, *arguments, "--first", target.asked, "--warm-up", min(0.3, seconds / 4), seconds=seconds))
             self.add(scenario, load, target, "dns_load", number, full)
             self.half(scenario, load, target, number, arguments, full["answers_per_second"] / 2)
 
@@ -126,9 +123,15 @@ class Run:
                  f"{report['answers_per_second']:>11,.0f}/s{wrong}{lost}")
 
 
-def busy_since(before, after):
-    packets = after["received"] - before["received"]
-    return (after["busy_cycles"] - before["busy_cycles"]) / packets if packets else None
+def count_busy(target, load):
+    """The report of the load, with what the target has counted itself meanwhile."""
+    before = target.busy()
+    report = load()
+    if before:
+        after = target.busy()
+        packets = after["received"] - before["received"]
+        report["busy_cycles_per_packet"] = (after["busy_cycles"] - before["busy_cycles"]) / packets if packets else None
+    return report
 
 
 def wait_for_line(log, pattern, process, seconds=15):

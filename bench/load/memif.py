@@ -6,7 +6,7 @@ from lab import LabError
 from lab.children import run as run_command
 
 from .measure import DEVICE_WINDOW, short, wait_for_line
-from .target import Echo, Target
+from .target import Echo, Millrace
 
 
 def ring(run):
@@ -77,4 +77,4 @@ def start_millrace(run, name, upstream):
               "ports": [{"device": device("server", socket), "lcores": [run.server_cpu], "addresses": ["198.18.0.53"]}]}
     both = f"{run.client_cpu},{run.server_cpu}"
     daemon = run.millrace(name, config, upstream, max(1_000_000, *run.options.names), both)
-    return Target(name.split("-", maxsplit=1)[0], daemon.process, [f"--vdev={device('client', socket)}"], polls=True)
+    return Millrace(daemon, [f"--vdev={device('client', socket)}"])

@@ -60,6 +60,18 @@ class Target:
         return 0
 
 
+class Millrace(Target):
+    """On a port. Its lcores poll, and count the cycles of the turns that had something to do."""
+
+    def __init__(self, daemon, where):
+        self._daemon = daemon
+        super().__init__("millrace", daemon.process, where, polls=True)
+
+    def busy(self):
+        workers = self._daemon.ctl("status")["workers"]
+        return {key: sum(worker[key] for worker in workers) for key in ("received", "busy_cycles")}
+
+
 class Echo(Target):
     """dns_echo, which counts its own cycles."""
 

@@ -8,9 +8,9 @@ from lab.children import run as run_command
 from lab.daemon import check_af_xdp
 
 from . import clients
-from .measure import NSD_NAMES, SOCKET_WINDOW, ZONE, short, wait_for_line, zone_text
+from .measure import NSD_NAMES, SOCKET_WINDOW, ZONE, count_busy, short, wait_for_line, zone_text
 from .peers import knot
-from .target import Echo, Target
+from .target import Echo, Millrace, Target
 
 SERVERS = ["millrace", "dns_echo", "knot"]
 FLOOD = 700_000  # questions a second from kxdpgun: more than a veth carries
@@ -59,9 +59,10 @@ class End:
     def measure(self, run, load, number, questions, few, names):
         address, seconds = self.lab.names.edge4, max(1, round(run.options.seconds))
         with self.target.turn():
-            full = clients.dnsperf(self.target, address, 53, questions, seconds, self.inside)
+            full = count_busy(self.target, lambda: clients.dnsperf(self.target, address, 53, questions, seconds, self.inside))
             run.add("xdp", load, self.target, "dnsperf", number, full)
-            flood = clients.kxdpgun(self.target, address, self.lab.names.sub, few, seconds, FLOOD, run.client_cpu, self.inside)
+            flood = count_busy(self.target, lambda: clients.kxdpgun(self.target, address, self.lab.names.sub, few, seconds, FLOOD,
+                                                                    run.client_cpu, self.inside))
             run.add("xdp", load, self.target, "kxdpgun", number, flood)
             if number < run.options.rounds:
                 arguments = ["--pattern", "uniform", "--names", names, "--window", SOCKET_WINDOW]
@@ -86,7 +87,7 @@ class End:
                                            "addresses": [names.edge4]}]}
         both = f"{run.client_cpu},{run.server_cpu}"
         daemon = run.millrace("millrace", config, run.upstream, NSD_NAMES, both, lab=self.lab)
-        return Target("millrace", daemon.process, self._where, polls=True)
+        return Millrace(daemon, self._where)
 
     def _start_dns_echo(self, run):
         folder = run.folder("dns_echo", self.lab)
