@@ -17,6 +17,7 @@
 #include <rte_lcore.h>
 
 #include "bench/names.hpp"
+#include "bench/quantile.hpp"
 #include "dataplane/eal_plan.hpp"
 #include "dataplane/ethdev_port.hpp"
 #include "dataplane/worker.hpp"
@@ -25,6 +26,7 @@ namespace millrace {
 namespace {
 
 using namespace dataplane;
+using bench::quantile;
 using bench::RingWire;
 
 /// What both lcores only read.
@@ -56,9 +58,7 @@ class Station {
             wire_.receive();
         }
         reader_.offline();
-        auto middle = turns_.begin() + std::ptrdiff_t(turns_.size() / 2);
-        std::ranges::nth_element(turns_, middle);
-        median_ = *middle / double(RingWire::burst);
+        median_ = quantile(turns_, 0.5) / double(RingWire::burst);
     }
     double median() const { return median_; } ///< cycles of a turn, by packet
     bool is_right() const { return wire_.wrong == 0 && counters_.get(Event::hit) == counters_.received(); }
@@ -79,12 +79,6 @@ struct Task {
     Station* station;
     std::uint64_t cycles;
 };
-
-double quantile(std::vector<double> values, double share) {
-    auto at = values.begin() + std::ptrdiff_t(double(values.size() - 1) * share + 0.5);
-    std::ranges::nth_element(values, at);
-    return *at;
-}
 
 int run(std::uint32_t count, unsigned rounds) {
     Shared shared;

@@ -2,7 +2,8 @@
 // generator and control on another. Its own TSC, from a burst's receipt to its hand-over to the port.
 //
 // Prints a line for each kind of work: nothing; eviction (names that are asked once push others out of a full
-// table); a block list of a million names read and swapped in; everything flushed and filled again.
+// table); a block list of a million names read and swapped in; everything flushed and filled again; and once
+// more nothing, which shows how far these figures can be trusted.
 #include <array>
 #include <cstdio>
 #include <functional>
@@ -15,6 +16,7 @@
 
 #include "bench/load/histogram.hpp"
 #include "bench/names.hpp"
+#include "bench/quantile.hpp"
 #include "control/special_names.hpp"
 #include "dataplane/eal_plan.hpp"
 #include "dataplane/ethdev_port.hpp"
@@ -25,10 +27,12 @@ namespace {
 
 using namespace dataplane;
 using bench::NumberedName;
+using bench::quantile;
 
 constexpr std::uint32_t hot_names = 10'000, room = 100'000, blocked = 1'000'000;
-constexpr unsigned rounds = 5;
-constexpr Time round_length = 600ms;
+constexpr unsigned rounds = 9, kinds = 5;
+constexpr Time phase_length = 400ms;
+constexpr unsigned gap_us = 10; ///< between bursts: then the kernel's own tick disturbs fewer than 1 in 100
 
 /// Counts, for each packet of a burst, the cycles between its receipt and its hand-over. The worker's thread;
 /// others read once it stands still.
@@ -50,13 +54,13 @@ class TimedPort final : public Port {
     bool compose(Burst& burst, const ReturnPath& path) override { return inner_.compose(burst, path); }
 
     const bench::Histogram& times(unsigned of) const { return times_[of]; }
-    std::atomic<unsigned> phase{0};
+    std::atomic<unsigned> phase{0}; ///< round * kinds + kind of work
 
   private:
     Port& inner_;
     std::uint64_t received_ = 0;
     unsigned count_ = 0;
-    std::array<bench::Histogram, 5> times_;
+    std::array<bench::Histogram, rounds * kinds> times_;
 };
 
 std::unique_ptr<const LocalNames> rules(std::uint32_t count) {
@@ -82,6 +86,7 @@ class Bench {
         unsigned lcore = rte_get_next_lcore(-1, 1, 0);
         rte_eal_remote_launch([](void* self) { return static_cast<Bench*>(self)->work(); }, this, lcore);
         for (unsigned round = 0; round < rounds; ++round) {
+            round_ = round;
             during(0, [] {});
             std::uint64_t before = names_.table.evicted();
             during(1, [&] { names_.put(hot_names + next_++ % 5'000'000); });
@@ -92,6 +97,7 @@ class Bench {
             swap_list();
             flush();
             during(3, [&] { refill(); });
+            during(4, [] {});
         }
         stop_ = true;
         rte_eal_mp_wait_lcore();
@@ -104,10 +110,10 @@ class Bench {
         return 0;
     }
     /// One phase of a round: load at about a third of what the worker can do, and `step` again and again.
-    void during(unsigned phase, const std::function<void()>& step) {
-        port_.phase = phase;
-        std::uint64_t gap = rte_get_tsc_hz() / 1'000'000 * 30, due = rte_rdtsc();
-        for (Time end = boot_time() + round_length; boot_time() < end;) {
+    void during(unsigned kind, const std::function<void()>& step) {
+        port_.phase = round_ * kinds + kind;
+        std::uint64_t gap = rte_get_tsc_hz() / 1'000'000 * gap_us, due = rte_rdtsc();
+        for (Time end = boot_time() + phase_length; boot_time() < end;) {
             while (wire_.receive() > 0) {
             }
             if (rte_rdtsc() >= due) {
@@ -146,17 +152,27 @@ class Bench {
             handoff_.wake({nullptr, misses[i].waiter, Wake::Kind::abandon});
         }
     }
+    /// The middle one of the rounds' `share`, and of their ratios to the same round's with nothing beside.
     void report() const {
-        static constexpr const char* names[] = {"nothing", "eviction", "a million names blocked",
-                                                "flush and refill"};
-        double per_us = double(rte_get_tsc_hz()) / 1e6, base = port_.times(0).percentile(0.99);
-        std::printf("%-26s %10s %8s %8s %8s %8s\n", "beside the worker", "packets", "p50 us", "p99 us",
-                    "p99.9", "p99 x");
-        for (unsigned i = 0; i < std::size(names); ++i) {
-            const auto& t = port_.times(i);
-            std::printf("%-26s %10lu %8.2f %8.2f %8.2f %8.2f\n", names[i], t.total(),
-                        t.percentile(0.5) / per_us, t.percentile(0.99) / per_us, t.percentile(0.999) / per_us,
-                        t.percentile(0.99) / base);
+        static constexpr const char* names[kinds] = {"nothing", "eviction", "a million names blocked",
+                                                     "flush and refill", "nothing once more"};
+        double per_us = double(rte_get_tsc_hz()) / 1e6;
+        std::printf("%-26s %10s %8s %8s %8s   %s\n", "beside the worker", "packets", "p50 us", "p99 us",
+                    "p99.9", "p99 over nothing's [middle half of the rounds]");
+        for (unsigned kind = 0; kind < kinds; ++kind) {
+            std::uint64_t packets = 0;
+            std::vector<double> p50, p99, p999, ratio;
+            for (unsigned round = 0; round < rounds; ++round) {
+                const auto& t = port_.times(round * kinds + kind);
+                packets += t.total();
+                p50.push_back(t.percentile(0.5) / per_us);
+                p99.push_back(t.percentile(0.99) / per_us);
+                p999.push_back(t.percentile(0.999) / per_us);
+                ratio.push_back(t.percentile(0.99) / port_.times(round * kinds).percentile(0.99));
+            }
+            std::printf("%-26s %10lu %8.2f %8.2f %8.2f   %.2f [%.2f to %.2f]\n", names[kind], packets,
+                        quantile(p50, 0.5), quantile(p99, 0.5), quantile(p999, 0.5), quantile(ratio, 0.5),
+                        quantile(ratio, 0.25), quantile(ratio, 0.75));
         }
         std::printf("evicted %lu, hits %lu of %lu, wrong %lu\n", evicted_, counters_.get(Event::hit),
                     counters_.received(), wire_.wrong);
@@ -177,6 +193,7 @@ class Bench {
     Worker worker_;
     std::unique_ptr<const LocalNames> list_;
     std::atomic<bool> stop_{false};
+    unsigned round_ = 0;
     std::uint32_t next_ = 0, refilled_ = hot_names;
     std::uint64_t evicted_ = 0;
 };

@@ -14,6 +14,7 @@
 #include <rte_ethdev.h>
 
 #include "bench/names.hpp"
+#include "bench/quantile.hpp"
 #include "control/special_names.hpp"
 #include "dataplane/eal_plan.hpp"
 #include "dataplane/ethdev_port.hpp"
@@ -49,12 +50,8 @@ class Turns {
         state.SetItemsProcessed(std::int64_t(answers));
         double sum = 0;
         for (std::uint32_t c : cycles_) sum += c;
-        auto middle = cycles_.begin() + std::ptrdiff_t(cycles_.size() / 2);
-        std::ranges::nth_element(cycles_, middle);
-        state.counters["cycles_per_packet"] = *middle / double(RingWire::burst);
-        auto low = cycles_.begin() + std::ptrdiff_t(cycles_.size() / 10);
-        std::ranges::nth_element(cycles_, low);
-        state.counters["decile"] = *low / double(RingWire::burst);
+        state.counters["cycles_per_packet"] = bench::quantile(cycles_, 0.5) / double(RingWire::burst);
+        state.counters["decile"] = bench::quantile(cycles_, 0.1) / double(RingWire::burst);
         state.counters["mean"] = sum / double(answers);
     }
 

@@ -3,6 +3,8 @@
 import random
 import statistics
 
+from .measure import short
+
 FULL = 0.95  # of a core is what a server that polls has, when nobody disturbs it
 
 NOTES = """\
@@ -141,11 +143,29 @@ def ratio_lines(samples):
                f"[{r['low']:.3f} to {r['high']:.3f}, 95 %] of {r['pairs']} pair{'s' * (r['pairs'] > 1)}")
 
 
+def implied(samples):
+    """The rate over memif that the echo's cycles there plus a hit's on net_ring (its row less the echo's) would give, and how
+    much of it Millrace reached. Needs both scenarios in one run."""
+    ring = {name: statistics.median(s["counters"]["cycles_per_packet"] for s in samples
+                                    if s["scenario"] == "ring" and s["load"] == name)
+            for name in {s["load"] for s in samples if s["scenario"] == "ring"}}
+    cycles = {(r["load"], r["server"]): r["cycles_per_answer"]["median"] for r in summarise(samples)
+              if r["scenario"] == "memif" and r["cycles_per_answer"]}
+    for name, row in ring.items():
+        kind, _, names = name.partition("/")
+        load = f"hits {short(int(names))} {kind.removeprefix('hits_')}" if names else ""
+        if (load, "millrace") in cycles and (load, "dns_echo") in cycles:
+            expected = cycles[load, "dns_echo"] + row - ring["echo"]
+            yield {"load": load, "cycles": expected, "reached": expected / cycles[load, "millrace"]}
+
+
 def ring_lines(samples):
     names = dict.fromkeys(s["load"] for s in samples if s["scenario"] == "ring")
     for name in names:
         group = [s["counters"] for s in samples if s["scenario"] == "ring" and s["load"] == name]
         keys = [key for key in group[0] if key.startswith("cycles")]
         yield f"ring: {name}: " + ", ".join(f"{key} {number(spread([c[key] for c in group]), ',.1f')}" for key in keys)
+    for r in implied(samples):
+        yield f"memif: {r['load']}: {r['reached']:.2f} of the rate that {r['cycles']:,.0f} cycles imply (the echo's there + a hit's on net_ring)"
     if names:
         yield ""
