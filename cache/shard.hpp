@@ -90,8 +90,8 @@ struct Table::Shard final : Retired {
     }
     std::size_t bytes() const override { return fixed_octets + slot_bytes; }
 
-    // Estimated from oneTBB's layout. bench/packet_bench prints the estimate beside the growth of the
-    // resident size.
+    // Estimated from oneTBB's layout. bench/memory_bench lays the estimate beside the growth of the resident
+    // size.
 
     /// Of one slot, its key aside: the map's node (link, order key, Node) and the allocator's header.
     static constexpr std::size_t slot_octets = 2 * 8 + sizeof(Node) + 8;
