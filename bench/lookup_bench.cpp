@@ -51,7 +51,12 @@ class Questions {
     std::uniform_int_distribution<std::uint32_t> drawn_;
 };
 
-/// What a reply would read of it. Null: 0.
+/// What a reply reads of it, to be on its way: the Entry and its first records.
+void prefetch(const cache::Entry* entry) {
+    rte_prefetch0(entry);
+    rte_prefetch0(reinterpret_cast<const std::uint8_t*>(entry) + 64);
+}
+/// Reads it. Null: 0.
 std::uint64_t read(const cache::Entry* entry) {
     return entry ? entry->version.generation + std::uint64_t(entry->expiry.count() > 0) + entry->records()[15]
                  : 0;
@@ -92,7 +97,7 @@ void find_burst(const cache::Table& table, std::array<cache::Key, burst>& keys,
     for (const auto& finding : ahead) {
         if (!finding.node) continue;
         rte_prefetch0(finding.node->first.bytes);
-        rte_prefetch0(finding.node->second.entry.load(std::memory_order_relaxed));
+        prefetch(finding.node->second.entry.load(std::memory_order_relaxed));
     }
     for (unsigned i = 0; i < burst; ++i) {
         const cache::Node* node = table.locate(keys[i], hashes[i], ahead[i]);
@@ -152,7 +157,7 @@ class Yardstick {
         for (unsigned i = 0; i < burst; ++i) {
             if (!(hits >> i & 1)) found[i] = nullptr;
         }
-        for (const cache::Entry* entry : found) rte_prefetch0(entry);
+        for (const cache::Entry* entry : found) prefetch(entry);
     }
 
   private:
