@@ -1,6 +1,7 @@
 // What control does for an answer, one by one: publish it, merge it with others, hand it over to a worker.
 #include <benchmark/benchmark.h>
 
+#include "bench/cycles.hpp"
 #include "bench/iterations.hpp"
 #include "bench/names.hpp"
 #include "control/merge.hpp"
@@ -15,16 +16,25 @@ using bench::NumberedName;
 
 constexpr std::uint32_t count = 100'000;
 
+/// Whether what was published last is what a worker finds under this name.
+bool holds_newest(const Names& names, std::uint32_t number) {
+    auto key = test::key_of(NumberedName::name(number));
+    const cache::Entry* entry = names.table.find(key, names.table.hasher()(key));
+    return entry && entry->version.generation == names.generation;
+}
+
 /// A new version of a name that is there: start, publish, finish, and the old Entry freed after its grace.
 void publish_again(benchmark::State& state) {
     Names names(count);
     std::uint32_t number = 0;
     std::uint64_t refused = 0;
+    bench::LoopCycles cycles;
     for (auto _ : state) {
         refused += !names.put(number++ % count);
         names.grace.reclaim();
     }
-    state.SetItemsProcessed(state.iterations());
+    cycles.report(state);
+    refused += !holds_newest(names, (number - 1) % count);
     if (refused) state.SkipWithError("not everything was published");
 }
 BENCHMARK(publish_again)->Apply(bench::iterations);
@@ -34,8 +44,10 @@ void publish_new(benchmark::State& state) {
     Names names(0, 4'000'000);
     std::uint32_t number = 0;
     std::uint64_t refused = 0;
+    bench::LoopCycles cycles;
     for (auto _ : state) refused += !names.put(number++);
-    state.SetItemsProcessed(state.iterations());
+    cycles.report(state);
+    refused += names.table.entries() != number || !holds_newest(names, number - 1);
     if (refused) state.SkipWithError("not everything was published");
 }
 BENCHMARK(publish_new)->Iterations(1'000'000);
@@ -53,8 +65,9 @@ void publish_and_evict(benchmark::State& state) {
     };
     while (names.table.evicted() == 0) put();
     refused = 0;
+    bench::LoopCycles cycles;
     for (auto _ : state) put();
-    state.SetItemsProcessed(state.iterations());
+    cycles.report(state);
     state.counters["refused"] = double(refused) / double(state.iterations());
     state.counters["evicted"] = double(names.table.evicted()) / double(state.iterations());
     if (names.table.evicted() < std::uint64_t(state.iterations()) / 2)
@@ -74,10 +87,12 @@ void merge(benchmark::State& state) {
         answers.push_back(*control::parse_reply(reply, key, unsigned(i), 1s));
     }
     std::size_t records = 0;
+    bench::LoopCycles cycles;
     for (auto _ : state) {
         auto merged = control::merge(answers, {}, {});
         records = merged.answer ? merged.answer->records.size() : 0;
     }
+    cycles.report(state);
     if (records != std::size_t(state.range(0)) + 1) state.SkipWithError("not what a union is");
 }
 BENCHMARK(merge)->Apply(bench::iterations)->ArgName("replies")->Arg(2)->Arg(3);
@@ -88,17 +103,23 @@ void hand_over(benchmark::State& state) {
     std::array<dataplane::Miss, dataplane::limits::burst> misses;
     std::array<dataplane::Wake, dataplane::limits::burst> wakes;
     dataplane::Miss miss{test::key_of("www.example.com"), 1, {}, 1, 0, 1s, {}};
-    std::int64_t back = 0;
+    std::uint64_t wrong = 0;
+    bench::LoopCycles cycles;
     for (auto _ : state) {
-        for (std::size_t i = 0; i < misses.size(); ++i) handoff.ask(miss);
+        for (std::uint32_t i = 0; i < misses.size(); ++i) {
+            miss.waiter = i;
+            wrong += !handoff.ask(miss);
+        }
         unsigned asked = handoff.take(misses);
         for (unsigned i = 0; i < asked; ++i) {
             handoff.wake({nullptr, misses[i].waiter, dataplane::Wake::Kind::abandon});
         }
-        back += handoff.take(wakes);
+        wrong += handoff.take(wakes) != wakes.size();
+        for (std::uint32_t i = 0; i < wakes.size(); ++i) wrong += wakes[i].waiter != i;
     }
-    state.SetItemsProcessed(back);
-    if (back != state.iterations() * std::int64_t(misses.size())) state.SkipWithError("some were lost");
+    cycles.report(state, std::int64_t(misses.size()));
+    wrong += !(misses.back().key == miss.key);
+    if (wrong > 0) state.SkipWithError("not every question's Wake came back");
 }
 BENCHMARK(hand_over)->Apply(bench::iterations);
 

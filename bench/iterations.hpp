@@ -1,3 +1,4 @@
+// Benchmarks whose instructions bench/callgrind counts: it says how many iterations, and there is no EAL.
 #pragma once
 
 #include <cstdlib>
@@ -6,9 +7,16 @@
 
 namespace millrace::bench {
 
-/// For Apply(): as many iterations as BENCH_ITERATIONS says, where bench/callgrind counts instructions.
+inline constexpr const char* iterations_variable = "BENCH_ITERATIONS";
+
+/// Whether bench/callgrind has started this program.
+inline bool counts_instructions() {
+    return std::getenv(iterations_variable) != nullptr;
+}
+
+/// For Apply(): as many iterations as bench/callgrind says; else as many as Google Benchmark finds right.
 inline void iterations(benchmark::internal::Benchmark* benchmark) {
-    if (const char* count = std::getenv("BENCH_ITERATIONS")) benchmark->Iterations(std::atoll(count));
+    if (const char* count = std::getenv(iterations_variable)) benchmark->Iterations(std::atoll(count));
 }
 
 } // namespace millrace::bench

@@ -6,12 +6,13 @@
 #include <random>
 
 #include <benchmark/benchmark.h>
-#include <rte_cycles.h>
 #include <rte_eal.h>
 #include <rte_hash.h>
 #include <rte_hash_crc.h>
 #include <rte_prefetch.h>
 
+#include "bench/cycles.hpp"
+#include "bench/iterations.hpp"
 #include "bench/names.hpp"
 #include "dataplane/eal_plan.hpp"
 
@@ -66,26 +67,27 @@ std::uint64_t read(const cache::Entry* entry) {
 void measure(benchmark::State& state, std::uint32_t first, std::uint32_t count, bool is_there, auto find) {
     Questions questions(first, count);
     std::array<const cache::Entry*, burst> found{};
-    std::uint64_t cycles = 0, wrong = 0;
+    std::uint64_t wrong = 0;
+    bench::Cycles cycles;
     for (auto _ : state) {
         questions.draw();
-        std::uint64_t begin = rte_rdtsc();
+        cycles.begin();
         find(questions.keys, found);
         std::uint64_t sum = 0;
         for (const cache::Entry* entry : found) sum += read(entry);
         benchmark::DoNotOptimize(sum);
-        cycles += rte_rdtsc() - begin;
+        cycles.end();
         for (unsigned i = 0; i < burst; ++i) {
             wrong += is_there ? !found[i] || found[i]->version.generation != questions.numbers[i] + 1
                               : found[i] != nullptr;
         }
     }
-    state.SetItemsProcessed(state.iterations() * burst);
-    state.counters["cycles"] = double(cycles) / double(state.iterations() * burst);
+    cycles.report(state, burst);
     if (wrong > 0) state.SkipWithError("not every name led to its own Entry");
 }
 
-void find_burst(const cache::Table& table, std::array<cache::Key, burst>& keys,
+/// The worker's steps (dataplane/worker.cpp).
+void find_burst(const cache::Table& table, const std::array<cache::Key, burst>& keys,
                 std::array<const cache::Entry*, burst>& found) {
     std::array<cache::Hash, burst> hashes;
     std::array<cache::Table::Finding, burst> ahead;
@@ -170,6 +172,7 @@ class Yardstick {
 };
 
 void rte_hash_bulk(benchmark::State& state) {
+    if (bench::counts_instructions()) return state.SkipWithError("needs EAL");
     auto count = std::uint32_t(state.range(0));
     Yardstick yardstick(names_of(count), count);
     if (!yardstick.is_ready()) return state.SkipWithError("rte_hash has no room");
@@ -178,6 +181,7 @@ void rte_hash_bulk(benchmark::State& state) {
 
 void sizes(benchmark::internal::Benchmark* benchmark) {
     benchmark->Iterations(50'000); // once: a table of millions is made only once, too
+    bench::iterations(benchmark);
 }
 #define AT(count)                                                                                            \
     BENCHMARK(find_in_bursts)->Apply(sizes)->Arg(count);                                                     \
@@ -188,16 +192,22 @@ AT(10'000);
 AT(1'000'000);
 AT(5'000'000);
 
+/// rte_hash's memory, and this thread on the last CPU.
+bool start_eal() {
+    std::string lcores = "--lcores=0@" + std::to_string(dataplane::Machine::inspect().cpus.back());
+    const char* eal[] = {"lookup_bench",   "--no-huge",           "-m",
+                         "1500",           "--no-shconf",         "--no-pci",
+                         "--no-telemetry", "--log-level=warning", lcores.c_str()};
+    return rte_eal_init(int(std::size(eal)), const_cast<char**>(eal)) >= 0;
+}
+
 } // namespace
 } // namespace millrace
 
 int main(int argc, char** argv) {
-    std::string lcores = "--lcores=0@" + std::to_string(millrace::dataplane::Machine::inspect().cpus.back());
-    const char* eal[] = {"lookup_bench",   "--no-huge",           "-m",
-                         "1500",           "--no-shconf",         "--no-pci",
-                         "--no-telemetry", "--log-level=warning", lcores.c_str()};
-    if (rte_eal_init(int(std::size(eal)), const_cast<char**>(eal)) < 0) return 1;
+    if (!millrace::bench::counts_instructions() && !millrace::start_eal()) return 1;
     benchmark::Initialize(&argc, argv);
     benchmark::RunSpecifiedBenchmarks();
+    std::fflush(stdout);
     std::_Exit(0); // the kept table is as large as it is
 }
