@@ -275,6 +275,7 @@ tl::unexpected<std::errc> AsioNetwork::refused(std::errc error) {
 Socket AsioNetwork::keep(std::shared_ptr<Link> link) {
     std::uint32_t index = free_.back();
     free_.pop_back();
+    udp_.keep_idle(free_.size()); // with those in use, no more descriptors than the bound says
     Slot& slot = slots_[index];
     link->id = Socket(++slot.serial) << 32 | index;
     slot.link = std::move(link);

@@ -75,6 +75,15 @@ void UdpSockets::give_back(int descriptor, int family) {
     waiting.push_back(descriptor);
 }
 
+void UdpSockets::keep_idle(std::size_t most) {
+    auto& [v4, v6] = idle_;
+    while (v4.size() + v6.size() > most) {
+        auto& waiting = v4.size() > v6.size() ? v4 : v6;
+        close(waiting.back());
+        waiting.pop_back();
+    }
+}
+
 Socket UdpSockets::owner_of_readable(int descriptor) {
     Socket owner = owners_[std::size_t(descriptor)];
     if (owner != idle_owner) return owner;

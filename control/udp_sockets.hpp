@@ -32,6 +32,9 @@ class UdpSockets {
     /// Its port is free at once. What had arrived is forgotten.
     void give_back(int descriptor, int family);
 
+    /// Closes those that are lent to nobody until at most `most` are left: others need the descriptors.
+    void keep_idle(std::size_t most);
+
     /// Whose a readable descriptor is. 0: nobody's, and what made it readable is forgotten.
     Socket owner_of_readable(int descriptor);
 

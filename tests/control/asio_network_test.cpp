@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <functional>
 #include <set>
 
@@ -257,6 +258,22 @@ TEST_P(AsioNetworkTest, SocketsAreBounded) {
     network.close(last);
     EXPECT_NE(open_udp(peer.endpoint), 0u);
     EXPECT_EQ(network.open_count(), 4u);
+}
+
+TEST_P(AsioNetworkTest, SocketsThatWaitForTheirNextQuestionCountToo) {
+    Peer peer(SOCK_DGRAM, GetParam()), other(SOCK_DGRAM, GetParam()[0] == ':' ? "127.0.0.1" : "::1");
+    auto descriptors = [] {
+        std::filesystem::directory_iterator all("/proc/self/fd");
+        return std::distance(begin(all), end(all));
+    };
+    auto before = descriptors();
+    for (const auto& remote : {peer.endpoint, other.endpoint}) {
+        std::vector<Socket> sockets;
+        for (int i = 0; i < 4; ++i) sockets.push_back(open_udp(remote));
+        EXPECT_EQ(descriptors(), before + 4);
+        for (Socket socket : sockets) network.close(socket);
+        EXPECT_EQ(descriptors(), before + 4) << "they stay";
+    }
 }
 
 // TCP.
