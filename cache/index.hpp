@@ -22,7 +22,7 @@ class Index {
     /// What a line says about a hash.
     struct Finding {
         const Node* node = nullptr; ///< the first whose bits are the same; the key is still to be compared
-        bool is_complete = true;    ///< a key that is not in the line is not in the map either
+        bool is_complete = true; ///< without a node: a key that is not in the line is not in the map either
     };
 
     void prefetch(Hash hash) const { __builtin_prefetch(&line(hash)); }

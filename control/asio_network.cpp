@@ -1,5 +1,6 @@
 #include "control/asio_network.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <deque>
@@ -275,9 +276,11 @@ tl::unexpected<std::errc> AsioNetwork::refused(std::errc error) {
 Socket AsioNetwork::keep(std::shared_ptr<Link> link) {
     std::uint32_t index = free_.back();
     free_.pop_back();
-    udp_.keep_idle(free_.size()); // with those in use, no more descriptors than the bound says
+    // With those in use, no more descriptors than the bound says.
+    udp_.keep_idle(free_.size() - std::min(free_.size(), closing_.size()));
     Slot& slot = slots_[index];
-    link->id = Socket(++slot.serial) << 32 | index;
+    if (++slot.serial == 0) ++slot.serial; // 0 would be nobody's
+    link->id = Socket(slot.serial) << 32 | index;
     slot.link = std::move(link);
     return slot.link->id;
 }

@@ -42,7 +42,8 @@ constexpr Time patience = 1s; // silence of this length is the upstream's doing,
 
 bool is_own_bound(std::errc error) {
     return error == std::errc::too_many_files_open || error == std::errc::address_in_use ||
-           error == std::errc::not_enough_memory;
+           error == std::errc::not_enough_memory || error == std::errc::no_buffer_space ||
+           error == std::errc::no_space_on_device;
 }
 
 } // namespace

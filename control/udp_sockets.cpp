@@ -47,9 +47,14 @@ tl::expected<int, std::errc> UdpSockets::take(int family) {
     if (auto& waiting = idle(family); !waiting.empty()) {
         int descriptor = waiting.back();
         waiting.pop_back();
+        drain(descriptor); // what was on its way through the kernel when it was given back
         return descriptor;
     }
     int descriptor = ::socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (descriptor < 0 && errno == EMFILE) {
+        keep_idle(0); // of the other family
+        descriptor = ::socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    }
     if (descriptor < 0) return tl::make_unexpected(std::errc(errno));
     epoll_event wanted{};
     wanted.events = EPOLLIN;

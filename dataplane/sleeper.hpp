@@ -2,7 +2,8 @@
 //
 // Lost wake-ups are excluded by Dekker's scheme: the sleeper announces itself, fence, looks once more for
 // work; the others hand over work, fence, look whether it is announced. Whichever comes second sees the
-// other's write.
+// other's write. Of several others the first takes the announcement down and nudges: what the next hands over
+// in between waits for that nudge, or for the end of the sleep's time.
 #pragma once
 
 #include <atomic>

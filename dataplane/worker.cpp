@@ -29,6 +29,7 @@ void add(std::atomic<std::uint64_t>& counter, std::uint64_t n) {
 void prefetch(const cache::Node& node) {
     rte_prefetch0(node.first.bytes);
     auto* entry = reinterpret_cast<const std::uint8_t*>(node.second.entry.load(std::memory_order_relaxed));
+    if (!entry) return;
     rte_prefetch0(entry);
     rte_prefetch0(entry + 64);
 }

@@ -30,7 +30,7 @@ struct WorkerContext {
         nullptr;            ///< null: CLOCK_BOOTTIME (socket workers; without EAL there is no TSC rate)
     std::uint8_t group = 0; ///< upstream group of its clients
     const cache::Replaceable<LocalNames>* local = nullptr; ///< null: nothing is answered without the cache
-    Sleeper* control = nullptr; ///< told of Misses, where the port can be waited for; null: control polls
+    Sleeper* control = nullptr; ///< told of Misses by a worker whose port can be waited for; or null
     Idle idle = Idle::poll;     ///< on a port that must be polled
 };
 
