@@ -24,8 +24,10 @@ def serve(lab, daemon, nsd):
 
     def start(device, at=None, lcores=(LCORE,), **more):
         config = xdp_config(lab.names, nsd, LCORE)
+        # Lcores that took every CPU would leave the kernel none to tidy up on: `ip` waits for that (rcu_barrier).
         config["ports"] = [{"device": device.format(edge=lab.names.edge), "lcores": list(lcores),
-                            "addresses": at or [lab.names.edge4, lab.names.edge6]}]
+                            "addresses": at or [lab.names.edge4, lab.names.edge6],
+                            "idle": "sleep" if len(lcores) > 1 else "poll"}]
         return daemon(config, **more)
 
     return start
