@@ -82,7 +82,8 @@ class Generator:
             time.sleep(0.01)
 
 
-def dnsperf(target, address, port, questions, seconds, prefix=()):
+def dnsperf(target, questions, seconds, prefix=()):
+    address, port = target.endpoint
     meter = Meter(target)
     output = run([*prefix, "dnsperf", "-s", address, "-p", port, "-d", questions, "-l", seconds, "-c", 8, "-q", IN_FLIGHT, "-t", 1],
                  timeout=seconds + PATIENCE).stdout
@@ -97,10 +98,11 @@ def dnsperf(target, address, port, questions, seconds, prefix=()):
             "core_seconds": meter.core_seconds(ran), "checked": "dnsperf: IDs and rcodes"}
 
 
-def kxdpgun(target, address, interface, questions, seconds, rate, cpu, prefix=()):
+def kxdpgun(target, interface, questions, seconds, rate, cpu, prefix=()):
     """Sends at `rate` whatever comes back, so what is lost was too much."""
+    address, port = target.endpoint
     meter = Meter(target)
-    output = run([*prefix, "kxdpgun", "-F", cpu, "-t", seconds, "-Q", rate, "-i", questions, "-I", interface, "-p", 53,
+    output = run([*prefix, "kxdpgun", "-F", cpu, "-t", seconds, "-Q", rate, "-i", questions, "-I", interface, "-p", port,
                   address], timeout=seconds + PATIENCE).stdout
     meter.stop()
     sent, replies = (re.search(pattern, output) for pattern in (r"total queries:\s+(\d+)", r"total replies:\s+(\d+)"))

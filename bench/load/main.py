@@ -118,7 +118,7 @@ def parse():
   memif    two processes, no kernel between them: dns_load asks the echo and Millrace
   sockets  kernel UDP on loopback, answers from the caches: Millrace, an echo and the peers; dnsperf and dns_load
   misses   the same servers, names that are asked once, through to nsd; and a mix with 90 % hits
-  xdp      AF_XDP on veth: Millrace, the echo, Knot DNS (authoritative); dnsperf and kxdpgun
+  xdp      AF_XDP on veth: Millrace, the echo, Knot DNS (authoritative), and kernel sockets there; dnsperf and kxdpgun
   memory   resident growth by names, of fresh servers: Millrace and dnsdist's packet cache
 Each server has the last CPU, clients and upstream servers the first. A whole run takes about an hour and a half.""")
     parser.add_argument("--only", type=words, default=list(SCENARIOS), metavar="SCENARIO[,...]", help="these alone")

@@ -22,6 +22,7 @@ server:
   logfile: ""
   verbosity: 0
   access-control: 127.0.0.0/8 allow
+  access-control: 198.18.0.0/15 allow
   do-not-query-localhost: no
   module-config: "iterator"
   msg-cache-size: {octets}
@@ -60,7 +61,7 @@ pdns-distributes-queries=no
 forward-zones-recurse=.={upstream[0]}:{upstream[1]}
 dont-query=
 dnssec=off
-allow-from=127.0.0.0/8
+allow-from=127.0.0.0/8,198.18.0.0/15
 max-cache-entries={int(names * SLACK) + 1000}
 max-packetcache-entries={int(names * SLACK) + 1000}
 socket-dir={folder}
@@ -75,7 +76,7 @@ daemon=no
 def dnsdist(folder, here, upstream, names):
     return ["dnsdist", "--supervised", "--disable-syslog", "-C", write(folder / "dnsdist.conf", f"""\
 setLocal('{here[0]}:{here[1]}')
-setACL('127.0.0.0/8')
+setACL({{'127.0.0.0/8', '198.18.0.0/15'}})
 setSecurityPollSuffix('')
 setMaxUDPOutstanding(65535)
 newServer({{address='{upstream[0]}:{upstream[1]}'}}):setUp()
@@ -92,7 +93,7 @@ options {{
   forwarders {{ {upstream[0]} port {upstream[1]}; }};
   forward only;
   recursion yes;
-  allow-query {{ 127.0.0.0/8; }};
+  allow-query {{ 127.0.0.0/8; 198.18.0.0/15; }};
   dnssec-validation no;
   qname-minimization off;
   empty-zones-enable no;

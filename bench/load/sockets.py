@@ -39,9 +39,8 @@ def sockets(run):
 def turns(run, load, targets, arguments, questions):
     for number in range(run.options.rounds):
         for target in targets:
-            address, port = target.where[0].removeprefix("--connect=").split(":")
             run.add("sockets", load, target, "dnsperf", number,
-                    clients.dnsperf(target, address, port, questions, max(1, round(run.options.seconds))))
+                    clients.dnsperf(target, questions, max(1, round(run.options.seconds))))
             run.full_and_half("sockets", load, target, number, arguments, SOCKET_WINDOW)
 
 
@@ -73,12 +72,12 @@ def memory(run):
             target.end()
 
 
-def start(run, upstream, wanted, names=None):
+def start(run, upstream, wanted, names=None, address="127.0.0.1"):
     """The servers, side by side. What does not start is said and left out."""
     most = names or max(ROOM, *run.options.names)
     targets = []
     for i, name in enumerate(wanted):
-        here = ("127.0.0.1", run.first_port + i)
+        here = (address, run.first_port + i)
         try:
             targets.append(Target(name, start_one(run, name, here, upstream, most),
                                   ["--connect={}:{}".format(*here)], echo=name == "socket_echo"))

@@ -21,6 +21,11 @@ class Target:
     def pid(self):
         return self.process.pid
 
+    @property
+    def endpoint(self):
+        """Address and port, where it is reached through a kernel."""
+        return self.where[0].removeprefix("--connect=").split(":")
+
     @contextlib.contextmanager
     def turn(self):
         if self.polls:

@@ -1,4 +1,4 @@
-"""(b) AF_XDP on veth: Millrace, the echo and Knot DNS (authoritative), each on a veth pair of its own."""
+"""(b) AF_XDP on veth: Millrace, the echo and Knot DNS (authoritative), and beside them the servers of (c) on kernel sockets."""
 
 import contextlib
 import json
@@ -7,7 +7,7 @@ from lab import Lab, LabError, Names
 from lab.children import run as run_command
 from lab.daemon import check_af_xdp
 
-from . import clients
+from . import clients, sockets
 from .measure import NSD_NAMES, SOCKET_WINDOW, ZONE, count_busy, short, wait_for_line, zone_text
 from .peers import knot
 from .target import Echo, Millrace, Target
@@ -20,24 +20,23 @@ def xdp(run):
     check_af_xdp()
     run.start_upstream()
     names = min(NSD_NAMES, max(run.options.names))
+    load = f"hits {short(names)} uniform"
     questions = clients.write_questions(run.lab.folder / "questions", names, "uniform", count=run.options.questions)
     few = clients.write_questions(run.lab.folder / "few-questions", names, "uniform", count=20_000)  # kxdpgun copies all
     with contextlib.ExitStack() as labs:
         ends = []
-        for i, name in enumerate(SERVERS):
+        for i, name in enumerate([*SERVERS, "sockets"]):
             try:
                 lab = labs.enter_context(Lab(more_names(run.lab.names, i + 1)))
-                ends.append(End(run, lab, name))
+                ends.append(End(run, lab, name, names))
             except LabError as error:
                 run.say(f"{name} is left out: {error}")
         for end in ends:
-            if end.target.name == "millrace":
-                with end.target.turn():
-                    run.generator.load(end.target, "--pattern", "each", "--names", names, "--window", SOCKET_WINDOW,
-                                       "--polite", seconds=0, longest=60, prefix=end.inside)
+            end.fill(run, names)
         for number in range(run.options.pairs):
             for end in ends:
-                end.measure(run, f"hits {short(names)} uniform", number, questions, few, names)
+                if end.is_paired or number < run.options.rounds:
+                    end.measure(run, load, number, questions, few, names)
 
 
 def more_names(names, i):
@@ -47,26 +46,35 @@ def more_names(names, i):
 
 
 class End:
-    """A server on its veth pair, and how to ask it from the other end."""
+    """A veth pair, the server on it (all those on kernel sockets share one), and how to ask it from the other end."""
 
-    def __init__(self, run, lab, name):
+    def __init__(self, run, lab, name, names):
         self.lab = lab
+        self.is_paired = name in SERVERS
         lab.make_network()
         self.inside = lab.inside()
         self._prepare()
-        self.target = getattr(self, f"_start_{name}")(run)
+        self.targets = getattr(self, f"_start_{name}")(run, names)
+
+    def fill(self, run, names):
+        for target in self.targets:
+            if not target.echo and target.name != "knot":
+                with target.turn():
+                    run.generator.load(target, "--pattern", "each", "--names", names, "--window", SOCKET_WINDOW, "--polite",
+                                       seconds=0, longest=60, prefix=self.inside)
 
     def measure(self, run, load, number, questions, few, names):
-        address, seconds = self.lab.names.edge4, max(1, round(run.options.seconds))
-        with self.target.turn():
-            full = count_busy(self.target, lambda: clients.dnsperf(self.target, address, 53, questions, seconds, self.inside))
-            run.add("xdp", load, self.target, "dnsperf", number, full)
-            flood = count_busy(self.target, lambda: clients.kxdpgun(self.target, address, self.lab.names.sub, few, seconds, FLOOD,
-                                                                    run.client_cpu, self.inside))
-            run.add("xdp", load, self.target, "kxdpgun", number, flood)
-            if number < run.options.rounds:
-                arguments = ["--pattern", "uniform", "--names", names, "--window", SOCKET_WINDOW]
-                run.half("xdp", load, self.target, number, arguments, full["answers_per_second"] / 2, self.inside)
+        seconds = max(1, round(run.options.seconds))
+        for target in self.targets:
+            with target.turn():
+                full = count_busy(target, lambda: clients.dnsperf(target, questions, seconds, self.inside))
+                run.add("xdp", load, target, "dnsperf", number, full)
+                flood = count_busy(target, lambda: clients.kxdpgun(target, self.lab.names.sub, few, seconds, FLOOD,
+                                                                   run.client_cpu, self.inside))
+                run.add("xdp", load, target, "kxdpgun", number, flood)
+                if number < run.options.rounds:
+                    arguments = ["--pattern", "uniform", "--names", names, "--window", SOCKET_WINDOW]
+                    run.half("xdp", load, target, number, arguments, full["answers_per_second"] / 2, self.inside)
 
     def _prepare(self):
         """Checksums that are whole, and neighbours that kxdpgun need not look for."""
@@ -81,29 +89,36 @@ class End:
     def _where(self):
         return [f"--connect={self.lab.names.edge4}:53"]
 
-    def _start_millrace(self, run):
+    def _start_millrace(self, run, _):
         names = self.lab.names
         config = {"listen": [], "ports": [{"device": f"net_af_xdp0,iface={names.edge}", "lcores": [run.server_cpu],
                                            "addresses": [names.edge4]}]}
         both = f"{run.client_cpu},{run.server_cpu}"
         daemon = run.millrace("millrace", config, run.upstream, NSD_NAMES, both, lab=self.lab)
-        return Millrace(daemon, self._where)
+        return [Millrace(daemon, self._where)]
 
-    def _start_dns_echo(self, run):
+    def _start_dns_echo(self, run, _):
         folder = run.folder("dns_echo", self.lab)
         names = self.lab.names
         child = run.start("dns_echo", [run.build / "bench/dns_echo", f"--vdev=net_af_xdp0,iface={names.edge}", "--address",
                                        names.edge4], lab=self.lab)
         wait_for_line(folder / "log", "ready", child)
-        return Echo(child, self._where, folder / "log")
+        return [Echo(child, self._where, folder / "log")]
 
-    def _start_knot(self, run):
+    def _start_knot(self, run, _):
         folder = run.folder("knot", self.lab)
         child = run.start("knot", knot(folder, self.lab.names.edge, ZONE, zone_text()), lab=self.lab)
         target = Target("knot", child, self._where)
         run.generator.load(target, "--names", 10, "--patience", 0.2, seconds=1, prefix=self.inside)
         check(["taskset", "-a", "-p", "-c", run.server_cpu, child.pid])  # knotd spreads its threads itself
-        return target
+        return [target]
+
+    def _start_sockets(self, run, names):
+        targets = sockets.start(run, run.upstream, run.options.peers, names, self.lab.names.edge4)
+        for target in targets:
+            if target.name == "millrace":
+                target.name = "millrace-sockets"
+        return targets
 
 
 def check(command):
