@@ -43,7 +43,8 @@ class Loop {
     /// From a handler on the control thread (a signal's, a command's).
     void stop() { stopping_ = true; }
 
-    /// The longest tick so far. Nothing that a tick does may take more than 5 ms.
+    /// The longest tick so far, without the handler that ended a sleep before it. Nothing that a tick does may
+    /// take more than 5 ms.
     Time longest_tick() const { return longest_; }
 
   private:

@@ -22,7 +22,7 @@ class TscClock {
     static constexpr std::uint64_t standing_still = ~std::uint64_t(0);
     void set(Time now) { offset_.store(now.count(), std::memory_order_relaxed); }
 
-    /// Control, every tick.
+    /// Control, every 10 ms.
     void refresh() { offset_.store((boot_time() - scaled_tsc()).count(), std::memory_order_relaxed); }
 
     /// Any thread. Not monotonic across refreshes: the caller clamps.
