@@ -1,6 +1,7 @@
 #include "bench/load/generator.hpp"
 
 #include <algorithm>
+#include <bit>
 
 #include "bench/load/tsc.hpp"
 
@@ -10,19 +11,17 @@ namespace {
 
 using cache::load_u16;
 
-constexpr unsigned slot_bits = 12;
 constexpr std::size_t header_octets = 12;
 constexpr std::uint16_t recursion_desired = 0x0100, response = 0x8000, truncated = 0x0200,
                         rcode_bits = 0x000f;
 constexpr unsigned nap = 50; // microseconds
 
-static_assert(Generator::most_slots == 1U << slot_bits);
-
 } // namespace
 
 Generator::Generator(Link& link, const Plan& plan)
     : link_(link), plan_(plan), choice_(plan.choice), hz_(measure_tsc_hz()),
-      patience_(std::uint64_t(plan.patience * hz_)), slots_(std::clamp(plan.window, 1U, most_slots)) {
+      patience_(std::uint64_t(plan.patience * hz_)), slots_(std::clamp(plan.window, 1U, most_slots)),
+      stride_(std::bit_ceil(unsigned(slots_.size()))) {
     for (std::size_t i = slots_.size(); i-- > 0;) {
         slots_[i].id = std::uint16_t(i);
         free_.push_back(std::uint16_t(i));
@@ -114,7 +113,7 @@ void Generator::prepare(Slot& slot, std::uint64_t due) {
         again_.pop_back();
     }
     slot.due = due;
-    slot.id = std::uint16_t(slot.id + most_slots); // the next turn
+    slot.id = std::uint16_t(slot.id + stride_); // the next turn
     slot.busy = true;
     cache::Writer out(slot.message);
     out.u16(slot.id);
@@ -136,7 +135,7 @@ unsigned Generator::receive() {
 
 void Generator::settle(Message answer, std::uint64_t now) {
     if (answer.size() < header_octets) return void(++report_.wrong["short"]);
-    unsigned index = load_u16(answer.data()) & (most_slots - 1);
+    unsigned index = load_u16(answer.data()) & (stride_ - 1);
     if (index >= slots_.size() || !slots_[index].busy || slots_[index].id != load_u16(answer.data()))
         return void(++report_.late);
     Slot& slot = slots_[index];

@@ -3,7 +3,8 @@
 // Basic algorithm: a window of slots, each one question in flight, whose slot and turn the ID names. At full
 // speed every free slot is used at once; at a given rate a question is due at its own time, and its latency
 // counts from then, whether or not it could be sent. A slot without an answer in time is lost and used again;
-// what comes for it later is `late`. One thread's.
+// what comes for it later is `late`. An ID returns after 65,536 / window turns of its slot (rounded up to a
+// power of two): what is later than that counts as wrong, by its question. One thread's.
 #pragma once
 
 #include <cstdint>
@@ -46,7 +47,7 @@ struct Report {
 
 class Generator {
   public:
-    static constexpr unsigned most_slots = 4096; ///< the rest of an ID's 16 bits is the slot's turn
+    static constexpr unsigned most_slots = 4096;
 
     Generator(Link& link, const Plan& plan);
 
@@ -79,6 +80,7 @@ class Generator {
     double hz_;
     std::uint64_t start_ = 0, stop_ = 0, patience_, next_expiry_ = 0, asked_ = 0;
     std::vector<Slot> slots_;
+    unsigned stride_; ///< from an ID of a slot to its next one; the bits below are the slot's index
     std::vector<std::uint16_t> free_;
     std::vector<Host> again_; ///< Pattern::each: lost, to be asked once more
     Report report_;

@@ -102,7 +102,7 @@ def write(options, samples):
              "commit": subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True, check=False,
                                       timeout=10).stdout.strip()}
     found = {"about": about, "summary": report.summarise(samples), "ratios": report.ratios(samples),
-             "implied": list(report.implied(samples)), "samples": samples}
+             "costs": report.costs(samples), "implied": list(report.implied(samples)), "samples": samples}
     (options.out / "figures.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
     (options.out / "figures.txt").write_text(text + "\n", encoding="utf-8")
     (options.out / "figures.svg").write_text(plot.svg(samples), encoding="utf-8")

@@ -4,6 +4,7 @@ import random
 import statistics
 
 from .measure import short
+from .peers import PEERS
 
 FULL = 0.95  # of a core is what a server that polls has, when nobody disturbs it
 
@@ -66,21 +67,40 @@ def sum_codes(group):
     return codes
 
 
-def ratios(samples, ours="millrace", theirs=("dns_echo", "socket_echo", "knot")):
-    """Millrace's rate over another's, round by round, with a bootstrapped interval of the median."""
-    rates = {}
-    for s in samples:
-        if "answers_per_second" in s and s["client"] != "dns_load at half" and not s["load"].startswith("fill"):
-            rates.setdefault((s["scenario"], s["load"], s["client"]), {})[s["server"], s["round"]] = s["answers_per_second"]
+def ratios(samples):
+    """Millrace's rate over that of an echo, or of Knot DNS."""
+    return [found for heading, by in by_turn(samples, "answers_per_second").items()
+            for other in ("dns_echo", "socket_echo", "knot") if (found := ratio(heading, by, other))]
+
+
+def costs(samples):
+    """Millrace's core-seconds over those of the resolver that takes least; with misses over Unbound's and dnsdist's too."""
     found = []
-    for (scenario, load, client), by in rates.items():
-        for other in theirs:
-            pairs = [by[ours, n] / by[other, n] for n in sorted({n for _, n in by}) if (ours, n) in by and by.get((other, n))]
-            if pairs:
-                low, high = bootstrap(pairs)
-                found.append({"scenario": scenario, "load": load, "client": client, "over": other, "pairs": len(pairs),
-                              "median": statistics.median(pairs), "low": low, "high": high})
+    for heading, by in by_turn(samples, "core_seconds_per_million").items():
+        medians = {name: statistics.median(value for (server, _), value in by.items() if server == name)
+                   for name in {server for server, _ in by} if name in PEERS}
+        chosen = sorted(medians, key=medians.get)[:1] + [name for name in ("unbound", "dnsdist") if heading[0] == "misses"]
+        found += [r for other in dict.fromkeys(chosen) if (r := ratio(heading, by, other))]
     return found
+
+
+def by_turn(samples, key):
+    """For each (scenario, load, client) at full speed a dict by (server, round)."""
+    found = {}
+    for s in samples:
+        if key in s and s["client"] != "dns_load at half" and not s["load"].startswith("fill"):
+            found.setdefault((s["scenario"], s["load"], s["client"]), {})[s["server"], s["round"]] = s[key]
+    return found
+
+
+def ratio(heading, by, other, ours="millrace"):
+    """Round by round, with a bootstrapped interval of the median. None without a pair."""
+    pairs = [by[ours, n] / by[other, n] for n in sorted({n for _, n in by}) if (ours, n) in by and by.get((other, n))]
+    if not pairs:
+        return None
+    low, high = bootstrap(pairs)
+    return {**dict(zip(("scenario", "load", "client"), heading, strict=True)), "over": other, "pairs": len(pairs),
+            "median": statistics.median(pairs), "low": low, "high": high}
 
 
 def bootstrap(values, times=5000):
@@ -138,8 +158,8 @@ def number(found, form, with_spread=True):
 
 
 def ratio_lines(samples):
-    for r in ratios(samples):
-        yield (f"millrace / {r['over']}, {r['scenario']}, {r['load']}, {r['client']}: {r['median']:.3f} "
+    for what, r in [*(("answers/s", r) for r in ratios(samples)), *(("s/M", r) for r in costs(samples))]:
+        yield (f"{what}, millrace / {r['over']}, {r['scenario']}, {r['load']}, {r['client']}: {r['median']:.3f} "
                f"[{r['low']:.3f} to {r['high']:.3f}, 95 %] of {r['pairs']} pair{'s' * (r['pairs'] > 1)}")
 
 

@@ -25,11 +25,12 @@ def programs():
 
 
 def test_memif_and_sockets_are_measured(tmp_path):
-    code, found, svg = load(tmp_path, "--only", "memif,sockets", "--peers", "millrace,socket_echo")
+    code, found, svg = load(tmp_path, "--only", "memif,sockets", "--peers", "millrace,socket_echo,unbound")
     assert code == 0
     rows = {(row["scenario"], row["client"], row["server"]): row for row in found["summary"] if row["load"] == "hits 1k uniform"}
     assert set(rows) == {("memif", "dns_load", "dns_echo"), ("memif", "dns_load", "millrace"),
-                         *(("sockets", client, server) for client in ("dns_load", "dnsperf") for server in ("socket_echo", "millrace"))}
+                         *(("sockets", client, server) for client in ("dns_load", "dnsperf")
+                           for server in ("socket_echo", "millrace", "unbound"))}
     for row in rows.values():
         assert row["answers_per_second"]["median"] > 1000
         assert row["core_seconds_per_million"]["median"] > 0
@@ -38,9 +39,11 @@ def test_memif_and_sockets_are_measured(tmp_path):
     for server in ("dns_echo", "millrace"):
         assert rows["memif", "dns_load", server]["busy_cycles_per_packet"]["median"] > 10
     assert {(ratio["scenario"], ratio["over"]) for ratio in found["ratios"]} == {("memif", "dns_echo"), ("sockets", "socket_echo")}
+    assert {(cost["scenario"], cost["client"], cost["over"]) for cost in found["costs"]} == {
+        ("sockets", client, "unbound") for client in ("dns_load", "dnsperf")}
     assert svg.startswith("<svg") and "millrace" in svg
     fills = [row for row in found["samples"] if row["load"] == "fill 1k"]
-    assert [row["answered"] for row in fills] == [1000, 1000]
+    assert [row["answered"] for row in fills] == [1000, 1000, 1000]
 
 
 def test_a_wrong_answer_is_counted_and_fails_the_run(tmp_path):
