@@ -10,9 +10,9 @@
 
 namespace millrace::bench {
 
-/// What lies between begin() and end() counts: a whole loop, or a part of each iteration. In cycles of the
-/// TSC; as in Google Benchmark's column Time, and unlike CPU, what others do on this CPU meanwhile counts
-/// too.
+/// What lies between begin() and end() counts: a whole loop, or a part of each iteration. In cycles
+/// of the TSC; as in Google Benchmark's column Time, and unlike CPU, what others do on this CPU
+/// meanwhile counts too.
 class Cycles {
   public:
     void begin() {

@@ -1,5 +1,5 @@
-// What a query meets before the cache: rules by name, access list, rates. One call each, what it says
-// checked.
+// What a query meets before the cache: rules by name, access list, rates. One call each, what
+// it says checked.
 #include <benchmark/benchmark.h>
 
 #include "bench/cycles.hpp"

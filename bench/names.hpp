@@ -9,8 +9,8 @@
 
 namespace millrace::bench {
 
-/// Owned and changed by the thread that made it. The hash has a known secret, so that every run finds the
-/// same collisions.
+/// Owned and changed by the thread that made it. The hash has a known secret, so that every run finds
+/// the same collisions.
 struct Names {
     explicit Names(std::uint32_t count, std::uint32_t room = 0, std::size_t octets = std::size_t(8) << 30)
         : table({.entries = room ? room : count + count / 8, .bytes = octets}, grace, cache::Hasher(1)) {

@@ -1,5 +1,5 @@
-// One lcore against two on net_ring, control parked, every answer checked: what a second lcore costs the
-// first.
+// One lcore against two on net_ring, control parked, every answer checked: what a second lcore
+// costs the first.
 //
 // Two lcores ask one table, or each a table of its own; the latter costs whatever two busy CPUs of this
 // machine take from each other (a shared cache, memory, a hyper-thread's core), and only what is dearer than

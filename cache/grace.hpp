@@ -2,12 +2,10 @@
 //
 // A worker reads Entries without a lock. It holds them in two ways, and a retired Entry must wait for both:
 //   1. Found in the table: held until the worker's next quiescent(). rte_rcu_qsbr tells when every reader
-//   that was
-//      online at retirement has been quiescent since (P. McKenney, RCU; DPDK prog guide, "RCU Library").
+//      that was online at retirement has been quiescent since (P. McKenney, RCU; DPDK's "RCU Library").
 //   2. Named by a Wake still in the worker's ring, perhaps for many bursts: control counts the Wakes that it
-//   sent
-//      to each worker, the worker counts those it has finished. A Wake carries only Entries not yet retired,
-//      so all Wakes that name an Entry were sent before its retirement.
+//      sent to each worker, the worker counts those it has finished. A Wake carries only Entries not yet
+//      retired, so all Wakes that name an Entry were sent before its retirement.
 // No pins, no reference counts. Retiring never fails and never allocates: Entries link into one of two
 // batches. `open` collects; `waiting` waits for one period begun after its last member was retired. A new
 // period begins only when the last one passed, so two batches suffice however long a reader stalls.

@@ -34,8 +34,8 @@ struct Name {
 /// pointer, a 0x40 or 0x80 label, a label over 63 octets, a name over 255 octets, or a name cut short.
 bool read_name(Reader& in, Name& out);
 
-/// Presentation format to canonical name: "www.Example." or "www.example"; \DDD and \X escapes (RFC
-/// 1035 5.1).
+/// Presentation format to canonical name: "www.Example." or "www.example"; \DDD and \X escapes
+/// (RFC 1035 5.1).
 std::optional<Name> parse_name(std::string_view text);
 
 /// Canonical name to presentation format with the final dot; what is not printable becomes \DDD.

@@ -1,5 +1,5 @@
-// One shard of the Table: a map, the bytes of its keys, and the order in which the eviction hand passes its
-// slots.
+// One shard of the Table: a map, the bytes of its keys, and the order in which the eviction hand
+// passes its slots.
 //
 // The owner's but for `index` and `map`, in which every reader may look. Freed through Grace when a rebuilt
 // shard has taken its place; the Entries are not the shard's to free.
@@ -50,8 +50,8 @@ struct Table::Shard final : Retired {
     Shard() : map(limits::shard_buckets) {
         order.reserve(limits::shard_slots); // so that insert() fails, if it does, before it changes anything
         map.max_load_factor(std::numeric_limits<float>::max()); // never doubles
-        // A find creates its bucket. (unsafe_begin() would, too, and then walk on to the first value:
-        // quadratic.)
+        // A find creates its bucket. (unsafe_begin() would, too, and then walk on to the
+        // first value: quadratic.)
         Key any;
         any.name.size = 0;
         for (Hash i = 0; i < limits::shard_buckets; ++i) map.find(KeyRef{i, any.bytes().data()});
@@ -90,8 +90,8 @@ struct Table::Shard final : Retired {
     }
     std::size_t bytes() const override { return fixed_octets + slot_bytes; }
 
-    // Estimated from oneTBB's layout. bench/memory_bench lays the estimate beside the growth of the resident
-    // size.
+    // Estimated from oneTBB's layout. bench/memory_bench lays the estimate beside the growth of
+    // the resident size.
 
     /// Of one slot, its key aside: the map's node (link, order key, Node) and the allocator's header.
     static constexpr std::size_t slot_octets = 2 * 8 + sizeof(Node) + 8;

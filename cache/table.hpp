@@ -70,8 +70,8 @@ struct KeyRef {
     }
 };
 
-/// A key's place. Workers load `entry` (acquire); the owner stores it (release). The rest is the owner's
-/// alone.
+/// A key's place. Workers load `entry` (acquire); the owner stores it (release). The rest is
+/// the owner's alone.
 struct Slot {
     std::atomic<const Entry*> entry{nullptr};
     Generation started = 0; ///< newest generation started for this key: all older ones can never publish
@@ -141,9 +141,9 @@ class Table {
     /// The Fetch of this generation has ended, however: its slot may go when it holds nothing.
     void finish(const Key& key, Hash hash, Generation generation);
 
-    /// One step: refuses a superseded version, else makes the Entry visible and retires the one before. Takes
-    /// the Entry only when accepted. `hook` is called between the stages, for tests that stop the owner
-    /// there.
+    /// One step: refuses a superseded version, else makes the Entry visible and retires the one
+    /// before. Takes the Entry only when accepted. `hook` is called between the stages, for tests that
+    /// stop the owner there.
     template <class Hook = void (*)(int)>
     Publication publish(
         const Key& key, Hash hash, EntryPtr& entry, Hook hook = [](int) {});

@@ -94,8 +94,8 @@ std::size_t Table::evict(Shard& s, std::size_t wanted, std::size_t& steps, Time 
     return taken;
 }
 
-/// A new shard with the slots that hold something or have a live Fetch, in the same order, under the same
-/// hand.
+/// A new shard with the slots that hold something or have a live Fetch, in the same order, under
+/// the same hand.
 void Table::rebuild(std::size_t index) try {
     Shard* old = shard(index); // readers may be in it until its grace period ends
     auto fresh = std::make_unique<Shard>();

@@ -6,8 +6,8 @@
 
 namespace millrace::cache {
 
-/// Names one Fetch: taken from one monotonic counter when the Fetch starts, never from a clock. 0 is
-/// nobody's.
+/// Names one Fetch: taken from one monotonic counter when the Fetch starts, never from a clock.
+/// 0 is nobody's.
 using Generation = std::uint64_t;
 
 /// What an Entry carries. Within a Fetch the revision counts 0 first answer, then merged, then ranked; the

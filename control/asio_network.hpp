@@ -77,8 +77,7 @@ class AsioNetwork final : public Network {
     std::vector<Slot> slots_;
     std::vector<std::uint32_t> free_;
     std::uint32_t tcp_open_ = 0;
-    std::deque<std::shared_ptr<Link>>
-        closing_; ///< forgotten; their descriptors go a bounded number at a time
+    std::deque<std::shared_ptr<Link>> closing_;      ///< forgotten; so many descriptors go at a time
     unsigned closes_left_ = limits::closes_per_turn; ///< until the loop's next turn
     asio::posix::stream_descriptor readable_;        ///< the epoll set
     std::shared_ptr<AsioNetwork*> self_ = std::make_shared<AsioNetwork*>(this); ///< what the loop holds of us

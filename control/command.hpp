@@ -39,8 +39,8 @@ class Reply {
     Reply& operator=(Reply&& other) noexcept;
     ~Reply();
 
-    /// Strings need not be UTF-8: what is not is replaced. Sent before this returns, as far as the client
-    /// reads.
+    /// Strings need not be UTF-8: what is not is replaced. Sent before this returns, as far as
+    /// the client reads.
     void answer(const nlohmann::json& object);
     /// {"error": sentence}
     void error(const std::string& sentence);

@@ -1,5 +1,5 @@
-// Basic algorithm: asking (wait for a packet) -> working (a handler has the Reply) -> sending -> asking
-// again.
+// Basic algorithm: asking (wait for a packet) -> working (a handler has the Reply) -> sending
+// -> asking again.
 #include "control/command_connection.hpp"
 
 #include <algorithm>

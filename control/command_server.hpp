@@ -65,8 +65,7 @@ class CommandServer {
     asio::posix::stream_descriptor listener_;
     asio::steady_timer pause_;
     std::set<std::shared_ptr<CommandConnection>> connections_;
-    std::shared_ptr<bool>
-        open_; ///< lives from open to close: what the io_context still holds looks at it first
+    std::shared_ptr<bool> open_; ///< lives from open to close: the io_context's handlers look at it first
     std::string path_;
     dev_t device_ = 0; ///< with inode_, our socket file: a successor's is not ours to remove
     ino_t inode_ = 0;

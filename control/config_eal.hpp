@@ -1,5 +1,5 @@
-// Which EAL arguments the operator may not give, because millraced derives them from the rest of the
-// configuration.
+// Which EAL arguments the operator may not give, because millraced derives them from the rest
+// of the configuration.
 #pragma once
 
 #include <string_view>

@@ -95,8 +95,8 @@ std::optional<dataplane::Address> parse_unicast(const std::string& text) {
     return address && address->is_unicast() ? address : std::nullopt;
 }
 
-/// "0000:01:00.0" or "01:00.0" of a PCI function, "net_af_xdp0" of a virtual device; empty when it is
-/// neither.
+/// "0000:01:00.0" or "01:00.0" of a PCI function, "net_af_xdp0" of a virtual device; empty when
+/// it is neither.
 std::string device_name(std::string_view device) {
     constexpr std::string_view hex = "0123456789abcdefABCDEF", lower = "abcdefghijklmnopqrstuvwxyz";
     constexpr std::string_view word = "abcdefghijklmnopqrstuvwxyz0123456789_";

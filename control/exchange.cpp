@@ -321,8 +321,8 @@ void Exchanges::finish(Exchange& exchange, Answer&& answer) {
     listener_->on_answer(fetch, std::move(answer));
 }
 
-/// Only SERVFAIL and REFUSED say that the upstream itself is in trouble. How fast it says so is no measure of
-/// it.
+/// Only SERVFAIL and REFUSED say that the upstream itself is in trouble. How fast it says so is no
+/// measure of it.
 void Exchanges::judge(const Exchange& exchange, const Answer& answer, Time now) {
     if (answer.rcode == LDNS_RCODE_SERVFAIL || answer.rcode == LDNS_RCODE_REFUSED) {
         return group_of(exchange).failed(exchange.upstream, now, exchange.is_trial);
@@ -339,8 +339,8 @@ void Exchanges::measure(const Exchange& exchange, Time now) {
 void Exchanges::fail(Exchange& exchange, ExchangeFailure failure, Time now) {
     if (failure == ExchangeFailure::timeout) {
         ++counters_.timeouts;
-        // Our own impatience (a collection's limit) says nothing about an upstream whose round trip is not
-        // known.
+        // Our own impatience (a collection's limit) says nothing about an upstream whose round trip
+        // is not known.
         bool is_telling =
             group_of(exchange).is_measured(exchange.upstream) || now - exchange.sent_at >= patience;
         if (is_telling && !exchange.is_driven)

@@ -1,6 +1,6 @@
-// One Exchange is one question to one upstream on behalf of one Fetch: its own random ID, source port and
-// letter case, its own socket, resends, TCP when needed, and a deadline. Exchanges owns all of them in
-// bounded slots.
+// One Exchange is one question to one upstream on behalf of one Fetch: its own random ID, source port
+// and letter case, its own socket, resends, TCP when needed, and a deadline. Exchanges owns all of them
+// in bounded slots.
 //
 // It ends in exactly one way: an accepted reply (on_answer), a failure (on_exchange_failed), or close(),
 // after which nothing of it is heard again. Whatever arrives that is not its reply is counted and thrown
@@ -49,9 +49,9 @@ enum class ExchangeEvent : std::uint8_t {
 };
 std::string_view to_string(ExchangeEvent event);
 
-/// Who is told. The ends are told from tick() and from the network's poll, never from inside open(), close()
-/// or collect(). The exchange is already gone then, so the listener may open and close any, its own place
-/// included.
+/// Who is told. The ends are told from tick() and from the network's poll, never from inside open(),
+/// close() or collect(). The exchange is already gone then, so the listener may open and close any, its
+/// own place included.
 class ExchangeListener {
   public:
     virtual ~ExchangeListener() = default;
@@ -87,8 +87,8 @@ struct ExchangeLimits {
     unsigned id_draws = 8;    ///< IDs tried when they were used just now, with the same port
 };
 
-/// How many exchanges this process can have: the soft RLIMIT_NOFILE less a reserve for everything else, at
-/// most 16384.
+/// How many exchanges this process can have: the soft RLIMIT_NOFILE less a reserve for everything else,
+/// at most 16384.
 std::uint32_t exchange_capacity();
 
 class Exchanges final : private NetworkHandler {
@@ -100,8 +100,8 @@ class Exchanges final : private NetworkHandler {
     Exchanges(const Exchanges&) = delete;
     Exchanges& operator=(const Exchanges&) = delete;
 
-    /// Has to be called before the first tick. Returns the one before, so that a new one can stand in front
-    /// of it.
+    /// Has to be called before the first tick. Returns the one before, so that a new one can stand in
+    /// front of it.
     ExchangeListener* set_listener(ExchangeListener& listener) { return std::exchange(listener_, &listener); }
 
     /// For what an answer is wanted. Under pressure collections go first: they are refused while a share of

@@ -1,5 +1,5 @@
-// One Fetch: one question being asked of the upstreams, from the first query sent to the last result
-// published.
+// One Fetch: one question being asked of the upstreams, from the first query sent to the
+// last result published.
 //
 // Basic algorithm (two-stage fan-out): ask the `active` best upstreams at once. Ask the rest in batches,
 // started by the first usable reply, by the failure of everyone asked so far, or after `fallback`. The first
@@ -7,10 +7,9 @@
 // may still answer, each until its own collection limit; when the last has ended, they are merged, once, as
 // revision 1. If somebody ranks addresses, the order found for what is then published becomes revision 2.
 //
-//     asking --decisive reply--> answered --merge possible--> collecting --last exchange ended--> ranking -->
-//     done
-//        \--all failed,
-//        deadline-----------------------------------------------------------------------------/
+//     asking --decisive reply--> answered --merge possible--> collecting --last exchange ended--> ranking
+//        |                          |                                                                |
+//        \-- all failed, deadline --+----------------------------> done <----------------------------/
 //
 // A state machine without I/O: events come in, what has to be done goes out through FetchEffects. It holds
 // its key, never a Slot. Control thread only.

@@ -152,8 +152,8 @@ void FetchTable::follow(const cache::Key& key, cache::Hash hash, const Alias& al
     if (!is_sought) start(target, target_hash, {}, now, nullptr, true);
 }
 
-/// What is known of the target without asking: a rule's answer, or one in the table that no rule has to do
-/// with.
+/// What is known of the target without asking: a rule's answer, or one in the table that no rule has
+/// to do with.
 std::optional<Answer> FetchTable::known_answer(const Alias& alias, cache::Hash hash, Time now) const {
     const cache::Key& target = alias.target;
     const LocalNames& local = local_->get();

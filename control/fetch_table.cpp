@@ -29,8 +29,8 @@ std::string describe(const Answer& answer) {
 }
 
 std::string describe(cache::Version version, cache::Publication verdict, const Answer& answer) {
-    return fmt::format("({}, {}) {}: {}", cache::Generation(version.generation), unsigned(version.revision), to_string(verdict),
-                       describe(answer));
+    return fmt::format("({}, {}) {}: {}", cache::Generation(version.generation), unsigned(version.revision),
+                       to_string(verdict), describe(answer));
 }
 
 } // namespace
@@ -85,8 +85,8 @@ bool FetchTable::answer_from_table(const cache::Key& key, cache::Hash hash, cons
     return true;
 }
 
-/// The table was full when this Fetch answered: its private answer serves while it is fresh and the Fetch
-/// lives.
+/// The table was full when this Fetch answered: its private answer serves while it is fresh and
+/// the Fetch lives.
 bool FetchTable::answer_from_reserve(Slot& slot, const Waiter& waiter, Time now) {
     if (!slot.held || now >= slot.held.entry()->expiry) return false;
     ++counters_.answered_late;

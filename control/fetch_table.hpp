@@ -98,8 +98,8 @@ class FetchTable final : private ExchangeListener, private FetchEffects {
     void on_ranked(FetchId id, std::span<const dataplane::Address> order);
     void set_ranker(Ranker* ranker) { ranker_ = ranker; } ///< null: nobody ranks
 
-    /// Names that are answered here: aliases are followed, chains are checked against block lists. Null:
-    /// none.
+    /// Names that are answered here: aliases are followed, chains are checked against block
+    /// lists. Null: none.
     void set_local(const cache::Replaceable<dataplane::LocalNames>* local) { local_ = local; }
 
     /// Limits of new Fetches by client and by key. Null: none.

@@ -1,5 +1,5 @@
-// ldns, without its macros: unless <stdbool.h> came first it defines bool, true and false, and true becomes
-// an int.
+// ldns, without its macros: unless <stdbool.h> came first it defines bool, true and false, and true
+// becomes an int.
 #pragma once
 
 #include <stdbool.h>

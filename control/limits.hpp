@@ -26,16 +26,14 @@ inline constexpr std::size_t flush_shards_per_tick = 4; ///< at most a milliseco
 inline constexpr std::size_t flushes = 64;              ///< asked for and not yet acknowledged
 inline constexpr std::size_t reloads = 16;              ///< who waits for the next reload
 inline constexpr std::size_t block_lists = 16;
-inline constexpr std::size_t blocked_names = 20'000'000; ///< of one list
-inline constexpr std::size_t traces = 4;                 ///< Fetches traced at once,
-inline constexpr std::size_t trace_events = 1000;        ///< and noted of each
-inline constexpr std::size_t inflight = 1000;            ///< states of upstreams that `inflight` lists
-inline constexpr std::size_t named_wakes = 20;           ///< waiters that a trace names one by one
-inline constexpr std::size_t tcp_queued_octets = 128
-                                                 << 10; ///< replies of one connection that it has not read
+inline constexpr std::size_t blocked_names = 20'000'000;  ///< of one list
+inline constexpr std::size_t traces = 4;                  ///< Fetches traced at once,
+inline constexpr std::size_t trace_events = 1000;         ///< and noted of each
+inline constexpr std::size_t inflight = 1000;             ///< states of upstreams that `inflight` lists
+inline constexpr std::size_t named_wakes = 20;            ///< waiters that a trace names one by one
+inline constexpr std::size_t tcp_queued_octets = 131'072; ///< replies of one connection that it has not read
 
-inline constexpr Time stale_after =
-    1800ms; ///< client timer: a waiter older than this gets stale data (RFC 8767 5)
+inline constexpr Time stale_after = 1800ms;   ///< a waiter older than this gets stale data (RFC 8767 5)
 inline constexpr Time abandon_after = 1900ms; ///< a UDP waiter older than this is dropped (DNSBomb)
 inline constexpr Time failure_min = 1s;       ///< first back-off of a failure (RFC 9520 3.2)
 inline constexpr Time failure_max = 300s;     ///< and its cap

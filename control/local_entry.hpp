@@ -17,8 +17,8 @@ namespace millrace::control {
 /// A line of a zone file with an absolute owner, class IN, of a type that can be looked up. Null: it is none.
 RecordHandle parse_local_record(const std::string& line);
 
-/// Whether a record that ldns has parsed is one: it takes "CNAME \\# 0" and, behind an $ORIGIN, names of any
-/// length.
+/// Whether a record that ldns has parsed is one: it takes "CNAME \\# 0" and, behind an $ORIGIN, names
+/// of any length.
 bool is_sound(const ldns_rr* record);
 
 /// Records of one owner and type. Null when they exceed a message, or the records that an RRset may have.

@@ -86,8 +86,8 @@ void Loop::nap(bool busy) {
     if (length >= 1us) std::this_thread::sleep_for(length);
 }
 
-/// Until a socket is ready, a worker has Misses, or what has no descriptor (timers, grace periods) may be
-/// due.
+/// Until a socket is ready, a worker has Misses, or what has no descriptor (timers, grace periods)
+/// may be due.
 void Loop::sleep() {
     dataplane::Sleeper& sleeper = p_.workers.sleeper();
     sleeper.announce();

@@ -1,5 +1,5 @@
-// The control thread's loop: drain the rings, poll the sockets, advance the fetches, flush, make room,
-// reclaim, sleep.
+// The control thread's loop: drain the rings, poll the sockets, advance the fetches, flush, make
+// room, reclaim, sleep.
 #pragma once
 
 #include <utility> // asio 1.22 with GCC 12 needs it first
@@ -43,8 +43,8 @@ class Loop {
     /// From a handler on the control thread (a signal's, a command's).
     void stop() { stopping_ = true; }
 
-    /// The longest tick so far, without the handler that ended a sleep before it. Nothing that a tick does may
-    /// take more than 5 ms.
+    /// The longest tick so far, without the handler that ended a sleep before it. Nothing that a tick does
+    /// may take more than 5 ms.
     Time longest_tick() const { return longest_; }
 
   private:

@@ -18,8 +18,8 @@ Address address_of(const Record& record) {
     return v4 ? Address::v4(ldns_rdf_data(rdata)) : Address::v6(ldns_rdf_data(rdata));
 }
 
-/// Addresses that a merge never adds (DNS rebinding): a foreign name must not point into the client's
-/// network.
+/// Addresses that a merge never adds (DNS rebinding): a foreign name must not point into
+/// the client's network.
 bool is_internal(const Address& address) {
     static const auto internal = [] {
         std::vector<dataplane::Prefix> prefixes;

@@ -45,15 +45,12 @@ std::vector<std::uint8_t> randomise_case(std::span<const std::uint8_t> name, Ran
 
 /// Keeps of `reply` what wire-rules.md section 2 allows, nothing else:
 /// - `chain`: the CNAMEs followed from the question's name, in order, whatever their order in the message.
-/// With DO
-///   each is preceded by the DNAME it was synthesised from (RFC 6672 5.3.1) and followed by its RRSIGs;
-///   without DO the chain is CNAMEs alone.
+///   With DO each is preceded by the DNAME it was synthesised from (RFC 6672 5.3.1) and followed by its
+///   RRSIGs; without DO the chain is CNAMEs alone.
 /// - `records`: the RRset of the asked type at the chain's end (CNAME, ANY and RRSIG questions: at the
-/// question's
-///   name), with RRSIGs when DO.
+///   question's name), with RRSIGs when DO.
 /// - `authority`: of a negative answer the SOA that encloses the chain's end. When DO also the NSEC, NSEC3
-/// and RRSIG
-///   of the proof, which a wildcard's positive answer needs too (RFC 4035 3.1.3).
+///   and RRSIG of the proof, which a wildcard's positive answer needs too (RFC 4035 3.1.3).
 /// Each RRset has one TTL, the lowest of its members; a TTL above 2^31-1 counts as 86400 (RFC 8767 4). Owner
 /// names are folded, duplicates removed. Any rcode other than NOERROR and NXDOMAIN is a Kind::failure without
 /// records. The accept filter (accept.hpp) has to be passed before: here the question is compared without

@@ -44,14 +44,14 @@ class Network {
         std::uint16_t source_port;
     };
 
-    /// A UDP socket on a port of any local address that nobody can foresee, connected to `remote`; `token`
-    /// comes back with every callback. address_in_use: no port is free. too_many_files_open: the bound on
-    /// sockets.
+    /// A UDP socket on a port of any local address that nobody can foresee, connected to `remote`;
+    /// `token` comes back with every callback. address_in_use: no port is free. too_many_files_open: the
+    /// bound on sockets.
     virtual tl::expected<Bound, std::errc> open_udp(const dataplane::Endpoint& remote,
                                                     NetworkHandler& handler, std::uint64_t token) = 0;
 
-    /// A TCP connection, being made: what is sent meanwhile leaves when it stands. too_many_files_open as
-    /// above.
+    /// A TCP connection, being made: what is sent meanwhile leaves when it stands.
+    /// too_many_files_open as above.
     virtual tl::expected<Socket, std::errc> open_tcp(const dataplane::Endpoint& remote,
                                                      NetworkHandler& handler, std::uint64_t token) = 0;
 

@@ -1,5 +1,5 @@
-// From an Answer to what clients get: the Entry built, published under its version, or, when it cannot be,
-// private.
+// From an Answer to what clients get: the Entry built, published under its version, or, when it
+// cannot be, private.
 #pragma once
 
 #include <cstdint>
@@ -37,9 +37,9 @@ class Publisher {
     Published publish(const cache::Key& key, cache::Hash hash, const Answer& answer, cache::Version version,
                       Time latest_expiry);
 
-    /// All upstreams failed: cached for a while that doubles from one failure to the next (RFC 9520 3.2). Who
-    /// waits gets a private Entry that says why (`info`); who asks later, that it is a cached error (RFC 8914
-    /// 4.14).
+    /// All upstreams failed: cached for a while that doubles from one failure to the next (RFC 9520 3.2).
+    /// Who waits gets a private Entry that says why (`info`); who asks later, that it is a cached error
+    /// (RFC 8914 4.14).
     Published publish_failure(const cache::Key& key, cache::Hash hash, cache::Version version, Time now,
                               std::uint16_t info);
 

@@ -125,8 +125,8 @@ Octets standalone(const RecordView& view, std::uint32_t ttl, const Octets& rdata
     return wire;
 }
 
-/// Whether ldns would look for names in rdata of this type. It must not where `layouts` has not expanded
-/// them.
+/// Whether ldns would look for names in rdata of this type. It must not where `layouts` has
+/// not expanded them.
 bool ldns_reads_names(std::uint16_t type) {
     return ldns_rr_descript(type)->_dname_count != 0;
 }

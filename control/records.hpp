@@ -46,9 +46,9 @@ inline constexpr unsigned pointer_limit = 126;          ///< compression pointer
 /// owner name anywhere. Octets after the last record are ignored.
 std::optional<MessageView> read_message(std::span<const std::uint8_t> octets);
 
-/// The record with every name in it written out, and `ttl` seconds. Rdata that ldns does not know or that is
-/// not as its type says is kept as it is (RFC 3597), but for A, AAAA and the types whose names may be
-/// compressed: null.
+/// The record with every name in it written out, and `ttl` seconds. Rdata that ldns does not know or
+/// that is not as its type says is kept as it is (RFC 3597), but for A, AAAA and the types whose names
+/// may be compressed: null.
 Record make_record(const MessageView& message, const RecordView& view, std::uint32_t ttl);
 
 /// The rdata with names written out and folded: equal for duplicates. Empty optional when it is malformed.

@@ -107,8 +107,8 @@ class ReplyParser {
             if (std::ranges::find(visited, *target) != visited.end()) return fail(ReplyError::chain_loop);
             if (visited.size() > chain_limit) return fail(ReplyError::chain_length);
             if (wants_dnssec()) take_dname(*target);
-            // A second CNAME beside the first is an error of its zone; the first is followed, the second
-            // dropped.
+            // A second CNAME beside the first is an error of its zone; the first is followed,
+            // the second dropped.
             take(answer_.chain, message_.answer, {alias});
             visited.push_back(end_ = *target);
         }

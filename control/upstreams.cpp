@@ -118,8 +118,8 @@ void Upstreams::measured(unsigned upstream, Time round_trip) {
     srtt = srtt ? *srtt + (round_trip - *srtt) / 8 : round_trip;
 }
 
-/// While it is not closed only the trial counts: other questions were begun before, or for want of anyone
-/// else.
+/// While it is not closed only the trial counts: other questions were begun before, or for want
+/// of anyone else.
 void Upstreams::count_failure(Server& server, Time now, bool is_trial) {
     // A name that is broken everywhere fails at every server now and then; of its good answers a slower one's
     // are cancelled, so that nothing else would end its streak.

@@ -6,9 +6,9 @@
 // failure opens it again for twice as long; a trial that was cancelled says nothing and is repeated after as
 // long as before.
 //
-// While none is closed a question also goes to the one that was asked longest ago: round all of them, so that
-// the first that is back is found by as many questions as there are servers, and no client depends on a trial
-// alone.
+// While none is closed a question also goes to the one that was asked longest ago: round all of them, so
+// that the first that is back is found by as many questions as there are servers, and no client depends on
+// a trial alone.
 //
 // Control thread only.
 #pragma once
@@ -87,9 +87,9 @@ class Upstreams {
     void replace(const std::vector<Config::Server>& servers);
 
     /// Called by Exchanges. `begin` counts a question as sent and outstanding; only while there is room.
-    /// True: it is the trial of a half-open breaker, which `is_trial` has to say later. Every begun question
-    /// ends with `end`, and with at most one verdict (replied, failed, timed_out) before it; a cancelled one
-    /// has none.
+    /// True: it is the trial of a half-open breaker, which `is_trial` has to say later. Every begun
+    /// question ends with `end`, and with at most one verdict (replied, failed, timed_out) before it; a
+    /// cancelled one has none.
     [[nodiscard]] bool begin(unsigned upstream, Time now);
     void end(unsigned upstream, bool is_trial);
     void replied(unsigned upstream); ///< an answer: NXDOMAIN and NODATA are answers too

@@ -81,8 +81,8 @@ struct Prefix {
     bool operator==(const Prefix&) const = default;
 };
 
-/// Text forms. Parsing accepts no host names, no zones, no surplus characters, and, for a prefix, no host
-/// bits.
+/// Text forms. Parsing accepts no host names, no zones, no surplus characters, and, for a prefix,
+/// no host bits.
 std::optional<Address> parse_address(std::string_view text);
 std::optional<Endpoint> parse_endpoint(std::string_view text,
                                        std::uint16_t default_port); ///< "1.2.3.4:53", "[::1]:53"

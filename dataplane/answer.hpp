@@ -1,8 +1,8 @@
 // The one reply writer: hits and misses, UDP and TCP, on every port.
 //
-// A reply is written into `out`, whose first octets may still be the query: the question is then left where
-// it is. Every function returns the octets written, 0 when not even the header and question fit. No
-// allocation.
+// A reply is written into `out`, whose first octets may still be the query: the question is then left
+// where it is. Every function returns the octets written, 0 when not even the header and question
+// fit. No allocation.
 #pragma once
 
 #include <cstdint>

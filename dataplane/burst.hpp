@@ -10,8 +10,8 @@
 
 namespace millrace::dataplane {
 
-/// What a port needs to reply to a client later: reply headers (ethdev) or a socket address. Opaque to the
-/// worker.
+/// What a port needs to reply to a client later: reply headers (ethdev) or a socket address. Opaque
+/// to the worker.
 struct ReturnPath {
     std::array<std::uint8_t, limits::return_octets> octets;
 };
@@ -32,8 +32,8 @@ struct Burst {
     unsigned count = 0;
 };
 
-/// The front end of one worker: one ethdev queue, or one kernel UDP socket. Used by its worker's thread
-/// alone.
+/// The front end of one worker: one ethdev queue, or one kernel UDP socket. Used by its
+/// worker's thread alone.
 class Port {
   public:
     virtual ~Port() = default;
@@ -45,8 +45,8 @@ class Port {
     /// Writes down how to reply to `packet` once its buffer is gone.
     virtual void save(const Packet& packet, ReturnPath& path) = 0;
 
-    /// Appends to `burst` an empty packet addressed by `path`; false when there is no buffer. `burst` has
-    /// room.
+    /// Appends to `burst` an empty packet addressed by `path`; false when there is no buffer.
+    /// `burst` has room.
     virtual bool compose(Burst& burst, const ReturnPath& path) = 0;
 
     /// Sends every packet with `reply` > 0, frees all buffers and empties the burst. What the port does not

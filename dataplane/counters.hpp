@@ -1,7 +1,7 @@
 // What became of each packet: one verdict, one counter.
 //
-// A worker's counters are written by that worker alone, with relaxed loads and stores; any thread may read
-// them.
+// A worker's counters are written by that worker alone, with relaxed loads and stores; any thread
+// may read them.
 #pragma once
 
 #include <array>

@@ -129,8 +129,8 @@ unsigned control_cpu(const EalPlan& plan, const Machine& machine) {
     return machine.cpus.empty() ? 0 : machine.cpus.front();
 }
 
-/// Workers' lcores are named like their CPUs. Control's is too, unless it has to share a CPU or its number is
-/// too big.
+/// Workers' lcores are named like their CPUs. Control's is too, unless it has to share a CPU or its number
+/// is too big.
 Arguments lcore_arguments(const EalPlan& plan, const Machine& machine) {
     std::vector<unsigned> workers = worker_lcores(plan);
     unsigned cpu = control_cpu(plan, machine), main = cpu;

@@ -15,8 +15,8 @@ namespace millrace::dataplane {
 
 /// One NIC or virtual device, and the lcores that poll it: one queue each, in this order.
 struct PortPlan {
-    std::string
-        device; ///< PCI address ("0000:03:00.0", "03:00.0") or vdev string ("net_af_xdp0,iface=edge0")
+    /// PCI address ("0000:03:00.0", "03:00.0") or vdev string ("net_af_xdp0,iface=edge0").
+    std::string device;
     std::vector<unsigned> lcores;               ///< CPU numbers
     std::vector<Address> addresses;             ///< DNS is served on these, UDP port 53
     std::optional<Mac> next_hop = std::nullopt; ///< see Service
@@ -42,8 +42,8 @@ bool is_pci_address(std::string_view device);
 /// The name under which the ethdev of a device string is found: "net_af_xdp0", "0000:03:00.0".
 std::string ethdev_name(std::string_view device);
 
-/// Whether a device string names a device of the driver: "net_tap", "net_tap0" and "net_tap0,..." for
-/// "net_tap".
+/// Whether a device string names a device of the driver: "net_tap", "net_tap0" and
+/// "net_tap0,..." for "net_tap".
 bool is_driver(std::string_view device, std::string_view driver);
 
 /// The value of `key` in a vdev string; empty when it is not there.

@@ -10,9 +10,9 @@ namespace millrace::dataplane {
 
 namespace {
 
-/// What the NIC vouches for: a checksum that is right, or one that was never written because the packet came
-/// from next door (virtio). "Bad" and "unknown" are looked at again, because some NICs call an absent
-/// checksum bad.
+/// What the NIC vouches for: a checksum that is right, or one that was never written because the packet
+/// came from next door (virtio). "Bad" and "unknown" are looked at again, because some NICs call an
+/// absent checksum bad.
 Verified verified_by_nic(const rte_mbuf& mbuf) {
     std::uint64_t ip = mbuf.ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK,
                   l4 = mbuf.ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK;

@@ -3,9 +3,9 @@
 // Threads: made by the control thread, then used by the queue's lcore alone. Nothing here allocates, locks,
 // logs or makes system calls; what the driver does (AF_XDP calls the kernel) is the driver's.
 //
-// Every mbuf of a Burst has its reply's headers in place, right before Packet::data, from the moment it is
-// there: receive writes them over the query's own, which are at least as long; compose takes them from the
-// ReturnPath.
+// Every mbuf of a Burst has its reply's headers in place, right before Packet::data, from the moment it
+// is there: receive writes them over the query's own, which are at least as long; compose takes them
+// from the ReturnPath.
 #pragma once
 
 #include <cstdint>

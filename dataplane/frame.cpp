@@ -201,8 +201,8 @@ Parser::Step Parser::endpoints() const {
         std::ranges::find(service_.addresses, destination.address) == service_.addresses.end()) {
         return Verdict::drop_destination;
     }
-    // Loopback addresses have no business on a wire (RFC 1122 3.2.1.3, RFC 4291 2.5.3), and access lists
-    // trust them.
+    // Loopback addresses have no business on a wire (RFC 1122 3.2.1.3, RFC 4291 2.5.3), and access
+    // lists trust them.
     static constexpr Address loopback{{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}};
     bool is_loopback = is_v4() ? source.address.octets[12] == 127 : source.address == loopback;
     if (from_group || source.port == 0 || is_loopback || !source.address.is_unicast())

@@ -63,9 +63,9 @@ struct Frame {
     static tl::expected<Frame, Verdict> parse(std::span<const std::uint8_t> bytes, const Service& service,
                                               Verified verified = {});
 
-    /// Writes the reply's headers (as in ReplyHeader) over those of `bytes`, from which this was parsed:
-    /// right in front of the payload, never longer than the query's own. Returns the offset at which they
-    /// begin.
+    /// Writes the reply's headers (as in ReplyHeader) over those of `bytes`, from which this was
+    /// parsed: right in front of the payload, never longer than the query's own. Returns the offset at
+    /// which they begin.
     unsigned turn_round(std::uint8_t* bytes, const std::optional<Mac>& next_hop = std::nullopt) const;
 };
 

@@ -29,17 +29,16 @@ class Gate {
         Address client;
         Time now;
     };
-    /// Judges a message and counts its verdict. True: `query` is to be looked up, and its verdict is the
-    /// caller's. Else `reply` octets were written into `out`, which may be where the message lies; 0: it is
-    /// dropped.
+    /// Judges a message and counts its verdict. True: `query` is to be looked up, and its verdict is
+    /// the caller's. Else `reply` octets were written into `out`, which may be where the message lies;
+    /// 0: it is dropped.
     bool admit(const Message& message, Query& query, std::span<std::uint8_t> out, std::size_t& reply);
 
     /// Whom and what a later reply is charged to. Hashes; all 0 while there are no limits.
     struct Charge {
         std::uint64_t prefix = 0; ///< the client's
         std::uint64_t answer = 0; ///< the question
-        std::uint64_t denial =
-            0; ///< the question's name without its first label: random ones are all denied there
+        std::uint64_t denial = 0; ///< the name without its first label: random ones are all denied there
     };
     Charge charge_of(const Address& client, const Query& query, cache::Hash hash) const;
 

@@ -30,8 +30,8 @@ Handoff::Handoff() : misses_(make_ring("misses", sizeof(Miss))), wakes_(make_rin
 
 namespace {
 
-/// For the consumer. rte_ring_empty() reads the producer's tail as a plain volatile, which is a data race in
-/// C++.
+/// For the consumer. rte_ring_empty() reads the producer's tail as a plain volatile, which is a data
+/// race in C++.
 bool is_empty(const rte_ring* ring) {
     return __atomic_load_n(&ring->prod.tail, __ATOMIC_RELAXED) == ring->cons.tail;
 }

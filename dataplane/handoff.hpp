@@ -1,13 +1,13 @@
 // Between one worker and control: a ring of Misses one way, a ring of Wakes the other.
 //
-// Both rings have one producer and one consumer and copy their elements (rte_ring, which needs no EAL when
-// its memory is ours). A worker owns as many waiters as its wake ring has places (rte_ring_get_capacity). A
-// Miss that wants an answer names one of them; exactly one Wake gives it back. So a Wake never finds its ring
-// full.
+// Both rings have one producer and one consumer and copy their elements (rte_ring, which needs no EAL
+// when its memory is ours). A worker owns as many waiters as its wake ring has places
+// (rte_ring_get_capacity). A Miss that wants an answer names one of them; exactly one Wake gives it back.
+// So a Wake never finds its ring full.
 //
-// A worker with a kernel socket sleeps in poll() on its socket and on its Sleeper, and may end control's
-// sleep in turn. One on a polling lcore makes no system call: control then looks at its ring from time to
-// time.
+// A worker with a kernel socket sleeps in poll() on its socket and on its Sleeper, and may end
+// control's sleep in turn. One on a polling lcore makes no system call: control then looks at its ring
+// from time to time.
 #pragma once
 
 #include <cstdint>
@@ -25,8 +25,8 @@
 
 namespace millrace::dataplane {
 
-/// A question that the cache did not answer. Everything by value: the mbuf is long gone when control reads
-/// it.
+/// A question that the cache did not answer. Everything by value: the mbuf is long gone when
+/// control reads it.
 struct Miss {
     cache::Key key;
     cache::Hash hash = 0;

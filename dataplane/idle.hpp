@@ -1,5 +1,5 @@
-// What an lcore does when turn after turn finds nothing: the price of polling on a port that is mostly
-// silent.
+// What an lcore does when turn after turn finds nothing: the price of polling on a port that
+// is mostly silent.
 //
 //   poll   turns again: the whole CPU, and no packet ever waits.
 //   pause  lets a microsecond of PAUSE instructions pass between turns: the sibling hyper-thread and the

@@ -14,11 +14,10 @@ inline constexpr std::size_t edns_octets = 1232;  ///< largest UDP reply (DNS fl
 inline constexpr std::size_t plain_octets = 512;  ///< largest UDP reply without EDNS (RFC 1035 4.2.1)
 inline constexpr std::size_t payload_room = 2048; ///< octets of DNS payload that a packet buffer holds
 inline constexpr std::size_t ring_places = 4096;  ///< miss ring and wake ring, each; one place stays empty
-inline constexpr std::size_t waiters =
-    ring_places - 1;                                ///< waiter credits of a worker: a Wake always finds room
-inline constexpr std::size_t return_octets = 80;    ///< headers or socket address needed to reply later
-inline constexpr std::size_t vlan_tags = 2;         ///< 802.1ad, 802.1Q
-inline constexpr std::size_t extension_headers = 4; ///< IPv6 headers walked before UDP
+inline constexpr std::size_t waiters = ring_places - 1; ///< credits of a worker: a Wake always finds room
+inline constexpr std::size_t return_octets = 80;        ///< headers or socket address needed to reply later
+inline constexpr std::size_t vlan_tags = 2;             ///< 802.1ad, 802.1Q
+inline constexpr std::size_t extension_headers = 4;     ///< IPv6 headers walked before UDP
 inline constexpr Time refresh_retry = 2s; ///< after which a refresh that nobody brought is asked for again
 inline constexpr unsigned starts_per_key = 100; ///< Fetches of one key in a second, for one client prefix
 inline constexpr std::size_t rx_descriptors = 1024;

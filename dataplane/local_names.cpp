@@ -90,8 +90,8 @@ std::optional<LocalNames::Match> LocalNames::find(std::span<const std::uint8_t> 
     Labels labels(name);
     std::optional<Match> best;
     std::uint64_t hash = seed;
-    // From the root, which has no label, to the whole name; what the filter does not know has nothing below
-    // it.
+    // From the root, which has no label, to the whole name; what the filter does not know has
+    // nothing below it.
     for (unsigned i = labels.count; may_hold(hash);) {
         std::size_t above = i < labels.count ? labels.starts[i] : name.size() - 1;
         const Node* node = i < labels.count || has_root_ ? find_node(hash, name.subspan(above)) : nullptr;

@@ -1,9 +1,9 @@
 // Names that are answered here and never asked upstream: special-use zones, the operator's records, block
 // lists. One immutable object, built by control, read by every worker, replaced whole.
 //
-// A rule stands for one name exactly, for every name below one, or both. Of several that match a name, the
-// one of the earliest source wins; within a source the one of the longest name (as in response policy zones,
-// draft-vixie-dnsop-dns-rpz).
+// A rule stands for one name exactly, for every name below one, or both. Of several that match a name,
+// the one of the earliest source wins; within a source the one of the longest name (as in response
+// policy zones, draft-vixie-dnsop-dns-rpz).
 //
 // Basic algorithm: a question's labels are hashed from the root leftwards, so that every name that the
 // question lies at or below costs one step. A filter of 16 bits for each name in the set, three of them

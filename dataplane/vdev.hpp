@@ -1,5 +1,5 @@
-// What the machine has to have in place for one port's driver, before EAL probes the device and while the
-// port lives.
+// What the machine has to have in place for one port's driver, before EAL probes the device and while
+// the port lives.
 //
 //   net_af_xdp     our XDP program takes DNS off the interface (XdpFilter): what stays is the kernel's.
 //   net_af_packet  the driver gets copies, the kernel the packets. So that it does not call port 53

@@ -164,8 +164,8 @@ bool Worker::may_reply(Packet& packet, const Head& head, std::span<const std::ui
     return flow == Gate::Flow::send;
 }
 
-/// Gives the question to control, by value; the packet's buffer is free afterwards. False: no credit or no
-/// place.
+/// Gives the question to control, by value; the packet's buffer is free afterwards. False: no credit
+/// or no place.
 bool Worker::hand_over(const Packet& packet, const Query& query, cache::Hash hash, Time now) {
     if (free_waiters_.empty()) return false;
     std::uint32_t index = free_waiters_.back();

@@ -26,9 +26,8 @@ struct WorkerContext {
     Handoff& handoff;
     Counters& counters;
     const Access& access;
-    const TscClock* clock =
-        nullptr;            ///< null: CLOCK_BOOTTIME (socket workers; without EAL there is no TSC rate)
-    std::uint8_t group = 0; ///< upstream group of its clients
+    const TscClock* clock = nullptr; ///< null: CLOCK_BOOTTIME (socket workers: no TSC rate without EAL)
+    std::uint8_t group = 0;          ///< upstream group of its clients
     const cache::Replaceable<LocalNames>* local = nullptr; ///< null: nothing is answered without the cache
     Sleeper* control = nullptr; ///< told of Misses by a worker whose port can be waited for; or null
     Idle idle = Idle::poll;     ///< on a port that must be polled

@@ -121,8 +121,8 @@ std::string XdpFilter::program_path() const {
     return "/proc/self/fd/" + std::to_string(program_);
 }
 
-/// An abstract socket's name belongs to one process of the network namespace and goes with it, however it
-/// dies.
+/// An abstract socket's name belongs to one process of the network namespace and goes with it,
+/// however it dies.
 Result XdpFilter::lock() {
     lock_ = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (lock_ < 0) return failure("cannot open a Unix socket", errno);

@@ -1,10 +1,10 @@
-// Our XDP program (xdp_dns.bpf.c) on one kernel interface: before, while and after DPDK's AF_XDP driver uses
-// it.
+// Our XDP program (xdp_dns.bpf.c) on one kernel interface: before, while and after DPDK's AF_XDP
+// driver uses it.
 //
-// The driver loads the program from a path, attaches it when the queue is set up, and takes away whatever is
-// attached when the ethdev closes. This class does the rest: it gives the program a path, says which
-// addresses it takes, clears away what a killed daemon left behind and refuses to touch anybody else's
-// program.
+// The driver loads the program from a path, attaches it when the queue is set up, and takes away
+// whatever is attached when the ethdev closes. This class does the rest: it gives the program a path,
+// says which addresses it takes, clears away what a killed daemon left behind and refuses to touch
+// anybody else's program.
 //
 // Threads: the control thread's, at start and at the end. Errors are sentences that say what to do.
 #pragma once

@@ -1,5 +1,5 @@
-// SPDX-License-Identifier: BSD-3-Clause
-// Takes UDP port 53 to the service addresses off a kernel interface; everything else stays with the kernel.
+// SPDX-License-Identifier: BSD-3-Clause Takes UDP port 53 to the service addresses off a kernel interface;
+// everything else stays with the kernel.
 //
 // Loaded and attached by DPDK's AF_XDP driver, which puts its sockets into xsks_map by queue. A queue without a
 // socket, and an interface whose daemon died, leave every packet with the kernel. dataplane/xdp.cpp fills

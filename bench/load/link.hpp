@@ -49,9 +49,9 @@ struct Ends {
     dataplane::Mac client_mac{{2, 0, 0, 0, 0, 1}}, server_mac{{2, 0, 0, 0, 0, 0x53}};
 };
 
-/// The device string's ethdev, with the same rings, buffers and bursts as millraced's own; waits for its
-/// link. Starts EAL on the CPU that this thread may run on first, and binds the thread to it: once per
-/// process.
+/// The device string's ethdev, with the same rings, buffers and bursts as millraced's own; waits for
+/// its link. Starts EAL on the CPU that this thread may run on first, and binds the thread to it:
+/// once per process.
 LinkResult open_ethdev(const std::string& device, const Ends& ends);
 
 /// A kernel socket connected to the server.

@@ -1,5 +1,5 @@
-// The time stamp counter, and how fast it runs: measured, because a program on kernel sockets has no EAL to
-// ask.
+// The time stamp counter, and how fast it runs: measured, because a program on kernel sockets has no
+// EAL to ask.
 #pragma once
 
 #include <chrono>

@@ -1,6 +1,6 @@
-// upstream: an authoritative server for one zone of made-up names (zone.hpp), quick enough to fill caches
-// with millions of them. A: the address that the number encodes; x names: NXDOMAIN; everything else: no such
-// record.
+// upstream: an authoritative server for one zone of made-up names (zone.hpp), quick enough to fill
+// caches with millions of them. A: the address that the number encodes; x names: NXDOMAIN; everything
+// else: no such record.
 #include <cstdio>
 
 #include <CLI/CLI.hpp>

@@ -27,8 +27,8 @@ struct Host {
 inline constexpr std::uint16_t type_a = 1, class_in = 1, rcode_nxdomain = 3;
 inline constexpr std::size_t most_zone_octets = 40;
 
-/// 64.0.0.0/3: half a billion addresses without a special meaning, so no resolver has a reason to filter
-/// them.
+/// 64.0.0.0/3: half a billion addresses without a special meaning, so no resolver has a reason
+/// to filter them.
 inline Ipv4 address_of(std::uint32_t number) {
     return {std::uint8_t(0x40 | (number >> 24 & 0x1f)), std::uint8_t(number >> 16), std::uint8_t(number >> 8),
             std::uint8_t(number)};

@@ -1,5 +1,5 @@
-// The races of the shared scenarios in which workers take part: S7, S18, S21 to S24, and what belongs to
-// them.
+// The races of the shared scenarios in which workers take part: S7, S18, S21 to S24, and what
+// belongs to them.
 #include <atomic>
 #include <thread>
 
@@ -372,8 +372,8 @@ TEST_F(TinyTable, AStalledWorkersLaterPrivateAnswerIsStillThere) {
 }
 
 TEST_F(TinyTable, WithoutReserveTheyGetServfail) {
-    // Entries beyond the reserve's share of the memory (a sixty-fourth of 4 MiB), all held by a stalled
-    // worker.
+    // Entries beyond the reserve's share of the memory (a sixty-fourth of 4 MiB), all held by
+    // a stalled worker.
     serve("192.0.2.1", 1ms, 0);
     for (unsigned i = 0; i < 1200; ++i) send(i, query(numbered(i)));
     units[0]->is_stalled = false;

@@ -1,5 +1,5 @@
-// Flushes while their work is not yet done: what is forbidden at once, and what the acknowledgement waits
-// for.
+// Flushes while their work is not yet done: what is forbidden at once, and what the
+// acknowledgement waits for.
 #include "control/limits.hpp"
 #include "tests/control/scenarios_fixture.hpp"
 

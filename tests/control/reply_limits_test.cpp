@@ -27,8 +27,8 @@ void append(Octets& out, const Octets& more) {
 /// An A record of 192.0.2.1 behind an owner that is already there.
 const Octets address_of_owner = {0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1};
 
-/// A reply whose second record's owner is the question's name by way of so many pointers, each to the one
-/// before.
+/// A reply whose second record's owner is the question's name by way of so many pointers, each to
+/// the one before.
 Octets by_pointers(const cache::Key& key, unsigned pointers) {
     Octets reply = reply_head(key, 2);
     unsigned inside = pointers - 1; // the first record's rdata holds all but the last

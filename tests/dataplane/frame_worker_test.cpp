@@ -131,8 +131,8 @@ TEST_F(FrameWorker, AChecksumThatComesOutAsZeroIsSentAsAllOnes) {
     }
 }
 
-/// Whatever the frame's size, a reply is of its own: nothing of the query's padding or trailing octets is
-/// sent.
+/// Whatever the frame's size, a reply is of its own: nothing of the query's padding or trailing
+/// octets is sent.
 TEST_F(FrameWorker, TrailingOctetsAreNotEchoed) {
     for (std::size_t size : {0, 1, 20, 1000}) {
         Bytes payload = test::operator+(query(), Bytes(size, 0xee));

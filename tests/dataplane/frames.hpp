@@ -42,8 +42,8 @@ struct Query {
     std::string_view source{}, destination{}; ///< the family's defaults when empty
     unsigned source_port = 40000, destination_port = 53;
     Bytes options{}; ///< IPv4 options
-    std::vector<std::pair<unsigned, Bytes>>
-        extensions{}; ///< IPv6: type, octets with the next header left to fill in
+    /// IPv6: type, octets with the next header left to fill in.
+    std::vector<std::pair<unsigned, Bytes>> extensions{};
     Bytes payload = Bytes(29, 0xab);
     std::size_t padding = 0; ///< octets behind the IP packet
     bool checksum = true;    ///< false: UDP checksum zero

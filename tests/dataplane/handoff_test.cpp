@@ -47,8 +47,8 @@ TEST(Handoff, AWakeForEveryWaiterFits) {
     EXPECT_EQ(taken[limits::waiters - 1].waiter, limits::waiters - 1);
 }
 
-// The worker sleeps whenever its ring is empty; every Wake must end the sleep. A lost one would cost the long
-// timeout.
+// The worker sleeps whenever its ring is empty; every Wake must end the sleep. A lost one would cost
+// the long timeout.
 TEST(HandoffThreads, NoWakeIsLostToSleep) {
     Handoff handoff;
     int pair[2];

@@ -180,8 +180,8 @@ TEST_F(IdleTest, PausesLastTheirTime) {
     EXPECT_GT(turns, 100U);
 }
 
-/// Packets that are dropped keep the worker awake, or those behind them would wait for a nap every 32 of
-/// them.
+/// Packets that are dropped keep the worker awake, or those behind them would wait for a nap every
+/// 32 of them.
 TEST_F(IdleTest, JunkIsNotSilence) {
     start(Idle::sleep);
     Bytes junk = build({.destination_port = 54});

@@ -1,6 +1,6 @@
-// A polling lcore, once started, neither allocates nor makes system calls: the real Worker on a real ethdev
-// port, with an allocator that counts and a seccomp filter that traps every system call of the worker's
-// thread.
+// A polling lcore, once started, neither allocates nor makes system calls: the real Worker on a real
+// ethdev port, with an allocator that counts and a seccomp filter that traps every system call of
+// the worker's thread.
 //
 // The port is net_ring, whose driver makes no calls of its own. Meanwhile control publishes new keys, so that
 // the table grows, is flushed and rebuilt under the worker's eyes. Not built with sanitizers: they allocate.
@@ -179,8 +179,8 @@ TEST_F(PollingTest, NoAllocationAndNoSystemCallAfterStart) {
         reader.offline();
         syscall(SYS_exit, 0);
     });
-    // Control: every question is a miss once; then its name is published and the waiter woken; then it is a
-    // hit.
+    // Control: every question is a miss once; then its name is published and the waiter woken; then it
+    // is a hit.
     cache::Generation generation = 0;
     std::vector<Miss> misses(64);
     unsigned replies = 0;

@@ -1,5 +1,5 @@
-// libFuzzer: any Entry, head, limit and room through answer::write, beside the message that the rules ask
-// for.
+// libFuzzer: any Entry, head, limit and room through answer::write, beside the message that the
+// rules ask for.
 //
 // The reference is written record by record with vectors: header, question, records with aged TTLs, OPT; or
 // without records and with TC=1 when that does not fit.

@@ -74,8 +74,8 @@ class EntryChecks {
     void on_given(const cache::Entry& entry, std::uint32_t key);
 
     cache::Generation floor() const { return table_.floor(0); }
-    /// Whether readers have been unable to find the Entry since `moment` or earlier. Never for one that they
-    /// never could.
+    /// Whether readers have been unable to find the Entry since `moment` or earlier. Never for one that
+    /// they never could.
     bool is_linked(const void* entry) const { return linked_.contains(entry); }
     Moment unlinked_at(const void* entry) const;
     void forget(const void* entry);

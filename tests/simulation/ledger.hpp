@@ -1,5 +1,5 @@
-// What the simulated upstreams, and the forgers, ever said; and the names and addresses that say so
-// themselves.
+// What the simulated upstreams, and the forgers, ever said; and the names and addresses that
+// say so themselves.
 //
 // Every address of a reply is a number in this ledger: 20.x.y.z (or 2a00::x:y:z) is host x.y.z. So whatever
 // a client gets to see tells which name and type it was given for, by whom, through which chain of CNAMEs,

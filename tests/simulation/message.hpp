@@ -39,8 +39,8 @@ struct Asked {
 };
 std::optional<Asked> read_asked(std::span<const std::uint8_t> query);
 
-/// The reply `said` (its number in the ledger besides) to `query`: with its ID and its question as it was
-/// sent.
+/// The reply `said` (its number in the ledger besides) to `query`: with its ID and its question as
+/// it was sent.
 Octets write_reply(std::span<const std::uint8_t> query, const Ledger& ledger, std::uint32_t number);
 
 /// What the records of a message say.

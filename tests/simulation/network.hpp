@@ -38,8 +38,8 @@ class SimulatedNetwork final : public control::Network {
     /// Everything that happens on the wire and at the servers until now.
     void advance();
     Time next_arrival() const; ///< at our sockets or at a server; Time::max(): nothing is under way
-    /// Delivers the first message whose time has come, by a call to its socket's handler. False: there is
-    /// none.
+    /// Delivers the first message whose time has come, by a call to its socket's handler. False:
+    /// there is none.
     bool deliver_one();
     void fail_server(unsigned server, Time until, bool says_so);
 

@@ -1,5 +1,5 @@
-// From which replies an Entry may derive: those that its own generation accepted, and by the rules of a
-// merge.
+// From which replies an Entry may derive: those that its own generation accepted, and by the rules
+// of a merge.
 #include "tests/simulation/entry_checks.hpp"
 
 #include <algorithm>

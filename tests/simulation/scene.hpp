@@ -1,5 +1,5 @@
-// What every part of one run shares: its plan, its time, what was said, and how to say that something is
-// wrong.
+// What every part of one run shares: its plan, its time, what was said, and how to say that
+// something is wrong.
 #pragma once
 
 #include <deque>

@@ -72,8 +72,8 @@ void Chaos::run() {
     }
 }
 
-/// S21. The flushes that wait meanwhile are the owner's affair; so is what a stalled reader may hold them up
-/// for.
+/// S21. The flushes that wait meanwhile are the owner's affair; so is what a stalled reader may hold
+/// them up for.
 void Chaos::stall() {
     victims_[0]->stop(stall_length);
     std::this_thread::sleep_for(stall_length);

@@ -66,8 +66,8 @@ class Checks {
     std::size_t max_limbo_ = 0;
 };
 
-/// The newest generation whose flush was acknowledged: of everything, of each zone and of each name. The
-/// owner stores.
+/// The newest generation whose flush was acknowledged: of everything, of each zone and of each name.
+/// The owner stores.
 struct Acknowledged {
     std::atomic<cache::Generation> everything{0};
     std::array<std::atomic<cache::Generation>, zone_count> zones{};

@@ -16,7 +16,9 @@ void Flusher::flush(Scope scope, cache::Generation last) {
 void Flusher::tick() {
     if (jobs_.empty()) return;
     Job& job = jobs_.front();
-    auto matches = [&](const cache::KeyRef& key, const cache::Entry&) { return job.scope.covers(Names::index_of(key.key())); };
+    auto matches = [&](const cache::KeyRef& key, const cache::Entry&) {
+        return job.scope.covers(Names::index_of(key.key()));
+    };
     if (job.shard < table_.shard_count()) {
         emptied_ += table_.flush(job.shard++, job.last, matches);
         return;

@@ -1,5 +1,5 @@
-// Flushes, step by step as control does them (design.md section 4, invariant 4), and their acknowledgement to
-// readers.
+// Flushes, step by step as control does them (design.md section 4, invariant 4), and their
+// acknowledgement to readers.
 #pragma once
 
 #include <deque>

@@ -39,8 +39,8 @@ Options parse(char** argument) {
     return options;
 }
 
-/// Has glibc fill what is freed. Its per-thread caches do not, so they have to go; both are decided before
-/// main().
+/// Has glibc fill what is freed. Its per-thread caches do not, so they have to go; both are
+/// decided before main().
 void poison_freed_memory(char** arguments) {
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
     if (std::getenv("GLIBC_TUNABLES")) return;

@@ -1,8 +1,8 @@
 // The owner of the table: what control's thread does to it, at random and without a network.
 //
-// Each Fetch here publishes three revisions at random times and ends. One that a newer generation or a flush
-// has made void becomes a ghost: it goes on trying to publish, as an unowned background task would, and must
-// be refused.
+// Each Fetch here publishes three revisions at random times and ends. One that a newer generation or a
+// flush has made void becomes a ghost: it goes on trying to publish, as an unowned background task would,
+// and must be refused.
 #pragma once
 
 #include <map>

@@ -1,6 +1,6 @@
-// What Entries hold here: records that derive, octet by octet, from the name and the version that they were
-// made for. A reply that was copied from two Entries, from freed memory or from one still being written shows
-// it.
+// What Entries hold here: records that derive, octet by octet, from the name and the version that they
+// were made for. A reply that was copied from two Entries, from freed memory or from one still being
+// written shows it.
 #pragma once
 
 #include <optional>

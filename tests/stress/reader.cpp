@@ -34,8 +34,8 @@ void ReaderPort::receive(Burst& burst, dataplane::Counters&) {
     std::uint64_t ticks;
     if (timer_ >= 0 && read(timer_, &ticks, sizeof ticks) < 0) return;
     if (!asks_.load(std::memory_order_relaxed)) return std::this_thread::yield();
-    // The owner is behind, and would be for good if we went on: there would be little but refusals to look
-    // at.
+    // The owner is behind, and would be for good if we went on: there would be little but refusals
+    // to look at.
     if (std::exchange(refused_, false)) std::this_thread::sleep_for(1ms);
     // Fewer than fit, most of the time: the shorter the turn, the more often it ends.
     burst.count = unsigned(chance_() % (chance_() % 4 ? 5 : dataplane::limits::burst + 1));

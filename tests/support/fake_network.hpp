@@ -1,5 +1,5 @@
-// A Network without a kernel: scripted upstreams, a clock that the test moves, deliveries in order of their
-// time.
+// A Network without a kernel: scripted upstreams, a clock that the test moves, deliveries in order
+// of their time.
 //
 // Datagrams find their socket as in the kernel: by local port and remote endpoint at the moment of arrival,
 // so a late reply reaches whoever has the port by then, or nobody. Single thread.
