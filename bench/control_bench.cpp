@@ -4,7 +4,9 @@
 #include "bench/cycles.hpp"
 #include "bench/iterations.hpp"
 #include "bench/names.hpp"
-#include "control/merge.hpp"
+#include "control/message/reply.hpp"
+#include "control/message/query.hpp"
+#include "control/fetch/merge.hpp"
 #include "dataplane/handoff.hpp"
 #include "tests/support/replies.hpp"
 
@@ -108,11 +110,11 @@ void hand_over(benchmark::State& state) {
     for (auto _ : state) {
         for (std::uint32_t i = 0; i < misses.size(); ++i) {
             miss.waiter = i;
-            wrong += !handoff.ask(miss);
+            wrong += !handoff.send(miss);
         }
         unsigned asked = handoff.take(misses);
         for (unsigned i = 0; i < asked; ++i) {
-            handoff.wake({nullptr, misses[i].waiter, dataplane::Wake::Kind::abandon});
+            handoff.send({nullptr, misses[i].waiter, dataplane::Wake::Kind::abandon});
         }
         wrong += handoff.take(wakes) != wakes.size();
         for (std::uint32_t i = 0; i < wakes.size(); ++i) wrong += wakes[i].waiter != i;

@@ -101,7 +101,7 @@ struct Expected {
 };
 
 bool is_right(const test::Bytes& reply, std::size_t size, std::size_t question, const Expected& expected) {
-    std::size_t without_records = header_octets + question + test::opt().size();
+    std::size_t without_records = dns::header_octets + question + test::opt().size();
     return size == without_records + expected.records && (reply[2] & 2) == (expected.truncated ? 2 : 0) &&
            (reply[3] & 0xf) == expected.rcode && cache::load_u16(&reply[6]) == expected.answers &&
            cache::load_u16(&reply[8]) == expected.authorities;
@@ -115,7 +115,7 @@ test::Bytes write(benchmark::State& state, const cache::Entry& entry, std::uint1
     Query::parse(message, Transport::udp, 0, query);
     query.head.limit = limit;
     message.resize(2048);
-    std::span<const std::uint8_t> question(message.data() + header_octets, query.head.question_size);
+    std::span<const std::uint8_t> question(message.data() + dns::header_octets, query.head.question_size);
     std::size_t size = 0;
     bench::LoopCycles cycles;
     for (auto _ : state) {
@@ -125,7 +125,7 @@ test::Bytes write(benchmark::State& state, const cache::Entry& entry, std::uint1
     }
     cycles.report(state);
     if (!is_right(message, size, question.size(), expected)) state.SkipWithError("a wrong reply");
-    message.erase(message.begin(), message.begin() + std::ptrdiff_t(header_octets + question.size()));
+    message.erase(message.begin(), message.begin() + std::ptrdiff_t(dns::header_octets + question.size()));
     return message;
 }
 

@@ -15,8 +15,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "control/random.hpp"
-#include "control/udp_sockets.hpp"
+#include "control/upstream/random.hpp"
+#include "control/upstream/udp_sockets.hpp"
 #include "dataplane/eal_plan.hpp"
 
 namespace millrace::control {

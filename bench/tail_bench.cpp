@@ -17,7 +17,7 @@
 #include "bench/load/histogram.hpp"
 #include "bench/names.hpp"
 #include "bench/quantile.hpp"
-#include "control/special_names.hpp"
+#include "control/local/special_names.hpp"
 #include "dataplane/eal_plan.hpp"
 #include "dataplane/ethdev_port.hpp"
 #include "dataplane/worker.hpp"
@@ -149,7 +149,7 @@ class Bench {
         for (unsigned i = 0; i < count; ++i) {
             if (misses[i].is_refresh()) continue;
             reader_.sent();
-            handoff_.wake({nullptr, misses[i].waiter, Wake::Kind::abandon});
+            handoff_.send({nullptr, misses[i].waiter, Wake::Kind::abandon});
         }
     }
     /// The middle one of the rounds' `share`, and of their ratios to the same round's with nothing beside.

@@ -15,7 +15,7 @@
 
 #include "bench/names.hpp"
 #include "bench/quantile.hpp"
-#include "control/special_names.hpp"
+#include "control/local/special_names.hpp"
 #include "dataplane/eal_plan.hpp"
 #include "dataplane/ethdev_port.hpp"
 #include "dataplane/worker.hpp"

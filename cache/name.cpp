@@ -29,7 +29,7 @@ void copy_folded(std::span<const std::uint8_t> from, std::uint8_t* to) {
 
 } // namespace
 
-bool read_name(Reader& in, Name& out) {
+bool read_name(WireReader& in, Name& out) {
     std::span<const std::uint8_t> rest = in.rest();
     std::size_t size = 0;
     while (size < rest.size() && rest[size] != 0) {
@@ -68,12 +68,12 @@ std::optional<std::uint8_t> next_octet(std::string_view text, std::size_t& at) {
 
 std::optional<Name> parse_name(std::string_view text) {
     std::array<std::uint8_t, limits::name_octets> raw;
-    Writer out(raw);
+    WireWriter out(raw);
     if (text.empty()) return std::nullopt;
     if (text == ".") text = {};
     for (std::size_t at = 0; at < text.size();) {
         std::array<std::uint8_t, limits::label_octets> label;
-        Writer octets(label);
+        WireWriter octets(label);
         while (at < text.size() && text[at] != '.') {
             auto octet = next_octet(text, at);
             if (!octet) return std::nullopt;
@@ -86,7 +86,7 @@ std::optional<Name> parse_name(std::string_view text) {
     }
     out.u8(0);
     if (!out.ok()) return std::nullopt;
-    Reader in({raw.data(), out.size()});
+    WireReader in({raw.data(), out.size()});
     Name name;
     if (!read_name(in, name)) return std::nullopt;
     return name;

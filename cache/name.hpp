@@ -32,7 +32,7 @@ struct Name {
 
 /// Reads an uncompressed name (a question's) and folds it into `out`. False, with the cursor failed, for a
 /// pointer, a 0x40 or 0x80 label, a label over 63 octets, a name over 255 octets, or a name cut short.
-bool read_name(Reader& in, Name& out);
+bool read_name(WireReader& in, Name& out);
 
 /// Presentation format to canonical name: "www.Example." or "www.example"; \DDD and \X escapes
 /// (RFC 1035 5.1).

@@ -14,7 +14,8 @@
 #include <tbb/concurrent_unordered_map.h>
 
 #include "cache/grace.hpp"
-#include "cache/table.hpp"
+#include "cache/index.hpp"
+#include "cache/slot.hpp"
 
 namespace millrace::cache {
 
@@ -41,7 +42,7 @@ class Arena {
     std::size_t room_ = 0;
 };
 
-struct Table::Shard final : Retired {
+struct Shard final : Retired {
     struct HashOf {
         std::size_t operator()(const KeyRef& key) const { return key.hash; }
     };
@@ -72,12 +73,6 @@ struct Table::Shard final : Retired {
         return &*at;
     }
     std::size_t slots() const { return order.size(); }
-    /// Shards for a table: as many as its entries need, or fewer if its memory cannot hold those.
-    static std::size_t planned(const TableLimits& limits) {
-        constexpr std::size_t least_octets = slot_octets + Key::header_octets + 1 + sizeof(Entry);
-        std::size_t entries = std::min(limits.entries, limits.bytes / least_octets);
-        return std::max<std::size_t>(1, (entries + limits::shard_fill - 1) / limits::shard_fill);
-    }
     /// Changes a slot and keeps the count of dead ones.
     template <class Change>
     void update(Slot& slot, Change change) {

@@ -8,6 +8,17 @@
 
 namespace millrace::cache {
 
+namespace {
+
+/// Shards for a table: as many as its entries need, or fewer if its memory cannot hold those.
+std::size_t planned_shards(const TableLimits& limits) {
+    constexpr std::size_t least_octets = Shard::slot_octets + Key::header_octets + 1 + sizeof(Entry);
+    std::size_t entries = std::min(limits.entries, limits.bytes / least_octets);
+    return std::max<std::size_t>(1, (entries + limits::shard_fill - 1) / limits::shard_fill);
+}
+
+} // namespace
+
 Key KeyRef::key() const {
     Key key;
     std::memcpy(static_cast<void*>(&key), bytes, size());
@@ -16,7 +27,7 @@ Key KeyRef::key() const {
 
 Table::Table(const TableLimits& limits, Grace& grace, const Hasher& hasher)
     : limits_(limits), most_bytes_(limits.bytes - std::min(limits.bytes / 2, Shard::fixed_octets)),
-      grace_(grace), hasher_(hasher), shards_(Shard::planned(limits)), words_(new ShardWord[shards_]),
+      grace_(grace), hasher_(hasher), shards_(planned_shards(limits)), words_(new ShardWord[shards_]),
       owner_(std::this_thread::get_id()) {}
 
 Table::~Table() {
@@ -57,7 +68,7 @@ void Table::finish(const Key& key, Hash hash, Generation generation) {
     Node* node = s ? find(*s, key, hash) : nullptr;
     if (!node || node->second.started != generation) return; // the next one has started
     s->update(node->second, [&] { node->second.is_live = false; });
-    ask_for_upkeep(index(hash), *s);
+    queue_for_upkeep(index(hash), *s);
 }
 
 /// The owner, who may change what a reader may not.
@@ -75,7 +86,7 @@ Node* Table::find_or_insert(const Key& key, Hash hash) try {
     if (Node* node = find(s, key, hash)) return node;
     std::size_t cost = Shard::slot_octets + key.bytes().size();
     bool full = s.slots() == limits::shard_slots || slots_ == limits_.entries || bytes() + cost > most_bytes_;
-    ask_for_upkeep(index(hash), s);
+    queue_for_upkeep(index(hash), s);
     if (full) return nullptr;
     Node* node = s.insert(hash, key.bytes());
     ++slots_;
@@ -135,7 +146,7 @@ std::size_t Table::flush(std::size_t index, Generation last,
         swap_in(*s, *node, nullptr);
         ++emptied;
     }
-    ask_for_upkeep(index, *s);
+    queue_for_upkeep(index, *s);
     return emptied;
 }
 

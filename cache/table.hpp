@@ -38,46 +38,9 @@
 #include "cache/grace.hpp"
 #include "cache/index.hpp"
 #include "cache/key.hpp"
+#include "cache/slot.hpp"
 
 namespace millrace::cache {
-
-/// memcmp for a key's octets, of which there are at least eight: by words, the last of which overlaps.
-inline bool equal(const std::uint8_t* a, const std::uint8_t* b, std::size_t size) {
-    static_assert(Key::header_octets + 1 >= sizeof(std::uint64_t));
-    auto differ = [&](std::size_t at) {
-        std::uint64_t one, other;
-        std::memcpy(&one, a + at, 8);
-        std::memcpy(&other, b + at, 8);
-        return one ^ other;
-    };
-    std::uint64_t difference = differ(size - 8);
-    for (std::size_t at = 0; at + 8 < size; at += 8) difference |= differ(at);
-    return difference == 0;
-}
-
-/// A key inside a shard: its hash, and its bytes in the shard's arena (or, to look up, in a Key).
-struct KeyRef {
-    Hash hash;
-    const std::uint8_t* bytes;
-
-    std::size_t size() const { return Key::header_octets + bytes[Key::header_octets - 1]; }
-    std::span<const std::uint8_t> name() const {
-        return {bytes + Key::header_octets, bytes[Key::header_octets - 1]};
-    }
-    Key key() const; ///< a copy by value
-    bool operator==(const KeyRef& other) const {
-        return hash == other.hash && size() == other.size() && equal(bytes, other.bytes, size());
-    }
-};
-
-/// A key's place. Workers load `entry` (acquire); the owner stores it (release). The rest is
-/// the owner's alone.
-struct Slot {
-    std::atomic<const Entry*> entry{nullptr};
-    Generation started = 0; ///< newest generation started for this key: all older ones can never publish
-    bool is_live = false;   ///< `started` is still running: the slot outlasts rebuilds
-};
-using Node = std::pair<const KeyRef, Slot>;
 
 enum class Publication : std::uint8_t {
     accepted,   ///< readers see it from now on; the Entry before it is retired
@@ -94,6 +57,8 @@ struct TableLimits {
     std::size_t entries; ///< keys, live or empty
     std::size_t bytes;   ///< of slots, keys, Entries and limbo together
 };
+
+struct Shard;
 
 class Table {
   public:
@@ -167,7 +132,6 @@ class Table {
     std::size_t bytes() const { return bytes_ + grace_.limbo_bytes(); }
 
   private:
-    struct Shard;
     /// Where readers find a shard. Either pointer may be used without the other.
     struct ShardWord {
         std::atomic<const Index<Node>*> index{nullptr};
@@ -185,7 +149,7 @@ class Table {
     Node* find(const Shard& shard, const Key& key, Hash hash) const;
     Node* find_or_insert(const Key& key, Hash hash);
     void install(std::size_t index, std::unique_ptr<Shard> fresh);
-    void ask_for_upkeep(std::size_t index, Shard& shard);
+    void queue_for_upkeep(std::size_t index, Shard& shard);
     bool has_many_dead(const Shard& shard) const;
     std::size_t kept_bytes(const Shard& shard) const;
     void look_at_limits();

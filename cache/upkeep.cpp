@@ -4,6 +4,7 @@
 #include <new>
 
 #include "cache/shard.hpp"
+#include "cache/table.hpp"
 
 namespace millrace::cache {
 
@@ -34,7 +35,7 @@ std::size_t Table::kept_bytes(const Shard& s) const {
     return kept;
 }
 
-void Table::ask_for_upkeep(std::size_t index, Shard& s) {
+void Table::queue_for_upkeep(std::size_t index, Shard& s) {
     bool crowded = s.slots() > part(limits::shard_slots, high) && s.entries > part(limits::shard_slots, low);
     if (s.is_due || !(crowded || has_many_dead(s))) return;
     s.is_due = true;
@@ -49,7 +50,7 @@ void Table::upkeep(Time now) {
         Shard* s = shard(next_shard_);
         // A few of each shard in turn, so that none is emptied for the others' sake.
         if (s) evict(*s, std::max<std::size_t>(1, s->entries / 16), steps, now);
-        if (s) ask_for_upkeep(next_shard_, *s);
+        if (s) queue_for_upkeep(next_shard_, *s);
         next_shard_ = (next_shard_ + 1) % shards_;
         look_at_limits();
     }
@@ -61,13 +62,13 @@ void Table::upkeep(Time now) {
     if (steps == 0) return; // goes on in the next tick
     due_.pop_front();
     s.is_due = false;
-    if (!has_many_dead(s)) return ask_for_upkeep(index, s);
+    if (!has_many_dead(s)) return queue_for_upkeep(index, s);
     // Until its grace period ends the old shard counts beside the new one.
     std::size_t kept = kept_bytes(s);
     if (bytes() + kept <= most_bytes_) return rebuild(index);
     // No room even without limbo: nobody else would make any, as long as the limits themselves are kept.
     if (bytes_ + kept > most_bytes_) evict(s, std::max<std::size_t>(1, s.entries / 16), steps, now);
-    ask_for_upkeep(index, s);
+    queue_for_upkeep(index, s);
 }
 
 /// Whether the table as a whole is to be made smaller, with a distance between beginning and end.

@@ -4,7 +4,7 @@
 
 namespace millrace::cache {
 
-void Reader::skip_name() {
+void WireReader::skip_name() {
     std::size_t octets = 0;
     while (ok_) {
         std::uint8_t length = u8();

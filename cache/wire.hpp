@@ -12,9 +12,9 @@
 namespace millrace::cache {
 
 /// Reads a message from front to back. The bytes belong to the caller and outlive the cursor.
-class Reader {
+class WireReader {
   public:
-    explicit Reader(std::span<const std::uint8_t> bytes) : bytes_(bytes) {}
+    explicit WireReader(std::span<const std::uint8_t> bytes) : bytes_(bytes) {}
 
     bool ok() const { return ok_; }
     void fail() { ok_ = false; }
@@ -60,9 +60,9 @@ class Reader {
 };
 
 /// Writes a message from front to back into a buffer of the caller's.
-class Writer {
+class WireWriter {
   public:
-    explicit Writer(std::span<std::uint8_t> room) : room_(room) {}
+    explicit WireWriter(std::span<std::uint8_t> room) : room_(room) {}
 
     bool ok() const { return ok_; }
     std::size_t size() const { return position_; }

@@ -10,8 +10,8 @@
 
 #include <cstdint>
 
-#include "dataplane/burst.hpp"
 #include "dataplane/frame.hpp"
+#include "dataplane/port.hpp"
 
 struct rte_mbuf;
 struct rte_mempool;

@@ -12,7 +12,7 @@ namespace millrace::dataplane {
 namespace {
 
 std::span<const std::uint8_t> question_of(const Gate::Message& message, const Query& query) {
-    return message.octets.subspan(header_octets, query.head.question_size);
+    return message.octets.subspan(dns::header_octets, query.head.question_size);
 }
 
 bool is_error(unsigned rcode) {

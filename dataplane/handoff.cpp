@@ -38,7 +38,7 @@ bool is_empty(const rte_ring* ring) {
 
 } // namespace
 
-bool Handoff::ask(const Miss& miss) {
+bool Handoff::send(const Miss& miss) {
     bool is_asked = rte_ring_enqueue_elem(misses_.get(), const_cast<Miss*>(&miss), sizeof miss) == 0;
     has_asked_ |= is_asked;
     return is_asked;
@@ -58,7 +58,7 @@ bool Handoff::has_misses() const {
     return !is_empty(misses_.get());
 }
 
-void Handoff::wake(const Wake& wake) {
+void Handoff::send(const Wake& wake) {
     [[maybe_unused]] int full = rte_ring_enqueue_elem(wakes_.get(), const_cast<Wake*>(&wake), sizeof wake);
     assert(full == 0 && "each Wake has a waiter, and the ring has a place for each waiter");
 }

@@ -60,7 +60,7 @@ class Handoff {
     Handoff& operator=(const Handoff&) = delete;
 
     // The worker's side.
-    bool ask(const Miss& miss);           ///< false: the ring is full
+    bool send(const Miss& miss);          ///< false: the ring is full
     unsigned take(std::span<Wake> wakes); ///< how many were waiting, at most wakes.size()
     /// Sleeps until `descriptor` is readable, a Wake arrives, or the timeout passes.
     void sleep(int descriptor, int timeout_ms);
@@ -69,7 +69,7 @@ class Handoff {
 
     // Control's side.
     unsigned take(std::span<Miss> misses);
-    void wake(const Wake& wake);            ///< never full, by the number of waiters
+    void send(const Wake& wake);            ///< never full, by the number of waiters
     bool has_misses() const;                ///< false: none was asked before control announced its sleep
     Sleeper& sleeper() { return sleeper_; } ///< the worker's
 

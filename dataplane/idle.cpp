@@ -9,13 +9,13 @@
 
 namespace millrace::dataplane {
 
-Rest::Rest(Idle how, cache::Grace::Reader& reader, const Counters& counters)
+Idler::Idler(Idle how, cache::Grace::Reader& reader, const Counters& counters)
     : how_(how), reader_(reader), counters_(counters) {
     // ns: the kernel would add 50 us to each nap, to let timers of several threads expire together.
     if (how == Idle::sleep) prctl(PR_SET_TIMERSLACK, 1);
 }
 
-void Rest::after(bool busy) {
+void Idler::after(bool busy) {
     if (how_ == Idle::poll) return;
     std::uint64_t received = busy ? received_ : counters_.received();
     if (busy || received != received_) {
@@ -31,12 +31,12 @@ void Rest::after(bool busy) {
     }
 }
 
-void Rest::pause() const {
+void Idler::pause() const {
     std::uint64_t end = rte_rdtsc() + rte_get_tsc_hz() * std::uint64_t(limits::pause.count()) / 1'000'000;
     while (rte_rdtsc() < end) rte_pause();
 }
 
-void Rest::nap() {
+void Idler::nap() {
     timespec length{0, std::chrono::nanoseconds(length_).count()};
     length_ = std::min(2 * length_, limits::longest_nap);
     reader_.offline(); // holds nothing while it sleeps: control need not wait for it

@@ -21,9 +21,9 @@ namespace millrace::dataplane {
 enum class Idle : std::uint8_t { poll, pause, sleep };
 
 /// Counts the empty turns of one lcore, and rests. Made and used by that lcore alone, online for RCU.
-class Rest {
+class Idler {
   public:
-    Rest(Idle how, cache::Grace::Reader& reader, const Counters& counters);
+    Idler(Idle how, cache::Grace::Reader& reader, const Counters& counters);
 
     /// After a turn. `busy`: it had something to do.
     void after(bool busy);

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <utility>
 
+#include "cache/dns.hpp"
+
 namespace millrace::dataplane {
 
 namespace {
@@ -125,8 +127,7 @@ const cache::Entry* LocalNames::answer(const Match& match, std::uint16_t qtype) 
 }
 
 const cache::Entry* LocalNames::chaos(std::span<const std::uint8_t> name, std::uint16_t qtype) const {
-    constexpr std::uint16_t type_txt = 16;
-    if (qtype != type_txt) return nullptr;
+    if (qtype != dns::type_txt) return nullptr;
     for (const Chaos& text : chaos_) {
         if (std::ranges::equal(text.name.bytes(), name)) return text.entry.get();
     }

@@ -4,18 +4,8 @@
 
 namespace millrace::dataplane {
 
-namespace {
-
-constexpr std::uint16_t flag_qr = 0x8000, flag_tc = 0x0200, flag_rd = 0x0100, flag_ad = 0x0020,
-                        flag_cd = 0x0010;
-constexpr std::uint16_t type_opt = 41, type_ixfr = 251, type_axfr = 252, type_any = 255;
-constexpr std::uint16_t class_in = 1, class_ch = 3;
-constexpr std::uint32_t opt_version = 0x00ff0000, opt_dnssec_ok = 0x8000;
-
-} // namespace
-
 bool is_data_type(std::uint16_t qtype) {
-    return qtype != 0 && qtype != type_opt && (qtype < 128 || qtype > type_any);
+    return qtype != 0 && qtype != dns::type_opt && (qtype < 128 || qtype > dns::type_any);
 }
 
 struct Query::Sections {
@@ -29,7 +19,7 @@ void Query::parse(std::span<const std::uint8_t> message, Transport transport, st
     out.rcode = Rcode::noerror; // of the query that was in this place before
     out.key.group = group;
     if (!out.parse_header(message, sections)) return;
-    cache::Reader in(message.subspan(header_octets));
+    cache::WireReader in(message.subspan(dns::header_octets));
     if (!out.parse_question(in)) return;
     if (out.parse_records(in, sections, transport)) out.judge(transport);
 }
@@ -38,16 +28,16 @@ void Query::parse(std::span<const std::uint8_t> message, Transport transport, st
 bool Query::parse_header(std::span<const std::uint8_t> message, Sections& s) {
     action = Action::drop;
     verdict = Verdict::drop_short;
-    if (message.size() < header_octets) return false;
+    if (message.size() < dns::header_octets) return false;
     auto number = [&](std::size_t at) { return cache::load_u16(&message[at]); };
     head.id = number(0);
     s = {number(2), number(4), number(6), number(8), number(10)};
     verdict = Verdict::drop_response;
-    if (s.flags & flag_qr) return false;
+    if (s.flags & dns::response) return false;
     head.opcode = (s.flags >> 11) & 0xf;
-    head.recursion_desired = s.flags & flag_rd;
-    head.checking_disabled = s.flags & flag_cd;
-    head.authentic_wanted = s.flags & flag_ad;
+    head.recursion_desired = s.flags & dns::recursion_desired;
+    head.checking_disabled = s.flags & dns::checking_disabled;
+    head.authentic_wanted = s.flags & dns::authentic_data;
     head.limit = limits::plain_octets;
     if (head.opcode != 0) return answer_with(Rcode::notimp), false;
     if (s.questions != 1) return answer_with(Rcode::formerr), false;
@@ -55,20 +45,20 @@ bool Query::parse_header(std::span<const std::uint8_t> message, Sections& s) {
 }
 
 /// The question, and zone transfers. False: judged.
-bool Query::parse_question(cache::Reader& in) {
+bool Query::parse_question(cache::WireReader& in) {
     bool named = cache::read_name(in, key.name);
     key.qtype = in.u16();
     key.qclass = in.u16();
     if (!named || !in.ok()) return answer_with(Rcode::formerr), false;
     head.question_size = std::uint16_t(in.position());
     // Before the sections are counted: an IXFR rightly carries an SOA in its authority section (RFC 1995 3).
-    if (key.qtype == type_axfr || key.qtype == type_ixfr) return answer_with(Rcode::refused), false;
+    if (key.qtype == dns::type_axfr || key.qtype == dns::type_ixfr) return answer_with(Rcode::refused), false;
     return true;
 }
 
 /// Walks every record behind the question for its OPT (RFC 6891 6.1.1). False: judged.
-bool Query::parse_records(cache::Reader& in, const Sections& s, Transport transport) {
-    bool malformed = s.answers > 0 || s.authorities > 0 || s.flags & flag_tc;
+bool Query::parse_records(cache::WireReader& in, const Sections& s, Transport transport) {
+    bool malformed = s.answers > 0 || s.authorities > 0 || s.flags & dns::truncated;
     unsigned before_additional = s.answers + s.authorities;
     unsigned records = before_additional + s.additionals;
     std::uint32_t opt_flags = 0;
@@ -79,7 +69,7 @@ bool Query::parse_records(cache::Reader& in, const Sections& s, Transport transp
         std::uint16_t type = in.u16(), size = in.u16();
         std::uint32_t ttl = in.u32();
         in.skip(in.u16());
-        if (type != type_opt || !in.ok()) continue;
+        if (type != dns::type_opt || !in.ok()) continue;
         malformed = malformed || head.edns || i < before_additional || !owner_is_root;
         head.edns = true;
         head.limit = std::clamp<std::uint16_t>(size, limits::plain_octets, limits::edns_octets);
@@ -87,18 +77,18 @@ bool Query::parse_records(cache::Reader& in, const Sections& s, Transport transp
     }
     if (transport == Transport::tcp) head.limit = cache::limits::message_octets;
     if (malformed || !in.ok()) return answer_with(Rcode::formerr), false;
-    head.dnssec_ok = opt_flags & opt_dnssec_ok;
+    head.dnssec_ok = opt_flags & dns::opt_dnssec_ok;
     head.authentic_wanted = head.authentic_wanted || head.dnssec_ok;
-    if (opt_flags & opt_version) return answer_with(Rcode::badvers), false;
+    if (opt_flags & dns::opt_version) return answer_with(Rcode::badvers), false;
     return true;
 }
 
 /// A well-formed query: the rows about classes, types and RD.
 void Query::judge(Transport transport) {
-    if (key.qclass == class_ch) return void(action = Action::chaos);
-    if (key.qclass != class_in) return answer_with(Rcode::notimp);
-    if (key.qtype != type_any && !is_data_type(key.qtype)) return answer_with(Rcode::notimp);
-    if (key.qtype == type_any) {
+    if (key.qclass == dns::class_chaos) return void(action = Action::chaos);
+    if (key.qclass != dns::class_in) return answer_with(Rcode::notimp);
+    if (key.qtype != dns::type_any && !is_data_type(key.qtype)) return answer_with(Rcode::notimp);
+    if (key.qtype == dns::type_any) {
         action = transport == Transport::udp ? Action::truncate : Action::minimal;
         return;
     }

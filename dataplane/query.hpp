@@ -8,22 +8,14 @@
 #include <span>
 #include <type_traits>
 
+#include "cache/dns.hpp"
 #include "cache/key.hpp"
 #include "dataplane/counters.hpp"
 #include "dataplane/limits.hpp"
 
 namespace millrace::dataplane {
 
-/// RFC 1035 4.1.1, RFC 6895 2.3. Those above 15 need an OPT in the reply.
-enum class Rcode : std::uint16_t {
-    noerror = 0,
-    formerr = 1,
-    servfail = 2,
-    nxdomain = 3,
-    notimp = 4,
-    refused = 5,
-    badvers = 16
-};
+using dns::Rcode;
 
 /// What of the query goes into its reply, besides the question. Copied into a waiter by value.
 struct Head {
@@ -68,15 +60,13 @@ struct Query {
   private:
     struct Sections;
     bool parse_header(std::span<const std::uint8_t> message, Sections& sections);
-    bool parse_question(cache::Reader& in);
-    bool parse_records(cache::Reader& in, const Sections& sections, Transport transport);
+    bool parse_question(cache::WireReader& in);
+    bool parse_records(cache::WireReader& in, const Sections& sections, Transport transport);
     void judge(Transport transport);
     void answer_with(Rcode code) {
         action = Action::reply;
         rcode = code;
     }
 };
-
-inline constexpr std::size_t header_octets = 12; ///< RFC 1035 4.1.1
 
 } // namespace millrace::dataplane

@@ -7,7 +7,7 @@
 
 #include <tl/expected.hpp>
 
-#include "dataplane/burst.hpp"
+#include "dataplane/port.hpp"
 
 namespace millrace::dataplane {
 

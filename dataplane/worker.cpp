@@ -14,7 +14,7 @@ namespace {
 constexpr int nap_ms = 100; // of an idle worker with a socket; it also bounds how late `stop` is seen
 
 std::span<const std::uint8_t> question_of(const Packet& packet, const Head& head) {
-    return {packet.data + header_octets, head.question_size};
+    return {packet.data + dns::header_octets, head.question_size};
 }
 std::span<std::uint8_t> room_of(const Packet& packet) {
     return {packet.data, packet.room};
@@ -37,7 +37,7 @@ void prefetch(const cache::Node& node) {
 } // namespace
 
 void Worker::run(const std::atomic<bool>& stop) {
-    Rest rest(c_.idle, c_.reader, c_.counters);
+    Idler idler(c_.idle, c_.reader, c_.counters);
     c_.reader.online();
     while (!stop.load(std::memory_order_relaxed)) {
         std::uint64_t begin = rte_rdtsc();
@@ -45,7 +45,7 @@ void Worker::run(const std::atomic<bool>& stop) {
         if (busy) add(busy_cycles_, rte_rdtsc() - begin);
         int descriptor = c_.port.wait_descriptor();
         if (descriptor < 0) {
-            rest.after(busy);
+            idler.after(busy);
             continue;
         }
         if (c_.control) c_.handoff.end_sleep_of(*c_.control);
@@ -129,7 +129,7 @@ void Worker::answer_or_miss(Packet& packet, const Lookup& lookup, Time now) {
 void Worker::ask_for_refresh(const Packet& packet, const Query& query, cache::Hash hash,
                              const cache::Entry& entry, Time now) {
     Miss miss{query.key, hash, packet.client, query.head.id, 0, now, entry.version};
-    c_.counters.add(c_.handoff.ask(miss) ? Event::refresh_asked : Event::refresh_dropped);
+    c_.counters.add(c_.handoff.send(miss) ? Event::refresh_asked : Event::refresh_dropped);
 }
 
 /// The published Entry that may be served: not null, not under the floor. It may have expired.
@@ -170,7 +170,7 @@ bool Worker::hand_over(const Packet& packet, const Query& query, cache::Hash has
     if (free_waiters_.empty()) return false;
     std::uint32_t index = free_waiters_.back();
     Miss miss{query.key, hash, packet.client, query.head.id, index, now, {}};
-    if (!c_.handoff.ask(miss)) return false;
+    if (!c_.handoff.send(miss)) return false;
     free_waiters_.pop_back();
     Waiter& waiter = waiters_[index];
     c_.port.save(packet, waiter.path);

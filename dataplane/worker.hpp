@@ -9,11 +9,11 @@
 
 #include "cache/table.hpp"
 #include "dataplane/answer.hpp"
-#include "dataplane/burst.hpp"
 #include "dataplane/clock.hpp"
 #include "dataplane/gate.hpp"
 #include "dataplane/handoff.hpp"
 #include "dataplane/idle.hpp"
+#include "dataplane/port.hpp"
 #include "dataplane/query.hpp"
 
 namespace millrace::dataplane {

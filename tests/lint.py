@@ -5,36 +5,50 @@ import re
 import subprocess
 import sys
 
+# Each may include itself and those before it.
+FOLDERS = ["message", "config", "upstream", "local", "fetch", "command", "daemon"]
 ROOMS = {"cache": {"cache"}, "dataplane": {"cache", "dataplane"}, "control": {"cache", "dataplane", "control"}}
 # A library, told by its headers, and the places that may include it.
 LIBRARIES = {
     r"<tbb/": ["cache/shard.hpp"],
-    r"<ldns/": ["control/ldns.hpp"],
+    r"<ldns/": ["control/message/ldns.hpp"],
     r"<asio": ["control/"],
     r"<spdlog/": ["control/"],
     r"<yaml-cpp/": ["control/config"],
     r"<rte_eth": ["dataplane/e"],
-    r"<xxhash": ["cache/key.cpp", "control/recent_pairs.cpp"],
+    r"<xxhash": ["cache/key.cpp", "control/upstream/recent_pairs.cpp"],
     r"<(bpf|linux/bpf|xdp)/": ["dataplane/xdp"],
 }
 TOP = {"meson.build", "dataplane", "control", "cache", "deploy", "tests", "bench", "README.md", "ARCHITECTURE.md", "LICENSE"}
-MOST_LINES, MOST_FUNCTION_LINES = 500, 70
+MOST_LINES, MOST_FUNCTION_LINES, MOST_COLUMNS = 500, 70, 110
 
 
 def main():
     root = pathlib.Path(sys.argv[1])
     if sys.argv[2:] == ["--headers"]:
-        print("\n".join(sorted(str(f.relative_to(root)) for room in ROOMS for f in (root / room).glob("*.hpp"))))
+        print("\n".join(sorted(str(f.relative_to(root)) for room in ROOMS for f in (root / room).rglob("*.hpp"))))
         return 0
     problems = [*top_level(root)]
     for file in sorted(f for folder in (*ROOMS, "tests", "bench") for f in (root / folder).rglob("*.[ch]pp")):
         name = str(file.relative_to(root))
         lines = file.read_text(encoding="utf-8").splitlines()
-        problems += [*includes(name, lines), *lengths(name, lines)]
+        problems += [*includes(name, lines), *folders(name, lines), *lengths(name, lines), *comments(name, lines)]
         if name.endswith(".hpp") and "#pragma once" not in lines:
             problems.append(f"{name}: no #pragma once")
+    problems += mutations(root)
     print("\n".join(problems) or "nothing to complain about")
     return bool(problems)
+
+
+def mutations(root):
+    """The list keeps step with the code: run would notice too, but only after it has built everything."""
+    sys.path.insert(0, str(root / "tests/mutation"))
+    from mutations import MUTATIONS  # pylint: disable=import-outside-toplevel
+    for m in MUTATIONS:
+        file = root / m.file
+        places = file.read_text(encoding="utf-8").count(m.old) if file.exists() else 0
+        if places != 1:
+            yield f"tests/mutation/mutations.py: {m.name}: its text is {places} times in {m.file}"
 
 
 def top_level(root):
@@ -55,6 +69,33 @@ def includes(name, lines):
         for library, places in LIBRARIES.items():
             if room in ROOMS and re.search(library, line) and not any(name.startswith(place) for place in places):
                 yield f"{name}:{number}: {line} belongs to {', '.join(places)}"
+
+
+def folders(name, lines):
+    """No arrow within control/ runs back up; what belongs to no folder is there for all of them."""
+    if not name.startswith("control/"):
+        return
+    own = name.split("/")[1] if name.count("/") > 1 else None
+    if own and own not in FOLDERS:
+        yield f"{name}: {own} is not one of control's folders"
+        return
+    for number, line in enumerate(lines, 1):
+        other = re.match(r'#include "control/(\w+)/', line)
+        if other and (not own or FOLDERS.index(other[1]) > FOLDERS.index(own)):
+            yield f"{name}:{number}: {own or 'the room itself'} may not include {other[1]}"
+
+
+def comments(name, lines):
+    """Comments as somebody wrote them: no columns beyond the limit, no last words that a reflow left behind."""
+    before = None
+    for number, line in enumerate(lines, 1):
+        if len(line) > MOST_COLUMNS:
+            yield f"{name}:{number}: {len(line)} columns, at most {MOST_COLUMNS}"
+        comment = re.match(r"( *)(///?) (\S.*)$", line)
+        goes_on = comment and before and comment[1] == before[1] and comment[2] == before[2]
+        if goes_on and len(comment[3].split()) <= 2 and len(before[0]) > MOST_COLUMNS - len(comment[3].split()[0]) - 2:
+            yield f"{name}:{number}: a comment's last words alone on a line"
+        before = comment
 
 
 def lengths(name, lines):

@@ -115,7 +115,7 @@ void Generator::prepare(Slot& slot, std::uint64_t due) {
     slot.due = due;
     slot.id = std::uint16_t(slot.id + stride_); // the next turn
     slot.busy = true;
-    cache::Writer out(slot.message);
+    cache::WireWriter out(slot.message);
     out.u16(slot.id);
     out.u16(recursion_desired);
     out.u16(1);
@@ -171,7 +171,7 @@ const char* Generator::fault(const Slot& slot, Message answer) const {
 /// One answer record: the A record of the name that was asked, by a pointer to it or in full.
 bool Generator::address_is_right(const Slot& slot, Message answer) const {
     if (load_u16(&answer[6]) != 1) return false;
-    cache::Reader in(answer);
+    cache::WireReader in(answer);
     in.skip(slot.size);
     if (in.remaining() >= 2 && load_u16(&answer[slot.size]) == 0xc000 + header_octets) {
         in.skip(2);

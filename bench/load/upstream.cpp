@@ -12,8 +12,8 @@
 namespace millrace::bench {
 namespace {
 
-using cache::Reader;
-using cache::Writer;
+using cache::WireReader;
+using cache::WireWriter;
 
 constexpr std::size_t header_octets = 12;
 constexpr std::uint16_t type_soa = 6, type_opt = 41, pointer_to_question = 0xc00c;
@@ -25,7 +25,7 @@ struct Zone {
     std::uint32_t wrong_every = 0; ///< names with a number that it divides get a wrong address; 0: none
 };
 
-void write_soa(Writer& out, const Zone& zone) {
+void write_soa(WireWriter& out, const Zone& zone) {
     out.bytes(zone.name.bytes());
     out.u16(type_soa);
     out.u16(class_in);
@@ -36,7 +36,7 @@ void write_soa(Writer& out, const Zone& zone) {
     for (std::uint32_t number : {1U, 3600U, 600U, ttl, ttl}) out.u32(number);
 }
 
-void write_address(Writer& out, std::uint32_t number, const Zone& zone) {
+void write_address(WireWriter& out, std::uint32_t number, const Zone& zone) {
     Ipv4 address = address_of(number);
     if (zone.wrong_every != 0 && number % zone.wrong_every == 0) address[3] ^= 1;
     out.u16(pointer_to_question);
@@ -49,7 +49,7 @@ void write_address(Writer& out, std::uint32_t number, const Zone& zone) {
 
 /// The reply over the query; 0: nothing that can be answered.
 std::size_t reply(std::span<std::uint8_t> buffer, std::size_t size, const Zone& zone) {
-    Reader in(buffer.first(size));
+    WireReader in(buffer.first(size));
     in.skip(2);
     std::uint16_t flags = in.u16(), questions = in.u16();
     in.u32();
@@ -62,7 +62,7 @@ std::size_t reply(std::span<std::uint8_t> buffer, std::size_t size, const Zone& 
     auto host = host_of(name, zone.name);
     bool found = host && host->kind != Kind::absent && type == type_a;
     bool absent = host && host->kind == Kind::absent;
-    Writer out(buffer.subspan(in.position()));
+    WireWriter out(buffer.subspan(in.position()));
     found ? write_address(out, host->number, zone) : write_soa(out, zone);
     if (edns) {
         out.u8(0);
@@ -71,7 +71,7 @@ std::size_t reply(std::span<std::uint8_t> buffer, std::size_t size, const Zone& 
         out.u32(0);
         out.u16(0);
     }
-    Writer header(buffer.subspan(2, header_octets - 2));
+    WireWriter header(buffer.subspan(2, header_octets - 2));
     header.u16(std::uint16_t(response_bits | (flags & kept_flags) | (absent ? rcode_nxdomain : 0)));
     header.u16(1);
     header.u16(found);

@@ -35,7 +35,7 @@ inline Ipv4 address_of(std::uint32_t number) {
 }
 
 /// The host's name and the type and class of a question for its address; `zone` is canonical.
-inline void write_question(cache::Writer& out, Host host, const cache::Name& zone) {
+inline void write_question(cache::WireWriter& out, Host host, const cache::Name& zone) {
     std::array<char, 12> label;
     label[0] = char(host.kind);
     char* end = std::to_chars(label.data() + 1, label.data() + label.size(), host.number).ptr;

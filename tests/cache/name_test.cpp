@@ -11,7 +11,7 @@ std::vector<std::uint8_t> bytes(std::string_view text) {
 
 TEST(Wire, ACursorStaysFailed) {
     auto data = bytes("\x01\x02\x03");
-    Reader in(data);
+    WireReader in(data);
     EXPECT_EQ(in.u16(), 0x0102);
     EXPECT_EQ(in.u16(), 0);
     EXPECT_FALSE(in.ok());
@@ -21,7 +21,7 @@ TEST(Wire, ACursorStaysFailed) {
 
 TEST(Wire, AWriterDropsWhatDoesNotFit) {
     std::array<std::uint8_t, 4> room{};
-    Writer out(room);
+    WireWriter out(room);
     out.u16(0x0102);
     out.u32(0xffffffff);
     EXPECT_FALSE(out.ok());
@@ -39,7 +39,7 @@ TEST(Wire, SkipNameStopsAtPointerAndRoot) {
                                           4),
                               3u}}) {
         auto data = bytes(wire);
-        Reader in(data);
+        WireReader in(data);
         in.skip_name();
         EXPECT_TRUE(in.ok());
         EXPECT_EQ(in.position(), end);
@@ -50,7 +50,7 @@ TEST(Name, FoldsLettersOnly) {
     auto data = bytes(std::string("\x05WwW[@\x03"
                                   "COM\0",
                                   11));
-    Reader in(data);
+    WireReader in(data);
     Name name;
     ASSERT_TRUE(read_name(in, name));
     EXPECT_EQ(to_string(name.bytes()), "www[@.com.");
@@ -73,7 +73,7 @@ TEST(Name, RefusesWhatAQuestionMayNotHold) {
                 {"nothing", ""}};
     for (const Row& row : rows) {
         auto data = bytes(row.wire);
-        Reader in(data);
+        WireReader in(data);
         Name name;
         EXPECT_FALSE(read_name(in, name)) << row.what;
         EXPECT_FALSE(in.ok()) << row.what;
@@ -85,7 +85,7 @@ TEST(Name, LongestNameFits) {
     for (int i = 0; i < 3; ++i) longest += '\x3f' + std::string(63, 'A');
     longest += '\x3d' + std::string(61, 'A') + '\0';
     auto data = bytes(longest);
-    Reader in(data);
+    WireReader in(data);
     Name name;
     ASSERT_TRUE(read_name(in, name));
     EXPECT_EQ(name.size, 255);

@@ -17,7 +17,7 @@ Bytes reply_to(const Bytes& message, const cache::Entry& entry, Time now, Age ag
     Query::parse(message, transport, 0, query);
     Bytes buffer = message;
     buffer.resize(65535);
-    std::span<const std::uint8_t> question(buffer.data() + header_octets, query.head.question_size);
+    std::span<const std::uint8_t> question(buffer.data() + dns::header_octets, query.head.question_size);
     buffer.resize(answer::write(query.head, question, entry, now, age, buffer));
     return buffer;
 }
@@ -27,7 +27,7 @@ Bytes error_to(const Bytes& message, Transport transport = Transport::udp) {
     Query::parse(message, transport, 0, query);
     Bytes buffer = message;
     buffer.resize(2048);
-    std::span<const std::uint8_t> question(buffer.data() + header_octets, query.head.question_size);
+    std::span<const std::uint8_t> question(buffer.data() + dns::header_octets, query.head.question_size);
     buffer.resize(answer::write(query, question, buffer));
     return buffer;
 }

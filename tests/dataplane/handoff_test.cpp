@@ -20,7 +20,7 @@ TEST(Handoff, MissesArriveWholeAndInOrder) {
         miss.key = test::key_of("name-" + std::to_string(i) + ".example");
         miss.id = i;
         miss.waiter = i;
-        ASSERT_TRUE(handoff.ask(miss));
+        ASSERT_TRUE(handoff.send(miss));
     }
     std::vector<Miss> taken(200);
     ASSERT_EQ(handoff.take(taken), 100u);
@@ -35,13 +35,13 @@ TEST(Handoff, AFullMissRingRefuses) {
     Handoff handoff;
     Miss miss;
     miss.key = test::key_of("a");
-    for (std::size_t i = 0; i < limits::waiters; ++i) ASSERT_TRUE(handoff.ask(miss));
-    EXPECT_FALSE(handoff.ask(miss));
+    for (std::size_t i = 0; i < limits::waiters; ++i) ASSERT_TRUE(handoff.send(miss));
+    EXPECT_FALSE(handoff.send(miss));
 }
 
 TEST(Handoff, AWakeForEveryWaiterFits) {
     Handoff handoff;
-    for (std::uint32_t i = 0; i < limits::waiters; ++i) handoff.wake({nullptr, i, Wake::Kind::abandon});
+    for (std::uint32_t i = 0; i < limits::waiters; ++i) handoff.send({nullptr, i, Wake::Kind::abandon});
     std::vector<Wake> taken(limits::waiters + 1);
     EXPECT_EQ(handoff.take(taken), limits::waiters);
     EXPECT_EQ(taken[limits::waiters - 1].waiter, limits::waiters - 1);
@@ -67,7 +67,7 @@ TEST(HandoffThreads, NoWakeIsLostToSleep) {
     });
     auto begin = std::chrono::steady_clock::now();
     for (std::uint32_t i = 0; i < total; ++i) {
-        handoff.wake({nullptr, i, Wake::Kind::abandon});
+        handoff.send({nullptr, i, Wake::Kind::abandon});
         handoff.sleeper().end_sleep();
         if (i % 3 == 0) {
             while (finished.load() <= i && std::chrono::steady_clock::now() - begin < 15s)
@@ -107,7 +107,7 @@ TEST(HandoffThreads, NoMissIsLostToControlsSleep) {
     for (std::uint32_t i = 0; i < total; ++i) {
         Miss miss{};
         miss.waiter = i;
-        while (!handoff.ask(miss)) std::this_thread::yield();
+        while (!handoff.send(miss)) std::this_thread::yield();
         handoff.end_sleep_of(control);
         while (i % 3 == 0 && taken.load() <= i && !is_late()) std::this_thread::yield();
     }

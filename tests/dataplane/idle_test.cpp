@@ -140,7 +140,7 @@ TEST_F(IdleTest, NobodyWaitsForLong) {
         sleep_for(5ms); // it sleeps again
         begin = boot_time();
         reader_->sent();
-        handoff_.wake({entry_, misses[0].waiter, Wake::Kind::answer});
+        handoff_.send({entry_, misses[0].waiter, Wake::Kind::answer});
         ASSERT_EQ(replies(1), 1U);
         wake_waited = std::min(wake_waited, boot_time() - begin);
         sleep_for(5ms);

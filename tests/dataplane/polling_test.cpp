@@ -195,7 +195,7 @@ TEST_F(PollingTest, NoAllocationAndNoSystemCallAfterStart) {
             ASSERT_EQ(table.publish(misses[m].key, misses[m].hash, entry), cache::Publication::accepted);
             table.finish(misses[m].key, misses[m].hash, generation);
             reader.sent();
-            handoff.wake({published, misses[m].waiter, Wake::Kind::answer});
+            handoff.send({published, misses[m].waiter, Wake::Kind::answer});
         }
         if (i % 4000 == 3999) { // half of the names go, so that shards are rebuilt under the worker
             auto half = [](const cache::KeyRef& key, const cache::Entry&) { return key.hash % 2 == 0; };

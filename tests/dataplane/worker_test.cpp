@@ -60,7 +60,7 @@ class WorkerTest : public testing::Test {
     }
     void wake(const Miss& miss, const cache::Entry* entry, Wake::Kind kind = Wake::Kind::answer) {
         reader->sent();
-        handoff.wake({entry, miss.waiter, kind});
+        handoff.send({entry, miss.waiter, kind});
     }
     static Bytes record(unsigned host, unsigned ttl) {
         return Bytes{0xc0, 12, 0, 1, 0, 1} + u32(ttl) + u16(4) + Bytes{192, 0, 2, std::uint8_t(host)};

@@ -11,9 +11,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "control/command.hpp"
-#include "control/command_server.hpp"
-#include "control/pretty.hpp"
+#include "control/command/protocol.hpp"
+#include "control/command/server.hpp"
+#include "control/command/tables.hpp"
 #include "tests/fuzz/input.hpp"
 
 using namespace millrace::control;
@@ -25,18 +25,19 @@ namespace {
 /// Sentences with args, without them an exception; replies of two packets; handlers that never answer.
 template <typename Verbs>
 void add_verbs(Verbs& verbs) {
-    verbs.on("a", [](auto args, Reply reply) { reply.answer({{"args", args}}); });
-    verbs.on("a b", [](auto args, Reply reply) { reply.error(args.at(0)); });
-    verbs.on("b", [](auto args, Reply reply) {
-        reply.answer({{"long", std::string(command_limits::packet_octets, 'x')}, {"args", args}});
+    verbs.on("a", [](auto args, Responder responder) { responder.respond({{"args", args}}); });
+    verbs.on("a b", [](auto args, Responder responder) { responder.fail(args.at(0)); });
+    verbs.on("b", [](auto args, Responder responder) {
+        responder.respond({{"long", std::string(command_limits::packet_octets, 'x')}, {"args", args}});
     });
-    verbs.on("c", [](auto, Reply) {});
+    verbs.on("c", [](auto, Responder) {});
 }
 
 void check_object(const std::string& text) {
     auto object = nlohmann::json::parse(text, nullptr, false);
     require(object.is_object());
-    for (char c : pretty(object)) require(c == '\n' || (static_cast<unsigned char>(c) >= 0x20 && c != 0x7f));
+    for (char c : to_table(object))
+        require(c == '\n' || (static_cast<unsigned char>(c) >= 0x20 && c != 0x7f));
 }
 
 void run_alone(std::string_view request) {
@@ -47,7 +48,7 @@ void run_alone(std::string_view request) {
     }();
     std::string text;
     int replies = 0;
-    commands.run(request, Reply([&](std::string reply) {
+    commands.run(request, Responder([&](std::string reply) {
                      text = std::move(reply);
                      ++replies;
                  }));

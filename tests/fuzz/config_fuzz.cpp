@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <cstdlib>
 
-#include "control/config.hpp"
+#include "control/config/config.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     using namespace millrace::control;

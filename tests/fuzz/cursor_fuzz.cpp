@@ -1,4 +1,4 @@
-// libFuzzer: Reader and Writer, step by step, beside a reference that is plain arithmetic on indexes.
+// libFuzzer: WireReader and WireWriter, step by step, beside a reference that is plain arithmetic on indexes.
 #include <optional>
 
 #include "cache/wire.hpp"
@@ -11,7 +11,7 @@ namespace {
 
 using Bytes = std::vector<std::uint8_t>;
 
-/// Where the Reader ought to be; none once it has failed.
+/// Where the WireReader ought to be; none once it has failed.
 struct Place {
     const Bytes& bytes;
     std::optional<std::size_t> at = 0;
@@ -38,7 +38,7 @@ struct Place {
 
 void read(fuzz::Input& in) {
     Bytes script = in.take(in.u8()), bytes = in.rest();
-    cache::Reader reader(bytes);
+    cache::WireReader reader(bytes);
     Place place{bytes};
     fuzz::Input steps(script.data(), script.size());
     while (!steps.empty()) {
@@ -75,7 +75,7 @@ void read(fuzz::Input& in) {
 void write(fuzz::Input& in) {
     std::size_t size = in.u16() % 2048;
     Bytes room(size, 0xee), expected;
-    cache::Writer writer(room);
+    cache::WireWriter writer(room);
     bool ok = true;
     /// Each octet of a number stands for itself: one that does not fit wholly may leave its beginning.
     auto put = [&](std::span<const std::uint8_t> octets, bool whole) {

@@ -6,7 +6,7 @@
 #include <memory>
 #include <string_view>
 
-#include "control/block_list.hpp"
+#include "control/local/block_list.hpp"
 #include "dataplane/answer.hpp"
 
 using namespace millrace;
@@ -39,7 +39,7 @@ void check(const LocalNames& names, const cache::Name& name) {
         std::vector<std::uint8_t> out(512);
         std::size_t size =
             dataplane::answer::write_local(head, question, *entry, match->above, names.info(*match), out);
-        require(size >= dataplane::header_octets + question.size() + 11 && size <= 512);
+        require(size >= dns::header_octets + question.size() + 11 && size <= 512);
     }
 }
 

@@ -50,7 +50,7 @@ void check_text(const cache::Name& name) {
 }
 
 void read(const Bytes& bytes, cache::Name& name, Labels& labels) {
-    cache::Reader in(bytes);
+    cache::WireReader in(bytes);
     std::size_t end = 0;
     bool expected = split(bytes, labels, end);
     require(cache::read_name(in, name) == expected && in.ok() == expected);

@@ -7,8 +7,10 @@
 #include <span>
 
 #include "cache/wire.hpp"
-#include "control/accept.hpp"
-#include "control/message.hpp"
+#include "control/message/entry_build.hpp"
+#include "control/message/entry_text.hpp"
+#include "control/message/reply.hpp"
+#include "control/message/reply_match.hpp"
 
 using namespace millrace;
 
@@ -21,7 +23,7 @@ void require(bool holds) {
 cache::Key key_of(std::span<const std::uint8_t> message, std::uint8_t flavour) {
     cache::Key key;
     key.flavour = flavour;
-    cache::Reader in(message);
+    cache::WireReader in(message);
     in.skip(12);
     if (!cache::read_name(in, key.name)) key.name = *cache::parse_name("a.com");
     key.qtype = in.u16();

@@ -46,7 +46,7 @@ MUTATIONS = [
         "the last query before a flush publishes after it",
         "cache_test:TableTest.TheFloor*"),
     Mutation(
-        "stamped-when-stored", "control/fetch_table.cpp",
+        "stamped-when-stored", "control/fetch/table.cpp",
         "    cache::Version version{fetch.id().generation, revision};\n    Slot& slot",
         "    cache::Version version{++last_generation_, revision};\n    Slot& slot",
         "the older query that ends last looks newest, and an answer's own merge looks old",
@@ -58,7 +58,7 @@ MUTATIONS = [
         "check and write are two steps again, and nobody is told",
         "cache_test:TableDeathTest.*"),
     Mutation(
-        "ttl-0-stored", "control/publish.cpp",
+        "ttl-0-stored", "control/fetch/publish.cpp",
         "    if (!storable) return keep_private(cache::Publication::full, std::move(entry));\n",
         "",
         "an answer for those who wait reaches others",
@@ -72,25 +72,25 @@ MUTATIONS = [
 
     # Superseding: what becomes of the older query.
     Mutation(
-        "superseded-exchanges-go-on", "control/fetch.cpp",
+        "superseded-exchanges-go-on", "control/fetch/fetch.cpp",
         "    stop_asking(effects);\n    if (state_ == State::ranking) effects.cancel_ranking(*this);\n",
         "    if (state_ == State::ranking) effects.cancel_ranking(*this);\n",
         "sockets and timers of a query that nobody owns",
         "control_test:Scenarios.S11*"),
     Mutation(
-        "superseded-ranking-goes-on", "control/fetch.cpp",
+        "superseded-ranking-goes-on", "control/fetch/fetch.cpp",
         "    if (state_ == State::ranking) effects.cancel_ranking(*this);\n",
         "",
         "a ranking that nobody waits for, beside its successor's",
         "control_test:Scenarios.S8*"),
     Mutation(
-        "superseded-waiters-dropped", "control/fetch_table.cpp",
+        "superseded-waiters-dropped", "control/fetch/table.cpp",
         "        if (!waiters.empty()) restarts_.push_back({key, hash, std::move(waiters)});\n",
         "        if (waiters.empty()) restarts_.push_back({key, hash, std::move(waiters)});\n",
         "who waits while a flush comes is never answered, and the credits are lost",
         "control_test:Scenarios.S11*"),
     Mutation(
-        "successors-dropped-at-shutdown", "control/fetch_table.cpp",
+        "successors-dropped-at-shutdown", "control/fetch/table.cpp",
         "    for (const Restart& restart : std::exchange(restarts_, {})) {\n"
         "        for (const Waiter& w : restart.waiters) wake(w, nullptr, WakeKind::abandon);\n"
         "    }\n",
@@ -98,13 +98,13 @@ MUTATIONS = [
         "waiters between two Fetches are lost when the process stops",
         "control_test:FetchTest.CloseAbandonsThose*"),
     Mutation(
-        "late-result-finds-the-next-fetch", "control/fetch_table.cpp",
+        "late-result-finds-the-next-fetch", "control/fetch/table.cpp",
         "    return slot.fetch && slot.fetch->id() == id ? &slot : nullptr;\n",
         "    return slot.fetch ? &slot : nullptr;\n",
         "a result of one query enters the query that has its slot now",
         "control_test:Scenarios.S8*:EarlierRepair.*"),
     Mutation(
-        "order-without-its-version", "control/fetch_table.cpp",
+        "order-without-its-version", "control/fetch/table.cpp",
         "    bool is_same = entry && entry->version == slot->published;\n",
         "    bool is_same = !entry || entry->version == slot->published;\n",
         "an order is published although what it was computed for is gone",
@@ -112,7 +112,7 @@ MUTATIONS = [
 
     # Flush and reload.
     Mutation(
-        "flush-leaves-the-live", "control/flush.cpp",
+        "flush-leaves-the-live", "control/fetch/flush.cpp",
         "    fetches_.supersede([&](const cache::Key& key) { return matches(key.name.bytes()); });\n",
         "",
         "what was collected before a flush appears after it",
@@ -124,19 +124,19 @@ MUTATIONS = [
         "the newest answer survives its flush",
         "cache_test:TableTest.Flush*"),
     Mutation(
-        "floor-not-raised", "control/flush.cpp",
+        "floor-not-raised", "control/fetch/flush.cpp",
         "        table_.raise_floor(group, fetches_.last_generation());\n",
         "        static_cast<void>(group);\n",
         "answers of the old upstreams are served until the last slot is emptied",
         "control_test:Scenarios.S11*"),
     Mutation(
-        "acknowledged-without-grace", "control/flush.cpp",
+        "acknowledged-without-grace", "control/fetch/flush.cpp",
         "    if (!grace_.passed(*job.period)) return true;\n",
         "",
         "a worker sends a flushed answer after the acknowledgement",
         "control_test:ManyShards.*"),
     Mutation(
-        "grace-period-begun-too-early", "control/flush.cpp",
+        "grace-period-begun-too-early", "control/fetch/flush.cpp",
         "    Job& job = jobs_.front();\n",
         "    Job& job = jobs_.front();\n"
         "    if (!job.period) job.period = grace_.begin();\n",
@@ -149,25 +149,25 @@ MUTATIONS = [
         "workers serve the last answer of before a flush",
         "dataplane_test:WorkerTest.UnderTheFloor*"),
     Mutation(
-        "miss-answered-from-under-the-floor", "control/fetch_table.cpp",
+        "miss-answered-from-under-the-floor", "control/fetch/table.cpp",
         " || entry->version.generation <= table_.floor(key.group)) return false;",
         ") return false;",
         "control answers a waiter with what a flush forbids",
         "control_test:UnderTheFloor.*"),
     Mutation(
-        "stale-from-under-the-floor", "control/fetch_waiters.cpp",
+        "stale-from-under-the-floor", "control/fetch/waiters.cpp",
         "entry && entry->version.generation > table_.floor(key.group) && now < entry->stale_until",
         "entry && now < entry->stale_until",
         "stale data of the old upstreams is served after a reload",
         "control_test:UnderTheFloor.*"),
     Mutation(
-        "reload-without-flush", "control/reload.cpp",
+        "reload-without-flush", "control/daemon/reload.cpp",
         "others[] = {\"allow\",",
         "others[] = {\"allow\", \"upstreams\",",
         "after a reload the old upstreams' answers stay",
         "control_test:Reload*"),
     Mutation(
-        "reload-acknowledged-at-once", "control/reload.cpp",
+        "reload-acknowledged-at-once", "control/daemon/reload.cpp",
         "    auto acknowledge = [this, changes](std::size_t) { finish(changes); };\n",
         "    auto acknowledge = [](std::size_t) {};\n    finish(changes);\n",
         "results of the old upstreams appear after the acknowledgement",
@@ -175,97 +175,97 @@ MUTATIONS = [
 
     # Collection and acceptance.
     Mutation(
-        "cancelled-by-the-first-answer", "control/fetch.cpp",
+        "cancelled-by-the-first-answer", "control/fetch/fetch.cpp",
         "        if (a.phase == Phase::asked) effects.collect(*this, a.candidate.upstream, collect_limit(a));\n",
         "        if (a.phase == Phase::asked) effects.cancel(*this, a.candidate.upstream);\n",
         "nothing is ever collected",
         "control_test:EarlierRepair.*"),
     Mutation(
-        "collection-without-limit", "control/fetch.cpp",
+        "collection-without-limit", "control/fetch/fetch.cpp",
         "        if (a.phase == Phase::asked) effects.collect(*this, a.candidate.upstream, collect_limit(a));\n",
         "        if (a.phase == Phase::asked) effects.collect(*this, a.candidate.upstream, Time::max());\n",
         "one silent upstream holds up every merge until the deadline",
         "control_test:FetchTest.WhoWasAsked*"),
     Mutation(
-        "wrong-id-accepted", "control/accept.cpp",
-        "    if (got.id != asked.id) return Match::wrong_id;\n",
+        "wrong-id-accepted", "control/message/reply_match.cpp",
+        "    if (got.id != asked.id) return ReplyMatch::wrong_id;\n",
         "",
         "a late or forged reply is taken for the answer",
         "control_test:MatchReply.*"),
     Mutation(
-        "wrong-case-accepted", "control/accept.cpp",
-        "    if (!std::ranges::equal(got.question, asked.question)) return Match::wrong_case;\n",
+        "wrong-case-accepted", "control/message/reply_match.cpp",
+        "    if (!std::ranges::equal(got.question, asked.question)) return ReplyMatch::wrong_case;\n",
         "",
         "a forged reply has fewer bits to guess",
         "control_test:MatchReply.*"),
     Mutation(
-        "other-question-accepted", "control/accept.cpp",
-        " || got.name != asked.name) return Match::other;",
-        ") return Match::other;",
+        "other-question-accepted", "control/message/reply_match.cpp",
+        " || got.name != asked.name) return ReplyMatch::other;",
+        ") return ReplyMatch::other;",
         "one name's addresses are published under another",
         "control_test:MatchReply.*"),
     Mutation(
-        "port-and-id-used-again", "control/exchange.cpp",
+        "port-and-id-used-again", "control/upstream/exchange.cpp",
         "    for (unsigned draw = 1; !is_unused(exchange, bound->source_port, id, now); id = random_.id()) {\n",
         "    for (unsigned draw = 1; is_unused(exchange, bound->source_port, id, now), false;) {\n",
         "a late reply to the last query fits the next one",
         "control_test:*S5*"),
     Mutation(
-        "port-and-id-forgotten-early", "control/recent_pairs.cpp",
+        "port-and-id-forgotten-early", "control/upstream/recent_pairs.cpp",
         "    if (holds(current_, places) || holds(previous_, places)) return false;\n",
         "    if (holds(current_, places)) return false;\n",
         "a late reply fits, now and then",
         "control_test:RecentPairs.*"),
     Mutation(
-        "nxdomain-is-a-failure", "control/exchange.cpp",
+        "nxdomain-is-a-failure", "control/upstream/exchange.cpp",
         "    if (answer.rcode == LDNS_RCODE_SERVFAIL || answer.rcode == LDNS_RCODE_REFUSED) {\n",
         "    if (answer.rcode != LDNS_RCODE_NOERROR) {\n",
         "names that do not exist put good upstreams aside",
         "control_test:EarlierRepair.Nxdomain*"),
     Mutation(
-        "collections-not-displaced", "control/exchange.cpp",
+        "collections-not-displaced", "control/upstream/exchange.cpp",
         "    if (free_.empty() && !collections_.empty()) displace(std::get<3>(*collections_.begin()));\n",
         "",
         "under pressure clients wait for places that background work holds",
         "control_test:Pressure.*"),
     Mutation(
-        "displaced-fetch-not-told", "control/exchange.cpp",
+        "displaced-fetch-not-told", "control/upstream/exchange.cpp",
         "    displaced_.push_back({slots_[slot].fetch, slots_[slot].upstream});\n",
         "",
         "a Fetch waits for an exchange that is gone",
         "control_test:Pressure.*"),
     Mutation(
-        "collections-take-every-place", "control/exchange.cpp",
+        "collections-take-every-place", "control/upstream/exchange.cpp",
         "free_.size() > limits_.exchanges / collection_spare && ",
         "!free_.empty() && ",
         "background work leaves no place to questions that clients wait for",
         "control_test:Pressure.*"),
     Mutation(
-        "truncated-over-tcp-taken", "control/exchange.cpp",
+        "truncated-over-tcp-taken", "control/upstream/exchange.cpp",
         "        if (exchange.over_tcp) return deliver_nothing(exchange, received);\n",
         "        if (exchange.over_tcp) return deliver(exchange, message, received);\n",
         "a part of an RRset is published as the whole",
         "control_test:ExchangeTest.Truncated*"),
     Mutation(
-        "forgers-open-breakers", "control/exchange.cpp",
+        "forgers-open-breakers", "control/upstream/exchange.cpp",
         "        if (!exchange.is_driven) group_of(exchange).failed(",
         "        group_of(exchange).failed(",
         "forged packets put a server without TCP aside",
         "control_test:ExchangeTest.WhatFails*"),
     Mutation(
-        "case-left-alone", "control/exchange.cpp",
+        "case-left-alone", "control/upstream/exchange.cpp",
         "    if (group_of(exchange).randomises_case(exchange.upstream)) return randomise_case(folded, random_);\n",
         "",
         "a forged reply has fewer bits to guess",
         "control_test:ExchangeTest.MixesTheLetterCase"),
     Mutation(
-        "own-question-waits-for-itself", "control/fetch_table.cpp",
+        "own-question-waits-for-itself", "control/fetch/table.cpp",
         "    if (is_ours) return refuse(waiter, &FetchCounters::loops);",
         "    if (is_ours && closed_) return refuse(waiter, &FetchCounters::loops);",
         "a forwarder that points at us makes every question of its take three seconds",
         "control_test:LoopTest.*"),
     Mutation(
-        "loop-of-one-flavour", "control/exchange.cpp",
+        "loop-of-one-flavour", "control/upstream/exchange.cpp",
         "        for (std::uint8_t flavour : cache::flavours) {\n            key.flavour = flavour;\n",
         "        {\n",
         "our question comes back with DO=1 and is asked again, and again",
@@ -273,111 +273,111 @@ MUTATIONS = [
 
     # Breakers, and whose word counts.
     Mutation(
-        "breaker-refuses-nobody", "control/exchange.cpp",
+        "breaker-refuses-nobody", "control/upstream/exchange.cpp",
         "    if (!groups_[key.group].may_be_asked(upstream, now)) return ++counters_.refused_open, false;\n",
         "",
         "Fetches that ranked a server before it failed go on asking it",
         "control_test:ExchangeTest.AnOpenBreaker*"),
     Mutation(
-        "open-servers-ranked", "control/upstreams.cpp",
+        "open-servers-ranked", "control/upstream/upstreams.cpp",
         "        if (is_passable(servers_[i], now)) order.push_back(i);\n",
         "        if (is_passable(servers_[i], now + 1h)) order.push_back(i);\n",
         "clients wait for servers that are known to be dead",
         "control_test:Breaker*"),
     Mutation(
-        "any-failure-is-the-trials", "control/upstreams.cpp",
+        "any-failure-is-the-trials", "control/upstream/upstreams.cpp",
         "server.breaker == Breaker::half_open && is_trial) {\n",
         "server.breaker == Breaker::half_open && (is_trial || server.streak > 0)) {\n",
         "questions from before the trial double the back-off",
         "control_test:BreakerTest.*"),
     Mutation(
-        "cancelled-trial-never-ends", "control/upstreams.cpp",
+        "cancelled-trial-never-ends", "control/upstream/upstreams.cpp",
         "    if (without_verdict) server.breaker = Breaker::open;\n",
         "    if (without_verdict) server.breaker = Breaker::half_open;\n",
         "a server whose trial lost a race is never asked again",
         "control_test:BreakerTest.*"),
     Mutation(
-        "back-off-not-doubled", "control/upstreams.cpp",
+        "back-off-not-doubled", "control/upstream/upstreams.cpp",
         "std::min(2 * server.back_off, policy_.longest_back_off)",
         "server.back_off",
         "a dead server costs some client its patience every five seconds",
         "control_test:BreakerTest.*"),
     Mutation(
-        "last-resort-always-the-same", "control/upstreams.cpp",
+        "last-resort-always-the-same", "control/upstream/upstreams.cpp",
         "        if (!last || server.asked_at < servers_[*last].asked_at) last = i;\n",
         "        if (!last) last = i;\n",
         "when all are open and another than the first is back, nobody notices for minutes",
         "control_test:Breaker*"),
     Mutation(
-        "anyones-word-is-authentic", "control/entry_build.cpp",
+        "anyones-word-is-authentic", "control/message/entry_build.cpp",
         "    draft.authentic = answer.authentic && answer.is_trusted;\n",
         "    draft.authentic = answer.authentic;\n",
         "a server that nobody trusts vouches for DNSSEC",
         "control_test:*Authentic*"),
     Mutation(
-        "cached-error-not-said", "control/publish.cpp",
-        "build_failure(version, now, now + life, info_cached_error);\n",
+        "cached-error-not-said", "control/fetch/publish.cpp",
+        "build_failure(version, now, now + life, dns::ede::cached_error);\n",
         "build_failure(version, now, now + life, info);\n",
         "clients believe that the servers were asked for them",
         "control_test:FetchTest.WhoWaited*"),
 
     # Merging.
     Mutation(
-        "merged-across-chains", "control/merge.cpp",
+        "merged-across-chains", "control/fetch/merge.cpp",
         " && ldns_rr_compare(x.get(), y.get()) == 0;\n",
         ";\n",
         "one server's addresses under another server's CNAME",
         "control_test:Scenarios.S16*"),
     Mutation(
-        "signed-answers-merged", "control/merge.cpp",
+        "signed-answers-merged", "control/fetch/merge.cpp",
         "bool agrees = !answer.is_signed && ",
         "bool agrees = ",
         "what DNSSEC vouches for is mixed with what it does not",
         "control_test:Scenarios.S17*"),
     Mutation(
-        "authentic-answers-merged", "control/merge.cpp",
+        "authentic-answers-merged", "control/fetch/merge.cpp",
         "agrees = !answer.is_signed && !answer.authentic && ",
         "agrees = !answer.is_signed && ",
         "what a validator vouched for is mixed with what it did not",
         "control_test:MergeTest.*"),
     Mutation(
-        "scoped-answers-merged", "control/merge.cpp",
+        "scoped-answers-merged", "control/fetch/merge.cpp",
         " && !answer.is_scoped &&\n",
         " &&\n",
         "addresses meant for one network are given to all",
         "control_test:MergeTest.*Subnets*"),
     Mutation(
-        "answers-for-validators-merged", "control/merge.cpp",
+        "answers-for-validators-merged", "control/fetch/merge.cpp",
         "key.flavour == cache::plain && ",
         "",
         "a client that validates itself gets a set that nobody gave",
         "control_test:MergeTest.*"),
     Mutation(
-        "private-addresses-merged", "control/merge.cpp",
+        "private-addresses-merged", "control/fetch/merge.cpp",
         "if (!is_internal(address) && !has(united, address))",
         "if (!is_internal(address) || !has(united, address))",
         "one lying upstream points a foreign name into the client's network",
         "control_test:MergeTest.*"),
     Mutation(
-        "merge-outlives-a-contributor", "control/merge.cpp",
+        "merge-outlives-a-contributor", "control/fetch/merge.cpp",
         "            earliest = std::min(earliest, lowest_expiry(*reply, policy));\n",
         "            earliest = std::max(earliest, lowest_expiry(*reply, policy));\n",
         "addresses live longer than the upstream allowed",
         "control_test:MergeTest.TheSame*"),
     Mutation(
-        "order-outlives-its-set", "control/fetch.cpp",
+        "order-outlives-its-set", "control/fetch/fetch.cpp",
         "    if (kept) return rank(std::move(*merged.answer), merged.latest_expiry, now, effects);\n",
         "    if (kept) return rank(std::move(*merged.answer), Time::max(), now, effects);\n",
         "revision 2 lives longer than the merge that it orders",
         "control_test:LongLives.*"),
     Mutation(
-        "quorum-off-by-one", "control/merge.cpp",
+        "quorum-off-by-one", "control/fetch/merge.cpp",
         "< std::ptrdiff_t(quorum)",
         "<= std::ptrdiff_t(quorum)",
         "what enough replies hold is thrown away",
         "control_test:*QuorumTest.*"),
     Mutation(
-        "denial-ignored", "control/merge.cpp",
+        "denial-ignored", "control/fetch/merge.cpp",
         "    if (std::ranges::any_of(answers, is_denial)) {\n",
         "    if (is_denial(winner)) {\n",
         "an answer that another upstream denies lives its whole life",
@@ -421,13 +421,13 @@ MUTATIONS = [
         "a Wake names a freed private Entry",
         "cache_test:ReserveTest.*"),
     Mutation(
-        "private-wake-not-noted", "control/fetch_waiters.cpp",
+        "private-wake-not-noted", "control/fetch/waiters.cpp",
         "        if (hold && *hold && !w.is_tcp()) hold->sent_to(w.source);\n",
         "        static_cast<void>(hold);\n",
         "a Wake names a freed private Entry",
         "control_test:TwoWorkers.S21_Private*"),
     Mutation(
-        "later-private-wake-not-noted", "control/fetch_table.cpp",
+        "later-private-wake-not-noted", "control/fetch/table.cpp",
         "    if (!waiter.is_tcp()) slot.held.sent_to(waiter.source);\n",
         "",
         "a Wake for a later question names a freed private Entry",
@@ -500,8 +500,8 @@ MUTATIONS = [
         "dataplane_test:WorkerTest.OutOfCredits*"),
     Mutation(
         "refused-credit-lost", "dataplane/worker.cpp",
-        "    if (!c_.handoff.ask(miss)) return false;\n    free_waiters_.pop_back();\n",
-        "    free_waiters_.pop_back();\n    if (!c_.handoff.ask(miss)) return false;\n",
+        "    if (!c_.handoff.send(miss)) return false;\n    free_waiters_.pop_back();\n",
+        "    free_waiters_.pop_back();\n    if (!c_.handoff.send(miss)) return false;\n",
         "every miss that finds the ring full costs the worker a waiter",
         "control_test:OneWorker.S22_AMissThat*"),
     Mutation(
@@ -511,25 +511,25 @@ MUTATIONS = [
         "nothing is ever freed, no flush acknowledged",
         "dataplane_test:WorkerTest.AMiss*"),
     Mutation(
-        "replaced-waiter-forgotten", "control/fetch_waiters.cpp",
+        "replaced-waiter-forgotten", "control/fetch/waiters.cpp",
         "    wake(replaced, nullptr, WakeKind::abandon);\n",
         "    ++counters_.abandoned;\n    --waiting_;\n    --waits_of_client_[replaced.client.address];\n",
         "every retransmission costs the worker a credit",
         "control_test:FetchTest.ARetransmission*"),
     Mutation(
-        "retransmission-not-replaced", "control/fetch_waiters.cpp",
+        "retransmission-not-replaced", "control/fetch/waiters.cpp",
         "    if (replace_retransmission(slot, waiter)) return;\n",
         "",
         "one client that repeats itself fills the waiters, and is answered many times",
         "control_test:FetchTest.ARetransmission*"),
     Mutation(
-        "retransmission-renews-its-arrival", "control/fetch_waiters.cpp",
+        "retransmission-renews-its-arrival", "control/fetch/waiters.cpp",
         "    first.arrived = std::min(first.arrived, waiter.arrived);\n",
         "    first.arrived = waiter.arrived;\n",
         "a client that repeats itself is neither given stale data nor dropped",
         "control_test:FetchTest.PatienceIsCounted*"),
     Mutation(
-        "places-of-gone-waiters-kept", "control/fetch_waiters.cpp",
+        "places-of-gone-waiters-kept", "control/fetch/waiters.cpp",
         "    std::vector<Waiter> patient;\n    slot.places.clear();\n",
         "    std::vector<Waiter> patient;\n",
         "a retransmission takes the place of another client's question",
@@ -543,25 +543,25 @@ MUTATIONS = [
 
     # Stale data and refreshes.
     Mutation(
-        "failure-over-stale-data", "control/fetch_table.cpp",
+        "failure-over-stale-data", "control/fetch/table.cpp",
         "    if (const cache::Entry* stale = stale_entry(fetch.key(), fetch.hash(), now)) {\n",
         "    if (const cache::Entry* stale = stale_entry(fetch.key(), fetch.hash(), now);\n        stale && now < stale->expiry) {\n",
         "an upstream's outage takes answers away that clients could have",
         "control_test:FetchTest.Stale*"),
     Mutation(
-        "failure-without-back-off", "control/fetch_table.cpp",
+        "failure-without-back-off", "control/fetch/table.cpp",
         "        stale->refresh_after.store((now + limits::stale_recheck).count(), std::memory_order_relaxed);\n",
         "",
         "every client asks dead upstreams again, and waits for it",
         "control_test:FetchTest.Stale*"),
     Mutation(
-        "refresh-of-another-version", "control/fetch_table.cpp",
+        "refresh-of-another-version", "control/fetch/table.cpp",
         "entry && entry->version == version && version.generation",
         "entry && version.generation",
         "a request that is late asks again for what was just fetched",
         "control_test:OneWorker.S23_ARequest*"),
     Mutation(
-        "refresh-beside-a-live-fetch", "control/fetch_table.cpp",
+        "refresh-beside-a-live-fetch", "control/fetch/table.cpp",
         "!is_same || find(key, hash) || !has_room",
         "!is_same || !has_room",
         "two Fetches of one key",
@@ -593,13 +593,13 @@ MUTATIONS = [
 
     # Rules: what is answered here, blocked, limited.
     Mutation(
-        "chains-not-checked", "control/fetch_table.cpp",
+        "chains-not-checked", "control/fetch/table.cpp",
         "    if (!apply_block_lists(*slot, answer)) return;\n",
         "",
         "a blocked name is reached by way of an alias",
         "control_test:AliasTest.*"),
     Mutation(
-        "rewritten-answers-outlive-their-rule", "control/flush.cpp",
+        "rewritten-answers-outlive-their-rule", "control/fetch/flush.cpp",
         "entry.rewritten || is_ruled(",
         "is_ruled(",
         "a name that was taken off a list stays blocked",
@@ -611,13 +611,13 @@ MUTATIONS = [
         "what the operator forwards is blocked",
         "dataplane_test:LocalNamesTest.*"),
     Mutation(
-        "circle-of-aliases", "control/fetch_alias.cpp",
+        "circle-of-aliases", "control/fetch/aliases.cpp",
         " || leads_to(target, key)",
         "",
         "clients of two names that lead to each other wait for ever",
         "control_test:TwoAliases.*"),
     Mutation(
-        "followers-left-behind", "control/fetch_alias.cpp",
+        "followers-left-behind", "control/fetch/aliases.cpp",
         "    conclude_followers(key, hash, publisher_.servfail(), WakeKind::answer);\n",
         "",
         "clients of an alias wait for ever when its target fails",

@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "cache/time.hpp"
-#include "control/random.hpp"
+#include "control/upstream/random.hpp"
 
 namespace millrace::simulation {
 

@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "cache/table.hpp"
-#include "control/answer.hpp"
-#include "control/fetch_id.hpp"
+#include "control/message/answer.hpp"
+#include "control/upstream/fetch_id.hpp"
 #include "tests/simulation/message.hpp"
 #include "tests/simulation/network.hpp"
 #include "tests/simulation/port.hpp"

@@ -17,7 +17,7 @@
 
 #include "cache/name.hpp"
 #include "cache/time.hpp"
-#include "control/network.hpp"
+#include "control/upstream/network.hpp"
 
 namespace millrace::simulation {
 

@@ -220,7 +220,7 @@ std::uint16_t type_of(unsigned aspects) {
 }
 
 std::size_t write_query(const ClientQuery& query, std::span<std::uint8_t> room) {
-    cache::Writer out(room);
+    cache::WireWriter out(room);
     out.u16(query.id);
     out.u16(std::uint16_t(flag_wanted | (query.aspects & unchecked ? flag_unchecked : 0)));
     for (unsigned count : {1u, 0u, 0u, query.aspects & edns ? 1u : 0u}) out.u16(std::uint16_t(count));

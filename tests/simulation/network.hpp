@@ -12,7 +12,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "control/network.hpp"
+#include "control/upstream/network.hpp"
 #include "tests/simulation/scene.hpp"
 #include "tests/simulation/servers.hpp"
 

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "control/config.hpp"
+#include "control/config/config.hpp"
 #include "tests/simulation/servers.hpp"
 
 namespace millrace::simulation {

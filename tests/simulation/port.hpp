@@ -9,7 +9,7 @@
 #include <deque>
 #include <vector>
 
-#include "dataplane/burst.hpp"
+#include "dataplane/port.hpp"
 #include "tests/simulation/message.hpp"
 #include "tests/simulation/scene.hpp"
 

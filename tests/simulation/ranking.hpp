@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "control/ranker.hpp"
+#include "control/fetch/ranker.hpp"
 #include "tests/simulation/scene.hpp"
 
 namespace millrace::simulation {

@@ -8,7 +8,7 @@
 #include <array>
 #include <cstdint>
 
-#include "control/config.hpp"
+#include "control/config/config.hpp"
 #include "tests/simulation/message.hpp"
 #include "tests/simulation/scene.hpp"
 

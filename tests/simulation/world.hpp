@@ -12,8 +12,8 @@
 #include <unordered_map>
 #include <vector>
 
-#include "control/fetch_table.hpp"
-#include "control/flush.hpp"
+#include "control/fetch/flush.hpp"
+#include "control/fetch/table.hpp"
 #include "dataplane/worker.hpp"
 #include "tests/simulation/client_checks.hpp"
 #include "tests/simulation/entry_checks.hpp"

@@ -124,7 +124,7 @@ void World::take_miss(SimulatedWorker& worker, unsigned index, const dataplane::
         checks_.on_miss(index, miss.waiter, miss.key, key);
         asking_ = true;
         Waiter waiter{index, miss.waiter, miss.client, miss.id, miss.arrived};
-        fetches_.ask(miss.key, miss.hash, waiter, scene_.now);
+        fetches_.resolve(miss.key, miss.hash, waiter, scene_.now);
         asking_ = false;
     }
     entry_checks_.note_start(key, before, fetches_.last_generation());
@@ -140,7 +140,7 @@ void World::take_rankings() {
     }
 }
 
-/// A question over TCP: control has read it itself (StreamServer).
+/// A question over TCP: control has read it itself (TcpServer).
 void World::ask_stream(std::uint32_t number) {
     entry_checks_.begin_step();
     buffer_.resize(512);
@@ -153,7 +153,7 @@ void World::ask_stream(std::uint32_t number) {
     std::uint32_t key = entry_checks_.key_of(question);
     cache::Generation before = fetches_.last_generation();
     Waiter waiter{Waiter::tcp_source, number, endpoint_of(question), question.query.id, scene_.now};
-    fetches_.ask(query.key, table_.hasher()(query.key), waiter, scene_.now);
+    fetches_.resolve(query.key, table_.hasher()(query.key), waiter, scene_.now);
     entry_checks_.note_start(key, before, fetches_.last_generation());
     after_control();
     hurry_control();
@@ -166,7 +166,7 @@ void World::wake(const Waiter& waiter, const cache::Entry* entry, dataplane::Wak
     if (!waiter.is_tcp()) {
         checks_.on_wake(waiter.source, std::uint32_t(waiter.token), entry, kind);
         workers_[waiter.source]->reader->sent();
-        workers_[waiter.source]->handoff.wake({entry, std::uint32_t(waiter.token), kind});
+        workers_[waiter.source]->handoff.send({entry, std::uint32_t(waiter.token), kind});
         return poke(waiter.source);
     }
     auto number = std::uint32_t(waiter.token);

@@ -195,7 +195,7 @@ void Owner::judge(const Fetch& fetch, bool is_void, Publication verdict) {
 void Owner::wake(std::vector<Waiter>& waiters, const cache::Entry* entry, cache::Reserve::Hold* hold) {
     for (const Waiter& waiter : std::exchange(waiters, {})) {
         readers_[waiter.reader]->grace().sent();
-        readers_[waiter.reader]->handoff().wake({entry, waiter.index, dataplane::Wake::Kind::answer});
+        readers_[waiter.reader]->handoff().send({entry, waiter.index, dataplane::Wake::Kind::answer});
         readers_[waiter.reader]->handoff().sleeper().end_sleep();
         if (hold) hold->sent_to(waiter.reader);
     }

@@ -33,7 +33,7 @@ struct Made {
 void make(const Content& content, Made& made) {
     std::uint64_t seed = mix(content.name ^ mix(content.version.generation ^ mix(content.version.revision)));
     made.count = 1 + unsigned(seed % most_records);
-    cache::Writer out(made.octets);
+    cache::WireWriter out(made.octets);
     auto word = [&](std::uint64_t w) {
         out.u32(std::uint32_t(w >> 32));
         out.u32(std::uint32_t(w));
@@ -75,7 +75,7 @@ cache::EntryPtr make_entry(const Content& content, Time now, Time life) {
 }
 
 std::optional<Content> read_records(std::span<const std::uint8_t> records, unsigned count) {
-    cache::Reader in(records);
+    cache::WireReader in(records);
     in.skip(fixed_octets);
     auto word = [&] {
         std::uint64_t high = in.u32();

@@ -77,8 +77,8 @@ void ReaderPort::check(const Asked& asked, std::span<const std::uint8_t> reply) 
     std::size_t behind_question = query.size() - test::opt().size();
     bool echoed =
         reply.size() > behind_question && cache::load_u16(reply.data()) == asked.id &&
-        std::equal(query.begin() + dataplane::header_octets, query.begin() + std::ptrdiff_t(behind_question),
-                   reply.begin() + dataplane::header_octets);
+        std::equal(query.begin() + dns::header_octets, query.begin() + std::ptrdiff_t(behind_question),
+                   reply.begin() + dns::header_octets);
     unsigned flags = cache::load_u16(reply.data() + 2), answers = cache::load_u16(reply.data() + 6);
     if (echoed && flags == 0x8182 && answers == 0) { // SERVFAIL: no room left, or no credit
         refused_ = true;

@@ -12,8 +12,8 @@
 #include <span>
 #include <vector>
 
-#include "control/network.hpp"
-#include "control/random.hpp"
+#include "control/upstream/network.hpp"
+#include "control/upstream/random.hpp"
 
 namespace millrace::support {
 

@@ -5,7 +5,7 @@
 #include <deque>
 #include <vector>
 
-#include "dataplane/burst.hpp"
+#include "dataplane/port.hpp"
 
 namespace millrace::support {
 

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "cache/key.hpp"
-#include "control/ldns_handle.hpp"
-#include "control/records.hpp"
+#include "control/message/ldns_handle.hpp"
+#include "control/message/records.hpp"
 
 namespace millrace::support {
 

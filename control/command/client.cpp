@@ -1,0 +1,78 @@
+#include "control/command/client.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <vector>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "control/command/protocol.hpp"
+
+namespace millrace::control {
+
+namespace {
+
+using Text = tl::expected<std::string, std::string>;
+
+std::string no_daemon(const std::string& path, int error) {
+    const char* advice = error == EACCES ? "run millracectl as root or as a member of the socket's group"
+                                         : "is millraced running, and does --socket name its control socket?";
+    return fmt::format("no daemon answers at {} ({}): {}", path, std::strerror(error), advice);
+}
+
+Text join_reply(int fd, const std::string& path) {
+    std::vector<char> packet(command_limits::packet_octets);
+    std::string text;
+    while (text.size() <= command_limits::reply_octets) {
+        ssize_t got = ::recv(fd, packet.data(), packet.size(), 0);
+        // ECONNRESET is said once, of our unread request; what the daemon had sent before can still be read.
+        if (got < 0 && (errno == EINTR || errno == ECONNRESET)) continue;
+        if (got < 0)
+            return tl::unexpected(
+                fmt::format("no reply from the daemon at {}: {}", path, std::strerror(errno)));
+        if (got == 0)
+            return tl::unexpected(fmt::format("the daemon at {} hung up without a whole reply", path));
+        text.append(packet.data() + 1, std::size_t(got) - 1);
+        if (packet[0] == command_limits::last) return text;
+    }
+    return tl::unexpected(fmt::format("the reply of {} is too long", path));
+}
+
+Text exchange(int fd, const std::string& path, std::string_view words, std::chrono::seconds patience) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (path.size() >= sizeof address.sun_path) return tl::unexpected(no_daemon(path, ENAMETOOLONG));
+    std::memcpy(address.sun_path, path.data(), path.size());
+    timeval limit{patience.count(), 0};
+    ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    ::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+    if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0) {
+        return tl::unexpected(no_daemon(path, errno));
+    }
+    // A daemon that refuses the connection has said why before it hung up: read on after EPIPE.
+    if (::send(fd, words.data(), words.size(), MSG_NOSIGNAL) < 0 && errno != EPIPE) {
+        return tl::unexpected(fmt::format("cannot send to the daemon at {}: {}", path, std::strerror(errno)));
+    }
+    return join_reply(fd, path);
+}
+
+} // namespace
+
+tl::expected<nlohmann::json, std::string> request(const std::string& path, std::string_view words,
+                                                  std::chrono::seconds patience) {
+    int fd = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (fd < 0) return tl::unexpected(no_daemon(path, errno));
+    Text text = exchange(fd, path, words, patience);
+    ::close(fd);
+    if (!text) return tl::unexpected(text.error());
+    auto object = nlohmann::json::parse(*text, nullptr, false);
+    if (!object.is_object()) return tl::unexpected(fmt::format("the reply of {} is not a JSON object", path));
+    return object;
+}
+
+} // namespace millrace::control

@@ -1,0 +1,118 @@
+// millracectl: asks the daemon over its control socket, and prints a table or the JSON object.
+//
+// Exit code: 0 done, 1 the daemon replied with an error, 2 a wrong command line or no daemon.
+#include <cstdio>
+#include <string>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "control/command/client.hpp"
+#include "control/command/tables.hpp"
+
+namespace {
+
+using namespace millrace::control;
+
+constexpr int refused = 1, unusable = 2;
+
+struct Options {
+    std::string socket = "/run/millrace/control.sock";
+    bool json = false;
+    bool all = false;
+    bool zone = false;
+    std::string name, type;
+    std::string request; ///< what the chosen subcommand makes of them
+};
+
+const CLI::Validator one_word(
+    [](std::string& text) {
+        bool fits = !text.empty() && text.size() <= 1024 && // 255 octets, each at most four characters
+                    text.find_first_of(" \t\r\n") == text.npos;
+        return fits ? std::string() : std::string("expected a word; a space within a name is written \\032");
+    },
+    "", "word");
+
+void add_cache(CLI::App& app, Options& options) {
+    CLI::App* cache = app.add_subcommand("cache", "look into the cache, or forget what is in it");
+    cache->require_subcommand(1);
+
+    CLI::App* lookup = cache->add_subcommand("lookup", "show the cached answer for a name and type");
+    lookup->add_option("NAME", options.name, "domain name")->required()->check(one_word);
+    lookup->add_option("TYPE", options.type, "record type, such as A or AAAA")->required()->check(one_word);
+    lookup->final_callback([&] { options.request = "cache lookup " + options.name + " " + options.type; });
+
+    CLI::App* flush = cache->add_subcommand("flush", "forget a name, all types of it, or everything");
+    CLI::Option_group* what = flush->add_option_group("what");
+    what->add_option("NAME", options.name, "domain name")->check(one_word);
+    what->add_flag("--all", options.all, "everything");
+    what->require_option(1);
+    flush->add_flag("--zone", options.zone, "the name and all below it")->excludes("--all");
+    flush->final_callback([&] {
+        const char* zone = options.zone ? "--zone " : "";
+        options.request = "cache flush " + (options.all ? "--all" : zone + options.name);
+    });
+}
+
+void add_trace(CLI::App& app, Options& options) {
+    CLI::App* trace = app.add_subcommand("trace", "ask the upstreams afresh and show what happens when");
+    trace->add_option("NAME", options.name, "domain name")->required()->check(one_word);
+    trace->add_option("TYPE", options.type, "record type, such as A or AAAA")->required()->check(one_word);
+    trace->final_callback([&] { options.request = "trace " + options.name + " " + options.type; });
+}
+
+void add_config(CLI::App& app, Options& options) {
+    CLI::App* config = app.add_subcommand("config", "the daemon's configuration file");
+    config->require_subcommand(1);
+    config->add_subcommand("reload", "read it again, and put into effect what needs no restart")
+        ->final_callback([&] { options.request = "config reload"; });
+}
+
+void add_commands(CLI::App& app, Options& options) {
+    app.add_option("--socket", options.socket, "control socket of the daemon")->capture_default_str();
+    app.add_flag("--json", options.json, "print the JSON object");
+    app.fallthrough(); // these two may also follow the command
+    app.require_subcommand(1);
+    for (auto [verb, help] :
+         {std::pair("status", "what the daemon is and does"), std::pair("stats", "its counters"),
+          std::pair("inflight", "questions that upstreams are being asked"),
+          std::pair("quit", "end the daemon")}) {
+        app.add_subcommand(verb, help)->final_callback([&options, verb = verb] { options.request = verb; });
+    }
+    add_trace(app, options);
+    add_cache(app, options);
+    add_config(app, options);
+}
+
+int run(const Options& options) {
+    auto reply = request(options.socket, options.request);
+    if (!reply) {
+        std::fprintf(stderr, "millracectl: %s\n", reply.error().c_str());
+        return unusable;
+    }
+    bool failed = reply->contains("error");
+    if (options.json) {
+        std::printf("%s\n", reply->dump(-1, ' ', true).c_str());
+    } else if (failed) {
+        const auto& error = (*reply)["error"];
+        std::string sentence = error.is_string() ? printable(error.get<std::string>()) : error.dump();
+        std::fprintf(stderr, "millracectl: %s\n", sentence.c_str());
+    } else {
+        std::fputs(to_table(*reply).c_str(), stdout);
+    }
+    return failed ? refused : 0;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    CLI::App app("Asks a running millraced.", "millracectl");
+    Options options;
+    add_commands(app, options);
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+        return app.exit(error) == 0 ? 0 : unusable;
+    }
+    return run(options);
+}

@@ -1,0 +1,75 @@
+// The control socket's protocol, without the socket: requests, replies and the table of verbs.
+//
+// A request is one packet of words separated by spaces: "cache lookup www.example. A". The reply is one JSON
+// object, in as many packets as it needs; each starts with one octet, '+' when more follow and '.' for the
+// last, and joining what comes after these octets gives the object. An object with the member `error`, a
+// sentence, says that the request failed.
+//
+// Threads: the control thread. Nothing here throws.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+#include <tl/expected.hpp>
+
+namespace millrace::control {
+
+namespace command_limits {
+inline constexpr std::size_t request_octets = 4096;
+inline constexpr std::size_t request_words = 16;
+inline constexpr std::size_t packet_octets = 65536;                ///< of a reply, with its first octet
+inline constexpr std::size_t reply_octets = std::size_t(16) << 20; ///< all packets of a reply together
+inline constexpr char more = '+', last = '.';                      ///< first octet of a reply's packet
+} // namespace command_limits
+
+/// The answer that a request is owed, moved to whoever can give it, now or later. Given once; dropped without
+/// one, it sends an error, so a client never waits in vain.
+class Responder {
+  public:
+    using Sink = std::function<void(std::string text)>; ///< called once, with the JSON text
+
+    explicit Responder(Sink sink) : sink_(std::move(sink)) {}
+    Responder(Responder&& other) noexcept;
+    Responder& operator=(Responder&& other) noexcept;
+    ~Responder();
+
+    /// Strings need not be UTF-8: what is not is replaced. Sent before this returns, as far as
+    /// the client reads.
+    void respond(const nlohmann::json& object);
+    /// {"error": sentence}
+    void fail(const std::string& sentence);
+
+  private:
+    void drop() noexcept;
+
+    Sink sink_;
+};
+
+/// What follows the verb, and the reply to give.
+using Handler = std::function<void(std::vector<std::string> args, Responder responder)>;
+
+class Commands {
+  public:
+    /// `verb` is one word or two, "status" or "cache lookup"; the longest that fits a request gets it.
+    void on(std::string verb, Handler handler);
+
+    /// Runs one request. Whatever is wrong with it becomes the reply.
+    void run(std::string_view request, Responder responder) const;
+
+  private:
+    std::map<std::string, Handler, std::less<>> handlers_;
+};
+
+/// The words of a request, or what is wrong with it: too long, too many words, none, control characters.
+tl::expected<std::vector<std::string>, std::string> parse_request(std::string_view request);
+
+/// The JSON text of an object; what is not UTF-8 in it is replaced.
+std::string to_text(const nlohmann::json& object);
+
+} // namespace millrace::control

@@ -1,0 +1,74 @@
+// The daemon's end of the control socket: a SOCK_SEQPACKET Unix socket on the control thread's io_context.
+//
+// One request of a connection is in work at a time; the next waits in the kernel. Connections are few, and a
+// client that neither asks nor reads is dropped: everything here has a time limit. Nothing blocks.
+//
+// Threads: the control thread, which also runs the io_context. The io_context outlives the server.
+#pragma once
+
+#include <utility>
+
+#include <cstddef>
+#include <memory>
+#include <set>
+#include <string>
+
+#include <asio/io_context.hpp>
+#include <asio/posix/stream_descriptor.hpp>
+#include <asio/steady_timer.hpp>
+#include <sys/types.h>
+#include <tl/expected.hpp>
+
+#include "control/command/protocol.hpp"
+
+namespace millrace::control {
+
+struct CommandTimes {
+    std::chrono::milliseconds ask = std::chrono::seconds(10);  ///< for a connection without a request
+    std::chrono::milliseconds work = std::chrono::seconds(60); ///< for a handler to answer
+    std::chrono::milliseconds send = std::chrono::seconds(5);  ///< for a client to read its reply
+};
+
+class CommandConnection;
+
+class CommandServer {
+  public:
+    explicit CommandServer(asio::io_context& io, CommandTimes times = {});
+    ~CommandServer(); ///< closes
+    CommandServer(const CommandServer&) = delete;
+    CommandServer& operator=(const CommandServer&) = delete;
+
+    void on(std::string verb, Handler handler) { commands_.on(std::move(verb), std::move(handler)); }
+
+    /// Listens at `path`, mode 0660. Makes the directory (0755) when it is missing, replaces the socket of a
+    /// dead process and refuses a live one's. The error is a sentence.
+    tl::expected<void, std::string> open(const std::string& path);
+
+    /// Ends every connection and removes the socket. A handler may call it, after it has answered.
+    void close();
+
+    std::size_t connections() const { return connections_.size(); }
+
+    static constexpr std::size_t most_connections = 16;
+
+  private:
+    friend class CommandConnection;
+
+    void wait_for_client();
+    void accept_clients();
+    void admit(int fd);
+    void wait_for_descriptors();
+
+    asio::io_context& io_;
+    CommandTimes times_;
+    Commands commands_;
+    asio::posix::stream_descriptor listener_;
+    asio::steady_timer pause_;
+    std::set<std::shared_ptr<CommandConnection>> connections_;
+    std::shared_ptr<bool> open_; ///< lives from open to close: the io_context's handlers look at it first
+    std::string path_;
+    dev_t device_ = 0; ///< with inode_, our socket file: a successor's is not ours to remove
+    ino_t inode_ = 0;
+};
+
+} // namespace millrace::control

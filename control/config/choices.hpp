@@ -1,0 +1,41 @@
+// The words of the configuration that stand for an enumeration, for reading and for printing.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <iterator>
+
+#include "control/config/config.hpp"
+
+namespace millrace::control {
+
+template <class Enum>
+struct Choice {
+    const char* name;
+    Enum value;
+};
+inline constexpr Choice<Config::Strategy> strategies[] = {{"two-stage", Config::Strategy::two_stage}};
+inline constexpr Choice<Config::MergePolicy> policies[] = {{"union", Config::MergePolicy::unite},
+                                                           {"quorum", Config::MergePolicy::quorum},
+                                                           {"order", Config::MergePolicy::order},
+                                                           {"off", Config::MergePolicy::off}};
+inline constexpr Choice<Config::BlockList::Format> list_formats[] = {
+    {"names", Config::BlockList::Format::names}, {"rpz", Config::BlockList::Format::rpz}};
+inline constexpr Choice<Config::BlockList::Denial> denials[] = {
+    {"nxdomain", Config::BlockList::Denial::nxdomain}, {"nodata", Config::BlockList::Denial::nodata}};
+inline constexpr Choice<Config::BlockList::Reason> list_reasons[] = {
+    {"blocked", Config::BlockList::Reason::blocked},
+    {"censored", Config::BlockList::Reason::censored},
+    {"filtered", Config::BlockList::Reason::filtered}};
+inline constexpr Choice<dataplane::Idle> idles[] = {
+    {"poll", dataplane::Idle::poll}, {"pause", dataplane::Idle::pause}, {"sleep", dataplane::Idle::sleep}};
+inline constexpr const char* to_sender = "sender"; // of ports[].next-hop
+inline constexpr Choice<bool> switches[] = {{"true", true}, {"false", false}};
+
+template <class Enum, std::size_t N>
+const char* name_of(Enum value, const Choice<Enum> (&choices)[N]) {
+    return std::find_if(std::begin(choices), std::end(choices), [&](auto& c) { return c.value == value; })
+        ->name;
+}
+
+} // namespace millrace::control

@@ -1,0 +1,134 @@
+#include "control/config/config.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <exception>
+#include <optional>
+#include <sstream>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <yaml-cpp/eventhandler.h>
+
+#include "control/config/read.hpp"
+#include "control/config/yaml.hpp"
+
+namespace millrace::control {
+
+namespace {
+
+constexpr std::size_t file_octets = std::size_t(1) << 20; ///< largest configuration file
+
+/// A file descriptor that closes itself.
+struct Descriptor {
+    int fd;
+    explicit Descriptor(int number) : fd(number) {}
+    ~Descriptor() {
+        if (fd >= 0) ::close(fd);
+    }
+    Descriptor(const Descriptor&) = delete;
+    Descriptor& operator=(const Descriptor&) = delete;
+};
+
+tl::unexpected<ConfigError> whole_file(const std::string& file, std::string expected, std::string found) {
+    return tl::unexpected(ConfigError{file, 0, "", std::move(expected), std::move(found)});
+}
+
+tl::expected<std::string, ConfigError> read_file(const std::string& path) {
+    // O_NONBLOCK: opening a FIFO must not wait for its writer.
+    Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    struct stat status {};
+    if (file.fd < 0 || ::fstat(file.fd, &status) < 0) {
+        return whole_file(path, "a readable file", std::strerror(errno));
+    }
+    if (!S_ISREG(status.st_mode)) return whole_file(path, "a regular file", "something else");
+    std::string text(file_octets + 1, '\0');
+    std::size_t size = 0;
+    while (size < text.size()) {
+        ssize_t got = ::read(file.fd, text.data() + size, text.size() - size);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return whole_file(path, "a readable file", std::strerror(errno));
+        if (got == 0) break;
+        size += std::size_t(got);
+    }
+    if (size > file_octets) return whole_file(path, "at most 1 MiB", "more");
+    text.resize(size);
+    return text;
+}
+
+/// Listens to the parser only to learn where the latest document starts.
+struct DocumentStart : YAML::EventHandler {
+    int line = 0;
+    void OnDocumentStart(const YAML::Mark& mark) override { line = mark.line + 1; }
+    void OnDocumentEnd() override {}
+    void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+    void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+    void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t, const std::string&) override {}
+    void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                         YAML::EmitterStyle::value) override {}
+    void OnSequenceEnd() override {}
+    void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                    YAML::EmitterStyle::value) override {}
+    void OnMapEnd() override {}
+};
+
+/// The line on which something follows the first document, if anything does. YAML::Load would ignore it, and
+/// YAML::LoadAll of yaml-cpp 0.7 never returns from some texts, such as "," (its pull request 1319).
+std::optional<int> second_document(const std::string& text) {
+    std::istringstream in(text);
+    YAML::Parser parser(in);
+    DocumentStart start;
+    bool second = parser.HandleNextDocument(start) && parser.HandleNextDocument(start);
+    return second ? std::optional(start.line) : std::nullopt;
+}
+
+tl::expected<Config, ConfigError> parse_document(const std::string& text, const std::string& file) {
+    if (auto line = second_document(text)) {
+        return tl::unexpected(ConfigError{file, *line, "", "one YAML document", "something after its end"});
+    }
+    yaml::Document document{file, std::nullopt};
+    Config config = read_config({document, YAML::Load(text), "", 1});
+    if (document.error) return tl::unexpected(*document.error);
+    return config;
+}
+
+} // namespace
+
+tl::expected<Config, ConfigError> load_config(const std::string& path) {
+    return read_file(path).and_then([&](const std::string& text) { return parse_config(text, path); });
+}
+
+tl::expected<Config, ConfigError> parse_config(std::string_view text, const std::string& file) {
+    if (text.find('\0') != text.npos) return whole_file(file, "a text file", "a NUL octet");
+    try {
+        return parse_document(std::string(text), file);
+    } catch (const YAML::Exception& error) {
+        return tl::unexpected(ConfigError{file, error.mark.line + 1, "", "well-formed YAML", error.msg});
+    } catch (const std::exception& error) {
+        return whole_file(file, "well-formed YAML", error.what());
+    }
+}
+
+std::string to_string(const ConfigError& error) {
+    std::string place = error.file;
+    if (error.line > 0) place += fmt::format(":{}", error.line);
+    if (!error.key.empty()) place += ": " + error.key;
+    return fmt::format("{}: expected {}, found {}", place, error.expected, error.found);
+}
+
+std::vector<dataplane::Endpoint> Config::default_listen() {
+    return {*dataplane::parse_endpoint("127.0.0.1:5300", 53)};
+}
+
+std::vector<dataplane::Prefix> Config::default_allow() {
+    std::vector<dataplane::Prefix> out;
+    for (const char* text : {"127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10",
+                             "::1/128", "fc00::/7", "fe80::/10"}) {
+        out.push_back(*dataplane::parse_prefix(text));
+    }
+    return out;
+}
+
+} // namespace millrace::control

@@ -1,0 +1,179 @@
+// The operator's configuration: one YAML file, checked and typed.
+//
+// Boot is sealed once the daemon has started; Live can be replaced whole while it runs. A default member
+// initialiser here is the default of the key; every key but `upstreams` has one.
+//
+// Threads: plain values, copied or moved between threads as any other. Errors: returned, never thrown.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <tl/expected.hpp>
+
+#include "cache/time.hpp"
+#include "dataplane/access.hpp"
+#include "dataplane/address.hpp"
+#include "dataplane/idle.hpp"
+
+namespace millrace::control {
+
+struct Config {
+    enum class Strategy { two_stage };
+    enum class MergePolicy {
+        unite,  ///< `union`: the addresses of all agreeing replies
+        quorum, ///< the addresses that enough agreeing replies hold, else the winner's
+        order,  ///< the winner's own addresses; a ranking may reorder them
+        off,    ///< the first usable reply, whole
+    };
+    struct Merge {
+        MergePolicy policy = MergePolicy::unite;
+        unsigned quorum = 2; ///< replies that must hold an address, the winner's included
+
+        bool operator==(const Merge&) const = default;
+    };
+
+    /// One NIC or virtual device of DPDK, and the lcores that poll it, one queue each.
+    struct Port {
+        std::string device; ///< a PCI address or a vdev string
+        std::vector<unsigned> lcores;
+        std::vector<dataplane::Address> addresses;    ///< DNS is served on these, port 53
+        std::optional<dataplane::Mac> next_hop;       ///< replies go there; none: back to the query's sender
+        dataplane::Idle idle = dataplane::Idle::poll; ///< what its lcores do when nothing comes
+
+        bool operator==(const Port&) const = default;
+    };
+
+    /// One upstream server. An endpoint alone is a server with the defaults.
+    struct Server {
+        dataplane::Endpoint endpoint;
+        bool trusted = false; ///< its AD is passed on (RFC 6840 5.8): it validates, the way to it is safe
+        bool randomise_case = true; ///< the letter case of questions to it is drawn at random (0x20)
+
+        Server(const dataplane::Endpoint& at = {}, bool trusts = false, bool randomises = true)
+            : endpoint(at), trusted(trusts), randomise_case(randomises) {}
+        bool is_default() const { return *this == Server(endpoint); }
+        bool operator==(const Server&) const = default;
+    };
+
+    /// Servers that may answer for each other.
+    struct Group {
+        std::string name;
+        std::vector<Server> servers;
+
+        bool operator==(const Group&) const = default;
+    };
+
+    struct Fanout {
+        Strategy strategy = Strategy::two_stage;
+        unsigned active = 2;         ///< servers asked at once
+        unsigned batch = 2;          ///< servers then asked at a time,
+        Time stagger = 50ms;         ///< this far apart;
+        Time fallback = 300ms;       ///< the first batch goes at the latest after this long
+        Time deadline = 3s;          ///< the end of it all
+        unsigned outstanding = 4096; ///< questions in flight to one server
+        unsigned rate = 100'000;     ///< questions per second to one server
+
+        bool operator==(const Fanout&) const = default;
+    };
+
+    /// Clients over TCP (RFC 7766 6.2).
+    struct Tcp {
+        unsigned connections = 1024; ///< all listeners together,
+        unsigned per_client = 64;    ///< and of one client address
+        unsigned pipeline = 64;      ///< questions of one connection in work
+        Time idle = 10s;             ///< after which a silent connection is closed
+
+        bool operator==(const Tcp&) const = default;
+    };
+
+    /// What is answered here and never asked upstream.
+    struct Local {
+        std::string version;       ///< TXT of version.bind and version.server in class CH; empty: REFUSED
+        std::string id;            ///< ... of id.server and hostname.bind
+        bool special_names = true; ///< RFC 6761, RFC 6303 and what followed
+        std::vector<std::string> forward; ///< names, and those below, that are asked upstream all the same
+        std::vector<std::string> records; ///< as lines of a zone file, names absolute
+
+        bool operator==(const Local&) const = default;
+    };
+
+    /// A file of names that are not answered truthfully.
+    struct BlockList {
+        enum class Format {
+            names, ///< a name per line, or lines of a hosts file: the name and all below it
+            rpz    ///< a response policy zone: query names only
+        };
+        enum class Denial { nxdomain, nodata };
+        enum class Reason { blocked, censored, filtered };
+        std::string file;
+        Format format = Format::names;
+        Denial answer = Denial::nxdomain; ///< of Format::names
+        Reason reason = Reason::blocked;  ///< extended error 15, 16 or 17 (RFC 8914 4.16)
+
+        bool operator==(const BlockList&) const = default;
+    };
+
+    /// What is needed to start, and stays as it is.
+    struct Boot {
+        std::vector<std::string> eal; ///< more EAL arguments
+        std::vector<Port> ports;
+        std::vector<dataplane::Endpoint> listen = default_listen(); ///< kernel sockets, UDP and TCP
+        std::size_t cache_entries = 1'000'000;
+        std::size_t cache_memory = std::size_t(1) << 30; ///< bytes
+        std::string control_socket = "/run/millrace/control.sock";
+
+        bool operator==(const Boot&) const = default;
+    };
+
+    /// What may change while the daemon runs.
+    struct Live {
+        std::vector<dataplane::Prefix> allow = default_allow(); ///< clients outside these are REFUSED
+        dataplane::RateLimits limits;
+        Tcp tcp;
+        Local local;
+        std::vector<BlockList> block; ///< the first that names a name counts
+        std::vector<Group> upstreams; ///< exactly one, for now
+        Fanout fanout;
+        Merge merge;
+        Time min_ttl = 0s;      ///< records live at least this long,
+        Time max_ttl = 24h;     ///< and at most this long (RFC 8767 4)
+        Time negative_ttl = 1h; ///< most that a negative answer lives (RFC 2308 5)
+        Time stale = 24h;       ///< how long after its expiry an answer may still serve (RFC 8767 5)
+
+        bool operator==(const Live&) const = default;
+    };
+
+    Boot boot;
+    Live live;
+
+    bool operator==(const Config&) const = default;
+
+    static std::vector<dataplane::Endpoint> default_listen();
+    static std::vector<dataplane::Prefix> default_allow(); ///< loopback and private ranges
+};
+
+/// What is wrong, and where. `line` counts from 1; 0 and an empty key stand for the file as a whole.
+struct ConfigError {
+    std::string file;
+    int line = 0;
+    std::string key; ///< dotted path: "ports[0].lcores"
+    std::string expected;
+    std::string found;
+};
+
+/// "FILE:LINE: KEY: expected ..., found ..."
+std::string to_string(const ConfigError& error);
+
+tl::expected<Config, ConfigError> load_config(const std::string& path);
+
+/// `file` is for the errors only.
+tl::expected<Config, ConfigError> parse_config(std::string_view text, const std::string& file);
+
+/// The configuration in effect, every key of it, as YAML that parses back to the same Config.
+std::string to_yaml(const Config& config);
+
+} // namespace millrace::control

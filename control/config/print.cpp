@@ -1,0 +1,177 @@
+// The configuration in effect, in the shape of the sample (deploy/millrace.yaml).
+#include <yaml-cpp/yaml.h>
+
+#include "control/config/choices.hpp"
+#include "control/config/config.hpp"
+#include "control/config/yaml.hpp"
+
+namespace millrace::control {
+
+namespace {
+
+void print(YAML::Emitter& out, const std::string& text) {
+    out << YAML::DoubleQuoted << text;
+}
+void print(YAML::Emitter& out, unsigned number) {
+    out << number;
+}
+void print(YAML::Emitter& out, const dataplane::Address& value) {
+    print(out, to_string(value));
+}
+void print(YAML::Emitter& out, const dataplane::Endpoint& value) {
+    print(out, to_string(value));
+}
+void print(YAML::Emitter& out, const dataplane::Prefix& value) {
+    print(out, to_string(value));
+}
+void print_word(YAML::Emitter& out, const char* key, const std::string& word) {
+    out << YAML::Key << key << YAML::Value << word;
+}
+void print(YAML::Emitter& out, const Config::Server& server) {
+    if (server.is_default()) return print(out, server.endpoint);
+    out << YAML::Flow << YAML::BeginMap << YAML::Key << "address" << YAML::Value;
+    print(out, server.endpoint);
+    print_word(out, "trusted", server.trusted ? "true" : "false");
+    print_word(out, "randomise-case", server.randomise_case ? "true" : "false");
+    out << YAML::EndMap;
+}
+
+template <class Item>
+void print(YAML::Emitter& out, const char* key, const std::vector<Item>& items) {
+    out << YAML::Key << key << YAML::Value << YAML::Flow << YAML::BeginSeq;
+    for (const auto& item : items) print(out, item);
+    out << YAML::EndSeq;
+}
+
+void print_text(YAML::Emitter& out, const char* key, const std::string& text) {
+    out << YAML::Key << key << YAML::Value << YAML::DoubleQuoted << text;
+}
+
+void print_ports(YAML::Emitter& out, const std::vector<Config::Port>& ports) {
+    out << YAML::Key << "ports" << YAML::Value;
+    if (ports.empty()) out << YAML::Flow;
+    out << YAML::BeginSeq;
+    for (const auto& port : ports) {
+        out << YAML::BeginMap;
+        print_text(out, "device", port.device);
+        print(out, "lcores", port.lcores);
+        print(out, "addresses", port.addresses);
+        print_text(out, "next-hop", port.next_hop ? to_string(*port.next_hop) : to_sender);
+        print_word(out, "idle", name_of(port.idle, idles));
+        out << YAML::EndMap;
+    }
+    out << YAML::EndSeq;
+}
+
+void print_upstreams(YAML::Emitter& out, const std::vector<Config::Group>& groups) {
+    out << YAML::Key << "upstreams" << YAML::Value << YAML::BeginSeq;
+    for (const auto& group : groups) {
+        out << YAML::BeginMap;
+        print_text(out, "group", group.name);
+        print(out, "servers", group.servers);
+        out << YAML::EndMap;
+    }
+    out << YAML::EndSeq;
+}
+
+void begin_map(YAML::Emitter& out, const char* key) {
+    out << YAML::Key << key << YAML::Value << YAML::BeginMap;
+}
+
+void print_fanout(YAML::Emitter& out, const Config::Fanout& fanout) {
+    begin_map(out, "fanout");
+    print_word(out, "strategy", name_of(fanout.strategy, strategies));
+    print_word(out, "active", std::to_string(fanout.active));
+    print_word(out, "batch", std::to_string(fanout.batch));
+    print_word(out, "stagger", yaml::duration_text(fanout.stagger));
+    print_word(out, "fallback", yaml::duration_text(fanout.fallback));
+    print_word(out, "deadline", yaml::duration_text(fanout.deadline));
+    print_word(out, "outstanding", std::to_string(fanout.outstanding));
+    print_word(out, "rate", std::to_string(fanout.rate));
+    out << YAML::EndMap;
+}
+
+void print_limits(YAML::Emitter& out, const dataplane::RateLimits& limits) {
+    begin_map(out, "limits");
+    print_word(out, "queries", std::to_string(limits.queries));
+    print_word(out, "errors", std::to_string(limits.errors));
+    print_word(out, "responses", std::to_string(limits.responses));
+    print_word(out, "fetches", std::to_string(limits.fetches));
+    print_word(out, "slip", std::to_string(limits.slip));
+    print_word(out, "ipv4-prefix", std::to_string(limits.ipv4_prefix));
+    print_word(out, "ipv6-prefix", std::to_string(limits.ipv6_prefix));
+    out << YAML::EndMap;
+}
+
+void print_tcp(YAML::Emitter& out, const Config::Tcp& tcp) {
+    begin_map(out, "tcp");
+    print_word(out, "connections", std::to_string(tcp.connections));
+    print_word(out, "per-client", std::to_string(tcp.per_client));
+    print_word(out, "pipeline", std::to_string(tcp.pipeline));
+    print_word(out, "idle", yaml::duration_text(tcp.idle));
+    out << YAML::EndMap;
+}
+
+void print_local(YAML::Emitter& out, const Config::Local& local) {
+    begin_map(out, "local");
+    print_text(out, "version", local.version);
+    print_text(out, "id", local.id);
+    print_word(out, "special-names", local.special_names ? "true" : "false");
+    print(out, "forward", local.forward);
+    print(out, "records", local.records);
+    out << YAML::EndMap;
+}
+
+void print_block(YAML::Emitter& out, const std::vector<Config::BlockList>& lists) {
+    out << YAML::Key << "block" << YAML::Value;
+    if (lists.empty()) out << YAML::Flow;
+    out << YAML::BeginSeq;
+    for (const auto& list : lists) {
+        out << YAML::BeginMap;
+        print_text(out, "file", list.file);
+        print_word(out, "format", name_of(list.format, list_formats));
+        print_word(out, "answer", name_of(list.answer, denials));
+        print_word(out, "reason", name_of(list.reason, list_reasons));
+        out << YAML::EndMap;
+    }
+    out << YAML::EndSeq;
+}
+
+void print_cache(YAML::Emitter& out, const Config& config) {
+    begin_map(out, "cache");
+    print_word(out, "entries", std::to_string(config.boot.cache_entries));
+    print_word(out, "memory", yaml::bytes_text(config.boot.cache_memory));
+    print_word(out, "min-ttl", yaml::duration_text(config.live.min_ttl));
+    print_word(out, "max-ttl", yaml::duration_text(config.live.max_ttl));
+    print_word(out, "negative-ttl", yaml::duration_text(config.live.negative_ttl));
+    print_word(out, "stale", yaml::duration_text(config.live.stale));
+    out << YAML::EndMap;
+}
+
+} // namespace
+
+std::string to_yaml(const Config& config) {
+    YAML::Emitter out;
+    out << YAML::BeginMap;
+    print(out, "eal", config.boot.eal);
+    print_ports(out, config.boot.ports);
+    print(out, "listen", config.boot.listen);
+    print(out, "allow", config.live.allow);
+    print_limits(out, config.live.limits);
+    print_tcp(out, config.live.tcp);
+    print_local(out, config.live.local);
+    print_block(out, config.live.block);
+    print_upstreams(out, config.live.upstreams);
+    print_fanout(out, config.live.fanout);
+    begin_map(out, "merge");
+    print_word(out, "policy", name_of(config.live.merge.policy, policies));
+    print_word(out, "quorum", std::to_string(config.live.merge.quorum));
+    out << YAML::EndMap;
+    print_cache(out, config);
+    begin_map(out, "control");
+    print_text(out, "socket", config.boot.control_socket);
+    out << YAML::EndMap << YAML::EndMap;
+    return std::string(out.c_str()) + "\n";
+}
+
+} // namespace millrace::control

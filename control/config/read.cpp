@@ -1,0 +1,439 @@
+// Basic algorithm: one reader per map of the file, each a table of its keys; then the relations between keys.
+#include "control/config/read.hpp"
+
+#include <algorithm>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include <fmt/format.h>
+#include <sys/un.h>
+
+#include "cache/limits.hpp"
+#include "cache/name.hpp"
+#include "control/config/choices.hpp"
+#include "control/config/eal.hpp"
+#include "control/limits.hpp"
+#include "control/message/record_text.hpp"
+
+namespace millrace::control {
+
+using dataplane::Endpoint;
+using yaml::Value;
+
+namespace {
+
+namespace bounds {
+constexpr std::size_t file_octets = std::size_t(1) << 20;
+constexpr std::size_t items = 1024; ///< of a list of addresses or prefixes
+constexpr std::size_t eal_arguments = 64;
+constexpr std::size_t ports = 32;       ///< RTE_MAX_ETHPORTS of Debian's DPDK
+constexpr unsigned lcore = 127;         ///< RTE_MAX_LCORE - 1 of Debian's DPDK
+constexpr std::size_t device_name = 63; ///< RTE_DEV_NAME_MAX_LEN - 1
+constexpr std::size_t entries = std::size_t(1) << 28;
+constexpr std::size_t least_memory = std::size_t(1) << 20;
+constexpr std::size_t most_memory = std::size_t(1) << 40;
+constexpr unsigned outstanding = 65535;
+constexpr unsigned rate = 10'000'000;
+constexpr unsigned slip = 100;
+constexpr unsigned connections = 65535;
+constexpr Time idle = 600s;
+constexpr Time deadline = 30s;
+constexpr Time day = 24h;
+constexpr Time week = 168h; ///< RFC 8767 4 and 5: more than a week helps nobody
+} // namespace bounds
+
+constexpr std::uint16_t dns_port = 53;
+constexpr const char* endpoint_form = "an address and port, such as \"192.0.2.1:53\" or \"[2001:db8::1]:53\"";
+
+template <class Enum, std::size_t N>
+Enum read_choice(const Value& at, const Choice<Enum> (&choices)[N]) {
+    std::string names;
+    for (const auto& choice : choices) names += (names.empty() ? "" : " or ") + std::string(choice.name);
+    std::string text = at.text(names.c_str());
+    for (const auto& choice : choices) {
+        if (text == choice.name) return choice.value;
+    }
+    at.fail(names);
+    return choices[0].value;
+}
+
+/// Reads a list whose items `parse` understands and that must differ from each other.
+template <class Item, class Parse>
+std::vector<Item> read_distinct(const Value& at, std::size_t most, const char* form, Parse parse) {
+    std::vector<Item> out;
+    at.list(most, [&](const Value& item) {
+        std::optional<Item> value = parse(item.text(form));
+        if (!value) return item.fail(form);
+        if (std::find(out.begin(), out.end(), *value) != out.end()) item.fail("each item once");
+        out.push_back(*value);
+    });
+    return out;
+}
+
+std::vector<std::string> read_eal(const Value& at) {
+    std::vector<std::string> out;
+    at.list(bounds::eal_arguments, [&](const Value& item) {
+        std::string argument = item.text("an EAL argument");
+        if (const char* why = derived_eal_argument(argument)) {
+            item.fail("no argument that millraced derives itself", yaml::quote(argument) + ": " + why);
+        }
+        out.push_back(std::move(argument));
+    });
+    return out;
+}
+
+std::vector<unsigned> read_lcores(const Value& at) {
+    std::vector<unsigned> out;
+    at.list(bounds::lcore + 1,
+            [&](const Value& item) { out.push_back(unsigned(item.number(0, bounds::lcore))); });
+    return out;
+}
+
+std::optional<dataplane::Address> parse_unicast(const std::string& text) {
+    auto address = dataplane::parse_address(text);
+    return address && address->is_unicast() ? address : std::nullopt;
+}
+
+/// "0000:01:00.0" or "01:00.0" of a PCI function, "net_af_xdp0" of a virtual device; empty when
+/// it is neither.
+std::string device_name(std::string_view device) {
+    constexpr std::string_view hex = "0123456789abcdefABCDEF", lower = "abcdefghijklmnopqrstuvwxyz";
+    constexpr std::string_view word = "abcdefghijklmnopqrstuvwxyz0123456789_";
+    auto shaped = [&](std::string_view text, std::string_view shape) {
+        auto fits = [&](char c, char s) { return s == 'x' ? hex.find(c) != hex.npos : c == s; };
+        return text.size() == shape.size() && std::equal(text.begin(), text.end(), shape.begin(), fits);
+    };
+    std::string_view name = device.substr(0, device.find(','));
+    if (shaped(name, "xx:xx.x")) return "0000:" + std::string(name);
+    if (shaped(name, "xxxx:xx:xx.x")) return std::string(name);
+    bool vdev = !name.empty() && name.size() <= bounds::device_name && lower.find(name[0]) != lower.npos &&
+                name.find_first_not_of(word) == name.npos;
+    return vdev && device.find(' ') == device.npos ? std::string(name) : std::string();
+}
+
+std::optional<dataplane::Mac> read_next_hop(const Value& at) {
+    constexpr const char* form = "sender, or a MAC address such as \"02:00:00:00:00:01\"";
+    std::string text = at.text(form);
+    if (text == to_sender) return std::nullopt;
+    auto mac = dataplane::parse_mac(text);
+    if (!mac) at.fail(form);
+    return mac;
+}
+
+Config::Port read_port(const Value& at) {
+    static constexpr const char* device_form =
+        "a PCI address such as \"0000:01:00.0\" or a vdev string such as \"net_af_xdp0,iface=edge0\"";
+    Config::Port out;
+    at.map({
+        {"device",
+         [&](const Value& v) {
+             out.device = v.text(device_form);
+             if (device_name(out.device).empty()) v.fail(device_form);
+         }},
+        {"lcores", [&](const Value& v) { out.lcores = read_lcores(v); }},
+        {"addresses",
+         [&](const Value& v) {
+             out.addresses = read_distinct<dataplane::Address>(
+                 v, bounds::items, "a unicast IPv4 or IPv6 address, without a port", parse_unicast);
+         }},
+        {"next-hop", [&](const Value& v) { out.next_hop = read_next_hop(v); }},
+        {"idle", [&](const Value& v) { out.idle = read_choice(v, idles); }},
+    });
+    if (out.device.empty()) at.at("device").fail(device_form);
+    if (out.lcores.empty()) at.at("lcores").fail("at least one lcore");
+    if (out.addresses.empty()) at.at("addresses").fail("at least one address");
+    return out;
+}
+
+std::vector<Config::Port> read_ports(const Value& at) {
+    std::vector<Config::Port> out;
+    std::set<std::string> devices;
+    std::set<unsigned> lcores;
+    at.list(bounds::ports, [&](const Value& item) {
+        Config::Port port = read_port(item);
+        if (!devices.insert(device_name(port.device)).second) {
+            item.at("device").fail("each device once (a vdev is known by its name before the first comma)");
+        }
+        for (unsigned lcore : port.lcores) {
+            if (!lcores.insert(lcore).second) {
+                item.at("lcores").fail("each lcore once, in all ports together",
+                                       fmt::format("{} twice", lcore));
+            }
+        }
+        out.push_back(std::move(port));
+    });
+    return out;
+}
+
+std::vector<Endpoint> read_listen(const Value& at) {
+    return read_distinct<Endpoint>(at, bounds::items, endpoint_form, [](const std::string& t) {
+        return dataplane::parse_endpoint(t, dns_port);
+    });
+}
+
+std::vector<dataplane::Prefix> read_allow(const Value& at) {
+    return read_distinct<dataplane::Prefix>(
+        at, bounds::items, "a prefix without host bits, such as \"10.0.0.0/8\"", dataplane::parse_prefix);
+}
+
+void read_limits(const Value& at, dataplane::RateLimits& out) {
+    auto rate = [](unsigned& limit) {
+        return [&limit](const Value& v) { limit = unsigned(v.number(0, bounds::rate)); };
+    };
+    at.map({
+        {"queries", rate(out.queries)},
+        {"errors", rate(out.errors)},
+        {"responses", rate(out.responses)},
+        {"fetches", rate(out.fetches)},
+        {"slip", [&](const Value& v) { out.slip = unsigned(v.number(0, bounds::slip)); }},
+        {"ipv4-prefix", [&](const Value& v) { out.ipv4_prefix = unsigned(v.number(8, 32)); }},
+        {"ipv6-prefix", [&](const Value& v) { out.ipv6_prefix = unsigned(v.number(16, 128)); }},
+    });
+}
+
+void read_tcp(const Value& at, Config::Tcp& out) {
+    auto count = [](unsigned& limit) {
+        return [&limit](const Value& v) { limit = unsigned(v.number(1, bounds::connections)); };
+    };
+    at.map({
+        {"connections", count(out.connections)},
+        {"per-client", count(out.per_client)},
+        {"pipeline", count(out.pipeline)},
+        {"idle", [&](const Value& v) { out.idle = v.duration(100ms, bounds::idle); }},
+    });
+}
+
+std::string read_chaos(const Value& at) {
+    constexpr std::size_t longest = 255; // of a character string, RFC 1035 3.3
+    std::string expected = fmt::format("a text of at most {} octets, or \"\" for none", longest);
+    std::string text = at.text(expected.c_str(), yaml::Value::Emptiness::allowed);
+    if (text.size() > longest) at.fail(expected);
+    return text;
+}
+
+std::vector<std::string> read_names(const Value& at) {
+    std::vector<std::string> out;
+    at.list(bounds::items, [&](const Value& item) {
+        out.push_back(item.text("a domain name"));
+        if (!cache::parse_name(out.back())) item.fail("a domain name");
+    });
+    return out;
+}
+
+void read_local(const Value& at, Config::Local& out) {
+    constexpr const char* record_form = "a record, such as \"router.lan. 300 IN A 192.0.2.1\"";
+    at.map({
+        {"version", [&](const Value& v) { out.version = read_chaos(v); }},
+        {"id", [&](const Value& v) { out.id = read_chaos(v); }},
+        {"special-names", [&](const Value& v) { out.special_names = read_choice(v, switches); }},
+        {"forward", [&](const Value& v) { out.forward = read_names(v); }},
+        {"records",
+         [&](const Value& v) {
+             v.list(bounds::items, [&](const Value& item) {
+                 out.records.push_back(item.text(record_form));
+                 if (!parse_local_record(out.records.back())) item.fail(record_form);
+             });
+         }},
+    });
+}
+
+Config::BlockList read_block_list(const Value& at) {
+    Config::BlockList out;
+    at.map({
+        {"file",
+         [&](const Value& v) {
+             out.file = v.text("an absolute path");
+             if (out.file.front() != '/') v.fail("an absolute path");
+         }},
+        {"format", [&](const Value& v) { out.format = read_choice(v, list_formats); }},
+        {"answer", [&](const Value& v) { out.answer = read_choice(v, denials); }},
+        {"reason", [&](const Value& v) { out.reason = read_choice(v, list_reasons); }},
+    });
+    if (out.file.empty()) at.at("file").fail("an absolute path");
+    return out;
+}
+
+std::optional<Endpoint> parse_server(const std::string& text) {
+    auto endpoint = dataplane::parse_endpoint(text, dns_port);
+    return endpoint && endpoint->address.is_unicast() ? endpoint : std::nullopt;
+}
+
+/// "192.0.2.1:53", or a map with what is special about the server.
+Config::Server read_server(const Value& at) {
+    Config::Server out;
+    auto read_endpoint = [&](const Value& v) {
+        if (auto endpoint = parse_server(v.text(endpoint_form)))
+            out.endpoint = *endpoint;
+        else
+            v.fail(endpoint_form);
+    };
+    if (!at.is_map()) return read_endpoint(at), out;
+    at.map({
+        {"address", read_endpoint},
+        {"trusted", [&](const Value& v) { out.trusted = v.flag(); }},
+        {"randomise-case", [&](const Value& v) { out.randomise_case = v.flag(); }},
+    });
+    if (out.endpoint == Endpoint{}) at.at("address").fail(endpoint_form);
+    return out;
+}
+
+std::vector<Config::Server> read_servers(const Value& at) {
+    std::vector<Config::Server> out;
+    at.list(limits::upstreams, [&](const Value& item) {
+        Config::Server server = read_server(item);
+        if (std::ranges::find(out, server.endpoint, &Config::Server::endpoint) != out.end()) {
+            item.fail("each server once", yaml::quote(to_string(server.endpoint)));
+        }
+        out.push_back(server);
+    });
+    return out;
+}
+
+Config::Group read_group(const Value& at) {
+    Config::Group out;
+    at.map({
+        {"group", [&](const Value& v) { out.name = v.text("the group's name"); }},
+        {"servers", [&](const Value& v) { out.servers = read_servers(v); }},
+    });
+    if (out.name.empty()) at.at("group").fail("the group's name");
+    if (out.servers.empty()) at.at("servers").fail("at least one server");
+    return out;
+}
+
+std::vector<Config::Group> read_upstreams(const Value& at) {
+    std::vector<Config::Group> out;
+    at.list(cache::limits::groups, [&](const Value& item) { out.push_back(read_group(item)); });
+    if (out.empty()) at.fail("a list with one group of upstream servers");
+    if (out.size() > 1) {
+        at.fail("one group, as nothing selects between several yet", fmt::format("{} groups", out.size()));
+    }
+    return out;
+}
+
+void read_fanout(const Value& at, Config::Fanout& out) {
+    at.map({
+        {"strategy", [&](const Value& v) { out.strategy = read_choice(v, strategies); }},
+        {"active", [&](const Value& v) { out.active = unsigned(v.number(1, limits::upstreams)); }},
+        {"batch", [&](const Value& v) { out.batch = unsigned(v.number(1, limits::upstreams)); }},
+        {"stagger", [&](const Value& v) { out.stagger = v.duration(1ms, bounds::deadline); }},
+        {"fallback", [&](const Value& v) { out.fallback = v.duration(1ms, bounds::deadline); }},
+        {"deadline", [&](const Value& v) { out.deadline = v.duration(100ms, bounds::deadline); }},
+        {"outstanding",
+         [&](const Value& v) { out.outstanding = unsigned(v.number(1, bounds::outstanding)); }},
+        {"rate", [&](const Value& v) { out.rate = unsigned(v.number(1, bounds::rate)); }},
+    });
+    auto within_deadline = [&](const char* key, Time value) {
+        if (value <= out.deadline) return;
+        at.at(key).fail("at most the deadline of " + yaml::duration_text(out.deadline),
+                        yaml::duration_text(value));
+    };
+    within_deadline("stagger", out.stagger);
+    within_deadline("fallback", out.fallback);
+}
+
+void read_cache(const Value& at, Config& out) {
+    at.map({
+        {"entries", [&](const Value& v) { out.boot.cache_entries = v.number(1, bounds::entries); }},
+        {"memory",
+         [&](const Value& v) { out.boot.cache_memory = v.bytes(bounds::least_memory, bounds::most_memory); }},
+        {"min-ttl", [&](const Value& v) { out.live.min_ttl = v.duration(0s, bounds::day); }},
+        {"max-ttl", [&](const Value& v) { out.live.max_ttl = v.duration(1s, bounds::week); }},
+        {"negative-ttl", [&](const Value& v) { out.live.negative_ttl = v.duration(0s, bounds::day); }},
+        {"stale", [&](const Value& v) { out.live.stale = v.duration(0s, bounds::week); }},
+    });
+    if (out.live.min_ttl > out.live.max_ttl) {
+        at.at("min-ttl").fail("at most max-ttl, " + yaml::duration_text(out.live.max_ttl),
+                              yaml::duration_text(out.live.min_ttl));
+    }
+}
+
+std::string read_socket_path(const Value& at) {
+    constexpr std::size_t longest = sizeof(sockaddr_un::sun_path) - 1;
+    std::string expected = fmt::format("an absolute path of at most {} octets", longest);
+    std::string path = at.text(expected.c_str());
+    if (path.empty() || path.front() != '/' || path.back() == '/' || path.size() > longest) at.fail(expected);
+    return path;
+}
+
+/// An address that more servers must agree on than there are could never be published.
+void check_quorum(const Value& at, const Config::Live& live) {
+    if (live.merge.policy != Config::MergePolicy::quorum) return;
+    for (const auto& group : live.upstreams) {
+        if (live.merge.quorum <= group.servers.size()) continue;
+        at.at("merge").at("quorum").fail(
+            fmt::format("at most the number of servers, {}", group.servers.size()),
+            fmt::format("{}", live.merge.quorum));
+    }
+}
+
+/// What no single map can see: that something is served, that every worker has a place, that nothing loops.
+void check_relations(const Value& at, const Config& config) {
+    const Config::Boot& boot = config.boot;
+    std::size_t workers = boot.listen.size();
+    for (const auto& port : boot.ports) workers += port.lcores.size();
+    if (workers == 0) at.at("listen").fail("a port or an endpoint to listen on", "neither");
+    if (workers > cache::limits::workers) {
+        at.at("ports").fail(
+            fmt::format("at most {} lcores and endpoints of listen together", cache::limits::workers),
+            fmt::format("{}", workers));
+    }
+    std::vector<Endpoint> served = boot.listen;
+    for (const auto& port : boot.ports) {
+        for (const auto& address : port.addresses) {
+            Endpoint endpoint{address, dns_port};
+            if (std::find(boot.listen.begin(), boot.listen.end(), endpoint) != boot.listen.end()) {
+                at.at("listen").fail("endpoints that no port serves", yaml::quote(to_string(endpoint)));
+            }
+            served.push_back(endpoint);
+        }
+    }
+    for (const auto& group : config.live.upstreams) {
+        for (const auto& server : group.servers) {
+            if (std::find(served.begin(), served.end(), server.endpoint) == served.end()) continue;
+            at.at("upstreams")
+                .fail("servers other than millraced itself", yaml::quote(to_string(server.endpoint)));
+        }
+    }
+}
+
+} // namespace
+
+Config read_config(const Value& at) {
+    Config out;
+    at.map({
+        {"eal", [&](const Value& v) { out.boot.eal = read_eal(v); }},
+        {"ports", [&](const Value& v) { out.boot.ports = read_ports(v); }},
+        {"listen", [&](const Value& v) { out.boot.listen = read_listen(v); }},
+        {"allow", [&](const Value& v) { out.live.allow = read_allow(v); }},
+        {"limits", [&](const Value& v) { read_limits(v, out.live.limits); }},
+        {"tcp", [&](const Value& v) { read_tcp(v, out.live.tcp); }},
+        {"local", [&](const Value& v) { read_local(v, out.live.local); }},
+        {"block",
+         [&](const Value& v) {
+             v.list(limits::block_lists,
+                    [&](const Value& item) { out.live.block.push_back(read_block_list(item)); });
+         }},
+        {"upstreams", [&](const Value& v) { out.live.upstreams = read_upstreams(v); }},
+        {"fanout", [&](const Value& v) { read_fanout(v, out.live.fanout); }},
+        {"merge",
+         [&](const Value& v) {
+             v.map({
+                 {"policy", [&](const Value& p) { out.live.merge.policy = read_choice(p, policies); }},
+                 {"quorum",
+                  [&](const Value& p) { out.live.merge.quorum = unsigned(p.number(2, limits::upstreams)); }},
+             });
+         }},
+        {"cache", [&](const Value& v) { read_cache(v, out); }},
+        {"control",
+         [&](const Value& v) {
+             v.map({{"socket", [&](const Value& p) { out.boot.control_socket = read_socket_path(p); }}});
+         }},
+    });
+    if (out.live.upstreams.empty()) at.at("upstreams").fail("a list with one group of upstream servers");
+    check_relations(at, out);
+    check_quorum(at, out.live);
+    return out;
+}
+
+} // namespace millrace::control

@@ -1,0 +1,110 @@
+#include "control/daemon/loop.hpp"
+
+#include <algorithm>
+#include <thread>
+
+#include <sys/prctl.h>
+#include <unistd.h>
+
+namespace millrace::control {
+
+namespace {
+
+constexpr Time clock_interval = 10ms; // how often the workers' clock is set to the kernel's
+constexpr Time longest_nap = 1ms;
+constexpr unsigned nap_share = 128;                  // of the time that nothing happened in
+constexpr Time short_sleep = 1ms, long_sleep = 20ms; // asio's epoll counts in milliseconds
+constexpr Time drain_limit = 1s;
+constexpr unsigned handlers_per_tick = 256;
+constexpr Time handler_time = 3ms; // since the tick began, like the next
+constexpr Time miss_time = 2ms;    // a first key of a shard builds it, which takes 0.3 ms
+
+} // namespace
+
+Loop::Loop(const LoopParts& parts)
+    : p_(parts), wanted_(parts.io, dup(parts.workers.sleeper().descriptor())) {}
+
+void Loop::run() {
+    prctl(PR_SET_TIMERSLACK, 1000); // ns: naps of microseconds, not of the default's 50 on top
+    last_busy_ = boot_time();
+    wait_for_workers();
+    bool polls = !p_.workers.end_its_sleep();
+    while (!stopping_) {
+        bool busy = tick();
+        if (polls) {
+            nap(busy);
+        } else if (!flushing_) {
+            sleep();
+        }
+    }
+    drain();
+}
+
+void Loop::wait_for_workers() {
+    wanted_.async_wait(asio::posix::descriptor_base::wait_read, [this](asio::error_code error) {
+        if (error) return;
+        p_.workers.sleeper().drain();
+        wait_for_workers();
+    });
+}
+
+bool Loop::tick() {
+    Time now = boot_time();
+    if (p_.clock && now >= clock_due_) {
+        p_.clock->refresh();
+        clock_due_ = now + clock_interval;
+    }
+    unsigned misses = take_misses(now);
+    // Bounded: clients that pipeline over TCP always make more handlers ready, and the rings wait meanwhile.
+    unsigned handlers = 0;
+    while (handlers < handlers_per_tick && boot_time() - now < handler_time && p_.io.poll_one()) ++handlers;
+    p_.fetches.tick(boot_time());
+    p_.workers.end_sleeps(); // before what takes longer
+    flushing_ = p_.flushes.tick();
+    p_.table.upkeep(now);
+    p_.grace.reclaim();
+    p_.workers.end_sleeps();
+    p_.workers.watch(now);
+    longest_ = std::max(longest_, boot_time() - now);
+    return misses || handlers || flushing_;
+}
+
+unsigned Loop::take_misses(Time now) {
+    auto take = [&](const dataplane::Miss& miss, const Waiter& waiter) {
+        if (miss.is_refresh()) return p_.fetches.refresh(miss.key, miss.hash, miss.refresh, now);
+        p_.fetches.resolve(miss.key, miss.hash, waiter, now);
+    };
+    return p_.workers.drain(take, now + miss_time);
+}
+
+/// Sleeps the longer the longer nothing happened: polling workers cannot wake us, so what comes next waits
+/// for the nap's end, by less than a hundredth of the silence before it.
+void Loop::nap(bool busy) {
+    Time now = boot_time();
+    if (busy) last_busy_ = now;
+    Time length = std::min<Time>((now - last_busy_) / nap_share, longest_nap);
+    if (length >= 1us) std::this_thread::sleep_for(length);
+}
+
+/// Until a socket is ready, a worker has Misses, or what has no descriptor (timers, grace periods)
+/// may be due.
+void Loop::sleep() {
+    dataplane::Sleeper& sleeper = p_.workers.sleeper();
+    sleeper.announce();
+    bool expecting = p_.fetches.live() > 0 || p_.grace.limbo_bytes() > 0;
+    Time due = p_.fetches.next_timer() - boot_time();
+    Time length = std::clamp<Time>(due, 0us, expecting ? short_sleep : long_sleep);
+    if (!p_.workers.have_misses()) p_.io.run_one_for(length);
+    sleeper.awake();
+}
+
+/// Closes the fetches, then goes on until the workers have finished every Wake. New Misses get SERVFAIL.
+void Loop::drain() {
+    p_.fetches.close();
+    Time end = boot_time() + drain_limit;
+    while (tick() || (p_.workers.outstanding() > 0 && boot_time() < end)) {
+        if (boot_time() >= end) break;
+    }
+}
+
+} // namespace millrace::control

@@ -1,0 +1,82 @@
+// The control thread's loop: drain the rings, poll the sockets, advance the fetches, flush, make
+// room, reclaim, sleep.
+#pragma once
+
+#include <utility> // asio 1.22 with GCC 12 needs it first
+
+#include <cstdint>
+
+#include <asio/io_context.hpp>
+#include <asio/posix/stream_descriptor.hpp>
+
+#include "control/daemon/tcp_server.hpp"
+#include "control/daemon/workers.hpp"
+#include "control/fetch/flush.hpp"
+#include "control/fetch/table.hpp"
+
+namespace millrace::control {
+
+/// Everything outlives the loop. Control thread, but for stop().
+struct LoopParts {
+    asio::io_context& io;
+    cache::Table& table;
+    cache::Grace& grace;
+    FetchTable& fetches;
+    Flushes& flushes;
+    Workers& workers;
+    dataplane::TscClock* clock = nullptr; ///< kept in step with CLOCK_BOOTTIME; null: nobody polls
+};
+
+class Loop {
+  public:
+    explicit Loop(const LoopParts& parts);
+
+    /// Until stop(), then drains: every waiter is answered or abandoned before it returns.
+    void run();
+    /// After the workers have stopped: what is still in their rings is refused, and counted.
+    void refuse_the_rest() {
+        while (take_misses(boot_time()) > 0) {
+        }
+    }
+    /// One round. Returns whether there was anything to do.
+    bool tick();
+    /// From a handler on the control thread (a signal's, a command's).
+    void stop() { stopping_ = true; }
+
+    /// The longest tick so far, without the handler that ended a sleep before it. Nothing that a tick does
+    /// may take more than 5 ms.
+    Time longest_tick() const { return longest_; }
+
+  private:
+    unsigned take_misses(Time now);
+    void drain();
+    void nap(bool busy);
+    void sleep();
+    void wait_for_workers();
+
+    LoopParts p_;
+    asio::posix::stream_descriptor wanted_; ///< readable when a worker has ended our sleep
+    bool stopping_ = false;
+    bool flushing_ = false;
+    Time longest_{};
+    Time clock_due_{};
+    Time last_busy_{};
+};
+
+/// Sends each Wake to whoever can deliver it.
+class WakeRouter final : public Waker {
+  public:
+    void wake(const Waiter& waiter, const cache::Entry* entry, dataplane::Wake::Kind kind) override {
+        waiter.is_tcp() ? tcp_->wake(waiter, entry, kind) : workers_->wake(waiter, entry, kind);
+    }
+    void connect(Workers& workers, TcpServer& tcp) {
+        workers_ = &workers;
+        tcp_ = &tcp;
+    }
+
+  private:
+    Workers* workers_ = nullptr;
+    TcpServer* tcp_ = nullptr;
+};
+
+} // namespace millrace::control

@@ -1,0 +1,151 @@
+#include "control/daemon/reload.hpp"
+
+#include <algorithm>
+#include <string_view>
+#include <system_error>
+
+#include <asio/post.hpp>
+
+#include "control/limits.hpp"
+
+namespace millrace::control {
+
+namespace {
+
+/// The file, checked once more together with what stays as it is.
+tl::expected<Config, ConfigError> load_beside(const std::string& path, const Config::Boot& boot) {
+    return load_config(path).and_then([&](const Config& config) -> tl::expected<Config, ConfigError> {
+        auto together = parse_config(to_yaml({boot, config.live}), path + " with what needs a restart");
+        if (!together) return tl::unexpected(together.error());
+        return config;
+    });
+}
+
+std::vector<std::string> restart_keys(const Config::Boot& now, const Config::Boot& next) {
+    std::vector<std::string> keys;
+    if (now.eal != next.eal) keys.push_back("eal");
+    if (now.ports != next.ports) keys.push_back("ports");
+    if (now.listen != next.listen) keys.push_back("listen");
+    if (now.cache_entries != next.cache_entries) keys.push_back("cache.entries");
+    if (now.cache_memory != next.cache_memory) keys.push_back("cache.memory");
+    if (now.control_socket != next.control_socket) keys.push_back("control.socket");
+    return keys;
+}
+
+std::vector<std::string> live_keys(const Config::Live& now, const Config::Live& next) {
+    std::vector<std::string> keys;
+    if (now.allow != next.allow) keys.push_back("allow");
+    if (now.limits != next.limits) keys.push_back("limits");
+    if (now.tcp != next.tcp) keys.push_back("tcp");
+    if (now.local != next.local) keys.push_back("local");
+    if (now.block != next.block) keys.push_back("block");
+    if (now.upstreams != next.upstreams) keys.push_back("upstreams");
+    if (now.fanout != next.fanout) keys.push_back("fanout");
+    if (now.merge != next.merge) keys.push_back("merge");
+    if (now.min_ttl != next.min_ttl) keys.push_back("cache.min-ttl");
+    if (now.max_ttl != next.max_ttl) keys.push_back("cache.max-ttl");
+    if (now.negative_ttl != next.negative_ttl) keys.push_back("cache.negative-ttl");
+    if (now.stale != next.stale) keys.push_back("cache.stale");
+    return keys;
+}
+
+/// Whether answers that are cached already depend on the key.
+bool concerns_answers(const std::string& key) {
+    static constexpr std::string_view others[] = {"allow", "fanout", "limits", "tcp", "local", "block"};
+    return std::ranges::find(others, key) == std::end(others);
+}
+
+} // namespace
+
+TtlPolicy ttl_policy(const Config::Live& live) {
+    return {live.min_ttl, live.max_ttl, live.negative_ttl, live.stale};
+}
+
+UpstreamPolicy upstream_policy(const Config::Live& live) {
+    UpstreamPolicy policy;
+    policy.outstanding = live.fanout.outstanding;
+    policy.rate = live.fanout.rate;
+    return policy;
+}
+
+FetchPolicy fetch_policy(const Config::Live& live) {
+    return {live.fanout, live.merge, ttl_policy(live)};
+}
+
+dataplane::ClientPolicy client_policy(const Config::Live& live) {
+    return {live.allow, live.limits};
+}
+
+Reload::Reload(std::string path, Config current, const ReloadParts& parts)
+    : path_(std::move(path)), current_(std::move(current)), p_(parts) {}
+
+Reload::~Reload() {
+    if (helper_.joinable()) helper_.join();
+}
+
+void Reload::begin(Done done) {
+    if (next_.size() == limits::reloads)
+        return done(tl::unexpected(std::string("too many reloads wait; try again")));
+    next_.push_back(std::move(done));
+    if (done_.empty()) read();
+}
+
+/// On a helper thread; the result comes back to this one.
+void Reload::read() {
+    done_ = std::exchange(next_, {});
+    if (helper_.joinable()) helper_.join(); // of the last reload: it has ended
+    try {
+        helper_ = std::thread([this, path = path_, boot = current_.boot] {
+            auto loaded = load(path, boot);
+            asio::post(p_.io, [this, loaded = std::move(loaded)]() mutable { apply(std::move(loaded)); });
+        });
+    } catch (const std::system_error& error) {
+        finish(tl::unexpected(std::string("no thread to read the file with: ") + error.what()));
+    }
+}
+
+tl::expected<Reload::Loaded, ConfigError> Reload::load(const std::string& path, const Config::Boot& boot) {
+    auto config = load_beside(path, boot);
+    if (!config) return tl::unexpected(config.error());
+    auto local = build_local_names(config->live);
+    if (!local) return tl::unexpected(local.error());
+    return Loaded{std::move(*config), std::move(*local)};
+}
+
+void Reload::apply(tl::expected<Loaded, ConfigError> loaded) {
+    if (!loaded) return finish(tl::unexpected(to_string(loaded.error())));
+    const Config& next = loaded->config;
+    Changes changes{live_keys(current_.live, next.live), restart_keys(current_.boot, next.boot)};
+    if (!put_in_place(next.live, changes, std::move(loaded->local))) {
+        return finish(tl::unexpected(std::string("too many flushes are under way; try again")));
+    }
+    current_.live = next.live;
+}
+
+/// In one step; the acknowledgement comes later. False: nothing was changed.
+bool Reload::put_in_place(const Config::Live& next, const Changes& changes, LocalNamesPtr local) {
+    bool flushes = std::ranges::any_of(changes.changed, concerns_answers);
+    auto acknowledge = [this, changes](std::size_t) { finish(changes); };
+    // Answers made by rules are in the table too, and others that new rules name. A list's file may have
+    // changed though its key did not.
+    bool rewrites = next.local != current_.live.local || !next.block.empty() || !current_.live.block.empty();
+    bool begun = flushes    ? p_.flushes.flush_all(acknowledge)
+                 : rewrites ? p_.flushes.flush_rewritten(p_.local, acknowledge)
+                            : p_.flushes.wait(acknowledge);
+    if (!begun) return false;
+    p_.local.replace(std::move(local), p_.grace);
+    if (next.upstreams != current_.live.upstreams) p_.upstreams.replace(next.upstreams.front().servers);
+    p_.access.replace(client_policy(next), p_.grace);
+    if (p_.tcp) p_.tcp->set_policy(next.tcp);
+    p_.upstreams.set_policy(upstream_policy(next));
+    p_.publisher.set_policy(ttl_policy(next));
+    p_.fetches.set_policy(fetch_policy(next));
+    return true;
+}
+
+void Reload::finish(const tl::expected<Changes, std::string>& result) {
+    for (const Done& done : std::exchange(done_, {})) done(result);
+    if (!next_.empty()) read();
+}
+
+} // namespace millrace::control

@@ -1,0 +1,86 @@
+// Reading the configuration file again, and putting what may change into effect: SIGHUP, `config reload`.
+//
+// Basic algorithm: a helper thread reads and checks the file, as parsing has no bound that a tick could keep.
+// A bad file changes nothing. Back on the control thread, when anything changed on which answers depend (the
+// upstreams, the merge policy, the bounds of TTLs), everything is flushed: floors raised, live Fetches
+// superseded, and in the same step the new parts put in place; the successors of the Fetches already use
+// them. The reload is acknowledged when the flush is, so nothing of the old upstreams appears after it. Other
+// changes wait for a grace period alone. Keys that need a restart are named and keep their old values.
+//
+// Control thread, but for the helper, which shares nothing with it.
+#pragma once
+
+#include <utility> // asio 1.22 with GCC 12 needs it first
+
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <asio/io_context.hpp>
+#include <tl/expected.hpp>
+
+#include "control/config/config.hpp"
+#include "control/daemon/tcp_server.hpp"
+#include "control/fetch/flush.hpp"
+#include "control/fetch/table.hpp"
+#include "control/local/build.hpp"
+#include "dataplane/access.hpp"
+
+namespace millrace::control {
+
+/// What the configuration means for the parts.
+TtlPolicy ttl_policy(const Config::Live& live);
+UpstreamPolicy upstream_policy(const Config::Live& live);
+FetchPolicy fetch_policy(const Config::Live& live);
+dataplane::ClientPolicy client_policy(const Config::Live& live);
+
+/// Everything that a reload acts on. Outlives it.
+struct ReloadParts {
+    asio::io_context& io;
+    cache::Grace& grace;
+    Publisher& publisher;
+    Upstreams& upstreams;
+    FetchTable& fetches;
+    Flushes& flushes;
+    dataplane::Access& access;
+    cache::Replaceable<dataplane::LocalNames>& local;
+    TcpServer* tcp; ///< null in tests without one
+};
+
+class Reload {
+  public:
+    struct Changes {
+        std::vector<std::string> changed;       ///< keys whose new values are in effect
+        std::vector<std::string> needs_restart; ///< keys whose new values are not
+    };
+    /// Told once: after the acknowledgement, or why nothing was changed.
+    using Done = std::function<void(const tl::expected<Changes, std::string>&)>;
+
+    Reload(std::string path, Config current, const ReloadParts& parts);
+    ~Reload(); ///< waits for the helper
+
+    /// One at a time; who asks meanwhile is told after one more, which reads the file as it is then.
+    void begin(Done done);
+
+  private:
+    void read();
+    /// What the helper thread makes of the file, and of those that it names.
+    struct Loaded {
+        Config config;
+        LocalNamesPtr local;
+    };
+    static tl::expected<Loaded, ConfigError> load(const std::string& path, const Config::Boot& boot);
+    void apply(tl::expected<Loaded, ConfigError> loaded);
+    void finish(const tl::expected<Changes, std::string>& result);
+    bool put_in_place(const Config::Live& next, const Changes& changes, LocalNamesPtr local);
+
+    std::string path_;
+    Config current_;
+    ReloadParts p_;
+    std::vector<Done> done_; ///< of the one under way
+    std::vector<Done> next_; ///< of those who asked meanwhile
+    std::thread helper_;
+};
+
+} // namespace millrace::control

@@ -1,0 +1,328 @@
+#include "control/daemon/verbs.hpp"
+
+#include <unistd.h>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "control/message/entry_text.hpp"
+
+namespace millrace::control {
+
+using dataplane::Counters;
+using dataplane::Event;
+using dataplane::Verdict;
+using nlohmann::json;
+
+namespace {
+
+double seconds(Time t) {
+    return double(t.count()) / 1e6;
+}
+
+json workers_of(const VerbContext& c) {
+    json list = json::array();
+    for (std::size_t i = 0; i < c.workers.size(); ++i) {
+        Workers::View worker = c.workers.view(i);
+        json one = {{"name", worker.name},
+                    {"received", worker.counters.received()},
+                    {"busy_cycles", worker.busy_cycles}};
+        if (worker.lcore) one["lcore"] = *worker.lcore;
+        if (worker.stalled > Time{}) one["stalled_s"] = seconds(worker.stalled);
+        list.push_back(std::move(one));
+    }
+    return list;
+}
+
+json upstreams_of(const Upstreams& upstreams) {
+    json list = json::array();
+    for (unsigned i = 0; i < upstreams.size(); ++i) {
+        const UpstreamCounters& n = upstreams.counters(i);
+        json one = {{"address", to_string(upstreams.endpoint(i))},
+                    {"sent", n.sent},
+                    {"replies", n.replies},
+                    {"timeouts", n.timeouts},
+                    {"failures", n.failures},
+                    {"outstanding", upstreams.outstanding(i)},
+                    {"breaker", to_string(upstreams.breaker(i))},
+                    {"opened", n.opened}};
+        if (upstreams.breaker(i) != Breaker::closed) {
+            one["retry_s"] = seconds(std::max(Time{}, upstreams.retry_at(i) - boot_time()));
+        }
+        if (upstreams.is_measured(i)) one["srtt_ms"] = double(upstreams.srtt(i).count()) / 1000;
+        list.push_back(std::move(one));
+    }
+    return list;
+}
+
+json status(const VerbContext& c) {
+    return {{"version", MILLRACE_VERSION},
+            {"pid", getpid()},
+            {"uptime", seconds(boot_time() - c.started)},
+            {"workers", workers_of(c)},
+            {"upstreams", upstreams_of(c.upstreams)},
+            {"cache",
+             {{"entries", c.table.entries()},
+              {"slots", c.table.slots()},
+              {"bytes", c.table.bytes()},
+              {"limbo_bytes", c.grace.limbo_bytes()},
+              {"limbo_entries", c.grace.limbo_entries()},
+              {"reserve_bytes", c.publisher.reserve().bytes()}}},
+            {"local", {{"names", c.local.get().size()}, {"bytes", c.local.get().bytes()}}},
+            {"fetches", c.fetches.live()},
+            {"waiting", c.fetches.waiting()},
+            {"longest_tick_ms", double(c.loop.longest_tick().count()) / 1000}};
+}
+
+/// Sums over the workers and the TCP connections.
+struct Totals {
+    explicit Totals(const VerbContext& c) {
+        add(c.tcp.counters());
+        for (std::size_t i = 0; i < c.workers.size(); ++i) add(c.workers.view(i).counters);
+    }
+    void add(const Counters& one) {
+        for (std::size_t v = 0; v < dataplane::verdicts; ++v) verdicts[v] += one.get(Verdict(v));
+        for (std::size_t e = 0; e < dataplane::events; ++e) events[e] += one.get(Event(e));
+    }
+    std::uint64_t of(Verdict v) const { return verdicts[std::size_t(v)]; }
+    std::uint64_t of(Event e) const { return events[std::size_t(e)]; }
+
+    std::array<std::uint64_t, dataplane::verdicts> verdicts{};
+    std::array<std::uint64_t, dataplane::events> events{};
+};
+
+json dropped_of(const Totals& totals, std::uint64_t& received) {
+    constexpr std::string_view prefix = "drop_";
+    json dropped = json::object();
+    for (std::size_t v = 0; v < dataplane::verdicts; ++v) {
+        received += totals.verdicts[v];
+        std::string_view name = to_string(Verdict(v));
+        if (name.starts_with(prefix)) dropped[std::string(name.substr(prefix.size()))] = totals.verdicts[v];
+    }
+    return dropped;
+}
+
+std::uint64_t breakers_opened(const Upstreams& upstreams) {
+    std::uint64_t opened = 0;
+    for (unsigned i = 0; i < upstreams.size(); ++i) opened += upstreams.counters(i).opened;
+    return opened;
+}
+
+/// received = answered + misses + refused + to_kernel + all of dropped;
+/// misses = woken + abandoned + those that still wait.
+json stats(const VerbContext& c) {
+    Totals totals(c);
+    std::uint64_t received = 0;
+    json dropped = dropped_of(totals, received);
+    const ExchangeCounters& exchanges = c.exchanges.counters();
+    const FetchCounters& fetches = c.fetches.counters();
+    const PublishCounters& publications = c.publisher.counters();
+    const TcpCounters& tcp = c.tcp.connections();
+    return {{"received", received},
+            {"answered", totals.of(Verdict::answered)},
+            {"hits", totals.of(Event::hit) + totals.of(Event::stale_hit)},
+            {"stale_hits", totals.of(Event::stale_hit)},
+            {"misses", totals.of(Verdict::missed)},
+            {"refused", totals.of(Verdict::refused)},
+            {"to_kernel", totals.of(Verdict::to_kernel)},
+            {"dropped", dropped},
+            {"woken", totals.of(Event::wake_answered)},
+            {"abandoned", totals.of(Event::wake_abandoned)},
+            {"local", totals.of(Event::local)},
+            {"blocked", totals.of(Event::blocked)},
+            {"chains_blocked", fetches.chains_blocked},
+            {"aliased", fetches.aliased},
+            {"rate_queries", totals.of(Event::rate_queries)},
+            {"rate_errors", totals.of(Event::rate_errors)},
+            {"rate_responses", totals.of(Event::rate_responses)},
+            {"slipped", totals.of(Event::slipped)},
+            {"overloaded", totals.of(Event::servfail_full)},
+            {"refresh_asked", totals.of(Event::refresh_asked)},
+            {"refresh_dropped", totals.of(Event::refresh_dropped) + fetches.refreshes_dropped},
+            {"refreshes", fetches.refreshes},
+            {"ranked_late", fetches.ranked_late},
+            {"displaced", exchanges.displaced},
+            {"limbo", c.grace.limbo_entries()},
+            {"send_failed", totals.of(Event::send_failed)},
+            {"buffer_exhausted", totals.of(Event::buffer_exhausted)},
+            {"coalesced", fetches.coalesced},
+            {"answered_late", fetches.answered_late},
+            {"fetches", fetches.fetches},
+            {"failed", fetches.failed},
+            {"stale_served", fetches.stale},
+            {"limited", fetches.refused + fetches.limited},
+            {"disagreements", fetches.disagreements},
+            {"upstream_queries", exchanges.sent},
+            {"upstream_resent", exchanges.resent},
+            {"upstream_tcp", exchanges.tcp},
+            {"upstream_accepted", exchanges.accepted},
+            {"upstream_timeouts", exchanges.timeouts},
+            {"upstream_unreachable", exchanges.unreachable},
+            {"upstream_refused", exchanges.refused_full},
+            {"upstream_not_asked", exchanges.refused_open},
+            {"breakers_opened", breakers_opened(c.upstreams)},
+            {"loops", fetches.loops},
+            {"cancelled", exchanges.cancelled},
+            {"late", exchanges.late},
+            {"mismatched", exchanges.mismatched},
+            {"malformed", exchanges.malformed},
+            {"published", publications.published},
+            {"merged", publications.merged},
+            {"superseded", publications.superseded},
+            {"cache_full", publications.full},
+            {"evicted", c.table.evicted()},
+            {"rebuilt", c.table.rebuilt()},
+            {"tcp", {{"accepted", tcp.accepted}, {"refused", tcp.refused}, {"timeouts", tcp.timeouts}}}};
+}
+
+/// The key that a client with neither DO nor CD asks for.
+tl::expected<cache::Key, std::string> parse_key(const std::string& name, const std::string& type) {
+    auto parsed = cache::parse_name(name);
+    if (!parsed) return tl::unexpected("'" + name + "' is not a domain name");
+    ldns_rr_type number = ldns_get_rr_type_by_name(type.c_str());
+    if (number == 0 || number > 0xffff) return tl::unexpected("'" + type + "' is not a record type");
+    cache::Key key;
+    key.name = *parsed;
+    key.qtype = std::uint16_t(number);
+    key.qclass = LDNS_RR_CLASS_IN;
+    return key;
+}
+
+json lookup(const VerbContext& c, const cache::Key& key) {
+    const cache::Entry* entry = c.table.find(key, c.table.hasher()(key));
+    Time now = boot_time();
+    bool served = entry && entry->version.generation > c.table.floor(key.group) && now < entry->stale_until;
+    if (!served) {
+        return {{"found", false},   {"generation", 0}, {"revision", 0},
+                {"rcode", nullptr}, {"ttl", 0},        {"addresses", json::array()}};
+    }
+    char* rcode = ldns_pkt_rcode2str(ldns_pkt_rcode(entry->rcode));
+    json found = {{"found", true},
+                  {"generation", entry->version.generation},
+                  {"revision", entry->version.revision},
+                  {"rcode", rcode ? rcode : "?"},
+                  {"ttl", std::max<std::int64_t>(0, (entry->expiry - now).count() / 1'000'000)},
+                  {"stale", now >= entry->expiry},
+                  {"failure", entry->failure},
+                  {"addresses", addresses(key, *entry)},
+                  {"records", record_lines(key, *entry, now)}};
+    std::free(rcode);
+    return found;
+}
+
+void cache_lookup(const VerbContext& c, const std::vector<std::string>& args, Responder responder) {
+    if (args.size() != 2) return responder.fail("usage: cache lookup NAME TYPE");
+    auto key = parse_key(args[0], args[1]);
+    key ? responder.respond(lookup(c, *key)) : responder.fail(key.error());
+}
+
+void cache_flush(const VerbContext& c, const std::vector<std::string>& args, Responder responder) {
+    bool all = args.size() == 1 && args[0] == "--all";
+    bool zone = args.size() == 2 && args[0] == "--zone";
+    if (args.size() != 1 && !zone) return responder.fail("usage: cache flush NAME | --zone NAME | --all");
+    auto name = cache::parse_name(args.back());
+    if (!all && (!name || args.back().starts_with("--")))
+        return responder.fail("'" + args.back() + "' is not a domain name");
+    auto held = std::make_shared<Responder>(std::move(responder)); // std::function wants a copyable callback
+    auto done = [held](std::size_t emptied) { held->respond({{"flushed", emptied}}); };
+    bool begun = all    ? c.flushes.flush_all(done)
+                 : zone ? c.flushes.flush_zone(*name, done)
+                        : c.flushes.flush_name(*name, done);
+    if (!begun) held->fail("too many flushes are under way; try again");
+}
+
+void config_reload(const VerbContext& c, Responder responder) {
+    auto held = std::make_shared<Responder>(std::move(responder));
+    c.reload.begin([held](const tl::expected<Reload::Changes, std::string>& result) {
+        if (!result) return held->fail(result.error());
+        held->respond(
+            {{"reloaded", true}, {"changed", result->changed}, {"needs_restart", result->needs_restart}});
+    });
+}
+
+std::string type_name(std::uint16_t type) {
+    char* text = ldns_rr_type2str(ldns_rr_type(type));
+    std::string name = text ? text : "?";
+    std::free(text);
+    return name;
+}
+
+std::string flavour_text(std::uint8_t flavour) {
+    return fmt::format("{}{}", flavour & cache::dnssec_ok ? "DO " : "",
+                       flavour & cache::checking_disabled ? "CD" : "");
+}
+
+json inflight(const VerbContext& c) {
+    json list = json::array();
+    Time now = boot_time();
+    // Bounded by what a tick may take: about a thousand upstream states.
+    for (const InflightFetch& f : c.fetches.inflight(limits::inflight / c.upstreams.size())) {
+        json states = json::object();
+        for (const Fetch::Attempt& a : f.attempts) {
+            states[to_string(c.upstreams.endpoint(a.candidate.upstream))] = to_string(a.phase);
+        }
+        list.push_back({{"generation", f.generation},
+                        {"name", cache::to_string(f.key.name.bytes())},
+                        {"type", type_name(f.key.qtype)},
+                        {"flavour", flavour_text(f.key.flavour)},
+                        {"state", to_string(f.state)},
+                        {"age_ms", double((now - f.started).count()) / 1000},
+                        {"waiters", f.waiters},
+                        {"upstreams", std::move(states)}});
+    }
+    return {{"live", c.fetches.live()}, {"fetches", std::move(list)}};
+}
+
+json timeline(const Upstreams& upstreams, const std::vector<TraceEvent>& events) {
+    json list = json::array();
+    for (const TraceEvent& e : events) {
+        json one = {{"at_ms", double((e.at - events.front().at).count()) / 1000}, {"event", e.what}};
+        if (e.upstream) one["upstream"] = to_string(upstreams.endpoint(*e.upstream));
+        if (!e.detail.empty()) one["note"] = e.detail;
+        list.push_back(std::move(one));
+    }
+    return list;
+}
+
+void trace(const VerbContext& c, const std::vector<std::string>& args, Responder responder) {
+    if (args.size() != 2) return responder.fail("usage: trace NAME TYPE");
+    auto key = parse_key(args[0], args[1]);
+    if (!key) return responder.fail(key.error());
+    if (!dataplane::is_data_type(key->qtype)) return responder.fail("'" + args[1] + "' is never forwarded");
+    auto held = std::make_shared<Responder>(std::move(responder));
+    auto done = [held, c](cache::Generation generation, const std::vector<TraceEvent>& events) {
+        held->respond({{"generation", generation}, {"events", timeline(c.upstreams, events)}});
+    };
+    if (!c.fetches.trace(*key, c.table.hasher()(*key), boot_time(), done)) {
+        held->fail("too many questions are traced or in flight; try again");
+    }
+}
+
+} // namespace
+
+void add_verbs(CommandServer& server, const VerbContext& c) {
+    auto plain = [&server](const char* verb, std::function<json()> make) {
+        server.on(verb, [verb, make](std::vector<std::string> args, Responder responder) {
+            args.empty() ? responder.respond(make())
+                         : responder.fail(std::string(verb) + " takes no arguments");
+        });
+    };
+    plain("status", [c] { return status(c); });
+    plain("stats", [c] { return stats(c); });
+    plain("quit", [c] {
+        c.loop.stop();
+        return json{{"stopping", true}};
+    });
+    plain("inflight", [c] { return inflight(c); });
+    server.on("trace", [c](auto args, Responder responder) { trace(c, args, std::move(responder)); });
+    server.on("config reload", [c](auto args, Responder responder) {
+        args.empty() ? config_reload(c, std::move(responder))
+                     : responder.fail("config reload takes no arguments");
+    });
+    server.on("cache lookup",
+              [c](auto args, Responder responder) { cache_lookup(c, args, std::move(responder)); });
+    server.on("cache flush",
+              [c](auto args, Responder responder) { cache_flush(c, args, std::move(responder)); });
+}
+
+} // namespace millrace::control

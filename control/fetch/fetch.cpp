@@ -1,0 +1,213 @@
+#include "control/fetch/fetch.hpp"
+
+#include <algorithm>
+#include <cassert>
+
+#include "control/fetch/merge.hpp"
+#include "control/limits.hpp"
+
+namespace millrace::control {
+
+Fetch::Fetch(FetchId id, const cache::Key& key, cache::Hash hash, const std::vector<Candidate>& candidates,
+             const FetchPolicy& policy, Time now)
+    : id_(id), key_(key), hash_(hash), policy_(policy), started_(now),
+      next_batch_(now + policy.fanout.fallback) {
+    for (const Candidate& c : candidates) attempts_.push_back({c});
+}
+
+void Fetch::start(FetchEffects& effects) {
+    ask_some(policy_.fanout.active, started_, effects);
+    go_on(started_, effects);
+}
+
+void Fetch::on_answer(Answer&& answer, Time now, FetchEffects& effects) {
+    Attempt* attempt = attempt_of(answer.upstream);
+    if (!attempt || attempt->phase != Phase::asked) return;
+    attempt->phase = Phase::ended;
+    heard_ = true;
+    if (state_ == State::asking) {
+        weigh(std::move(answer), now, effects);
+    } else if (state_ == State::collecting) {
+        answers_.push_back(std::move(answer));
+    }
+    go_on(now, effects);
+}
+
+void Fetch::on_failed(unsigned upstream, Time now, FetchEffects& effects) {
+    Attempt* attempt = attempt_of(upstream);
+    if (!attempt || attempt->phase != Phase::asked) return;
+    attempt->phase = Phase::ended;
+    go_on(now, effects);
+}
+
+void Fetch::on_ranked(std::span<const dataplane::Address> order, FetchEffects& effects) {
+    if (state_ != State::ranking) return;
+    state_ = State::done;
+    Answer ordered = in_order(answers_.front(), order);
+    if (ordered.records != answers_.front().records) effects.publish(*this, ordered, 2, latest_expiry_);
+}
+
+void Fetch::on_timer(Time now, FetchEffects& effects) {
+    if (state_ == State::done) return;
+    if (state_ == State::ranking) {
+        if (now >= ranking_ends_) cancel(effects);
+        return;
+    }
+    if (now >= started_ + policy_.fanout.deadline) {
+        stop_asking(effects);
+    } else if (now >= next_batch_ && wants_more()) {
+        ask_some(policy_.fanout.batch, now, effects);
+        next_batch_ = now + policy_.fanout.stagger;
+    }
+    go_on(now, effects);
+}
+
+void Fetch::cancel(FetchEffects& effects) {
+    stop_asking(effects);
+    if (state_ == State::ranking) effects.cancel_ranking(*this);
+    state_ = State::done;
+}
+
+void Fetch::stop_asking(FetchEffects& effects) {
+    for (Attempt& a : attempts_) {
+        if (a.phase == Phase::asked) effects.cancel(*this, a.candidate.upstream);
+        a.phase = Phase::ended;
+    }
+}
+
+Time Fetch::next_timer() const {
+    if (state_ == State::done) return Time::max();
+    if (state_ == State::ranking) return ranking_ends_;
+    Time deadline = started_ + policy_.fanout.deadline;
+    return wants_more() ? std::min(next_batch_, deadline) : deadline;
+}
+
+/// While nothing is decided: does this reply decide?
+void Fetch::weigh(Answer&& answer, Time now, FetchEffects& effects) {
+    switch (answer.kind) {
+    case Kind::positive:
+    case Kind::nodata: return decide(std::move(answer), now, effects);
+    case Kind::nxdomain:
+        // Without an SOA its life is unknown: another upstream may have it whole.
+        if (!answer.authority.empty()) return decide(std::move(answer), now, effects);
+        answers_.push_back(std::move(answer));
+        return;
+    case Kind::incomplete: answers_.push_back(std::move(answer)); return;
+    case Kind::failure: return;
+    }
+}
+
+/// After every event: when nobody who was asked is left to wait for, ask more, or draw the conclusion.
+void Fetch::go_on(Time now, FetchEffects& effects) {
+    if (state_ == State::ranking || state_ == State::done) return;
+    while (!any(Phase::asked) && wants_more()) {
+        ask_some(policy_.fanout.batch, now, effects);
+        next_batch_ = now + policy_.fanout.stagger;
+    }
+    if (any(Phase::asked)) return;
+    if (state_ == State::collecting) return complete(now, effects);
+    give_up(now, effects);
+}
+
+void Fetch::ask_some(unsigned count, Time now, FetchEffects& effects) {
+    for (Attempt& a : attempts_) {
+        if (count == 0) return;
+        if (a.phase != Phase::idle) continue;
+        a.asked = now;
+        Time deadline = state_ == State::collecting ? collect_limit(a) : started_ + policy_.fanout.deadline;
+        bool sent = effects.ask(*this, a.candidate.upstream, deadline, now);
+        a.phase = sent ? Phase::asked : Phase::ended;
+        refused_ = refused_ || !sent;
+        count -= sent;
+    }
+}
+
+Time Fetch::collect_limit(const Attempt& a) const {
+    Time own = a.asked + std::max<Time>(4 * a.candidate.srtt, limits::collect_min);
+    return std::min(own, started_ + policy_.fanout.deadline);
+}
+
+void Fetch::decide(Answer&& answer, Time now, FetchEffects& effects) {
+    state_ = State::answered;
+    bool kept = effects.publish(*this, answer, 0, Time::max());
+    if (!kept) return cancel(effects);
+    bool others = any(Phase::asked) || wants_more();
+    if (!others || !can_merge(key_, answer, policy_.merge.policy)) {
+        return rank(std::move(answer), Time::max(), now, effects);
+    }
+    answers_.clear();
+    answers_.push_back(std::move(answer));
+    collect(now, effects);
+}
+
+/// The client has its answer; from here on the others complete it, in the background and within limits.
+void Fetch::collect(Time now, FetchEffects& effects) {
+    state_ = State::collecting;
+    for (Attempt& a : attempts_) {
+        if (a.phase == Phase::asked) effects.collect(*this, a.candidate.upstream, collect_limit(a));
+    }
+    ask_some(policy_.fanout.batch, now, effects);
+    next_batch_ = now + policy_.fanout.stagger;
+}
+
+void Fetch::complete(Time now, FetchEffects& effects) {
+    Merged merged = merge(answers_, policy_.merge, policy_.ttl);
+    if (merged.disagreement) effects.disagreement(*this);
+    bool kept = merged.answer && effects.publish(*this, *merged.answer, 1, merged.latest_expiry);
+    if (kept) return rank(std::move(*merged.answer), merged.latest_expiry, now, effects);
+    rank(Answer(answers_.front()), Time::max(), now, effects);
+}
+
+/// Nobody else is to be heard: the order of what is published, where there is one to find.
+void Fetch::rank(Answer&& answer, Time latest_expiry, Time now, FetchEffects& effects) {
+    stop_asking(effects);
+    state_ = State::done;
+    bool ours = policy_.merge.policy != Config::MergePolicy::off && is_plain_addresses(key_, answer);
+    if (!ours || answer.records.size() < 2 || !effects.rank(*this, addresses_of(answer))) return;
+    state_ = State::ranking;
+    ranking_ends_ = now + limits::ranking;
+    latest_expiry_ = latest_expiry;
+    answers_.clear();
+    answers_.push_back(std::move(answer));
+}
+
+/// No decisive reply will come: the best of the others, else failure.
+void Fetch::give_up(Time now, FetchEffects& effects) {
+    state_ = State::done;
+    using Silence = FetchEffects::Silence;
+    auto silence = heard_ ? Silence::heard : refused_ ? Silence::unasked : Silence::unheard;
+    if (answers_.empty()) return effects.fail(*this, silence, now);
+    auto denial = std::ranges::find(answers_, Kind::nxdomain, &Answer::kind);
+    effects.publish(*this, denial != answers_.end() ? *denial : answers_.front(), 0, Time::max());
+}
+
+Fetch::Attempt* Fetch::attempt_of(unsigned upstream) {
+    auto at = std::ranges::find(attempts_, upstream, [](const Attempt& a) { return a.candidate.upstream; });
+    return at == attempts_.end() ? nullptr : &*at;
+}
+
+bool Fetch::any(Phase phase) const {
+    return std::ranges::find(attempts_, phase, &Attempt::phase) != attempts_.end();
+}
+
+std::string_view to_string(Fetch::State state) {
+    switch (state) {
+    case Fetch::State::asking: return "asking";
+    case Fetch::State::answered: return "answered";
+    case Fetch::State::collecting: return "collecting";
+    case Fetch::State::ranking: return "ranking";
+    case Fetch::State::done: return "done";
+    }
+    return "unknown";
+}
+
+std::string_view to_string(Fetch::Phase phase) {
+    switch (phase) {
+    case Fetch::Phase::idle: return "idle";
+    case Fetch::Phase::asked: return "asked";
+    case Fetch::Phase::ended: return "ended";
+    }
+    return "unknown";
+}
+
+} // namespace millrace::control

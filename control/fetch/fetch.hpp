@@ -1,0 +1,137 @@
+// One Fetch: one question being asked of the upstreams, from the first query sent to the
+// last result published.
+//
+// Basic algorithm (two-stage fan-out): ask the `active` best upstreams at once. Ask the rest in batches,
+// started by the first usable reply, by the failure of everyone asked so far, or after `fallback`. The first
+// reply that decides is published as revision 0 and answers the clients. If a merge is possible the others
+// may still answer, each until its own collection limit; when the last has ended, they are merged, once, as
+// revision 1. If somebody ranks addresses, the order found for what is then published becomes revision 2.
+//
+//     asking --decisive reply--> answered --merge possible--> collecting --last exchange ended--> ranking
+//        |                          |                                                                |
+//        \-- all failed, deadline --+----------------------------> done <----------------------------/
+//
+// A state machine without I/O: events come in, what has to be done goes out through FetchEffects. It holds
+// its key, never a Slot. Control thread only.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "cache/key.hpp"
+#include "control/config/config.hpp"
+#include "control/message/answer.hpp"
+#include "control/message/entry_build.hpp"
+#include "control/upstream/fetch_id.hpp"
+
+namespace millrace::control {
+
+class Fetch;
+
+/// What a Fetch wants done. No call comes back into the Fetch.
+class FetchEffects {
+  public:
+    virtual ~FetchEffects() = default;
+
+    /// Asks one upstream; false: a bound refuses, nothing will be heard.
+    virtual bool ask(const Fetch& fetch, unsigned upstream, Time deadline, Time now) = 0;
+    /// Forgets an asked upstream at once.
+    virtual void cancel(const Fetch& fetch, unsigned upstream) = 0;
+    /// From now on an asked upstream only completes the answer, and has less time.
+    virtual void collect(const Fetch& fetch, unsigned upstream, Time deadline) = 0;
+    /// Publishes, and answers whoever waits. False: nobody will find it, a later revision is of no use.
+    virtual bool publish(const Fetch& fetch, const Answer& answer, std::uint32_t revision,
+                         Time latest_expiry) = 0;
+    /// Begins to rank the addresses of what was published last. False: nobody ranks.
+    virtual bool rank(const Fetch& fetch, std::span<const dataplane::Address> addresses) = 0;
+    virtual void cancel_ranking(const Fetch& fetch) = 0;
+    /// Nobody had an answer.
+    enum class Silence : std::uint8_t {
+        heard,   ///< somebody replied, if only with a failure
+        unheard, ///< nobody did, though all were asked
+        unasked, ///< nobody did, and our own bounds kept us from asking somebody: says nothing about the name
+    };
+    virtual void fail(const Fetch& fetch, Silence silence, Time now) = 0;
+    /// Upstreams contradicted each other: positive against negative.
+    virtual void disagreement(const Fetch& fetch) = 0;
+};
+
+struct FetchPolicy {
+    Config::Fanout fanout;
+    Config::Merge merge;
+    TtlPolicy ttl{};
+};
+
+/// An upstream that may be asked, and its smoothed round trip.
+struct Candidate {
+    unsigned upstream;
+    Time srtt;
+};
+
+class Fetch {
+  public:
+    enum class State : std::uint8_t { asking, answered, collecting, ranking, done };
+    enum class Phase : std::uint8_t { idle, asked, ended };
+    struct Attempt {
+        Candidate candidate;
+        Phase phase = Phase::idle;
+        Time asked{};
+    };
+
+    /// `candidates`: best first.
+    Fetch(FetchId id, const cache::Key& key, cache::Hash hash, const std::vector<Candidate>& candidates,
+          const FetchPolicy& policy, Time now);
+
+    void start(FetchEffects& effects);
+    void on_answer(Answer&& answer, Time now, FetchEffects& effects);
+    void on_failed(unsigned upstream, Time now, FetchEffects& effects);
+    /// The ranking's result, best first.
+    void on_ranked(std::span<const dataplane::Address> order, FetchEffects& effects);
+    void on_timer(Time now, FetchEffects& effects);
+    /// Superseded or shut down: forgets every exchange and can never publish again.
+    void cancel(FetchEffects& effects);
+
+    Time next_timer() const; ///< when on_timer() has something to do; Time::max() when done
+    State state() const { return state_; }
+    FetchId id() const { return id_; }
+    const cache::Key& key() const { return key_; }
+    cache::Hash hash() const { return hash_; }
+    Time started() const { return started_; }
+    std::span<const Attempt> attempts() const { return attempts_; }
+
+  private:
+    Attempt* attempt_of(unsigned upstream);
+    bool any(Phase phase) const;
+    bool wants_more() const { return any(Phase::idle); }
+    Time collect_limit(const Attempt& attempt) const;
+    void ask_some(unsigned count, Time now, FetchEffects& effects);
+    void weigh(Answer&& answer, Time now, FetchEffects& effects);
+    void go_on(Time now, FetchEffects& effects);
+    void decide(Answer&& answer, Time now, FetchEffects& effects);
+    void collect(Time now, FetchEffects& effects);
+    void complete(Time now, FetchEffects& effects);
+    void rank(Answer&& answer, Time latest_expiry, Time now, FetchEffects& effects);
+    void stop_asking(FetchEffects& effects);
+    void give_up(Time now, FetchEffects& effects);
+
+    FetchId id_;
+    cache::Key key_;
+    cache::Hash hash_;
+    FetchPolicy policy_;
+    Time started_, next_batch_;
+    State state_ = State::asking;
+    bool heard_ = false;
+    bool refused_ = false; ///< a bound of ours kept some upstream from being asked
+    std::vector<Attempt> attempts_;
+    std::vector<Answer> answers_;      ///< asking: incomplete ones; collecting: the winner, then the others;
+                                       ///< ranking: the one that is published
+    Time latest_expiry_ = Time::max(); ///< ranking: of the one that is published
+    Time ranking_ends_{};
+};
+
+std::string_view to_string(Fetch::State state);
+std::string_view to_string(Fetch::Phase phase);
+
+} // namespace millrace::control

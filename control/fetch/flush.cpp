@@ -1,0 +1,89 @@
+#include "control/fetch/flush.hpp"
+
+#include <algorithm>
+
+#include "control/limits.hpp"
+#include "control/message/records.hpp"
+
+namespace millrace::control {
+
+namespace {
+
+/// Whether the rules have a say in a cached answer: an alias for its name, or a blocked name in its chain.
+bool is_ruled(const dataplane::LocalNames& local, const cache::KeyRef& key, const cache::Entry& entry) {
+    using Action = dataplane::LocalNames::Action;
+    auto match = local.find(key.name());
+    if (match && local.action(*match) == Action::alias) return true;
+    if (!entry.chained) return false;
+    return std::ranges::any_of(chain_targets(key.name(), entry), [&](const cache::Name& name) {
+        return local.find_blocked(name.bytes()).has_value();
+    });
+}
+
+} // namespace
+
+bool Flushes::flush_name(const cache::Name& name, Done done) {
+    auto matches = [name](std::span<const std::uint8_t> other) {
+        return std::ranges::equal(name.bytes(), other);
+    };
+    return begin(matches, std::move(done));
+}
+
+bool Flushes::flush_zone(const cache::Name& zone, Done done) {
+    auto matches = [zone](std::span<const std::uint8_t> name) {
+        return cache::is_at_or_below(name, zone.bytes());
+    };
+    return begin(matches, std::move(done));
+}
+
+bool Flushes::wait(Done done) {
+    if (jobs_.size() >= limits::flushes) return false;
+    jobs_.push_back({nullptr, 0, std::move(done), table_.shard_count(), 0, std::nullopt});
+    return true;
+}
+
+bool Flushes::flush_all(Done done) {
+    if (jobs_.size() >= limits::flushes) return false;
+    for (unsigned group = 0; group < cache::limits::groups; ++group) {
+        table_.raise_floor(group, fetches_.last_generation());
+    }
+    auto everything = [](std::span<const std::uint8_t>) { return true; };
+    return begin(everything, std::move(done));
+}
+
+bool Flushes::flush_rewritten(const cache::Replaceable<dataplane::LocalNames>& local, Done done) {
+    if (jobs_.size() >= limits::flushes) return false;
+    cache::Generation last = fetches_.last_generation();
+    fetches_.supersede([](const cache::Key&) { return true; });
+    auto matches = [&local](const cache::KeyRef& key, const cache::Entry& entry) {
+        return entry.rewritten || is_ruled(local.get(), key, entry);
+    };
+    jobs_.push_back({matches, last, std::move(done), 0, 0, std::nullopt});
+    return true;
+}
+
+bool Flushes::begin(const Match& matches, Done done) {
+    if (jobs_.size() >= limits::flushes) return false;
+    cache::Generation last = fetches_.last_generation();
+    fetches_.supersede([&](const cache::Key& key) { return matches(key.name.bytes()); });
+    auto by_name = [matches](const cache::KeyRef& key, const cache::Entry&) { return matches(key.name()); };
+    jobs_.push_back({by_name, last, std::move(done), 0, 0, std::nullopt});
+    return true;
+}
+
+bool Flushes::tick() {
+    if (jobs_.empty()) return false;
+    Job& job = jobs_.front();
+    for (std::size_t i = 0; i < limits::flush_shards_per_tick && job.shard < table_.shard_count(); ++i) {
+        job.emptied += table_.flush(job.shard++, job.last, job.matches);
+    }
+    if (job.shard < table_.shard_count()) return true;
+    if (!job.period) job.period = grace_.begin();
+    if (!grace_.passed(*job.period)) return true;
+    Job finished = std::move(job);
+    jobs_.pop_front();
+    finished.done(finished.emptied);
+    return !jobs_.empty();
+}
+
+} // namespace millrace::control

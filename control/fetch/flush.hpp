@@ -1,0 +1,66 @@
+// Flushes asked for by an operator, and their acknowledgement: afterwards nothing collected before appears.
+//
+// Basic algorithm: take G, the last generation issued. At once, supersede the live Fetches concerned (their
+// waiters get successors, which have later generations) and, for everything, raise the groups' floors to G.
+// Then empty the slots that hold a generation up to G, a few shards per tick. After the last shard begin a
+// grace period: when every worker has passed it and finished the Wakes sent until then, no reply written from
+// the old data can follow, and the flush is acknowledged. Control thread only.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <optional>
+
+#include "cache/grace.hpp"
+#include "cache/table.hpp"
+#include "control/fetch/table.hpp"
+
+namespace millrace::control {
+
+class Flushes {
+  public:
+    /// Told when the flush is complete, with the number of answers that were removed.
+    using Done = std::function<void(std::size_t emptied)>;
+
+    Flushes(cache::Table& table, cache::Grace& grace, FetchTable& fetches)
+        : table_(table), grace_(grace), fetches_(fetches) {}
+
+    // False: too many flushes are under way, and nothing was done.
+
+    /// All types and flavours of one name.
+    bool flush_name(const cache::Name& name, Done done);
+    /// ... and of every name below it.
+    bool flush_zone(const cache::Name& zone, Done done);
+    /// Everything. On return no Fetch is live and no Exchange open; successors start in the next tick: what
+    /// they are to ask, and how, may be changed right after this call.
+    bool flush_all(Done done);
+    /// What a rule of LocalNames made, or would now make otherwise: answers whose chain leads to a blocked
+    /// name, names with an alias. All live Fetches, as they may be of either kind. `local` is read as the
+    /// flush goes on: the new rules may be put in place right after this call.
+    bool flush_rewritten(const cache::Replaceable<dataplane::LocalNames>& local, Done done);
+    /// Nothing; only waits until every worker has seen what was changed before.
+    bool wait(Done done);
+
+    /// Does a part of the work. Returns whether any is left.
+    bool tick();
+
+  private:
+    using Match = std::function<bool(std::span<const std::uint8_t> name)>;
+    using EntryMatch = std::function<bool(const cache::KeyRef& key, const cache::Entry& entry)>;
+    struct Job {
+        EntryMatch matches;
+        cache::Generation last;
+        Done done;
+        std::size_t shard;
+        std::size_t emptied;
+        std::optional<cache::Grace::Period> period;
+    };
+    bool begin(const Match& matches, Done done);
+
+    cache::Table& table_;
+    cache::Grace& grace_;
+    FetchTable& fetches_;
+    std::deque<Job> jobs_;
+};
+
+} // namespace millrace::control

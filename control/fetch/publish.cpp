@@ -1,0 +1,82 @@
+#include "control/fetch/publish.hpp"
+
+#include <algorithm>
+#include <new>
+
+#include "cache/dns.hpp"
+#include "control/limits.hpp"
+#include "dataplane/query.hpp"
+
+namespace millrace::control {
+
+namespace {
+
+/// A merged answer must fit a UDP reply to every client with EDNS: else one upstream's whole reply is better.
+bool fits_udp(const cache::Key& key, const cache::Entry& entry) {
+    std::size_t size = dns::header_octets + key.name.size + 4 + entry.records_size + dns::opt_octets;
+    return size <= dataplane::limits::edns_octets;
+}
+
+} // namespace
+
+Publisher::Publisher(cache::Table& table, cache::Grace& grace, const TtlPolicy& policy)
+    : table_(table), reserve_(grace, table.limits().bytes / 64), policy_(policy),
+      servfail_(build_failure({}, Time{}, Time{}, dns::ede::other)) {
+    if (!servfail_) throw std::bad_alloc();
+}
+
+Published Publisher::publish(const cache::Key& key, cache::Hash hash, const Answer& answer,
+                             cache::Version version, Time latest_expiry) {
+    std::optional<Time> latest;
+    if (latest_expiry != Time::max()) latest = latest_expiry;
+    cache::EntryPtr entry = build_entry(key, answer, version, policy_, latest);
+    if (!entry) return {cache::Publication::full, servfail()};
+    bool storable = entry->expiry > entry->born;
+    if (version.revision > 0) {
+        const cache::Entry* before = table_.find(key, hash);
+        bool grew = !before || entry->records_size > before->records_size;
+        if (!storable || (grew && !fits_udp(key, *entry))) return {cache::Publication::full, servfail()};
+    }
+    if (!storable) return keep_private(cache::Publication::full, std::move(entry));
+    Published published = place(key, hash, std::move(entry));
+    counters_.merged += version.revision == 1 && published.verdict == cache::Publication::accepted;
+    return published;
+}
+
+Published Publisher::publish_failure(const cache::Key& key, cache::Hash hash, cache::Version version,
+                                     Time now, std::uint16_t info) {
+    const cache::Entry* before = table_.find(key, hash);
+    // The failure before this one, while it was not followed by an answer, says how long it was held.
+    Time life = before && before->failure ? 2 * (before->expiry - before->born) : limits::failure_min;
+    life = std::clamp<Time>(life, limits::failure_min, limits::failure_max);
+    cache::EntryPtr cached = build_failure(version, now, now + life, dns::ede::cached_error);
+    cache::EntryPtr told = build_failure(version, now, now + life, info);
+    if (!cached || !told) return {cache::Publication::full, servfail()};
+    Published published = place(key, hash, std::move(cached));
+    counters_.failures += published.verdict == cache::Publication::accepted;
+    cache::Reserve::Hold hold = reserve_.hold(told);
+    if (!hold) return published;
+    const cache::Entry* held = hold.entry();
+    return {published.verdict, held, std::move(hold)};
+}
+
+Published Publisher::place(const cache::Key& key, cache::Hash hash, cache::EntryPtr entry) {
+    const cache::Entry* raw = entry.get();
+    cache::Publication verdict = table_.publish(key, hash, entry);
+    switch (verdict) {
+    case cache::Publication::accepted: ++counters_.published; return {verdict, raw};
+    case cache::Publication::superseded: ++counters_.superseded; break;
+    case cache::Publication::full: ++counters_.full; break;
+    }
+    return keep_private(verdict, std::move(entry));
+}
+
+/// For those who wait now, in no Slot; without room for that, SERVFAIL.
+Published Publisher::keep_private(cache::Publication verdict, cache::EntryPtr entry) {
+    cache::Reserve::Hold hold = reserve_.hold(entry);
+    if (!hold) return {verdict, servfail()};
+    const cache::Entry* held = hold.entry();
+    return {verdict, held, std::move(hold)};
+}
+
+} // namespace millrace::control

@@ -1,0 +1,111 @@
+#include "control/local/build.hpp"
+
+#include <map>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "control/config/yaml.hpp"
+#include "control/local/block_list.hpp"
+#include "control/local/entry.hpp"
+#include "control/local/special_names.hpp"
+#include "control/message/record_text.hpp"
+
+namespace millrace::control {
+
+namespace {
+
+using dataplane::LocalNames;
+using Builder = LocalNames::Builder;
+
+enum Source : unsigned { forwarded, own_records, special, lists };
+
+constexpr std::uint32_t denial_ttl = 60; // of types that the operator's names do not have
+
+/// The owner's name, and whether it is of the names below it.
+std::pair<std::string, unsigned> owner_of(const ldns_rr* record) {
+    const ldns_rdf* owner = ldns_rr_owner(record);
+    cache::Name name;
+    cache::WireReader in({ldns_rdf_data(owner), ldns_rdf_size(owner)});
+    cache::read_name(in, name);
+    bool wildcard = name.octets[0] == 1 && name.octets[1] == '*';
+    auto bytes = name.bytes().subspan(wildcard ? 2 : 0);
+    return {std::string(bytes.begin(), bytes.end()), wildcard ? Builder::below : Builder::exact};
+}
+
+/// The rule for all records of one owner; none when they do not go together.
+std::optional<Builder::RuleId> rule_of(const std::vector<const ldns_rr*>& records, Builder& names) {
+    constexpr std::uint16_t no_info = cache::Entry::no_info;
+    std::map<std::uint16_t, std::vector<const ldns_rr*>> by_type;
+    for (const ldns_rr* r : records) by_type[std::uint16_t(ldns_rr_get_type(r))].push_back(r);
+    if (by_type.contains(LDNS_RR_TYPE_CNAME)) {
+        if (records.size() > 1) return std::nullopt;
+        cache::Name target;
+        const ldns_rdf* dname = ldns_rr_rdf(records.front(), 0);
+        cache::WireReader in({ldns_rdf_data(dname), ldns_rdf_size(dname)});
+        cache::read_name(in, target);
+        return names.alias(own_records, false, no_info, target);
+    }
+    std::vector<std::pair<std::uint16_t, cache::EntryPtr>> entries;
+    for (const auto& [type, of_type] : by_type) {
+        entries.emplace_back(type, make_local_records(of_type));
+        if (!entries.back().second) return std::nullopt;
+    }
+    entries.emplace_back(0, make_denial(LDNS_RCODE_NOERROR, denial_ttl));
+    return names.records(own_records, false, no_info, std::move(entries));
+}
+
+/// False: some name has a CNAME and something else, or more than a message holds.
+bool add_records(const std::vector<std::string>& lines, Builder& names) {
+    std::vector<RecordHandle> records;
+    std::map<std::pair<std::string, unsigned>, std::vector<const ldns_rr*>> by_owner;
+    for (const std::string& line : lines) {
+        records.push_back(parse_local_record(line));
+        if (!records.back()) return false;
+        by_owner[owner_of(records.back().get())].push_back(records.back().get());
+    }
+    for (const auto& [owner, of_owner] : by_owner) {
+        auto rule = rule_of(of_owner, names);
+        if (!rule) return false;
+        std::span text(reinterpret_cast<const std::uint8_t*>(owner.first.data()), owner.first.size());
+        names.add(text, owner.second, *rule);
+    }
+    return true;
+}
+
+void add_chaos(const Config::Local& local, Builder& names) {
+    auto add = [&](const char* name, const std::string& text) {
+        if (!text.empty()) names.chaos(*cache::parse_name(name), make_chaos_text(text));
+    };
+    add("version.bind", local.version);
+    add("version.server", local.version);
+    add("hostname.bind", local.id);
+    add("id.server", local.id);
+}
+
+} // namespace
+
+tl::expected<LocalNamesPtr, ConfigError> build_local_names(const Config::Live& live) {
+    Builder names;
+    auto forward = names.forward(forwarded, false);
+    for (const std::string& name : live.local.forward) {
+        names.add(cache::parse_name(name)->bytes(), Builder::both, forward);
+    }
+    if (!add_records(live.local.records, names)) {
+        return tl::unexpected(ConfigError{"local.records", 0, "",
+                                          "each name with a CNAME or with other records that fit a message",
+                                          "a name with both, or with more"});
+    }
+    if (live.local.special_names) add_special_names(names, special);
+    add_chaos(live.local, names);
+    for (std::size_t i = 0; i < live.block.size(); ++i) {
+        auto read = read_block_list(live.block[i], unsigned(lists + i), names);
+        if (!read) return tl::unexpected(read.error());
+        spdlog::info(
+            "{}: {} names{}", live.block[i].file, read->names,
+            read->skipped ? fmt::format(", {} records skipped that millraced cannot do", read->skipped) : "");
+    }
+    return names.build();
+}
+
+} // namespace millrace::control

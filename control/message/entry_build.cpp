@@ -1,0 +1,192 @@
+// From an Answer to the prebuilt Entry that workers send.
+//
+// Basic algorithm: list the records with the section and the TTL each will have; their lowest TTL is the life
+// of the Entry; let ldns write them behind the question, compressed; cut the question off.
+#include "control/message/entry_build.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <chrono>
+#include <map>
+
+#include "cache/dns.hpp"
+#include "cache/limits.hpp"
+#include "cache/wire.hpp"
+#include "control/message/ldns_handle.hpp"
+#include "control/message/records.hpp"
+
+namespace millrace::control {
+
+namespace {
+
+constexpr int prefetch_part = 10; // a hit in the last tenth of a life asks for a refresh
+
+struct Planned {
+    const ldns_rr* record;
+    ldns_pkt_section section;
+    std::uint32_t ttl;
+};
+
+std::uint32_t whole_seconds(Time time) {
+    return std::uint32_t(
+        std::clamp<std::int64_t>(std::chrono::floor<std::chrono::seconds>(time).count(), 0, dns::most_ttl));
+}
+
+/// The type whose RRset a record belongs to: a signature's is the one that it covers (RFC 4034 3.1.1).
+ldns_rr_type rrset_type(const ldns_rr* record) {
+    const ldns_rdf* covered =
+        ldns_rr_get_type(record) == LDNS_RR_TYPE_RRSIG ? ldns_rr_rrsig_typecovered(record) : nullptr;
+    return covered ? ldns_rdf2rr_type(covered) : ldns_rr_get_type(record);
+}
+
+/// Without DO, what only a validator reads stays out, unless it was asked for.
+bool is_wanted(const cache::Key& key, ldns_rr_type type) {
+    bool dnssec = type == LDNS_RR_TYPE_RRSIG || type == LDNS_RR_TYPE_NSEC || type == LDNS_RR_TYPE_NSEC3;
+    return (key.flavour & cache::dnssec_ok) || !dnssec || type == key.qtype;
+}
+
+/// min(TTL, MINIMUM) of the SOA (RFC 2308 5), or the little that an answer without one gets.
+std::uint32_t negative_life(const Answer& answer, const TtlPolicy& policy) {
+    std::uint32_t life = whole_seconds(bare_negative_ttl);
+    for (const Record& record : answer.authority) {
+        if (ldns_rr_get_type(record.get()) != LDNS_RR_TYPE_SOA) continue;
+        std::uint32_t minimum = ldns_rdf2native_int32(ldns_rr_rdf(record.get(), 6));
+        life = std::min(ldns_rr_ttl(record.get()), minimum > dns::most_ttl ? dns::ttl_of_negative : minimum);
+    }
+    return std::min(life, whole_seconds(policy.negative_ttl));
+}
+
+/// What goes into the Entry, and with which TTLs.
+class Plan {
+  public:
+    Plan(const cache::Key& key, const Answer& answer, const TtlPolicy& policy) : key_(key), policy_(policy) {
+        bool negative = answer.kind != Kind::positive;
+        if (negative) life_ = negative_life(answer, policy);
+        std::uint32_t authority_limit = life_;
+        for (const Record& r : answer.chain) add(r, LDNS_SECTION_ANSWER, clamped(ldns_rr_ttl(r.get())));
+        auto lowest = lowest_by_type(answer.records);
+        for (const Record& r : answer.records)
+            add(r, LDNS_SECTION_ANSWER, clamped(lowest[rrset_type(r.get())]));
+        for (const Record& r : answer.authority) {
+            std::uint32_t ttl = ldns_rr_ttl(r.get());
+            bool soa = rrset_type(r.get()) == LDNS_RR_TYPE_SOA;
+            add(r, LDNS_SECTION_AUTHORITY,
+                !negative ? clamped(ttl)
+                : soa     ? authority_limit
+                          : std::min(ttl, authority_limit));
+        }
+    }
+
+    const std::vector<Planned>& records() const { return records_; }
+    std::chrono::seconds life() const { return std::chrono::seconds(life_); }
+
+  private:
+    /// After a merge the members of an RRset come from several replies; all of `records` has one owner.
+    static std::map<ldns_rr_type, std::uint32_t> lowest_by_type(const std::vector<Record>& records) {
+        std::map<ldns_rr_type, std::uint32_t> lowest;
+        for (const Record& r : records) {
+            auto [at, fresh] = lowest.emplace(rrset_type(r.get()), ldns_rr_ttl(r.get()));
+            if (!fresh) at->second = std::min(at->second, ldns_rr_ttl(r.get()));
+        }
+        return lowest;
+    }
+
+    std::uint32_t clamped(std::uint32_t ttl) const {
+        return std::min(std::max(ttl, whole_seconds(policy_.min_ttl)), whole_seconds(policy_.max_ttl));
+    }
+
+    void add(const Record& record, ldns_pkt_section section, std::uint32_t ttl) {
+        if (!is_wanted(key_, ldns_rr_get_type(record.get()))) return;
+        life_ = std::min(life_, ttl);
+        records_.push_back({record.get(), section, ttl});
+    }
+
+    const cache::Key& key_;
+    const TtlPolicy& policy_;
+    std::vector<Planned> records_;
+    std::uint32_t life_ = dns::most_ttl; ///< seconds, the lowest TTL
+};
+
+/// The whole message that ldns writes, question included; empty when memory is exhausted.
+std::vector<std::uint8_t> write(const cache::Key& key, const std::vector<Planned>& records,
+                                std::uint32_t ceiling) {
+    PacketHandle packet(ldns_pkt_new());
+    RecordHandle question = question_record(key, key.name.bytes());
+    if (!packet || !question || !ldns_pkt_push_rr(packet.get(), LDNS_SECTION_QUESTION, question.get()))
+        return {};
+    question.release(); // the packet's now, as are the copies
+    for (const Planned& planned : records) {
+        RecordHandle copy(ldns_rr_clone(planned.record));
+        if (!copy) return {};
+        ldns_rr_set_ttl(copy.get(), std::min(planned.ttl, ceiling));
+        if (!ldns_pkt_push_rr(packet.get(), planned.section, copy.get())) return {};
+        copy.release();
+    }
+    return to_wire(*packet);
+}
+
+std::vector<std::uint16_t> find_ttls(std::span<const std::uint8_t> records) {
+    std::vector<std::uint16_t> offsets;
+    cache::WireReader in(records);
+    while (in.remaining() > 0) {
+        in.skip_name();
+        in.skip(4); // type, class
+        offsets.push_back(std::uint16_t(in.position()));
+        in.skip(4);
+        in.skip(in.u16());
+    }
+    assert(in.ok());
+    return offsets;
+}
+
+} // namespace
+
+cache::EntryPtr build_entry(const cache::Key& key, const Answer& answer, cache::Version version,
+                            const TtlPolicy& policy, std::optional<Time> latest_expiry) {
+    assert(answer.kind != Kind::failure);
+    Plan plan(key, answer, policy);
+    std::uint32_t ceiling = latest_expiry ? whole_seconds(*latest_expiry - answer.received) : dns::most_ttl;
+    auto message = write(key, plan.records(), ceiling);
+    if (message.empty() || message.size() > cache::limits::message_octets) return nullptr;
+    auto records = std::span<const std::uint8_t>(message).subspan(dns::header_octets + key.name.size + 4u);
+    auto ttl_offsets = find_ttls(records);
+    auto in_answer = [](const Planned& planned) { return planned.section == LDNS_SECTION_ANSWER; };
+
+    cache::EntryDraft draft;
+    draft.version = version;
+    draft.rcode = answer.kind == Kind::nxdomain ? LDNS_RCODE_NXDOMAIN : LDNS_RCODE_NOERROR;
+    draft.authentic = answer.authentic && answer.is_trusted;
+    draft.born = answer.received;
+    draft.expiry = answer.received + plan.life();
+    if (latest_expiry) draft.expiry = std::max(draft.born, std::min(draft.expiry, *latest_expiry));
+    draft.refresh_after = draft.expiry - (draft.expiry - draft.born) / prefetch_part;
+    // TTL 0 is for those who wait for it and nobody later, not even when nothing better is to be had.
+    draft.stale_until = plan.life().count() == 0 ? draft.expiry : draft.expiry + policy.stale;
+    draft.chained = !answer.chain.empty();
+    draft.rewritten = answer.is_rewritten;
+    draft.info = answer.info;
+    draft.answers = std::uint16_t(std::ranges::count_if(plan.records(), in_answer));
+    draft.authorities = std::uint16_t(plan.records().size() - draft.answers);
+    draft.records = records;
+    draft.ttl_offsets = ttl_offsets;
+    return cache::Entry::make(draft);
+}
+
+cache::EntryPtr build_failure(cache::Version version, Time now, Time expiry, std::uint16_t info) {
+    cache::EntryDraft draft;
+    draft.version = version;
+    draft.rcode = LDNS_RCODE_SERVFAIL;
+    draft.failure = true;
+    draft.info = info;
+    draft.born = now;
+    draft.expiry = draft.stale_until = expiry;
+    return cache::Entry::make(draft);
+}
+
+Record with_ttl(const Record& record, std::uint32_t ttl) {
+    RecordHandle copy(ldns_rr_clone(record.get()));
+    if (copy) ldns_rr_set_ttl(copy.get(), ttl);
+    return copy;
+}
+
+} // namespace millrace::control

@@ -1,0 +1,40 @@
+// From an Answer to the Entry that workers send. Threads: pure.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "cache/entry.hpp"
+#include "cache/key.hpp"
+#include "control/message/answer.hpp"
+
+namespace millrace::control {
+
+/// How long answers live. Whole seconds matter; parts of a second are cut off.
+struct TtlPolicy {
+    Time min_ttl{};
+    Time max_ttl = 24h;
+    Time negative_ttl = 1h; ///< cap of NXDOMAIN and NODATA (RFC 2308 5)
+    Time stale = 24h;       ///< life after the expiry, stale only (RFC 8767)
+};
+
+/// Life of an NXDOMAIN or NODATA that came without SOA, when the caller uses it for want of a better one.
+inline constexpr Time bare_negative_ttl = 5s;
+
+/// The Entry of any Answer but a Kind::failure; Kind::incomplete is stored like a NODATA without SOA. Born
+/// when the answer was received; expires with the RRset that lives shortest, clamped to the policy; a
+/// negative one after min(SOA TTL, SOA MINIMUM) at most, which is also the TTL its SOA then shows. TTL 0:
+/// expiry == born. Lives end at `latest_expiry` whatever the TTLs say (a later revision never lengthens a
+/// life). AD is kept when a trusted upstream set it (RFC 6840 5.8). For a
+/// flavour without DO no DNSSEC record that was not asked for gets in. Null when memory is exhausted or the
+/// message would pass 64 KiB.
+cache::EntryPtr build_entry(const cache::Key& key, const Answer& answer, cache::Version version,
+                            const TtlPolicy& policy, std::optional<Time> latest_expiry = std::nullopt);
+
+/// A cached SERVFAIL (RFC 9520) without records, never stale. `info` is the extended error code (RFC 8914).
+cache::EntryPtr build_failure(cache::Version version, Time now, Time expiry, std::uint16_t info);
+
+/// A copy of `record` with another TTL (seconds). Null when memory is exhausted.
+Record with_ttl(const Record& record, std::uint32_t ttl);
+
+} // namespace millrace::control

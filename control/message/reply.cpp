@@ -1,0 +1,285 @@
+// parse_reply: from a reply, what wire-rules.md section 2 lets us keep.
+//
+// Basic algorithm: read the structure of the whole message; walk from the question's name along CNAMEs to the
+// end of the chain, taking one RRset at a time; take the asked RRset there, or else the SOA that encloses
+// that end. What was not taken is never looked at again.
+#include "control/message/reply.hpp"
+
+#include <algorithm>
+#include <set>
+
+#include "cache/dns.hpp"
+#include "cache/wire.hpp"
+#include "control/limits.hpp"
+#include "control/message/records.hpp"
+
+namespace millrace::control {
+
+namespace {
+
+using Octets = std::vector<std::uint8_t>;
+using Section = std::vector<RecordView>;
+
+constexpr unsigned proof_limit = 32; // RRsets of NSEC and NSEC3 kept
+
+std::uint32_t sane_ttl(std::uint32_t ttl) {
+    return ttl > dns::most_ttl ? dns::ttl_of_negative : ttl;
+}
+
+bool is_proof(std::uint16_t type) {
+    return type == LDNS_RR_TYPE_NSEC || type == LDNS_RR_TYPE_NSEC3;
+}
+
+/// The name of the first record of an RRset, folded, out of its rdata (a CNAME's or a DNAME's target).
+std::optional<cache::Name> target_of(const MessageView& message, const RecordView& view) {
+    auto rdata = canonical_rdata(message, view);
+    if (!rdata) return std::nullopt;
+    cache::WireReader in(*rdata);
+    cache::Name target;
+    if (!cache::read_name(in, target) || in.remaining() != 0) return std::nullopt;
+    return target;
+}
+
+/// Whether a DNAME `owner` -> `target` turns `from`, a name below `owner`, into `to` (RFC 6672 2.2).
+bool rewrites(const cache::Name& owner, const cache::Name& target, const cache::Name& from,
+              const cache::Name& to) {
+    if (from.size <= owner.size) return false;
+    auto prefix = from.bytes().first(from.size - owner.size);
+    return to.size == prefix.size() + target.size &&
+           std::ranges::equal(to.bytes().first(prefix.size()), prefix) &&
+           std::ranges::equal(to.bytes().subspan(prefix.size()), target.bytes());
+}
+
+class ReplyParser {
+  public:
+    ReplyParser(const MessageView& message, const cache::Key& key) : message_(message), key_(key) {}
+
+    tl::expected<Answer, ReplyError> run() {
+        classify_flags();
+        if (answer_.kind == Kind::failure) return std::move(answer_);
+        follow_chain();
+        if (answer_.rcode == LDNS_RCODE_NOERROR && !error_) take_asked();
+        if (answer_.records.empty() && !error_) take_soa();
+        if (wants_dnssec() && (wildcard_ || !answer_.authority.empty()) && !error_) take_proofs();
+        if (error_) return tl::make_unexpected(*error_);
+        decide_kind();
+        return std::move(answer_);
+    }
+
+  private:
+    bool wants_dnssec() const { return key_.flavour & cache::dnssec_ok; }
+
+    void classify_flags() {
+        answer_.rcode = std::uint8_t(std::min(message_.rcode, 255u));
+        answer_.authentic = message_.flags & dns::authentic_data;
+        answer_.is_scoped = message_.is_scoped;
+        bool usable = message_.rcode == LDNS_RCODE_NOERROR || message_.rcode == LDNS_RCODE_NXDOMAIN;
+        answer_.kind = usable ? Kind::incomplete : Kind::failure;
+        auto is_rrsig = [](const RecordView& view) { return view.type == LDNS_RR_TYPE_RRSIG; };
+        answer_.is_signed = std::ranges::any_of(message_.answer, is_rrsig) ||
+                            std::ranges::any_of(message_.authority, is_rrsig);
+    }
+
+    void decide_kind() {
+        if (answer_.rcode == LDNS_RCODE_NXDOMAIN) {
+            answer_.kind = Kind::nxdomain;
+        } else if (!answer_.records.empty()) {
+            answer_.kind = Kind::positive;
+        } else {
+            answer_.kind = has_soa_ ? Kind::nodata : Kind::incomplete;
+        }
+    }
+
+    const RecordView* find(const Section& section, const cache::Name& owner, std::uint16_t type) const {
+        auto found = std::ranges::find_if(section, [&](const RecordView& view) {
+            return view.type == type && view.rclass == key_.qclass && view.owner == owner;
+        });
+        return found == section.end() ? nullptr : &*found;
+    }
+
+    void follow_chain() {
+        end_ = key_.name;
+        std::vector<cache::Name> visited{end_};
+        while (!error_ && key_.qtype != LDNS_RR_TYPE_ANY && !find(message_.answer, end_, key_.qtype)) {
+            const RecordView* alias = find(message_.answer, end_, LDNS_RR_TYPE_CNAME);
+            if (!alias) return;
+            auto target = target_of(message_, *alias);
+            if (!target) return fail(ReplyError::malformed);
+            if (std::ranges::find(visited, *target) != visited.end()) return fail(ReplyError::chain_loop);
+            if (visited.size() > limits::chain) return fail(ReplyError::chain_length);
+            if (wants_dnssec()) take_dname(*target);
+            // A second CNAME beside the first is an error of its zone; the first is followed,
+            // the second dropped.
+            take(answer_.chain, message_.answer, {alias});
+            visited.push_back(end_ = *target);
+        }
+    }
+
+    /// The DNAME that the CNAME from `end_` to `to` was made of. Only one can enclose a name (RFC 6672 2.4).
+    void take_dname(const cache::Name& to) {
+        auto encloses = [&](const RecordView& view) {
+            return view.type == LDNS_RR_TYPE_DNAME && view.rclass == key_.qclass &&
+                   cache::is_at_or_below(end_.bytes(), view.owner.bytes());
+        };
+        auto dname = std::ranges::find_if(message_.answer, encloses);
+        if (dname == message_.answer.end()) return;
+        auto target = target_of(message_, *dname);
+        if (!target) return fail(ReplyError::malformed);
+        if (rewrites(dname->owner, *target, end_, to)) take(answer_.chain, message_.answer, {&*dname});
+    }
+
+    void take_asked() {
+        if (key_.qtype == LDNS_RR_TYPE_CNAME && wants_dnssec()) take_dname_of_asked();
+        if (key_.qtype != LDNS_RR_TYPE_ANY)
+            return take_rrset(answer_.records, message_.answer, end_, key_.qtype);
+        std::set<std::uint16_t> types;
+        for (const RecordView& view : message_.answer) {
+            if (view.type == LDNS_RR_TYPE_RRSIG) continue; // come with what they sign
+            bool keep = wants_dnssec() || !is_proof(view.type);
+            if (keep && view.rclass == key_.qclass && view.owner == end_) types.insert(view.type);
+        }
+        for (std::uint16_t type : types) take_rrset(answer_.records, message_.answer, end_, type);
+    }
+
+    /// A CNAME that was asked for may be made of a DNAME too; without it no validator believes it.
+    void take_dname_of_asked() {
+        const RecordView* alias = find(message_.answer, end_, LDNS_RR_TYPE_CNAME);
+        if (!alias) return;
+        auto target = target_of(message_, *alias);
+        if (!target) return fail(ReplyError::malformed);
+        take_dname(*target);
+    }
+
+    void take_soa() {
+        for (const RecordView& view : message_.authority) {
+            if (view.type != LDNS_RR_TYPE_SOA || view.rclass != key_.qclass) continue;
+            if (!cache::is_at_or_below(end_.bytes(), view.owner.bytes())) continue;
+            has_soa_ = true;
+            return take(answer_.authority, message_.authority, {&view});
+        }
+    }
+
+    void take_proofs() {
+        std::vector<const RecordView*> taken;
+        for (const RecordView& view : message_.authority) {
+            if (!is_proof(view.type) || view.rclass != key_.qclass) continue;
+            bool seen = std::ranges::any_of(
+                taken, [&](const RecordView* t) { return t->type == view.type && t->owner == view.owner; });
+            if (seen || taken.size() == proof_limit) continue;
+            taken.push_back(&view);
+            take_rrset(answer_.authority, message_.authority, view.owner, view.type);
+        }
+    }
+
+    void take_rrset(std::vector<Record>& out, const Section& section, const cache::Name& owner,
+                    std::uint16_t type) {
+        std::vector<const RecordView*> members;
+        for (const RecordView& view : section) {
+            if (view.type == type && view.rclass == key_.qclass && view.owner == owner)
+                members.push_back(&view);
+        }
+        if (!members.empty()) take(out, section, members);
+    }
+
+    /// Appends the RRset and, when DO, the signatures over it, all with the lowest TTL among them.
+    void take(std::vector<Record>& out, const Section& section, std::vector<const RecordView*> members) {
+        members = distinct(members, limits::rrset_records + 1);
+        if (members.size() > limits::rrset_records) return fail(ReplyError::rrset_size);
+        std::vector<const RecordView*> signatures;
+        if (wants_dnssec() && !error_ && members.front()->type != LDNS_RR_TYPE_RRSIG) {
+            signatures = distinct(signatures_over(section, *members.front()), limits::rrsigs);
+        }
+        members.insert(members.end(), signatures.begin(), signatures.end());
+        std::uint32_t ttl = dns::most_ttl;
+        for (const RecordView* view : members) ttl = std::min(ttl, sane_ttl(view->ttl));
+        for (const RecordView* view : members) {
+            Record record = make_record(message_, *view, ttl);
+            if (!record) return fail(ReplyError::malformed);
+            out.push_back(std::move(record));
+        }
+    }
+
+    std::vector<const RecordView*> signatures_over(const Section& section, const RecordView& covered) {
+        std::vector<const RecordView*> found;
+        for (const RecordView& view : section) {
+            if (view.type != LDNS_RR_TYPE_RRSIG || view.rclass != covered.rclass ||
+                view.owner != covered.owner)
+                continue;
+            cache::WireReader rdata(message_.octets.subspan(view.rdata_at, view.rdata_size));
+            bool ours = rdata.u16() == covered.type;
+            rdata.skip(1);
+            unsigned labels = rdata.u8();
+            if (!rdata.ok() || !ours) continue;
+            found.push_back(&view);
+            wildcard_ = wildcard_ || labels < label_count(covered.owner);
+        }
+        return found;
+    }
+
+    /// RFC 4034 3.1.3: neither the root nor a leading asterisk counts.
+    static unsigned label_count(const cache::Name& name) {
+        unsigned count = 0;
+        for (std::size_t at = 0; name.octets[at] != 0; at += 1u + name.octets[at]) ++count;
+        bool asterisk = name.octets[0] == 1 && name.octets[1] == '*';
+        return count - asterisk;
+    }
+
+    std::vector<const RecordView*> distinct(const std::vector<const RecordView*>& views, std::size_t limit) {
+        std::set<Octets> seen;
+        std::vector<const RecordView*> kept;
+        for (const RecordView* view : views) {
+            if (kept.size() == limit) break;
+            auto rdata = canonical_rdata(message_, *view);
+            if (!rdata) fail(ReplyError::malformed);
+            if (rdata && seen.insert(std::move(*rdata)).second) kept.push_back(view);
+        }
+        return kept;
+    }
+
+    void fail(ReplyError error) {
+        if (!error_) error_ = error;
+    }
+
+    const MessageView& message_;
+    const cache::Key& key_;
+    Answer answer_;
+    cache::Name end_;       ///< where the chain ends
+    bool wildcard_ = false; ///< some kept signature is of a wildcard's expansion (RFC 4035 3.1.3.3)
+    bool has_soa_ = false;
+    std::optional<ReplyError> error_;
+};
+
+} // namespace
+
+tl::expected<Answer, ReplyError> parse_reply(std::span<const std::uint8_t> reply, const cache::Key& key,
+                                             unsigned upstream, Time received) {
+    auto question = read_message(reply);
+    if (!question) return tl::make_unexpected(ReplyError::malformed);
+    if (question->qname != key.name || question->qtype != key.qtype || question->qclass != key.qclass) {
+        return tl::make_unexpected(ReplyError::not_asked);
+    }
+    // Names point back into the question, whose letter case was drawn at random: with the folded one in its
+    // place the noise does not get into the cache. The offsets stay.
+    Octets octets(reply.begin(), reply.end());
+    std::ranges::copy(key.name.bytes(), octets.begin() + dns::header_octets);
+    question->octets = octets;
+    auto answer = ReplyParser(*question, key).run();
+    if (answer) {
+        answer->upstream = upstream;
+        answer->received = received;
+    }
+    return answer;
+}
+
+std::string_view to_string(ReplyError error) {
+    switch (error) {
+    case ReplyError::malformed: return "malformed";
+    case ReplyError::not_asked: return "not_asked";
+    case ReplyError::chain_loop: return "chain_loop";
+    case ReplyError::chain_length: return "chain_length";
+    case ReplyError::rrset_size: return "rrset_size";
+    }
+    return "unknown";
+}
+
+} // namespace millrace::control

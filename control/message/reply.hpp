@@ -1,0 +1,41 @@
+// What is kept of an upstream's reply. Threads: pure.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include <tl/expected.hpp>
+
+#include "cache/key.hpp"
+#include "cache/time.hpp"
+#include "control/message/answer.hpp"
+
+namespace millrace::control {
+
+/// Why a reply that passed the accept filter is not an Answer.
+enum class ReplyError : std::uint8_t {
+    malformed,  ///< not a DNS message: cut short, a pointer that does not go backwards, rdata that is not its
+                ///< type's
+    not_asked,  ///< the question is not the key's
+    chain_loop, ///< a CNAME chain that comes back to itself
+    chain_length, ///< more than `limits::chain` CNAMEs
+    rrset_size,   ///< more than `limits::rrset_records` records in one RRset
+};
+std::string_view to_string(ReplyError error); ///< "malformed", "chain_loop", ...
+
+/// Keeps of `reply` what dataplane/RULES.md allows, nothing else:
+/// - `chain`: the CNAMEs followed from the question's name, in order, whatever their order in the message.
+///   With DO each is preceded by the DNAME it was synthesised from (RFC 6672 5.3.1) and followed by its
+///   RRSIGs; without DO the chain is CNAMEs alone.
+/// - `records`: the RRset of the asked type at the chain's end (CNAME, ANY and RRSIG questions: at the
+///   question's name), with RRSIGs when DO.
+/// - `authority`: of a negative answer the SOA that encloses the chain's end. When DO also the NSEC, NSEC3
+///   and RRSIG of the proof, which a wildcard's positive answer needs too (RFC 4035 3.1.3).
+/// Each RRset has one TTL, the lowest of its members; a TTL above 2^31-1 counts as 86400 (RFC 8767 4). Owner
+/// names are folded, duplicates removed. Any rcode other than NOERROR and NXDOMAIN is a Kind::failure without
+/// records. The accept filter (reply_match.hpp) has to be passed before: here letter case does not count.
+tl::expected<Answer, ReplyError> parse_reply(std::span<const std::uint8_t> reply, const cache::Key& key,
+                                             unsigned upstream, Time received);
+
+} // namespace millrace::control

@@ -1,0 +1,198 @@
+// One Exchange is one question to one upstream on behalf of one Fetch: its own random ID, source port
+// and letter case, its own socket, resends, TCP when needed, and a deadline. Exchanges owns all of them
+// in bounded slots.
+//
+// It ends in exactly one way: an accepted reply (on_answer), a failure (on_exchange_failed), or close(),
+// after which nothing of it is heard again. Whatever arrives that is not its reply is counted and thrown
+// away, and it goes on waiting (TuDoor); only true failures reach the upstream's health.
+//
+// Threads: control only. Time is passed in, by the caller or by the network with each message.
+#pragma once
+
+#include <cstdint>
+#include <set>
+#include <span>
+#include <string_view>
+#include <tuple>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "cache/key.hpp"
+#include "control/message/answer.hpp"
+#include "control/upstream/fetch_id.hpp"
+#include "control/upstream/network.hpp"
+#include "control/upstream/random.hpp"
+#include "control/upstream/recent_pairs.hpp"
+#include "control/upstream/upstreams.hpp"
+
+namespace millrace::control {
+
+/// Why an exchange ended without a reply.
+enum class ExchangeFailure : std::uint8_t {
+    timeout,     ///< its deadline passed
+    unreachable, ///< ICMP error, no route, TCP refused or closed
+    no_room, ///< a bound of ours ended it (sockets, or its place was needed); says nothing about the upstream
+};
+std::string_view to_string(ExchangeFailure failure);
+
+/// What happens to an exchange before it ends; for traces.
+enum class ExchangeEvent : std::uint8_t {
+    sent,
+    resent,
+    over_tcp,
+    wrong_id,
+    wrong_case,
+    other_question,
+    malformed
+};
+std::string_view to_string(ExchangeEvent event);
+
+/// Who is told. The ends are told from tick() and from the network's poll, never from inside open(),
+/// close() or collect(). The exchange is already gone then, so the listener may open and close any, its
+/// own place included.
+class ExchangeListener {
+  public:
+    virtual ~ExchangeListener() = default;
+
+    /// `answer.upstream` says who. SERVFAIL, REFUSED and the like come this way too, as Kind::failure.
+    virtual void on_answer(FetchId fetch, Answer&& answer) = 0;
+    virtual void on_exchange_failed(FetchId fetch, unsigned upstream, ExchangeFailure failure) = 0;
+    /// From anywhere; to be noted, nothing else.
+    virtual void on_exchange_event(FetchId, unsigned /*upstream*/, ExchangeEvent, Time) {}
+};
+
+struct ExchangeCounters {
+    std::uint64_t sent = 0;         ///< questions asked: first datagrams (upstream_queries)
+    std::uint64_t resent = 0;       ///< identical datagrams sent again
+    std::uint64_t tcp = 0;          ///< questions that went on over TCP
+    std::uint64_t accepted = 0;     ///< replies delivered
+    std::uint64_t late = 0;         ///< replies to another question than the socket's
+    std::uint64_t mismatched = 0;   ///< the right question with another ID or letter case: old, or forged
+    std::uint64_t malformed = 0;    ///< no reply at all, or one that cannot be understood
+    std::uint64_t timeouts = 0;     ///< ended by their deadline
+    std::uint64_t unreachable = 0;  ///< ended by a network error
+    std::uint64_t cancelled = 0;    ///< ended by close()
+    std::uint64_t refused_open = 0; ///< not opened: the upstream's breaker opened since it was ranked
+    std::uint64_t refused_full = 0; ///< not opened: slots, an upstream's caps, sockets, no unused port and ID
+    std::uint64_t displaced = 0;    ///< collections that ended because their place was needed
+};
+
+/// Bounds. Every open exchange has one socket.
+struct ExchangeLimits {
+    std::uint32_t exchanges = 4096;
+    unsigned resends = 2;     ///< identical datagrams after the first
+    unsigned near_misses = 3; ///< replies with a wrong ID that send the question to TCP
+    unsigned id_draws = 8;    ///< IDs tried when they were used just now, with the same port
+};
+
+/// How many exchanges this process can have: the soft RLIMIT_NOFILE less a reserve for everything else,
+/// at most 16384.
+std::uint32_t exchange_capacity();
+
+class Exchanges final : private NetworkHandler {
+  public:
+    /// `groups` is indexed by Key::group; it and the others outlive the exchanges.
+    Exchanges(Network& network, Random& random, std::span<Upstreams> groups, ExchangeLimits limits);
+    ~Exchanges() override; ///< closes what is open
+
+    Exchanges(const Exchanges&) = delete;
+    Exchanges& operator=(const Exchanges&) = delete;
+
+    /// Has to be called before the first tick. Returns the one before, so that a new one can stand in
+    /// front of it.
+    ExchangeListener* set_listener(ExchangeListener& listener) { return std::exchange(listener_, &listener); }
+
+    /// For what an answer is wanted. Under pressure collections go first: they are refused while a share of
+    /// every bound is still free, and give up their places to questions that clients wait for.
+    enum class Purpose : std::uint8_t { answer, collection };
+
+    /// Asks. False, with nothing to be heard later, when a bound or the upstream's breaker refuses, or when
+    /// this very question is already open to this upstream. A network that fails at once is reported by the
+    /// next tick, as is a collection whose place was taken.
+    bool open(FetchId fetch, const cache::Key& key, unsigned upstream, Time deadline, Time now,
+              Purpose purpose = Purpose::answer);
+
+    /// Cancels at once: socket and timers go, the upstream's health stays. Unknown ones are ignored.
+    void close(FetchId fetch, unsigned upstream);
+
+    /// From now on a collection. Brings the deadline forward (never back); passing it is a timeout like any
+    /// other. Unknown ones are ignored.
+    void collect(FetchId fetch, unsigned upstream, Time deadline);
+
+    void tick(Time now);     ///< resends and deadlines that are due
+    Time next_timer() const; ///< when the next is due; Time::max() when none is
+
+    /// Whether this question, in whatever flavour, is open to an upstream at this address: from there it is
+    /// our own, coming back. Never at 127.0.0.1 and ::1, which every local client has.
+    bool is_asking(const dataplane::Address& address, const cache::Key& question) const;
+
+    std::uint32_t open_count() const { return std::uint32_t(by_fetch_.size()); }
+    const ExchangeCounters& counters() const { return counters_; }
+
+  private:
+    struct Exchange;
+    struct Place { ///< whose exchange it is
+        FetchId fetch;
+        unsigned upstream;
+        bool operator==(const Place&) const = default;
+    };
+    struct Asked { ///< what it asks of whom; the key lies in the exchange's slot
+        const cache::Key* key;
+        unsigned upstream;
+        bool operator==(const Asked& other) const { return upstream == other.upstream && *key == *other.key; }
+    };
+    /// Group, upstream, age, slot of one that collects.
+    using Collection = std::tuple<unsigned, unsigned, std::uint64_t, std::uint32_t>;
+    struct HashPlace {
+        std::size_t operator()(const Place& place) const;
+    };
+    struct HashAsked {
+        std::size_t operator()(const Asked& asked) const;
+    };
+
+    void on_message(Socket socket, std::uint64_t token, std::span<const std::uint8_t> message,
+                    Time received) override;
+    void on_network_error(Socket socket, std::uint64_t token, std::errc error, Time when) override;
+
+    Exchange* find(FetchId fetch, unsigned upstream);
+    bool make_room(const cache::Key& key, unsigned upstream, Purpose purpose, Time now);
+    void displace(std::uint32_t slot);
+    void note(const Exchange& exchange, ExchangeEvent event, Time now);
+    void mark_collecting(Exchange& exchange);
+    Upstreams& group_of(const Exchange& exchange) const;
+    bool ask(Exchange& exchange, Time now);
+    std::errc open_socket(Exchange& exchange, Time now);
+    std::vector<std::uint8_t> name_to_send(const Exchange& exchange);
+    bool is_unused(const Exchange& exchange, std::uint16_t port, std::uint16_t id, Time now);
+    void resend(Exchange& exchange, Time now);
+    void drive_to_tcp(Exchange& exchange, Time now);
+    void go_tcp(Exchange& exchange, Time now);
+    void deliver(Exchange& exchange, std::span<const std::uint8_t> reply, Time received);
+    void deliver_nothing(Exchange& exchange, Time received);
+    void finish(Exchange& exchange, Answer&& answer);
+    void judge(const Exchange& exchange, const Answer& answer, Time now);
+    void measure(const Exchange& exchange, Time now);
+    void fail(Exchange& exchange, ExchangeFailure failure, Time now);
+    void set_timer(Exchange& exchange, Time at);
+    void remove(Exchange& exchange);
+
+    Network& network_;
+    Random& random_;
+    std::span<Upstreams> groups_;
+    ExchangeLimits limits_;
+    ExchangeListener* listener_ = nullptr;
+    ExchangeCounters counters_;
+    RecentPairs recent_;
+    std::vector<Exchange> slots_;     ///< all of them, made once; an Exchange never moves
+    std::vector<std::uint32_t> free_; ///< slots not in use
+    std::unordered_map<Place, std::uint32_t, HashPlace> by_fetch_;
+    std::unordered_set<Asked, HashAsked> asked_;
+    std::set<std::pair<Time, std::uint32_t>> timers_; ///< one per open exchange: when, and its slot
+    std::set<Collection> collections_;                ///< of each upstream the oldest first
+    std::uint64_t collection_count_ = 0;              ///< ever
+    std::vector<Place> displaced_;                    ///< to be told in the next tick
+};
+
+} // namespace millrace::control

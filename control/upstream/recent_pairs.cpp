@@ -1,0 +1,44 @@
+#include "control/upstream/recent_pairs.hpp"
+
+#include <algorithm>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+namespace millrace::control {
+
+RecentPairs::RecentPairs(std::uint64_t seed)
+    : seed_(seed), current_((std::size_t(1) << bits_log2) / 64), previous_(current_.size()) {}
+
+bool RecentPairs::use(std::span<const std::uint8_t> question, const dataplane::Endpoint& upstream,
+                      std::uint16_t port, std::uint16_t id, Time now) {
+    turn(now);
+    std::uint64_t rest = std::uint64_t(upstream.port) << 32 | std::uint64_t(port) << 16 | id;
+    const auto& address = upstream.address.octets;
+    std::uint64_t seed = XXH3_64bits_withSeed(question.data(), question.size(), seed_);
+    seed = XXH3_64bits_withSeed(address.data(), address.size(), seed);
+    auto hash = XXH3_128bits_withSeed(&rest, sizeof rest, seed);
+    constexpr std::uint32_t mask = (1u << bits_log2) - 1;
+    Places places{std::uint32_t(hash.low64) & mask, std::uint32_t(hash.low64 >> 32) & mask,
+                  std::uint32_t(hash.high64) & mask, std::uint32_t(hash.high64 >> 32) & mask};
+    if (holds(current_, places) || holds(previous_, places)) return false;
+    for (std::uint32_t place : places) current_[place / 64] |= std::uint64_t(1) << place % 64;
+    return true;
+}
+
+/// What was noted since `turned_` stays for one more span; what is older goes.
+void RecentPairs::turn(Time now) {
+    if (now - turned_ < span) return;
+    bool idle = now - turned_ >= 2 * span;
+    std::swap(current_, previous_);
+    std::ranges::fill(current_, 0);
+    if (idle) std::ranges::fill(previous_, 0);
+    turned_ = now;
+}
+
+bool RecentPairs::holds(const Filter& filter, const Places& places) {
+    return std::ranges::all_of(places,
+                               [&](std::uint32_t place) { return filter[place / 64] >> place % 64 & 1; });
+}
+
+} // namespace millrace::control

@@ -1,0 +1,367 @@
+// Configuration: what is refused and with which words, and the way back to YAML.
+#include <cstdio>
+#include <fstream>
+#include <string>
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <yaml-cpp/yaml.h>
+
+#include "control/config/eal.hpp"
+#include "tests/control/config/config_text.hpp"
+
+namespace millrace::control {
+namespace {
+
+// The issue's sample, key by key.
+TEST(Config, ReadsTheIssuesSample) {
+    Config config = parsed(R"(
+eal: []
+ports:
+  - device: "net_af_xdp0,iface=edge0"
+    lcores: [1]
+    addresses: ["198.18.0.53", "2001:db8::53"]
+listen: ["127.0.0.1:5300"]
+allow: ["127.0.0.0/8", "10.0.0.0/8", "198.18.0.0/15", "::1/128", "2001:db8::/32"]
+upstreams:
+  - group: default
+    servers: ["127.0.0.11:5301", "127.0.0.12:5301", "127.0.0.13:5301"]
+fanout: {strategy: two-stage, active: 2, batch: 2, stagger: 50ms, fallback: 300ms, deadline: 3s}
+merge: {policy: union}
+cache: {entries: 1000000, memory: 1GiB, min-ttl: 0s, max-ttl: 1d, negative-ttl: 1h, stale: 1d}
+control: {socket: /run/millrace/control.sock}
+)");
+    ASSERT_EQ(config.boot.ports.size(), 1u);
+    EXPECT_EQ(config.boot.ports[0].device, "net_af_xdp0,iface=edge0");
+    EXPECT_EQ(to_string(config.boot.ports[0].addresses.at(1)), "2001:db8::53");
+    EXPECT_EQ(config.live.allow.size(), 5u);
+    EXPECT_EQ(to_string(config.live.upstreams.at(0).servers.at(2).endpoint), "127.0.0.13:5301");
+    // But for these four the sample is the default.
+    Config plain;
+    plain.boot.ports = config.boot.ports;
+    plain.live.allow = config.live.allow;
+    plain.live.upstreams = config.live.upstreams;
+    EXPECT_EQ(config, plain);
+}
+
+TEST(Config, LocalNamesAndLists) {
+    struct {
+        const char* text;
+        const char* words;
+    } rows[] = {
+        {"local: {records: ['a.lan. A']}", "t:2: local.records[0]: expected a record, such as \"router.lan. "
+                                           "300 IN A 192.0.2.1\", found \"a.lan. A\""},
+        {"local: {records: ['a.lan. ANY \\# 0']}", "local.records[0]: expected a record"},
+        {"local: {records: ['a.lan. CH TXT x']}", "local.records[0]: expected a record"},
+        {"local: {records: ['a.lan. CNAME \\# 0']}", "local.records[0]: expected a record"},
+        {"local: {forward: ['a..b']}", "t:2: local.forward[0]: expected a domain name, found \"a..b\""},
+        {"local: {special-names: maybe}",
+         "t:2: local.special-names: expected true or false, found \"maybe\""},
+        {"block: [{file: list}]", "t:2: block[0].file: expected an absolute path, found \"list\""},
+        {"block: [{format: rpz}]", "block[0].file: expected an absolute path, found nothing"},
+        {"block: [{file: /a, format: xml}]", "t:2: block[0].format: expected names or rpz, found \"xml\""},
+        {"tcp: {per-client: 0}", "t:2: tcp.per-client: expected a whole number from 1 to 65535, found \"0\""},
+        {"limits: {ipv4-prefix: 33}",
+         "t:2: limits.ipv4-prefix: expected a whole number from 8 to 32, found \"33\""},
+    };
+    for (const auto& row : rows) {
+        EXPECT_NE(complaint(upstreams + row.text).find(row.words), std::string::npos)
+            << complaint(upstreams + row.text);
+    }
+    EXPECT_EQ(complaint(upstreams + "local: {version: \"" + std::string(255, 'x') + "\"}"), "no complaint");
+    EXPECT_NE(complaint(upstreams + "local: {version: \"" + std::string(256, 'x') + "\"}"), "no complaint");
+}
+
+TEST(Config, Defaults) {
+    Config config = parsed(upstreams);
+    EXPECT_TRUE(config.boot.eal.empty());
+    EXPECT_TRUE(config.boot.ports.empty());
+    ASSERT_EQ(config.boot.listen.size(), 1u);
+    EXPECT_EQ(to_string(config.boot.listen[0]), "127.0.0.1:5300");
+    EXPECT_EQ(config.boot.cache_entries, 1'000'000u);
+    EXPECT_EQ(config.boot.cache_memory, 1u << 30);
+    EXPECT_EQ(config.live.fanout.stagger, Time(50'000));
+    EXPECT_EQ(config.live.fanout.fallback, Time(300'000));
+    EXPECT_EQ(config.live.fanout.deadline, Time(3'000'000));
+    EXPECT_EQ(config.live.max_ttl, Time(86'400'000'000));
+    EXPECT_EQ(config.live.allow.size(), 8u);
+    EXPECT_EQ(to_string(config.live.upstreams.at(0).servers.at(0).endpoint), "192.0.2.1:53");
+}
+
+TEST(Config, Units) {
+    EXPECT_EQ(parsed(in_map("cache", "stale: 90s")).live.stale, Time(90s));
+    EXPECT_EQ(parsed(in_map("cache", "stale: 5m")).live.stale, Time(5min));
+    EXPECT_EQ(parsed(in_map("cache", "stale: 7d")).live.stale, Time(168h));
+    EXPECT_EQ(parsed(in_map("cache", "memory: 2048KiB")).boot.cache_memory, 2u << 20);
+    EXPECT_EQ(parsed(in_map("cache", "memory: 3MiB")).boot.cache_memory, 3u << 20);
+    EXPECT_EQ(parsed(in_map("cache", "memory: 1048577")).boot.cache_memory, 1048577u);
+}
+
+struct Refused {
+    std::string text, words;
+};
+class ConfigRefuses : public testing::TestWithParam<Refused> {};
+
+TEST_P(ConfigRefuses, WithTheseWords) {
+    EXPECT_EQ(complaint(GetParam().text), GetParam().words);
+}
+
+std::string ports_of(const std::string& items) {
+    return upstreams + "ports:\n" + items;
+}
+
+const Refused shapes[] = {
+    {"", "t:1: expected a map with the keys eal, ports, listen, allow, limits, tcp, local, block, upstreams, "
+         "fanout, merge, cache, "
+         "control, found "
+         "nothing"},
+    {"[]", "t:1: expected a map with the keys eal, ports, listen, allow, limits, tcp, local, block, "
+           "upstreams, fanout, merge, cache, control, "
+           "found a list"},
+    {"allow: []", "t:1: upstreams: expected a list with one group of upstream servers, found nothing"},
+    {upstreams + "fan-out: {}", "t:2: \"fan-out\": expected one of the keys eal, ports, listen, allow, "
+                                "limits, tcp, local, block, upstreams, "
+                                "fanout, merge, cache, control, found an unknown key"},
+    {upstreams + "cache:\n  stale: 1d\n  \"a\\tb\": 1",
+     "t:4: cache.\"a\\x09b\": expected one of the keys entries, memory, min-ttl, max-ttl, negative-ttl, "
+     "stale, found an "
+     "unknown key"},
+    {upstreams + "merge: {}\nmerge: {}", "t:3: merge: expected each key once, found a second one"},
+    {in_map("merge", "policy: off, policy: off"),
+     "t:2: merge.policy: expected each key once, found a second one"},
+    {upstreams + "? [a]\n: b", "t:1: expected a map with the keys eal, ports, listen, allow, limits, tcp, "
+                               "local, block, upstreams, fanout, merge, "
+                               "cache, control, found a key that is not a word"},
+    {upstreams + "cache:",
+     "t:2: cache: expected a map with the keys entries, memory, min-ttl, max-ttl, negative-ttl, "
+     "stale, found nothing"},
+    {upstreams + "listen: 127.0.0.1", "t:2: listen: expected a list, found \"127.0.0.1\""},
+    {upstreams + "listen: [[]]", "t:2: listen[0]: expected an address and port, such as \"192.0.2.1:53\" or "
+                                 "\"[2001:db8::1]:53\", found a list"},
+    {"a: b: c", "t:1: expected well-formed YAML, found illegal map value"},
+    {upstreams + "---\n" + upstreams, "t:2: expected one YAML document, found something after its end"},
+    {upstreams + "...\n,", "t:3: expected one YAML document, found something after its end"},
+    {",",
+     "t:1: expected one YAML document, found something after its end"}, // yaml-cpp's LoadAll would not return
+    {std::string("a\0b", 3), "t: expected a text file, found a NUL octet"},
+    {upstreams + "eal: *nowhere",
+     "t:2: expected well-formed YAML, found the referenced anchor is not defined"},
+};
+INSTANTIATE_TEST_SUITE_P(Shapes, ConfigRefuses, testing::ValuesIn(shapes));
+
+const Refused values[] = {
+    {"upstreams: [{group: \xff\xc3\xbc, servers: [192.0.2.1]}]",
+     "t:1: upstreams[0].group: expected the group's name, in printable ASCII, found "
+     "\"\\xff\\xc3\\xbc\""},
+    {in_map("cache", "entries: '5'"),
+     "t:2: cache.entries: expected a whole number from 1 to 268435456, found \"5\""},
+    {in_map("cache", "entries: 0"),
+     "t:2: cache.entries: expected a whole number from 1 to 268435456, found \"0\""},
+    {in_map("cache", "entries: -1"),
+     "t:2: cache.entries: expected a whole number from 1 to 268435456, found \"-1\""},
+    {in_map("cache", "entries: 1e6"),
+     "t:2: cache.entries: expected a whole number from 1 to 268435456, found \"1e6\""},
+    {in_map("cache", "memory: 1GB"),
+     "t:2: cache.memory: expected a size from 1MiB to 1024GiB (units KiB, MiB, GiB, or "
+     "none for bytes), found \"1GB\""},
+    {in_map("cache", "memory: 18446744073709551615GiB"),
+     "t:2: cache.memory: expected a size from 1MiB to 1024GiB (units KiB, MiB, GiB, or none for bytes), "
+     "found "
+     "\"18446744073709551615GiB\""},
+    {in_map("cache", "stale: 60"),
+     "t:2: cache.stale: expected a duration from 0s to 7d (units ms, s, m, h, d), found \"60\""},
+    {in_map("cache", "stale: 8d"),
+     "t:2: cache.stale: expected a duration from 0s to 7d (units ms, s, m, h, d), found \"8d\""},
+    {in_map("cache", "stale: 1.5d"),
+     "t:2: cache.stale: expected a duration from 0s to 7d (units ms, s, m, h, d), found \"1.5d\""},
+    {in_map("cache", "min-ttl: 2m, max-ttl: 1m"),
+     "t:2: cache.min-ttl: expected at most max-ttl, 1m, found 2m"},
+    {in_map("fanout", "active: 0"), "t:2: fanout.active: expected a whole number from 1 to 64, found \"0\""},
+    {in_map("fanout", "fallback: 4s"), "t:2: fanout.fallback: expected at most the deadline of 3s, found 4s"},
+    {in_map("fanout", "deadline: 200ms"),
+     "t:2: fanout.fallback: expected at most the deadline of 200ms, found 300ms"},
+    {in_map("fanout", "stagger: 4s"), "t:2: fanout.stagger: expected at most the deadline of 3s, found 4s"},
+    {in_map("merge", "policy: all"),
+     "t:2: merge.policy: expected union or quorum or order or off, found \"all\""},
+    {in_map("merge", "policy: quorum"),
+     "t:2: merge.quorum: expected at most the number of servers, 1, found 2"},
+    {in_map("control", "socket: run/x"),
+     "t:2: control.socket: expected an absolute path of at most 107 octets, found \"run/x\""},
+    {in_map("control", ("socket: /" + std::string(107, 'x')).c_str()),
+     "t:2: control.socket: expected an absolute path of at most 107 octets, found \"/" +
+         std::string(79, 'x') + "...\""},
+};
+INSTANTIATE_TEST_SUITE_P(Values, ConfigRefuses, testing::ValuesIn(values));
+
+const std::string endpoint_form =
+    "expected an address and port, such as \"192.0.2.1:53\" or \"[2001:db8::1]:53\", found ";
+const Refused addresses[] = {
+    {upstreams + "listen: ['localhost:53']", "t:2: listen[0]: " + endpoint_form + "\"localhost:53\""},
+    {upstreams + "listen: ['127.0.0.1:0']", "t:2: listen[0]: " + endpoint_form + "\"127.0.0.1:0\""},
+    {upstreams + "listen:\n - '127.0.0.1'\n - 127.0.0.1:53",
+     "t:4: listen[1]: expected each item once, found \"127.0.0.1:53\""},
+    {upstreams + "listen: []", "t:2: listen: expected a port or an endpoint to listen on, found neither"},
+    {upstreams + "listen: ['192.0.2.1:53']",
+     "t:1: upstreams: expected servers other than millraced itself, found \"192.0.2.1:53\""},
+    {upstreams + port + "listen: ['192.0.2.9:53']",
+     "t:3: listen: expected endpoints that no port serves, found \"192.0.2.9:53\""},
+    {upstreams + "allow: [10.0.0.1/8]",
+     "t:2: allow[0]: expected a prefix without host bits, such as \"10.0.0.0/8\", found \"10.0.0.1/8\""},
+    {"upstreams: []", "t:1: upstreams: expected a list with one group of upstream servers, found a list"},
+    {"upstreams:\n - {group: a, servers: [192.0.2.1]}\n - {group: b, servers: [192.0.2.2]}",
+     "t:2: upstreams: expected one group, as nothing selects between several yet, found 2 groups"},
+    {"upstreams: [{group: a, servers: []}]",
+     "t:1: upstreams[0].servers: expected at least one server, found a list"},
+    {"upstreams: [{servers: [192.0.2.1]}]",
+     "t:1: upstreams[0].group: expected the group's name, found nothing"},
+    {"upstreams: [{group: a, servers: [192.0.2.1, '192.0.2.1:53']}]",
+     "t:1: upstreams[0].servers[1]: expected each server once, found \"192.0.2.1:53\""},
+    {"upstreams: [{group: a, servers: [224.0.0.1]}]",
+     "t:1: upstreams[0].servers[0]: " + endpoint_form + "\"224.0.0.1\""},
+};
+INSTANTIATE_TEST_SUITE_P(Addresses, ConfigRefuses, testing::ValuesIn(addresses));
+
+const std::string device_form = "expected a PCI address such as \"0000:01:00.0\" or a vdev string such as "
+                                "\"net_af_xdp0,iface=edge0\", found ";
+const Refused ports[] = {
+    {ports_of(" - lcores: [1]\n   addresses: [192.0.2.9]"),
+     "t:3: ports[0].device: " + device_form + "nothing"},
+    {ports_of(" - device: eth0 up\n"), "t:3: ports[0].device: " + device_form + "\"eth0 up\""},
+    {ports_of(" - device: net_tap0\n   addresses: [192.0.2.9]"),
+     "t:3: ports[0].lcores: expected at least one lcore, found nothing"},
+    {ports_of(" - device: net_tap0\n   lcores: []\n   addresses: [192.0.2.9]"),
+     "t:4: ports[0].lcores: expected at least one lcore, found a list"},
+    {ports_of(" - device: net_tap0\n   lcores: [1]"),
+     "t:3: ports[0].addresses: expected at least one address, found nothing"},
+    {ports_of(" - device: net_tap0\n   lcores: [128]\n"),
+     "t:4: ports[0].lcores[0]: expected a whole number from 0 to 127, found \"128\""},
+    {ports_of(" - device: net_tap0\n   lcores: [1]\n   addresses: ['192.0.2.9:53']"),
+     "t:5: ports[0].addresses[0]: expected a unicast IPv4 or IPv6 address, without a port, found "
+     "\"192.0.2.9:53\""},
+    {ports_of(" - device: net_tap0\n   lcores: [1]\n   addresses: ['0.0.0.0']"),
+     "t:5: ports[0].addresses[0]: expected a unicast IPv4 or IPv6 address, without a port, found "
+     "\"0.0.0.0\""},
+    {ports_of(" - {device: net_tap0, lcores: [1, 1], addresses: [192.0.2.9]}"),
+     "t:3: ports[0].lcores: expected each lcore once, in all ports together, found 1 twice"},
+    {ports_of(" - {device: net_tap0, lcores: [1], addresses: [192.0.2.9]}\n"
+              " - {device: net_tap1, lcores: [1], addresses: [192.0.2.9]}"),
+     "t:4: ports[1].lcores: expected each lcore once, in all ports together, found 1 twice"},
+    {ports_of(" - {device: '01:00.0', lcores: [1], addresses: [192.0.2.9]}\n"
+              " - {device: '0000:01:00.0', lcores: [2], addresses: [192.0.2.9]}"),
+     "t:4: ports[1].device: expected each device once (a vdev is known by its name before the first comma), "
+     "found "
+     "\"0000:01:00.0\""},
+    {ports_of(" - {device: 'net_tap0,iface=a', lcores: [1], addresses: [192.0.2.9]}\n"
+              " - {device: 'net_tap0,iface=b', lcores: [2], addresses: [192.0.2.9]}"),
+     "t:4: ports[1].device: expected each device once (a vdev is known by its name before the first comma), "
+     "found "
+     "\"net_tap0,iface=b\""},
+    {upstreams + "eal: [--vdev=net_tap0]",
+     "t:2: eal[0]: expected no argument that millraced derives itself, found "
+     "\"--vdev=net_tap0\": devices come from the device of ports"},
+};
+INSTANTIATE_TEST_SUITE_P(Ports, ConfigRefuses, testing::ValuesIn(ports));
+
+TEST(Config, RefusesMoreWorkersThanTheCacheKnows) {
+    std::string lcores = "0";
+    for (int i = 1; i < 64; ++i) lcores += "," + std::to_string(i);
+    EXPECT_EQ(complaint(ports_of(" - {device: net_tap0, lcores: [" + lcores + "], addresses: [192.0.2.9]}")),
+              "t:3: ports: expected at most 64 lcores and endpoints of listen together, found 65");
+}
+
+TEST(ConfigEal, RefusesWhatIsDerived) {
+    for (const char* argument : {"-l",
+                                 "-l1",
+                                 "-l=1",
+                                 "--lcores",
+                                 "--lcores=1",
+                                 "--lc",
+                                 "-c3",
+                                 "-vl1",
+                                 "--vdev",
+                                 "--vd=x",
+                                 "-a",
+                                 "-b0000:01:00.0",
+                                 "--allow",
+                                 "--block=x",
+                                 "--in-memory",
+                                 "--no-pci",
+                                 "--file-prefix=x",
+                                 "--proc-type=secondary",
+                                 "--main-lcore",
+                                 "-s1",
+                                 "-h",
+                                 "--"}) {
+        EXPECT_NE(derived_eal_argument(argument), nullptr) << argument;
+    }
+    for (const char* argument :
+         {"--no-huge", "-m", "512", "-m512", "--socket-mem=1024", "--log-level=8", "-v", "-n4",
+          "--iova-mode=va", "--no-telemetry", "--single-file-segments", "-"}) {
+        EXPECT_EQ(derived_eal_argument(argument), nullptr) << argument;
+    }
+}
+
+TEST(ConfigYaml, ParsesBackToTheSame) {
+    auto sample = load_config(sample_path());
+    ASSERT_TRUE(sample);
+    for (const Config& config :
+         {*sample, parsed(upstreams), parsed(upstreams + port + "listen: []\nallow: []"),
+          parsed(upstreams + "eal: ['--no-huge', '-m', '512', \"a\\\"b: #\\\\\"]"),
+          parsed("upstreams: [{group: '~', servers: ['[2001:db8::1]:5353', '::1']}]"),
+          parsed(in_map("merge", "policy: off") + "cache: {memory: 1048577, stale: 61m, min-ttl: 1500ms}")}) {
+        std::string text = to_yaml(config);
+        auto again = parse_config(text, "again");
+        ASSERT_TRUE(again) << to_string(again.error()) << "\n" << text;
+        EXPECT_EQ(*again, config) << text;
+    }
+}
+
+class ConfigFile : public testing::Test {
+  protected:
+    ConfigFile() {
+        char name[] = "/tmp/millrace-config-XXXXXX";
+        directory_ = ::mkdtemp(name);
+        path_ = directory_ + "/f";
+    }
+    ~ConfigFile() override {
+        ::unlink(path_.c_str());
+        ::rmdir(directory_.c_str());
+    }
+    std::string load() {
+        auto config = load_config(path_);
+        return config ? "loaded" : to_string(config.error()).substr(path_.size());
+    }
+    std::string directory_, path_;
+};
+
+TEST_F(ConfigFile, Loads) {
+    std::ofstream(path_) << upstreams << std::string((1 << 20) - upstreams.size(), '\n');
+    EXPECT_EQ(load(), "loaded");
+}
+TEST_F(ConfigFile, NamesItselfInErrors) {
+    std::ofstream(path_) << "\nx: 1";
+    EXPECT_EQ(load().substr(0, 21), ":2: \"x\": expected one");
+}
+TEST_F(ConfigFile, Missing) {
+    EXPECT_EQ(load(), ": expected a readable file, found No such file or directory");
+}
+TEST_F(ConfigFile, Empty) {
+    std::ofstream{path_};
+    EXPECT_EQ(load().substr(0, 20), ":1: expected a map w");
+}
+TEST_F(ConfigFile, TooLarge) {
+    std::ofstream(path_) << std::string((1 << 20) + 1, '\n');
+    EXPECT_EQ(load(), ": expected at most 1 MiB, found more");
+}
+TEST_F(ConfigFile, Fifo) {
+    ASSERT_EQ(::mkfifo(path_.c_str(), 0600), 0);
+    EXPECT_EQ(load(), ": expected a regular file, found something else");
+}
+TEST_F(ConfigFile, Directory) {
+    EXPECT_EQ(to_string(load_config(directory_).error()),
+              directory_ + ": expected a regular file, found something else");
+}
+
+} // namespace
+} // namespace millrace::control

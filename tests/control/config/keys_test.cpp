@@ -1,0 +1,185 @@
+// That every key is read, stands in the sample, and is printed.
+#include <fstream>
+#include <map>
+#include <regex>
+#include <set>
+#include <string>
+
+#include <gtest/gtest.h>
+#include <yaml-cpp/yaml.h>
+
+#include "tests/control/config/config_text.hpp"
+
+namespace millrace::control {
+namespace {
+
+/// Every key of the documentation, and a document in which it differs from `base`.
+struct Documented {
+    const char* key;
+    std::string base, changed;
+};
+
+std::string server_map(const std::string& entries) {
+    return "upstreams: [{group: g, servers: [{" + entries + "}]}]\n";
+}
+
+const std::vector<Documented>& documented() {
+    static const std::vector<Documented> keys = {
+        {"eal", upstreams, upstreams + "eal: [--no-huge]"},
+        {"ports[].device", upstreams + port,
+         upstreams + "ports: [{device: net_tap1, lcores: [1], addresses: [192.0.2.9]}]"},
+        {"ports[].lcores", upstreams + port,
+         upstreams + "ports: [{device: net_tap0, lcores: [2], addresses: [192.0.2.9]}]"},
+        {"ports[].addresses", upstreams + port,
+         upstreams + "ports: [{device: net_tap0, lcores: [1], addresses: [192.0.2.8]}]"},
+        {"ports[].next-hop", upstreams + port,
+         upstreams + "ports: [{device: net_tap0, lcores: [1], addresses: [192.0.2.9], next-hop: "
+                     "'02:00:00:00:00:09'}]"},
+        {"ports[].idle", upstreams + port,
+         upstreams + "ports: [{device: net_tap0, lcores: [1], addresses: [192.0.2.9], idle: sleep}]"},
+        {"listen", upstreams, upstreams + "listen: ['127.0.0.1:5301']"},
+        {"allow", upstreams, upstreams + "allow: [192.0.2.0/24]"},
+        {"limits.queries", upstreams, in_map("limits", "queries: 9")},
+        {"limits.errors", upstreams, in_map("limits", "errors: 9")},
+        {"limits.responses", upstreams, in_map("limits", "responses: 9")},
+        {"limits.fetches", upstreams, in_map("limits", "fetches: 9")},
+        {"limits.slip", upstreams, in_map("limits", "slip: 0")},
+        {"limits.ipv4-prefix", upstreams, in_map("limits", "ipv4-prefix: 32")},
+        {"limits.ipv6-prefix", upstreams, in_map("limits", "ipv6-prefix: 64")},
+        {"tcp.connections", upstreams, in_map("tcp", "connections: 9")},
+        {"tcp.per-client", upstreams, in_map("tcp", "per-client: 9")},
+        {"tcp.pipeline", upstreams, in_map("tcp", "pipeline: 9")},
+        {"tcp.idle", upstreams, in_map("tcp", "idle: 9s")},
+        {"local.version", upstreams, in_map("local", "version: x")},
+        {"local.id", upstreams, in_map("local", "id: x")},
+        {"local.special-names", upstreams, in_map("local", "special-names: false")},
+        {"local.forward", upstreams, in_map("local", "forward: [a.com]")},
+        {"local.records", upstreams, in_map("local", "records: ['a.lan. A 192.0.2.1']")},
+        {"block[].file", upstreams + block, upstreams + "block: [{file: /b}]"},
+        {"block[].format", upstreams + block, upstreams + "block: [{file: /a, format: rpz}]"},
+        {"block[].answer", upstreams + block, upstreams + "block: [{file: /a, answer: nodata}]"},
+        {"block[].reason", upstreams + block, upstreams + "block: [{file: /a, reason: censored}]"},
+        {"upstreams[].group", upstreams, "upstreams: [{group: h, servers: [192.0.2.1]}]"},
+        {"upstreams[].servers", upstreams, "upstreams: [{group: g, servers: [192.0.2.2]}]"},
+        {"upstreams[].servers[].address", upstreams, server_map("address: 192.0.2.2")},
+        {"upstreams[].servers[].trusted", upstreams, server_map("address: 192.0.2.1, trusted: true")},
+        {"upstreams[].servers[].randomise-case", upstreams,
+         server_map("address: 192.0.2.1, randomise-case: false")},
+        {"fanout.strategy", "", ""}, // only one exists; see Strategies
+        {"fanout.active", upstreams, in_map("fanout", "active: 3")},
+        {"fanout.batch", upstreams, in_map("fanout", "batch: 3")},
+        {"fanout.stagger", upstreams, in_map("fanout", "stagger: 51ms")},
+        {"fanout.fallback", upstreams, in_map("fanout", "fallback: 301ms")},
+        {"fanout.deadline", upstreams, in_map("fanout", "deadline: 4s")},
+        {"fanout.outstanding", upstreams, in_map("fanout", "outstanding: 9")},
+        {"fanout.rate", upstreams, in_map("fanout", "rate: 9")},
+        {"merge.policy", upstreams, in_map("merge", "policy: off")},
+        {"merge.quorum", upstreams, in_map("merge", "quorum: 3")},
+        {"cache.entries", upstreams, in_map("cache", "entries: 5")},
+        {"cache.memory", upstreams, in_map("cache", "memory: 2GiB")},
+        {"cache.min-ttl", upstreams, in_map("cache", "min-ttl: 1s")},
+        {"cache.max-ttl", upstreams, in_map("cache", "max-ttl: 2d")},
+        {"cache.negative-ttl", upstreams, in_map("cache", "negative-ttl: 2h")},
+        {"cache.stale", upstreams, in_map("cache", "stale: 0s")},
+        {"control.socket", upstreams, in_map("control", "socket: /tmp/s")},
+    };
+    return keys;
+}
+
+/// The leaves of a document: dotted keys, list items as "[]".
+void collect_keys(const YAML::Node& node, const std::string& path, std::multiset<std::string>& out) {
+    if (node.IsMap()) {
+        for (const auto& entry : node) {
+            collect_keys(entry.second, path + (path.empty() ? "" : ".") + entry.first.Scalar(), out);
+        }
+    } else if (node.IsSequence() && node.size() > 0) {
+        bool has_plain = false; // a list may hold words and maps
+        for (const auto& item : node) {
+            if (item.IsMap()) collect_keys(item, path + "[]", out);
+            has_plain = has_plain || !item.IsMap();
+        }
+        if (has_plain) out.insert(path);
+    } else {
+        out.insert(path);
+    }
+}
+
+/// The keys that the parser says it knows at `prefix`, from its complaint about one that it does not.
+std::set<std::string> known_keys(const std::string& document) {
+    std::string words = complaint(document);
+    auto begin = words.find("the keys ");
+    auto end = words.find(", found");
+    EXPECT_NE(begin, words.npos) << words;
+    words = words.substr(begin + 9, end - begin - 9) + ", ";
+    std::set<std::string> out;
+    for (std::size_t at = 0, comma; (comma = words.find(", ", at)) != words.npos; at = comma + 2) {
+        out.insert(words.substr(at, comma - at));
+    }
+    return out;
+}
+
+/// The sample's one example that is commented out, as it names a file, in its place.
+std::string with_example(const std::string& path) {
+    std::ifstream file(path);
+    std::string text{std::istreambuf_iterator<char>(file), {}};
+    text = std::regex_replace(text, std::regex("block: \\[\\]\n"), "block:\n");
+    return std::regex_replace(text, std::regex("\n#  ([ -]) "), "\n  $1 ");
+}
+
+TEST(ConfigKeys, EachOneChangesTheConfig) {
+    for (const auto& [key, base, changed] : documented()) {
+        if (changed.empty()) continue;
+        EXPECT_NE(parsed(base), parsed(changed)) << key;
+    }
+}
+
+TEST(ConfigKeys, Strategies) {
+    EXPECT_EQ(parsed(in_map("fanout", "strategy: two-stage")).live.fanout.strategy,
+              Config::Strategy::two_stage);
+    EXPECT_EQ(complaint(in_map("fanout", "strategy: race")),
+              "t:2: fanout.strategy: expected two-stage, found \"race\"");
+}
+
+TEST(ConfigKeys, ParserKnowsExactlyTheDocumentedOnes) {
+    std::set<std::string> expected, found;
+    for (const auto& item : documented()) expected.insert(item.key);
+    const std::map<std::string, std::string> maps = {{"ports[].", "ports: [{x: 1}]"},
+                                                     {"upstreams[].", "upstreams: [{x: 1}]"},
+                                                     {"upstreams[].servers[].", server_map("x: 1")},
+                                                     {"limits.", "limits: {x: 1}"},
+                                                     {"tcp.", "tcp: {x: 1}"},
+                                                     {"local.", "local: {x: 1}"},
+                                                     {"block[].", "block: [{x: 1}]"},
+                                                     {"fanout.", "fanout: {x: 1}"},
+                                                     {"merge.", "merge: {x: 1}"},
+                                                     {"cache.", "cache: {x: 1}"},
+                                                     {"control.", "control: {x: 1}"}};
+    for (const auto& [prefix, document] : maps) {
+        for (const auto& key : known_keys(document)) found.insert(prefix + key);
+    }
+    for (const auto& key : known_keys("x: 1")) {
+        if (!maps.contains(key + ".") && !maps.contains(key + "[].")) found.insert(key);
+    }
+    EXPECT_EQ(found, expected);
+}
+
+TEST(ConfigKeys, SampleHasEachOnceAndIsValid) {
+    auto sample = load_config(sample_path());
+    ASSERT_TRUE(sample) << to_string(sample.error());
+    EXPECT_EQ(sample->boot.ports.at(0).lcores, (std::vector<unsigned>{2, 3, 4, 5}));
+    std::multiset<std::string> expected, found;
+    for (const auto& item : documented()) expected.insert(item.key);
+    collect_keys(YAML::Load(with_example(sample_path())), "", found);
+    EXPECT_EQ(found, expected);
+}
+
+TEST(ConfigKeys, PrintedOnesAreTheDocumentedOnes) {
+    std::multiset<std::string> expected, found;
+    for (const auto& item : documented()) expected.insert(item.key);
+    std::string both = "upstreams: [{group: g, servers: [192.0.2.1, {address: 192.0.2.2, trusted: true}]}]\n";
+    collect_keys(YAML::Load(to_yaml(parsed(both + port + block))), "", found);
+    EXPECT_EQ(found, expected);
+}
+
+} // namespace
+} // namespace millrace::control

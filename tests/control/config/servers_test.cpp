@@ -1,0 +1,70 @@
+// Configuration: the servers of an upstream group, and what is special about each.
+#include "control/config/config.hpp"
+
+#include <gtest/gtest.h>
+
+namespace millrace::control {
+namespace {
+
+std::string group_of(const std::string& servers) {
+    return "upstreams:\n - group: g\n   servers:\n" + servers;
+}
+
+Config parsed(const std::string& text) {
+    auto config = parse_config(text, "t");
+    EXPECT_TRUE(config) << text << (config ? "" : to_string(config.error()));
+    return config.value_or(Config{});
+}
+
+TEST(ConfigServers, AreEndpointsOrMaps) {
+    Config config = parsed(group_of("    - 192.0.2.1\n"
+                                    "    - {address: '192.0.2.2:54', trusted: true}\n"
+                                    "    - {address: 192.0.2.3, randomise-case: false}\n"));
+    const auto& servers = config.live.upstreams.at(0).servers;
+    ASSERT_EQ(servers.size(), 3u);
+    EXPECT_TRUE(!servers[0].trusted && servers[0].randomise_case);
+    EXPECT_EQ(to_string(servers[1].endpoint), "192.0.2.2:54");
+    EXPECT_TRUE(servers[1].trusted && servers[1].randomise_case);
+    EXPECT_TRUE(!servers[2].trusted && !servers[2].randomise_case);
+    EXPECT_EQ(parsed(to_yaml(config)), config);
+}
+
+TEST(ConfigServers, AMapOfDefaultsIsItsEndpoint) {
+    Config plain = parsed(group_of("    - 192.0.2.1\n"));
+    Config map = parsed(group_of("    - {address: 192.0.2.1, trusted: false, randomise-case: true}\n"));
+    EXPECT_EQ(map, plain);
+    EXPECT_EQ(to_yaml(map), to_yaml(plain));
+    EXPECT_NE(to_yaml(map).find("servers: [\"192.0.2.1:53\"]"), std::string::npos) << to_yaml(map);
+}
+
+struct RefusedServers {
+    std::string servers, words;
+};
+class ConfigRefusesServers : public testing::TestWithParam<RefusedServers> {};
+
+TEST_P(ConfigRefusesServers, WithTheseWords) {
+    auto config = parse_config(group_of(GetParam().servers), "t");
+    ASSERT_FALSE(config);
+    EXPECT_EQ(to_string(config.error()), GetParam().words);
+}
+
+const std::string endpoint_form =
+    "expected an address and port, such as \"192.0.2.1:53\" or \"[2001:db8::1]:53\", found ";
+const RefusedServers servers[] = {
+    {"    - 192.0.2.1\n    - {address: 192.0.2.1, trusted: true}",
+     "t:5: upstreams[0].servers[1]: expected each server once, found \"192.0.2.1:53\""},
+    {"    - {trusted: true}", "t:4: upstreams[0].servers[0].address: " + endpoint_form + "nothing"},
+    {"    - address: 224.0.0.1", "t:4: upstreams[0].servers[0].address: " + endpoint_form + "\"224.0.0.1\""},
+    {"    - address: 192.0.2.1\n      trusted: yes",
+     "t:5: upstreams[0].servers[0].trusted: expected true or false, found \"yes\""},
+    {"    - address: 192.0.2.1\n      randomise-case: 'false'",
+     "t:5: upstreams[0].servers[0].randomise-case: expected true or false, found \"false\""},
+    {"    - address: 192.0.2.1\n      weight: 1",
+     "t:5: upstreams[0].servers[0].\"weight\": expected one of the keys address, trusted, randomise-case, "
+     "found an unknown key"},
+    {"    - [192.0.2.1]", "t:4: upstreams[0].servers[0]: " + endpoint_form + "a list"},
+};
+INSTANTIATE_TEST_SUITE_P(Servers, ConfigRefusesServers, testing::ValuesIn(servers));
+
+} // namespace
+} // namespace millrace::control

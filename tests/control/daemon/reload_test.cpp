@@ -1,0 +1,106 @@
+// Reload: which changes flush, when they are acknowledged, and that a bad file changes nothing.
+#include <utility> // asio 1.22 with GCC 12 needs it first
+
+#include <asio.hpp>
+#include <fstream>
+#include <optional>
+
+#include <unistd.h>
+
+#include "control/daemon/reload.hpp"
+#include "tests/control/fetch/fixture.hpp"
+
+namespace millrace::control {
+namespace {
+
+const std::string servers = "upstreams: [{group: g, servers: [198.51.100.1, 198.51.100.2, 198.51.100.3]}]\n";
+
+class ReloadTest : public FetchTest {
+  protected:
+    ReloadTest() {
+        worker.online();
+        serve(0, {"1.1.1.1"}, 1ms);
+        ask(a);
+        run(3s);
+        last = fetches.last_generation();
+    }
+    ~ReloadTest() override {
+        worker.offline();
+        unlink(path.c_str());
+    }
+
+    static std::string make_file() {
+        char name[] = "/tmp/millrace-reload-XXXXXX";
+        close(mkstemp(name));
+        return name;
+    }
+    /// The file is read, checked and put in place; the acknowledgement may still be missing.
+    void begin(const std::string& text) {
+        std::ofstream(path) << text;
+        auto working = asio::make_work_guard(io);
+        reload.begin([this](auto outcome) { result = std::move(outcome); });
+        if (!result) io.run_one(); // the helper's message
+    }
+
+    std::string path = make_file();
+    cache::Grace::Reader& worker = *grace.add_reader();
+    cache::Generation last = 0; ///< before the reload
+    asio::io_context io;
+    dataplane::Access access{{}};
+    cache::Replaceable<dataplane::LocalNames> local{dataplane::LocalNames::Builder().build()};
+    Reload reload{path,
+                  *parse_config(servers, "t"),
+                  {io, grace, publisher, upstreams, fetches, flushes, access, local, nullptr}};
+    std::optional<tl::expected<Reload::Changes, std::string>> result;
+};
+
+TEST_F(ReloadTest, NewUpstreamsForbidTheOldAnswersAtOnceAndAreAcknowledgedAfterTheWorkers) {
+    begin("upstreams: [{group: g, servers: [198.51.100.8]}]\n");
+    EXPECT_EQ(table.floor(0), last);
+    EXPECT_EQ(upstreams.endpoint(0), server(7));
+    for (int i = 0; i < 3; ++i) flushes.tick();
+    EXPECT_EQ(cached(a), nullptr);
+    EXPECT_FALSE(result) << "the worker may still have an old answer in its hands";
+    worker.quiescent();
+    flushes.tick();
+    ASSERT_TRUE(result && *result);
+    EXPECT_EQ((*result)->changed, std::vector<std::string>{"upstreams"});
+    EXPECT_TRUE((*result)->needs_restart.empty());
+}
+
+TEST_F(ReloadTest, AServersOptionsAreChangedUpstreams) {
+    begin("upstreams: [{group: g, servers: [198.51.100.1, 198.51.100.2, {address: 198.51.100.3, trusted: "
+          "true}]}]\n");
+    EXPECT_EQ(table.floor(0), last) << "an AD that was not passed on lies in the cache";
+    EXPECT_TRUE(upstreams.is_trusted(2));
+    worker.quiescent();
+    for (int i = 0; i < 3 && !result; ++i) flushes.tick(), worker.quiescent();
+    flushes.tick();
+    ASSERT_TRUE(result && *result);
+    EXPECT_EQ((*result)->changed, std::vector<std::string>{"upstreams"});
+}
+
+TEST_F(ReloadTest, WhatAnswersDoNotDependOnLeavesThem) {
+    begin(servers + "fanout: {active: 1}\nallow: [192.0.2.0/24]\n");
+    flushes.tick();
+    EXPECT_FALSE(result) << "the workers have to see who is allowed";
+    worker.quiescent();
+    flushes.tick();
+    ASSERT_TRUE(result && *result);
+    EXPECT_EQ((*result)->changed, (std::vector<std::string>{"allow", "fanout"}));
+    EXPECT_EQ(table.floor(0), 0u);
+    EXPECT_EQ(cached_addresses(a), Hosts{"1.1.1.1"});
+    EXPECT_TRUE(access.allows(*dataplane::parse_address("192.0.2.1")));
+}
+
+TEST_F(ReloadTest, ABadFileChangesNothing) {
+    begin("upstreams: nowhere\n");
+    ASSERT_TRUE(result);
+    EXPECT_FALSE(*result);
+    EXPECT_EQ(table.floor(0), 0u);
+    EXPECT_EQ(upstreams.endpoint(0), server(0));
+    EXPECT_EQ(cached_addresses(a), Hosts{"1.1.1.1"});
+}
+
+} // namespace
+} // namespace millrace::control

@@ -1,0 +1,70 @@
+// Flushes while their work is not yet done: what is forbidden at once, and what the
+// acknowledgement waits for.
+#include "control/limits.hpp"
+#include "tests/control/fetch/scenarios_fixture.hpp"
+
+namespace millrace::control {
+namespace {
+
+using WakeKind = dataplane::Wake::Kind;
+
+class UnderTheFloor : public Scenarios {
+  protected:
+    /// The floor is raised; the slots are not yet emptied.
+    void begin_to_flush_everything() {
+        ASSERT_TRUE(flushes.flush_all([](std::size_t) {}));
+    }
+};
+
+TEST_F(UnderTheFloor, AQuestionIsNotAnsweredFromTheTable) {
+    serve(0, {"1.1.1.1"}, 1ms);
+    ask(a);
+    run(3s);
+    begin_to_flush_everything();
+    serve(0, {"2.2.2.2"}, 1ms);
+    auto client = ask(a);
+    run(3s);
+    EXPECT_EQ(woken(client).addresses, Hosts{"2.2.2.2"});
+}
+
+TEST_F(UnderTheFloor, NobodyGetsStaleDataByTheTimerOrByAFailure) {
+    make_stale(a);
+    make_stale(b);
+    begin_to_flush_everything();
+    for (unsigned i : {0u, 1u, 2u}) silence(i);
+    auto unheard = ask(a);
+    run(3s);
+    for (unsigned i : {0u, 1u, 2u}) script(i, servfail, 1ms);
+    auto failed = ask(b);
+    run(3s);
+    EXPECT_EQ(woken(unheard).kind, WakeKind::abandon);
+    EXPECT_EQ(woken(failed).kind, WakeKind::answer);
+    EXPECT_EQ(woken(failed).rcode, 2);
+}
+
+class ManyShards : public FetchTest {
+  protected:
+    ManyShards() : FetchTest(3, {}, 2 * limits::flush_shards_per_tick * cache::limits::shard_fill) {}
+};
+
+TEST_F(ManyShards, TheAcknowledgementWaitsForWhatWasSentWhileSlotsWereStillEmptied) {
+    cache::Grace::Reader& worker = *grace.add_reader();
+    worker.online();
+    bool acknowledged = false;
+    ASSERT_TRUE(flushes.flush_name(a.name, [&](std::size_t) { acknowledged = true; }));
+    flushes.tick();
+    worker.sent(); // of an Entry that the next tick flushes
+    for (int i = 0; i < 3; ++i) {
+        worker.quiescent();
+        EXPECT_TRUE(flushes.tick());
+    }
+    EXPECT_FALSE(acknowledged);
+    worker.finish(1);
+    worker.quiescent();
+    flushes.tick();
+    EXPECT_TRUE(acknowledged);
+    worker.offline();
+}
+
+} // namespace
+} // namespace millrace::control

@@ -1,0 +1,285 @@
+// What is merged with what, and what is not (wire-rules.md section 3).
+#include "tests/control/fetch/scenarios_fixture.hpp"
+
+namespace millrace::control {
+namespace {
+
+using cache::Version;
+
+using MergeTest = Scenarios;
+
+TEST_F(MergeTest, TheSameChainIsMerged) {
+    auto through = [](const char* host) {
+        return ReplySpec{.answer = {"a.com. 60 IN CNAME X.net.", std::string("x.NET. 60 IN A ") + host}};
+    };
+    script(0, through("1.1.1.1"), 1ms);
+    script(1, through("2.2.2.2"), 5ms);
+    silence(2);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached_addresses(a), (Hosts{"1.1.1.1", "2.2.2.2"}));
+}
+
+TEST_F(MergeTest, PrivateAddressesAreNeverAddedByAMerge) {
+    serve(0, {"1.1.1.1"}, 1ms);
+    serve(1, {"10.0.0.1", "192.168.1.1", "127.0.0.1", "169.254.1.1", "2.2.2.2"}, 5ms);
+    silence(2);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached_addresses(a), (Hosts{"1.1.1.1", "2.2.2.2"}));
+}
+
+TEST_F(MergeTest, MoreThanSixteenAddressesAreNotMerged) {
+    Hosts many;
+    for (int i = 0; i < 16; ++i) many.push_back("9.9.9." + std::to_string(i));
+    serve(0, {"1.1.1.1"}, 1ms);
+    serve(1, many, 5ms);
+    silence(2);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached_addresses(a), Hosts{"1.1.1.1"});
+}
+
+TEST_F(MergeTest, AMergeLivesNoLongerThanItsShortestContributor) {
+    serve(0, {"1.1.1.1"}, 1ms, 60);
+    serve(1, {"2.2.2.2"}, 101ms, 10);
+    silence(2);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached_addresses(a).size(), 2u);
+    EXPECT_EQ(cached(a)->born, start + 1ms);
+    EXPECT_LE(cached(a)->expiry, start + 101ms + 10s);
+    EXPECT_GE(cached(a)->expiry, start + 10s);
+    serve(0, {"1.1.1.1"}, 1ms, 10);
+    serve(1, {"2.2.2.2"}, 101ms, 600);
+    ask(b);
+    Time asked = clock.now;
+    run(2s);
+    EXPECT_LE(cached(b)->expiry, asked + 1ms + 10s) << "a later reply never lengthens a life";
+}
+
+TEST_F(MergeTest, TheSameAddressesWithAShorterLifeShortenIt) {
+    serve(0, {"1.1.1.1"}, 1ms, 60);
+    serve(1, {"1.1.1.1"}, 101ms, 10);
+    silence(2);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached_addresses(a), Hosts{"1.1.1.1"});
+    EXPECT_LE(cached(a)->expiry, start + 101ms + 10s);
+}
+
+TEST_F(MergeTest, AnAnswerWithAdIsNotAddedToOneWithout) {
+    serve(0, {"1.1.1.1"}, 1ms);
+    script(1, {.answer = {"a.com. 60 IN A 2.2.2.2"}, .authentic = true}, 5ms);
+    silence(2);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached_addresses(a), Hosts{"1.1.1.1"});
+}
+
+TEST_F(MergeTest, AuthenticIsWhatATrustedServerSaysAndItIsNeverMerged) {
+    upstreams.replace({{server(0), true}, server(1), server(2)});
+    script(0, {.answer = {"a.com. 60 IN A 1.1.1.1"}, .authentic = true}, 1ms);
+    serve(1, {"2.2.2.2"}, 5ms);
+    serve(2, {"3.3.3.3"}, 5ms);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached_addresses(a), Hosts{"1.1.1.1"});
+    EXPECT_TRUE(cached(a)->authentic);
+    EXPECT_EQ(queries_to(2), 0u) << "nobody else can change it";
+}
+
+TEST_F(MergeTest, AuthenticFromAServerThatIsNotTrustedIsNot) {
+    upstreams.replace({server(0), {server(1), true}, server(2)});
+    script(0, {.answer = {"a.com. 60 IN A 1.1.1.1"}, .authentic = true}, 1ms);
+    script(1, {.answer = {"a.com. 60 IN A 1.1.1.1"}, .authentic = true}, 5ms);
+    silence(2);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached_addresses(a), Hosts{"1.1.1.1"});
+    EXPECT_FALSE(cached(a)->authentic);
+}
+
+TEST_F(MergeTest, WhoValidatesHimselfGetsOneUpstreamsAnswer) {
+    serve(0, {"1.1.1.1"}, 1ms);
+    serve(1, {"2.2.2.2"}, 5ms);
+    serve(2, {"3.3.3.3"}, 5ms);
+    for (std::uint8_t flavour : {cache::dnssec_ok, cache::checking_disabled}) {
+        cache::Key key = make_key("a.com", LDNS_RR_TYPE_A, flavour);
+        ask(key);
+        run(2s);
+        EXPECT_EQ(cached_addresses(key), Hosts{"1.1.1.1"});
+        EXPECT_EQ(queries_to(2), 0u) << "nobody else can change it";
+    }
+}
+
+TEST_F(MergeTest, PositiveAgainstNegativeKeepsTheEarlierForThirtySeconds) {
+    serve(0, {"1.1.1.1"}, 1ms, 3600);
+    script(1, {.authority = {"com. 900 IN SOA ns.com. h.com. 1 2 3 4 300"}, .rcode = 3}, 5ms);
+    silence(2);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached_addresses(a), Hosts{"1.1.1.1"});
+    EXPECT_EQ(cached(a)->expiry, start + 1ms + 30s);
+    EXPECT_EQ(fetches.counters().disagreements, 1u);
+}
+
+/// The fixture under another policy.
+template <Config::MergePolicy policy, unsigned quorum = 2>
+class PolicyTest : public FetchTest {
+  protected:
+    PolicyTest() : FetchTest(3, {{}, {policy, quorum}}) {}
+};
+using NoMergeTest = PolicyTest<Config::MergePolicy::off>;
+using OrderTest = PolicyTest<Config::MergePolicy::order>;
+using QuorumTest = PolicyTest<Config::MergePolicy::quorum>;
+
+TEST_F(NoMergeTest, NobodyElseIsAsked) {
+    serve(0, {"1.1.1.1"}, 1ms);
+    serve(1, {"2.2.2.2"}, 5ms);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached_addresses(a), Hosts{"1.1.1.1"});
+    EXPECT_EQ(queries_to(2), 0u);
+    EXPECT_EQ(cached(a)->version, (Version{1, 0}));
+}
+
+TEST_F(OrderTest, TheWinnersOwnAddresses) {
+    serve(0, {"1.1.1.1", "2.2.2.2"}, 1ms);
+    serve(1, {"3.3.3.3"}, 5ms);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached_addresses(a), (Hosts{"1.1.1.1", "2.2.2.2"}));
+    EXPECT_EQ(queries_to(2), 0u) << "nobody else can change them";
+}
+
+TEST_F(QuorumTest, OnlyWhatEnoughRepliesHold) {
+    serve(0, {"1.1.1.1", "2.2.2.2"}, 1ms);
+    serve(1, {"2.2.2.2", "3.3.3.3"}, 5ms);
+    serve(2, {"3.3.3.3", "4.4.4.4"}, 5ms);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached_addresses(a), (Hosts{"2.2.2.2", "3.3.3.3"}));
+    EXPECT_EQ(cached(a)->version, (Version{1, 1}));
+}
+
+TEST_F(QuorumTest, WithoutAnyTheWinnersOwn) {
+    serve(0, {"1.1.1.1"}, 1ms);
+    serve(1, {"2.2.2.2"}, 5ms);
+    serve(2, {"3.3.3.3"}, 5ms);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached_addresses(a), Hosts{"1.1.1.1"});
+}
+
+TEST_F(QuorumTest, RepliesThatGiveNothingDoNotShortenItsLife) {
+    serve(0, {"1.1.1.1"}, 1ms, 600);
+    serve(1, {"2.2.2.2"}, 5ms, 1);
+    silence(2);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached(a)->expiry, start + 1ms + 600s);
+    EXPECT_EQ(cached(a)->version, (Version{1, 0}));
+}
+
+TEST_F(QuorumTest, AnAddressOfOneReplyTwiceIsHeldOnce) {
+    serve(0, {"1.1.1.1", "2.2.2.2"}, 1ms);
+    script(1, {.answer = {"a.com. 60 IN A 3.3.3.3", "a.com. 60 IN A 3.3.3.3", "a.com. 60 IN A 1.1.1.1"}},
+           5ms);
+    silence(2);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached_addresses(a), Hosts{"1.1.1.1"});
+}
+
+TEST_F(QuorumTest, PrivateAddressesAreNeverAdded) {
+    serve(0, {"1.1.1.1"}, 1ms);
+    serve(1, {"1.1.1.1", "10.0.0.1"}, 5ms);
+    serve(2, {"1.1.1.1", "10.0.0.1"}, 5ms);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached_addresses(a), Hosts{"1.1.1.1"});
+}
+
+/// Answers live five minutes at least.
+class LongLives : public Scenarios {
+  protected:
+    static constexpr TtlPolicy lives{.min_ttl = 300s};
+    LongLives() : Scenarios(3, {{}, {}, lives}) { publisher.set_policy(lives); }
+};
+
+TEST_F(LongLives, AContradictedAnswerStillLivesThirtySecondsAtMost) {
+    serve(0, {"1.1.1.1"}, 1ms, 5);
+    script(1, {.authority = {"com. 900 IN SOA ns.com. h.com. 1 2 3 4 300"}, .rcode = 3}, 5ms);
+    silence(2);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached(a)->expiry, start + 1ms + 30s);
+}
+
+TEST_F(LongLives, NorDoesTheOrderOfItsAddressesLengthenThat) {
+    fetches.set_ranker(&ranker);
+    serve(0, {"1.1.1.1", "2.2.2.2"}, 1ms, 5);
+    script(1, nxdomain, 5ms);
+    silence(2);
+    ask(a);
+    run(1s);
+    fetches.on_ranked(ranker.asked.at(0).fetch, reversed(ranker.asked[0].addresses));
+    EXPECT_EQ(cached(a)->version, (Version{1, 2}));
+    EXPECT_EQ(cached(a)->expiry, start + 1ms + 30s);
+}
+
+TEST_F(LongLives, AMergeKeepsTheLeastTtl) {
+    serve(0, {"1.1.1.1"}, 1ms, 5);
+    serve(1, {"2.2.2.2"}, 5ms, 7);
+    silence(2);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached_addresses(a).size(), 2u);
+    EXPECT_EQ(cached(a)->expiry, start + 1ms + 300s);
+}
+
+TEST_F(MergeTest, AnAnswerForSomeClientSubnetsOnlyIsNotMerged) {
+    auto scoped = [](FakeNetwork& net, const Sent& sent) {
+        auto reply = make_reply(sent.message, {.answer = {record(sent, "1.1.1.1", 60)}});
+        const std::uint8_t opt[] = {0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 11, 0, 8, 0, 7, 0, 1, 24, 24, 192, 0, 2};
+        reply.insert(reply.end(), std::begin(opt), std::end(opt));
+        ++reply[11];
+        net.reply(sent, reply, 5ms);
+    };
+    silence(2);
+    for (unsigned scoped_one : {0u, 1u}) { // the first reply, the second
+        const cache::Key& key = scoped_one ? b : a;
+        network.serve(server(scoped_one), scoped);
+        serve(1 - scoped_one, {"2.2.2.2"}, scoped_one ? 1ms : 9ms);
+        ask(key);
+        run(2s);
+        EXPECT_EQ(cached_addresses(key), Hosts{scoped_one ? "2.2.2.2" : "1.1.1.1"});
+    }
+}
+
+TEST_F(MergeTest, WhatDoesNotFitAUdpReplyIsNotMerged) {
+    // Sixteen AAAA records of 28 octets fit; behind a chain of long names they do not.
+    std::string label(60, 'x'), target;
+    ReplySpec chain;
+    std::string owner = "a.com.";
+    for (char c : {'p', 'q', 'r', 's'}) {
+        target = std::string(1, c) + label + "." + label + "." + label + "." + std::string(1, c) + ".net.";
+        chain.answer.push_back(owner + " 60 IN CNAME " + target);
+        owner = target;
+    }
+    ReplySpec first = chain, second = chain;
+    for (int i = 0; i < 8; ++i) first.answer.push_back(target + " 60 IN AAAA 2001:db8::" + std::to_string(i));
+    for (int i = 0; i < 8; ++i)
+        second.answer.push_back(target + " 60 IN AAAA 2001:db8::1" + std::to_string(i));
+    script(0, first, 1ms);
+    script(1, second, 5ms);
+    silence(2);
+    cache::Key key = make_key("a.com", LDNS_RR_TYPE_AAAA);
+    ask(key);
+    run(2s);
+    EXPECT_EQ(cached_addresses(key).size(), 8u);
+}
+
+} // namespace
+} // namespace millrace::control
