@@ -1,7 +1,7 @@
 // Ethernet, IP and UDP around a DNS message: judged on the way in, written afresh on the way out.
 //
 // Pure functions of bytes: no mbuf, no port, no allocation, so tests and fuzzers need nothing of DPDK's but
-// headers. Lengths are in octets, addresses and ports as in address.hpp. The rules: wire-rules.md section 1.
+// headers. Lengths are in octets, addresses and ports as in address.hpp. The rules: RULES.md, frames.
 #pragma once
 
 #include <array>

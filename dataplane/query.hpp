@@ -1,7 +1,7 @@
 // A client's question: parsed, judged, and remembered in what its reply needs.
 //
 // Pure functions of the payload's bytes: no port, no clock, no allocation. The same for UDP on any port and
-// for TCP. The rules and their order: wire-rules.md section 1.
+// for TCP. The rules and their order: RULES.md, queries from clients.
 #pragma once
 
 #include <cstdint>

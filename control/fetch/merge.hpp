@@ -1,4 +1,4 @@
-// Merging the answers of several upstreams, where it is safe (wire-rules.md section 3; RFC 2181 5.4 warns).
+// Merging the answers of several upstreams, where it is safe (dataplane/RULES.md, merging).
 //
 // Basic algorithm: the winner is the first decisive reply. `union` appends the addresses of every other reply
 // that agrees with it in everything else, each once, in the order of arrival. `quorum` keeps of that union

@@ -1,5 +1,5 @@
 // What one upstream said about one question, after everything that must not be kept was thrown away
-// (wire-rules.md section 2, "from a reply only this is kept"). Control thread only.
+// (dataplane/RULES.md, what is kept of a reply). Control thread only.
 #pragma once
 
 #include <cstdint>

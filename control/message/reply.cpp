@@ -1,4 +1,4 @@
-// parse_reply: from a reply, what wire-rules.md section 2 lets us keep.
+// parse_reply: what is kept of a reply (dataplane/RULES.md, what is kept of a reply).
 //
 // Basic algorithm: read the structure of the whole message; walk from the question's name along CNAMEs to the
 // end of the chain, taking one RRset at a time; take the asked RRset there, or else the SOA that encloses

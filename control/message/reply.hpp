@@ -24,7 +24,7 @@ enum class ReplyError : std::uint8_t {
 };
 std::string_view to_string(ReplyError error); ///< "malformed", "chain_loop", ...
 
-/// Keeps of `reply` what dataplane/RULES.md allows, nothing else:
+/// Keeps of `reply` what dataplane/RULES.md allows (what is kept of a reply), nothing else:
 /// - `chain`: the CNAMEs followed from the question's name, in order, whatever their order in the message.
 ///   With DO each is preceded by the DNAME it was synthesised from (RFC 6672 5.3.1) and followed by its
 ///   RRSIGs; without DO the chain is CNAMEs alone.

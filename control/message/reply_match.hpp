@@ -1,6 +1,6 @@
-// The accept filter: whether a message that came in on an exchange's socket is the reply to its
-// query (wire-rules.md section 2, RFC 5452 9.1). The socket is connected, so the addresses and ports
-// are right already.
+// The accept filter: whether a message that came in on an exchange's socket is the reply to its query
+// (dataplane/RULES.md, replies of upstreams; RFC 5452 9.1). The socket is connected, so the addresses and
+// ports are right already.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Frames that are right and frames that are not: wire-rules.md section 1, a row per rule of the lower layers.
+// Frames that are right and frames that are not: dataplane/RULES.md, frames, one or more rows per rule.
 //
 // frame_test shows them to Frame::parse, frame_worker_test sends them through a port and its worker.
 #pragma once

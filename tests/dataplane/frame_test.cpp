@@ -1,4 +1,4 @@
-// Frames in, verdicts and replies out: wire-rules.md section 1, a row per rule.
+// Frames in, verdicts and replies out: dataplane/RULES.md, frames.
 #include "dataplane/frame.hpp"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// wire-rules.md section 1, the rows about the message itself: one row of the rules, one or more rows here.
+// dataplane/RULES.md, queries from clients: one row of the rules, one or more rows here.
 #include "dataplane/query.hpp"
 
 #include <gtest/gtest.h>

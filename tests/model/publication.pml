@@ -2,8 +2,8 @@
  * tests/model/run checks it with spin, in several configurations, and with the mutations that stand here.
  *
  * Transitions bear the names of the functions that they stand for, of cache/{table,upkeep,grace,reserve}.cpp,
- * dataplane/{worker,handoff}.cpp and control/{fetch_table,flush,loop}.cpp. Each load or store that both sides see is a step of
- * its own, unless it commutes with its neighbours. A worker may stall at any step, for any time.
+ * dataplane/{worker,handoff}.cpp, control/fetch/{table,flush}.cpp and control/daemon/loop.cpp. Each load or store that both
+ * sides see is a step of its own, unless it commutes with its neighbours. A worker may stall at any step, for any time.
  *
  * Bounds: one key in one shard; GENERATIONS Fetches, of revisions 0 and 1; REBUILDS rebuilds; one flush; WORKERS workers
  * with CREDITS waiters each, and one lookup in a burst; room for one private Entry in the reserve.

@@ -126,7 +126,7 @@ bool EntryChecks::is_whole(const Accepted& accepted, const KeyState& key, unsign
            std::ranges::all_of(content_.signatures, is_its_own);
 }
 
-/// The rules of a merge (wire-rules.md section 3). Returns when what it made must end.
+/// The rules of a merge (dataplane/RULES.md, merging). Returns when what it made must end.
 Time EntryChecks::check_merge(const cache::Entry& entry, const KeyState& key,
                               const GenerationState& generation) {
     using Policy = control::Config::MergePolicy;

@@ -1,5 +1,4 @@
-// Flushes, step by step as control does them (design.md section 4, invariant 4), and their
-// acknowledgement to readers.
+// Flushes, step by step as control does them (ARCHITECTURE.md, flush and reload), and how readers are told.
 #pragma once
 
 #include <deque>

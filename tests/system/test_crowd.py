@@ -1,4 +1,4 @@
-"""1,000 clients ask one cold name at once (S18)."""
+"""1,000 clients ask one cold name at once (S18 of tests/SCENARIOS.md)."""
 
 import random
 import selectors

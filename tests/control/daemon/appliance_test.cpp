@@ -1,5 +1,4 @@
-// The races of the shared scenarios in which workers take part: S7, S18, S21 to S24, and what
-// belongs to them.
+// The races of tests/SCENARIOS.md in which workers take part: S7, S18, S21 to S24, and what belongs to them.
 #include <atomic>
 #include <thread>
 

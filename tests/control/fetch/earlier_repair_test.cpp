@@ -1,5 +1,5 @@
-// What went wrong in an earlier repair of the resolver that this one takes the place of: a test for each of
-// its rules. That check and write are one step is S7's (appliance_test.cpp).
+// What went wrong in an earlier repair of the resolver that this one takes the place of (tests/SCENARIOS.md):
+// a test for each mistake. That check and write are one step is S7's (appliance_test.cpp).
 #include "tests/control/fetch/scenarios_fixture.hpp"
 
 namespace millrace::control {

@@ -1,4 +1,4 @@
-// What is merged with what, and what is not (wire-rules.md section 3).
+// What is merged with what, and what is not (dataplane/RULES.md, merging).
 #include "tests/control/fetch/scenarios_fixture.hpp"
 
 namespace millrace::control {

@@ -1,4 +1,4 @@
-// The races of the shared scenarios, one test each: what clients are answered and when, S13 to S17, S19, S20
+// The races of tests/SCENARIOS.md, one test each: what clients are answered and when, S13 to S17, S19, S20
 // and S25. S18 and others in which workers take part stand in appliance_test.cpp.
 #include "tests/control/fetch/scenarios_fixture.hpp"
 

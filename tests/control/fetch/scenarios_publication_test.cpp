@@ -1,4 +1,4 @@
-// The races of the shared scenarios, one test each: what is published, as far as control decides it, S1 to S6
+// The races of tests/SCENARIOS.md, one test each: what is published, as far as control decides it, S1 to S6
 // and S8 to S12. Those in which workers take part stand in appliance_test.cpp.
 #include "control/limits.hpp"
 #include "tests/control/fetch/scenarios_fixture.hpp"
