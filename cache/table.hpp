@@ -93,6 +93,12 @@ class Table {
         // Acquire: without it the worker could read the Entry's fields from before they were written.
         return node ? node->second.entry.load(std::memory_order_acquire) : nullptr;
     }
+    /// The same when it may be served, if only stale: not under the floor, and not past its stale life.
+    const Entry* find_usable(const Key& key, Hash hash, Time now) const {
+        const Entry* entry = find(key, hash);
+        bool usable = entry && entry->version.generation > floor(key.group) && now < entry->stale_until;
+        return usable ? entry : nullptr;
+    }
     /// No Entry of this group at or below this generation may be served, not even stale.
     Generation floor(unsigned group) const { return floors_[group].load(std::memory_order_acquire); }
     const Hasher& hasher() const { return hasher_; }

@@ -70,7 +70,7 @@ void Fetch::cancel(FetchEffects& effects) {
 
 void Fetch::stop_asking(FetchEffects& effects) {
     for (Attempt& a : attempts_) {
-        if (a.phase == Phase::asked) effects.cancel(*this, a.candidate.upstream);
+        if (a.phase == Phase::asked) effects.cancel_upstream(*this, a.candidate.upstream);
         a.phase = Phase::ended;
     }
 }
@@ -115,7 +115,7 @@ void Fetch::ask_some(unsigned count, Time now, FetchEffects& effects) {
         if (a.phase != Phase::idle) continue;
         a.asked = now;
         Time deadline = state_ == State::collecting ? collect_limit(a) : started_ + policy_.fanout.deadline;
-        bool sent = effects.ask(*this, a.candidate.upstream, deadline, now);
+        bool sent = effects.ask_upstream(*this, a.candidate.upstream, deadline, now);
         a.phase = sent ? Phase::asked : Phase::ended;
         refused_ = refused_ || !sent;
         count -= sent;
@@ -144,7 +144,7 @@ void Fetch::decide(Answer&& answer, Time now, FetchEffects& effects) {
 void Fetch::collect(Time now, FetchEffects& effects) {
     state_ = State::collecting;
     for (Attempt& a : attempts_) {
-        if (a.phase == Phase::asked) effects.collect(*this, a.candidate.upstream, collect_limit(a));
+        if (a.phase == Phase::asked) effects.collect_from(*this, a.candidate.upstream, collect_limit(a));
     }
     ask_some(policy_.fanout.batch, now, effects);
     next_batch_ = now + policy_.fanout.stagger;
@@ -152,7 +152,7 @@ void Fetch::collect(Time now, FetchEffects& effects) {
 
 void Fetch::complete(Time now, FetchEffects& effects) {
     Merged merged = merge(answers_, policy_.merge, policy_.ttl);
-    if (merged.disagreement) effects.disagreement(*this);
+    if (merged.disagreement) effects.note_disagreement(*this);
     bool kept = merged.answer && effects.publish(*this, *merged.answer, 1, merged.latest_expiry);
     if (kept) return rank(std::move(*merged.answer), merged.latest_expiry, now, effects);
     rank(Answer(answers_.front()), Time::max(), now, effects);
@@ -163,7 +163,7 @@ void Fetch::rank(Answer&& answer, Time latest_expiry, Time now, FetchEffects& ef
     stop_asking(effects);
     state_ = State::done;
     bool ours = policy_.merge.policy != Config::MergePolicy::off && is_plain_addresses(key_, answer);
-    if (!ours || answer.records.size() < 2 || !effects.rank(*this, addresses_of(answer))) return;
+    if (!ours || answer.records.size() < 2 || !effects.begin_ranking(*this, addresses_of(answer))) return;
     state_ = State::ranking;
     ranking_ends_ = now + limits::ranking;
     latest_expiry_ = latest_expiry;

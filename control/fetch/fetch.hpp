@@ -36,16 +36,16 @@ class FetchEffects {
     virtual ~FetchEffects() = default;
 
     /// Asks one upstream; false: a bound refuses, nothing will be heard.
-    virtual bool ask(const Fetch& fetch, unsigned upstream, Time deadline, Time now) = 0;
+    virtual bool ask_upstream(const Fetch& fetch, unsigned upstream, Time deadline, Time now) = 0;
     /// Forgets an asked upstream at once.
-    virtual void cancel(const Fetch& fetch, unsigned upstream) = 0;
+    virtual void cancel_upstream(const Fetch& fetch, unsigned upstream) = 0;
     /// From now on an asked upstream only completes the answer, and has less time.
-    virtual void collect(const Fetch& fetch, unsigned upstream, Time deadline) = 0;
+    virtual void collect_from(const Fetch& fetch, unsigned upstream, Time deadline) = 0;
     /// Publishes, and answers whoever waits. False: nobody will find it, a later revision is of no use.
     virtual bool publish(const Fetch& fetch, const Answer& answer, std::uint32_t revision,
                          Time latest_expiry) = 0;
     /// Begins to rank the addresses of what was published last. False: nobody ranks.
-    virtual bool rank(const Fetch& fetch, std::span<const dataplane::Address> addresses) = 0;
+    virtual bool begin_ranking(const Fetch& fetch, std::span<const dataplane::Address> addresses) = 0;
     virtual void cancel_ranking(const Fetch& fetch) = 0;
     /// Nobody had an answer.
     enum class Silence : std::uint8_t {
@@ -55,7 +55,7 @@ class FetchEffects {
     };
     virtual void fail(const Fetch& fetch, Silence silence, Time now) = 0;
     /// Upstreams contradicted each other: positive against negative.
-    virtual void disagreement(const Fetch& fetch) = 0;
+    virtual void note_disagreement(const Fetch& fetch) = 0;
 };
 
 struct FetchPolicy {

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "control/limits.hpp"
-#include "control/message/records.hpp"
+#include "control/local/alias.hpp"
 
 namespace millrace::control {
 
@@ -14,10 +14,7 @@ bool is_ruled(const dataplane::LocalNames& local, const cache::KeyRef& key, cons
     using Action = dataplane::LocalNames::Action;
     auto match = local.find(key.name());
     if (match && local.action(*match) == Action::alias) return true;
-    if (!entry.chained) return false;
-    return std::ranges::any_of(chain_targets(key.name(), entry), [&](const cache::Name& name) {
-        return local.find_blocked(name.bytes()).has_value();
-    });
+    return leads_to_blocked(local, key.name(), entry);
 }
 
 } // namespace

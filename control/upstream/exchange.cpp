@@ -1,7 +1,6 @@
 #include "control/upstream/exchange.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cassert>
 #include <functional>
 
@@ -15,8 +14,8 @@
 namespace millrace::control {
 
 struct Exchanges::Exchange {
-    std::uint32_t slot = 0;
-    std::uint32_t serial = 0; ///< counts the exchanges that this slot has had
+    std::uint32_t place = 0;
+    std::uint32_t serial = 0; ///< counts the exchanges that this place has had
     bool is_open = false;
     bool over_tcp = false;
     bool is_driven = false;      ///< over TCP because of packets that anybody may have sent
@@ -29,17 +28,13 @@ struct Exchanges::Exchange {
     std::vector<std::uint8_t> query; ///< as sent
     unsigned resends = 0;
     unsigned near_misses = 0;
-    std::uint64_t collection = 0; ///< its age among those that collect; 0: it does not
-    Time sent_at{};               ///< the first datagram
-    Time resend_after{};          ///< doubles with each
+    Time sent_at{};      ///< the first datagram
+    Time resend_after{}; ///< doubles with each
     Time deadline{};
     Time timer{}; ///< its place in timers_
 };
 
 namespace {
-
-constexpr unsigned collection_spare = 4; // a collection leaves this part of the slots to others
-constexpr Time patience = 1s; // silence of this length is the upstream's doing, whatever it was given
 
 bool is_own_bound(std::errc error) {
     return error == std::errc::too_many_files_open || error == std::errc::address_in_use ||
@@ -51,15 +46,12 @@ bool is_own_bound(std::errc error) {
 
 Exchanges::Exchanges(Network& network, Random& random, std::span<Upstreams> groups, ExchangeLimits limits)
     : network_(network), random_(random), groups_(groups), limits_(limits), recent_(random.bits()),
-      slots_(limits.exchanges) {
-    for (std::uint32_t slot = limits.exchanges; slot-- > 0;) {
-        slots_[slot].slot = slot;
-        free_.push_back(slot);
-    }
+      admission_(groups, limits.exchanges), exchanges_(limits.exchanges) {
+    for (std::uint32_t place = 0; place < limits.exchanges; ++place) exchanges_[place].place = place;
 }
 
 Exchanges::~Exchanges() {
-    for (Exchange& exchange : slots_) {
+    for (Exchange& exchange : exchanges_) {
         if (exchange.is_open) remove(exchange);
     }
 }
@@ -67,66 +59,45 @@ Exchanges::~Exchanges() {
 bool Exchanges::open(FetchId fetch, const cache::Key& key, unsigned upstream, Time deadline, Time now,
                      Purpose purpose) {
     assert(key.group < groups_.size() && upstream < groups_[key.group].size());
-    if (asked_.contains({&key, upstream}) || find(fetch, upstream)) return false;
-    if (!groups_[key.group].may_be_asked(upstream, now)) return ++counters_.refused_open, false;
-    if (!make_room(key, upstream, purpose, now)) return ++counters_.refused_full, false;
-    Exchange& exchange = slots_[free_.back()];
+    if (admission_.is_open(key, upstream) || find(fetch, upstream)) return false;
+    if (!groups_[key.group].may_be_asked(upstream, now)) {
+        ++counters_.refused_open;
+        return false;
+    }
+    auto end_collection = [this](std::uint32_t place) { displace(place); };
+    if (!admission_.make_room(key, upstream, purpose, now, end_collection)) {
+        ++counters_.refused_full;
+        return false;
+    }
+    Exchange& exchange = exchanges_[admission_.next()];
     exchange.over_tcp = exchange.is_driven = exchange.is_unreachable = false;
     exchange.fetch = fetch;
     exchange.key = key;
     exchange.upstream = upstream;
     exchange.resends = exchange.near_misses = 0;
-    exchange.collection = 0;
     exchange.sent_at = now;
     exchange.resend_after = group_of(exchange).resend_after(upstream);
     exchange.deadline = deadline;
-    if (!ask(exchange, now)) return ++counters_.refused_full, false;
-    free_.pop_back();
+    if (!send_first(exchange, now)) {
+        ++counters_.refused_full;
+        return false;
+    }
+    admission_.enter(exchange.key, upstream, purpose);
     exchange.is_open = true;
-    by_fetch_.emplace(Place{fetch, upstream}, exchange.slot);
-    asked_.insert({&exchange.key, upstream});
+    by_owner_.emplace(Owner{fetch, upstream}, exchange.place);
     exchange.is_trial = group_of(exchange).begin(upstream, now);
     ++counters_.sent;
     exchange.timer = exchange.is_unreachable ? now : std::min(now + exchange.resend_after, deadline);
-    timers_.insert({exchange.timer, exchange.slot});
-    if (purpose == Purpose::collection) mark_collecting(exchange);
+    timers_.insert({exchange.timer, exchange.place});
     note(exchange, ExchangeEvent::sent, now);
     return true;
 }
 
-/// Whether one more may be asked. What a client waits for takes the place of the upstream's oldest
-/// collection; when it is the slots that are short, of some upstream's.
-bool Exchanges::make_room(const cache::Key& key, unsigned upstream, Purpose purpose, Time now) {
-    using Share = Upstreams::Share;
-    Upstreams& group = groups_[key.group];
-    if (purpose == Purpose::collection) {
-        return free_.size() > limits_.exchanges / collection_spare && group.has_room(upstream, Share::most) &&
-               group.is_in_rate(upstream, now, Share::most);
-    }
-    if (!group.is_in_rate(upstream, now, Share::all)) return false;
-    if (!group.has_room(upstream)) {
-        auto oldest = collections_.lower_bound({key.group, upstream, 0, 0});
-        bool found = oldest != collections_.end() && std::get<0>(*oldest) == key.group &&
-                     std::get<1>(*oldest) == upstream;
-        if (!found) return false;
-        displace(std::get<3>(*oldest));
-        if (!group.has_room(upstream)) return false; // the cap was lowered while more were in flight
-    }
-    if (free_.empty() && !collections_.empty()) displace(std::get<3>(*collections_.begin()));
-    return !free_.empty();
-}
-
 /// Ends a collection for the sake of another question; its Fetch is told in the next tick.
-void Exchanges::displace(std::uint32_t slot) {
+void Exchanges::displace(std::uint32_t place) {
     ++counters_.displaced;
-    displaced_.push_back({slots_[slot].fetch, slots_[slot].upstream});
-    remove(slots_[slot]);
-}
-
-void Exchanges::mark_collecting(Exchange& exchange) {
-    if (exchange.collection) return;
-    exchange.collection = ++collection_count_;
-    collections_.insert({exchange.key.group, exchange.upstream, exchange.collection, exchange.slot});
+    displaced_.push_back({exchanges_[place].fetch, exchanges_[place].upstream});
+    remove(exchanges_[place]);
 }
 
 void Exchanges::note(const Exchange& exchange, ExchangeEvent event, Time now) {
@@ -134,7 +105,7 @@ void Exchanges::note(const Exchange& exchange, ExchangeEvent event, Time now) {
 }
 
 /// Opens a socket and sends the first datagram. False when a bound of ours refuses.
-bool Exchanges::ask(Exchange& exchange, Time now) {
+bool Exchanges::send_first(Exchange& exchange, Time now) {
     std::errc error = open_socket(exchange, now);
     if (is_own_bound(error)) return false;
     if (error == std::errc{}) error = network_.send(exchange.socket, exchange.query);
@@ -145,14 +116,20 @@ bool Exchanges::ask(Exchange& exchange, Time now) {
 /// A socket on a port of its own, and an ID that was not used with this port just now.
 std::errc Exchanges::open_socket(Exchange& exchange, Time now) {
     exchange.socket = 0;
-    auto bound = network_.open_udp(group_of(exchange).endpoint(exchange.upstream), *this, exchange.slot);
+    auto bound = network_.open_udp(group_of(exchange).endpoint(exchange.upstream), *this, exchange.place);
     if (!bound) return bound.error();
     std::uint16_t id = random_.id();
     for (unsigned draw = 1; !is_unused(exchange, bound->source_port, id, now); id = random_.id()) {
-        if (++draw > limits_.id_draws) return network_.close(bound->socket), std::errc::address_in_use;
+        if (++draw > limits_.id_draws) {
+            network_.close(bound->socket);
+            return std::errc::address_in_use;
+        }
     }
     exchange.query = build_query(exchange.key, id, name_to_send(exchange));
-    if (exchange.query.empty()) return network_.close(bound->socket), std::errc::not_enough_memory;
+    if (exchange.query.empty()) {
+        network_.close(bound->socket);
+        return std::errc::not_enough_memory;
+    }
     exchange.socket = bound->socket;
     return {};
 }
@@ -179,7 +156,7 @@ void Exchanges::close(FetchId fetch, unsigned upstream) {
 
 void Exchanges::collect(FetchId fetch, unsigned upstream, Time deadline) {
     Exchange* exchange = find(fetch, upstream);
-    if (exchange) mark_collecting(*exchange);
+    if (exchange) admission_.mark_collecting(exchange->place);
     if (!exchange || deadline >= exchange->deadline) return;
     exchange->deadline = deadline;
     set_timer(*exchange, std::min(exchange->timer, deadline));
@@ -191,17 +168,17 @@ Time Exchanges::next_timer() const {
 }
 
 void Exchanges::tick(Time now) {
-    for (const Place& place : std::exchange(displaced_, {})) {
-        listener_->on_exchange_failed(place.fetch, place.upstream, ExchangeFailure::no_room);
+    for (const Owner& owner : std::exchange(displaced_, {})) {
+        listener_->on_exchange_failed(owner.fetch, owner.upstream, ExchangeFailure::no_room);
     }
     // What the listener opens meanwhile is not due in this tick; what it closes is skipped by its serial.
     std::vector<std::pair<std::uint32_t, std::uint32_t>> due;
-    for (const auto& [at, slot] : timers_) {
+    for (const auto& [at, place] : timers_) {
         if (at > now || due.size() == limits::exchanges_per_tick) break;
-        due.emplace_back(slot, slots_[slot].serial);
+        due.emplace_back(place, exchanges_[place].serial);
     }
-    for (auto [slot, serial] : due) {
-        Exchange& exchange = slots_[slot];
+    for (auto [place, serial] : due) {
+        Exchange& exchange = exchanges_[place];
         if (exchange.serial != serial) continue;
         if (exchange.is_unreachable) {
             fail(exchange, ExchangeFailure::unreachable, now);
@@ -229,8 +206,11 @@ void Exchanges::resend(Exchange& exchange, Time now) {
 
 void Exchanges::on_message(Socket socket, std::uint64_t token, std::span<const std::uint8_t> message,
                            Time received) {
-    Exchange& exchange = slots_[token];
-    if (!exchange.is_open || exchange.socket != socket) return void(++counters_.late);
+    Exchange& exchange = exchanges_[token];
+    if (!exchange.is_open || exchange.socket != socket) {
+        ++counters_.late;
+        return;
+    }
     switch (match_reply(exchange.query, message)) {
     case ReplyMatch::reply: return deliver(exchange, message, received);
     case ReplyMatch::truncated:
@@ -269,7 +249,7 @@ void Exchanges::drive_to_tcp(Exchange& exchange, Time now) {
 }
 
 void Exchanges::on_network_error(Socket socket, std::uint64_t token, std::errc, Time when) {
-    Exchange& exchange = slots_[token];
+    Exchange& exchange = exchanges_[token];
     if (exchange.is_open && exchange.socket == socket) fail(exchange, ExchangeFailure::unreachable, when);
 }
 
@@ -280,7 +260,7 @@ void Exchanges::go_tcp(Exchange& exchange, Time now) {
     exchange.over_tcp = true;
     ++counters_.tcp;
     note(exchange, ExchangeEvent::over_tcp, now);
-    auto socket = network_.open_tcp(group_of(exchange).endpoint(exchange.upstream), *this, exchange.slot);
+    auto socket = network_.open_tcp(group_of(exchange).endpoint(exchange.upstream), *this, exchange.place);
     if (!socket) {
         return fail(exchange,
                     is_own_bound(socket.error()) ? ExchangeFailure::no_room : ExchangeFailure::unreachable,
@@ -297,10 +277,13 @@ void Exchanges::deliver(Exchange& exchange, std::span<const std::uint8_t> reply,
     auto answer = parse_reply(reply, exchange.key, exchange.upstream, received);
     if (!answer && (answer.error() == ReplyError::malformed || answer.error() == ReplyError::not_asked)) {
         note(exchange, ExchangeEvent::malformed, received);
-        return void(++counters_.malformed);
+        ++counters_.malformed;
+        return;
     }
     if (!answer) return deliver_nothing(exchange, received);
-    judge(exchange, *answer, received);
+    bool is_good =
+        group_of(exchange).judge_reply(exchange.upstream, answer->rcode, received, exchange.is_trial);
+    if (is_good && !exchange.over_tcp) measure(exchange, received); // how fast a failure comes is no measure
     answer->is_trusted = group_of(exchange).is_trusted(exchange.upstream);
     finish(exchange, std::move(*answer));
 }
@@ -322,94 +305,57 @@ void Exchanges::finish(Exchange& exchange, Answer&& answer) {
     listener_->on_answer(fetch, std::move(answer));
 }
 
-/// Only SERVFAIL and REFUSED say that the upstream itself is in trouble. How fast it says so is no
-/// measure of it.
-void Exchanges::judge(const Exchange& exchange, const Answer& answer, Time now) {
-    if (answer.rcode == LDNS_RCODE_SERVFAIL || answer.rcode == LDNS_RCODE_REFUSED) {
-        return group_of(exchange).failed(exchange.upstream, now, exchange.is_trial);
-    }
-    group_of(exchange).replied(exchange.upstream);
-    if (!exchange.over_tcp) measure(exchange, now);
-}
-
 /// From the first datagram on: with resends an upper bound, which a path that loses packets deserves.
 void Exchanges::measure(const Exchange& exchange, Time now) {
     group_of(exchange).measured(exchange.upstream, now - exchange.sent_at);
 }
 
 void Exchanges::fail(Exchange& exchange, ExchangeFailure failure, Time now) {
+    Upstreams& group = group_of(exchange);
+    bool may_be_forged = exchange.is_driven;
     if (failure == ExchangeFailure::timeout) {
         ++counters_.timeouts;
-        // Our own impatience (a collection's limit) says nothing about an upstream whose round trip
-        // is not known.
-        bool is_telling =
-            group_of(exchange).is_measured(exchange.upstream) || now - exchange.sent_at >= patience;
-        if (is_telling && !exchange.is_driven)
-            group_of(exchange).timed_out(exchange.upstream, now, exchange.is_trial);
+        if (!may_be_forged) {
+            group.judge_silence(exchange.upstream, now - exchange.sent_at, now, exchange.is_trial);
+        }
     } else if (failure == ExchangeFailure::unreachable) {
         ++counters_.unreachable;
-        if (!exchange.is_driven) group_of(exchange).failed(exchange.upstream, now, exchange.is_trial);
+        if (!may_be_forged) group.judge_unreachable(exchange.upstream, now, exchange.is_trial);
     }
-    FetchId fetch = exchange.fetch;
-    unsigned upstream = exchange.upstream;
+    Owner owner{exchange.fetch, exchange.upstream};
     remove(exchange);
-    listener_->on_exchange_failed(fetch, upstream, failure);
+    listener_->on_exchange_failed(owner.fetch, owner.upstream, failure);
 }
 
 void Exchanges::set_timer(Exchange& exchange, Time at) {
-    timers_.erase({exchange.timer, exchange.slot});
+    timers_.erase({exchange.timer, exchange.place});
     exchange.timer = at;
-    timers_.insert({at, exchange.slot});
+    timers_.insert({at, exchange.place});
 }
 
 void Exchanges::remove(Exchange& exchange) {
     if (exchange.socket != 0) network_.close(exchange.socket);
     exchange.socket = 0;
     group_of(exchange).end(exchange.upstream, exchange.is_trial);
-    timers_.erase({exchange.timer, exchange.slot});
-    asked_.erase({&exchange.key, exchange.upstream});
-    if (exchange.collection) {
-        collections_.erase({exchange.key.group, exchange.upstream, exchange.collection, exchange.slot});
-    }
-    by_fetch_.erase({exchange.fetch, exchange.upstream});
+    timers_.erase({exchange.timer, exchange.place});
+    by_owner_.erase({exchange.fetch, exchange.upstream});
     exchange.is_open = false;
     ++exchange.serial;
-    free_.push_back(exchange.slot);
+    admission_.leave(exchange.place);
 }
 
 Exchanges::Exchange* Exchanges::find(FetchId fetch, unsigned upstream) {
-    auto found = by_fetch_.find({fetch, upstream});
-    return found == by_fetch_.end() ? nullptr : &slots_[found->second];
+    auto found = by_owner_.find({fetch, upstream});
+    return found == by_owner_.end() ? nullptr : &exchanges_[found->second];
 }
 
 Upstreams& Exchanges::group_of(const Exchange& exchange) const {
     return groups_[exchange.key.group];
 }
 
-bool Exchanges::is_asking(const dataplane::Address& address, const cache::Key& question) const {
-    static const std::array shared{*dataplane::parse_address("127.0.0.1"), *dataplane::parse_address("::1")};
-    if (std::ranges::find(shared, address) != shared.end()) return false;
-    const Upstreams& group = groups_[question.group];
-    for (unsigned upstream = 0; upstream < group.size(); ++upstream) {
-        if (group.endpoint(upstream).address != address) continue;
-        cache::Key key = question;
-        for (std::uint8_t flavour : cache::flavours) {
-            key.flavour = flavour;
-            if (asked_.contains({&key, upstream})) return true;
-        }
-    }
-    return false;
-}
-
-std::size_t Exchanges::HashPlace::operator()(const Place& place) const {
-    return std::hash<std::uint64_t>()(place.fetch.generation << 6 ^ std::uint64_t(place.fetch.slot) << 40 ^
-                                      place.upstream);
-}
-
-std::size_t Exchanges::HashAsked::operator()(const Asked& asked) const {
-    auto bytes = asked.key->bytes();
-    std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    return std::hash<std::string_view>()(text) + asked.upstream;
+std::size_t Exchanges::HashOwner::operator()(const Owner& owner) const {
+    return std::hash<std::uint64_t>()(owner.fetch.generation << 6 ^ std::uint64_t(owner.fetch.slot) << 40 ^
+                                      owner.upstream);
 }
 
 std::uint32_t exchange_capacity() {

@@ -13,14 +13,13 @@
 #include <set>
 #include <span>
 #include <string_view>
-#include <tuple>
 #include <unordered_map>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
 #include "cache/key.hpp"
 #include "control/message/answer.hpp"
+#include "control/upstream/admission.hpp"
 #include "control/upstream/fetch_id.hpp"
 #include "control/upstream/network.hpp"
 #include "control/upstream/random.hpp"
@@ -104,10 +103,6 @@ class Exchanges final : private NetworkHandler {
     /// front of it.
     ExchangeListener* set_listener(ExchangeListener& listener) { return std::exchange(listener_, &listener); }
 
-    /// For what an answer is wanted. Under pressure collections go first: they are refused while a share of
-    /// every bound is still free, and give up their places to questions that clients wait for.
-    enum class Purpose : std::uint8_t { answer, collection };
-
     /// Asks. False, with nothing to be heard later, when a bound or the upstream's breaker refuses, or when
     /// this very question is already open to this upstream. A network that fails at once is reported by the
     /// next tick, as is a collection whose place was taken.
@@ -124,32 +119,23 @@ class Exchanges final : private NetworkHandler {
     void tick(Time now);     ///< resends and deadlines that are due
     Time next_timer() const; ///< when the next is due; Time::max() when none is
 
-    /// Whether this question, in whatever flavour, is open to an upstream at this address: from there it is
-    /// our own, coming back. Never at 127.0.0.1 and ::1, which every local client has.
-    bool is_asking(const dataplane::Address& address, const cache::Key& question) const;
+    /// Whether a question from this address is our own, coming back (Admission::is_open_to).
+    bool is_asking(const dataplane::Address& address, const cache::Key& question) const {
+        return admission_.is_open_to(address, question);
+    }
 
-    std::uint32_t open_count() const { return std::uint32_t(by_fetch_.size()); }
+    std::uint32_t open_count() const { return std::uint32_t(by_owner_.size()); }
     const ExchangeCounters& counters() const { return counters_; }
 
   private:
     struct Exchange;
-    struct Place { ///< whose exchange it is
+    struct Owner { ///< whose exchange it is
         FetchId fetch;
         unsigned upstream;
-        bool operator==(const Place&) const = default;
+        bool operator==(const Owner&) const = default;
     };
-    struct Asked { ///< what it asks of whom; the key lies in the exchange's slot
-        const cache::Key* key;
-        unsigned upstream;
-        bool operator==(const Asked& other) const { return upstream == other.upstream && *key == *other.key; }
-    };
-    /// Group, upstream, age, slot of one that collects.
-    using Collection = std::tuple<unsigned, unsigned, std::uint64_t, std::uint32_t>;
-    struct HashPlace {
-        std::size_t operator()(const Place& place) const;
-    };
-    struct HashAsked {
-        std::size_t operator()(const Asked& asked) const;
+    struct HashOwner {
+        std::size_t operator()(const Owner& owner) const;
     };
 
     void on_message(Socket socket, std::uint64_t token, std::span<const std::uint8_t> message,
@@ -157,12 +143,10 @@ class Exchanges final : private NetworkHandler {
     void on_network_error(Socket socket, std::uint64_t token, std::errc error, Time when) override;
 
     Exchange* find(FetchId fetch, unsigned upstream);
-    bool make_room(const cache::Key& key, unsigned upstream, Purpose purpose, Time now);
-    void displace(std::uint32_t slot);
+    void displace(std::uint32_t place);
     void note(const Exchange& exchange, ExchangeEvent event, Time now);
-    void mark_collecting(Exchange& exchange);
     Upstreams& group_of(const Exchange& exchange) const;
-    bool ask(Exchange& exchange, Time now);
+    bool send_first(Exchange& exchange, Time now);
     std::errc open_socket(Exchange& exchange, Time now);
     std::vector<std::uint8_t> name_to_send(const Exchange& exchange);
     bool is_unused(const Exchange& exchange, std::uint16_t port, std::uint16_t id, Time now);
@@ -172,7 +156,6 @@ class Exchanges final : private NetworkHandler {
     void deliver(Exchange& exchange, std::span<const std::uint8_t> reply, Time received);
     void deliver_nothing(Exchange& exchange, Time received);
     void finish(Exchange& exchange, Answer&& answer);
-    void judge(const Exchange& exchange, const Answer& answer, Time now);
     void measure(const Exchange& exchange, Time now);
     void fail(Exchange& exchange, ExchangeFailure failure, Time now);
     void set_timer(Exchange& exchange, Time at);
@@ -185,14 +168,11 @@ class Exchanges final : private NetworkHandler {
     ExchangeListener* listener_ = nullptr;
     ExchangeCounters counters_;
     RecentPairs recent_;
-    std::vector<Exchange> slots_;     ///< all of them, made once; an Exchange never moves
-    std::vector<std::uint32_t> free_; ///< slots not in use
-    std::unordered_map<Place, std::uint32_t, HashPlace> by_fetch_;
-    std::unordered_set<Asked, HashAsked> asked_;
-    std::set<std::pair<Time, std::uint32_t>> timers_; ///< one per open exchange: when, and its slot
-    std::set<Collection> collections_;                ///< of each upstream the oldest first
-    std::uint64_t collection_count_ = 0;              ///< ever
-    std::vector<Place> displaced_;                    ///< to be told in the next tick
+    Admission admission_;
+    std::vector<Exchange> exchanges_; ///< all of them by place, made once; an Exchange never moves
+    std::unordered_map<Owner, std::uint32_t, HashOwner> by_owner_; ///< to their places
+    std::set<std::pair<Time, std::uint32_t>> timers_; ///< one per open exchange: when, and its place
+    std::vector<Owner> displaced_;                    ///< to be told in the next tick
 };
 
 } // namespace millrace::control

@@ -5,7 +5,15 @@
 #include <tuple>
 #include <utility>
 
+#include "cache/dns.hpp"
+
 namespace millrace::control {
+
+namespace {
+
+constexpr Time telling_silence = 1s; // is the server's doing, whatever time it was given
+
+} // namespace
 
 Upstreams::Upstreams(const std::vector<Config::Server>& servers, UpstreamPolicy policy) : policy_(policy) {
     for (const auto& server : servers) servers_.emplace_back().config = server;
@@ -96,20 +104,28 @@ void Upstreams::end(unsigned upstream, bool is_trial) {
     if (without_verdict) server.breaker = Breaker::open;
 }
 
-void Upstreams::replied(unsigned upstream) {
+bool Upstreams::judge_reply(unsigned upstream, unsigned rcode, Time now, bool is_trial) {
     Server& server = servers_[upstream];
+    if (rcode == unsigned(dns::Rcode::servfail) || rcode == unsigned(dns::Rcode::refused)) {
+        ++server.counters.failures;
+        count_failure(server, now, is_trial);
+        return false;
+    }
     ++server.counters.replies;
     server.streak = 0;
     server.breaker = Breaker::closed;
+    return true;
 }
 
-void Upstreams::failed(unsigned upstream, Time now, bool is_trial) {
+void Upstreams::judge_silence(unsigned upstream, Time waited, Time now, bool is_trial) {
+    Server& server = servers_[upstream];
+    if (!server.srtt && waited < telling_silence) return;
+    ++server.counters.timeouts;
+    count_failure(server, now, is_trial);
+}
+
+void Upstreams::judge_unreachable(unsigned upstream, Time now, bool is_trial) {
     ++servers_[upstream].counters.failures;
-    count_failure(servers_[upstream], now, is_trial);
-}
-
-void Upstreams::timed_out(unsigned upstream, Time now, bool is_trial) {
-    ++servers_[upstream].counters.timeouts;
     count_failure(servers_[upstream], now, is_trial);
 }
 

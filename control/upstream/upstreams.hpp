@@ -87,14 +87,20 @@ class Upstreams {
     void replace(const std::vector<Config::Server>& servers);
 
     /// Called by Exchanges. `begin` counts a question as sent and outstanding; only while there is room.
-    /// True: it is the trial of a half-open breaker, which `is_trial` has to say later. Every begun
-    /// question ends with `end`, and with at most one verdict (replied, failed, timed_out) before it; a
-    /// cancelled one has none.
+    /// True: it is the trial of a half-open breaker, which `is_trial` has to say later. Every begun question
+    /// ends with `end`, and with at most one verdict before it; a cancelled one has none, nor has one whose
+    /// failure anybody may have forged.
     [[nodiscard]] bool begin(unsigned upstream, Time now);
     void end(unsigned upstream, bool is_trial);
-    void replied(unsigned upstream); ///< an answer: NXDOMAIN and NODATA are answers too
-    void failed(unsigned upstream, Time now, bool is_trial); ///< SERVFAIL, REFUSED or unreachable
-    void timed_out(unsigned upstream, Time now, bool is_trial);
+
+    // The verdicts: how a question ended, and what that says about the server.
+
+    /// An accepted reply. Only SERVFAIL and REFUSED say that the server itself is in trouble: then false.
+    bool judge_reply(unsigned upstream, unsigned rcode, Time now, bool is_trial);
+    /// None came for so long. A short silence, as a collection's, says nothing about a server whose round
+    /// trip is not known.
+    void judge_silence(unsigned upstream, Time waited, Time now, bool is_trial);
+    void judge_unreachable(unsigned upstream, Time now, bool is_trial);
     void measured(unsigned upstream, Time round_trip); ///< of an answer over UDP
 
   private:

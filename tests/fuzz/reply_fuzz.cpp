@@ -9,6 +9,7 @@
 #include "cache/wire.hpp"
 #include "control/message/entry_build.hpp"
 #include "control/message/entry_text.hpp"
+#include "control/message/query.hpp"
 #include "control/message/reply.hpp"
 #include "control/message/reply_match.hpp"
 
@@ -53,8 +54,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     control::Match match = control::match_reply(query, message);
     auto answer = control::parse_reply(message, key, 0, 1h);
     if (answer && (message[2] & 0xf8) == 0x80) {
-        require(match == control::Match::reply || match == control::Match::truncated ||
-                match == control::Match::wrong_case);
+        require(match == control::ReplyMatch::reply || match == control::ReplyMatch::truncated ||
+                match == control::ReplyMatch::wrong_case);
     }
     if (!answer || answer->kind == control::Kind::failure) return 0;
     if (auto entry = control::build_entry(key, *answer, {1, 0}, {})) check(key, *answer, *entry);

@@ -47,8 +47,8 @@ MUTATIONS = [
         "cache_test:TableTest.TheFloor*"),
     Mutation(
         "stamped-when-stored", "control/fetch/table.cpp",
-        "    cache::Version version{fetch.id().generation, revision};\n    Slot& slot",
-        "    cache::Version version{++last_generation_, revision};\n    Slot& slot",
+        "    cache::Version version{fetch.id().generation, revision};\n    FetchSlot& slot",
+        "    cache::Version version{++last_generation_, revision};\n    FetchSlot& slot",
         "the older query that ends last looks newest, and an answer's own merge looks old",
         "control_test:Scenarios.S9*"),
     Mutation(
@@ -85,16 +85,14 @@ MUTATIONS = [
         "control_test:Scenarios.S8*"),
     Mutation(
         "superseded-waiters-dropped", "control/fetch/table.cpp",
-        "        if (!waiters.empty()) restarts_.push_back({key, hash, std::move(waiters)});\n",
-        "        if (waiters.empty()) restarts_.push_back({key, hash, std::move(waiters)});\n",
+        "        if (!waiters.empty()) restart(key, hash, std::move(waiters));\n",
+        "        if (waiters.empty()) restart(key, hash, std::move(waiters));\n",
         "who waits while a flush comes is never answered, and the credits are lost",
         "control_test:Scenarios.S11*"),
     Mutation(
         "successors-dropped-at-shutdown", "control/fetch/table.cpp",
-        "    for (const Restart& restart : std::exchange(restarts_, {})) {\n"
-        "        for (const Waiter& w : restart.waiters) wake(w, nullptr, WakeKind::abandon);\n"
-        "    }\n",
-        "    restarts_.clear();\n",
+        "    for (const Successor& successor : std::exchange(successors_, {})) waiters_.abandon(successor.waiters);\n",
+        "    successors_.clear();\n",
         "waiters between two Fetches are lost when the process stops",
         "control_test:FetchTest.CloseAbandonsThose*"),
     Mutation(
@@ -149,16 +147,10 @@ MUTATIONS = [
         "workers serve the last answer of before a flush",
         "dataplane_test:WorkerTest.UnderTheFloor*"),
     Mutation(
-        "miss-answered-from-under-the-floor", "control/fetch/table.cpp",
-        " || entry->version.generation <= table_.floor(key.group)) return false;",
-        ") return false;",
-        "control answers a waiter with what a flush forbids",
-        "control_test:UnderTheFloor.*"),
-    Mutation(
-        "stale-from-under-the-floor", "control/fetch/waiters.cpp",
-        "entry && entry->version.generation > table_.floor(key.group) && now < entry->stale_until",
-        "entry && now < entry->stale_until",
-        "stale data of the old upstreams is served after a reload",
+        "miss-answered-from-under-the-floor", "cache/table.hpp",
+        "entry && entry->version.generation > floor(key.group) && now",
+        "entry && now",
+        "control gives a waiter, or a TCP client, what a flush or a reload forbids",
         "control_test:UnderTheFloor.*"),
     Mutation(
         "reload-without-flush", "control/daemon/reload.cpp",
@@ -176,14 +168,14 @@ MUTATIONS = [
     # Collection and acceptance.
     Mutation(
         "cancelled-by-the-first-answer", "control/fetch/fetch.cpp",
-        "        if (a.phase == Phase::asked) effects.collect(*this, a.candidate.upstream, collect_limit(a));\n",
-        "        if (a.phase == Phase::asked) effects.cancel(*this, a.candidate.upstream);\n",
+        "        if (a.phase == Phase::asked) effects.collect_from(*this, a.candidate.upstream, collect_limit(a));\n",
+        "        if (a.phase == Phase::asked) effects.cancel_upstream(*this, a.candidate.upstream);\n",
         "nothing is ever collected",
         "control_test:EarlierRepair.*"),
     Mutation(
         "collection-without-limit", "control/fetch/fetch.cpp",
-        "        if (a.phase == Phase::asked) effects.collect(*this, a.candidate.upstream, collect_limit(a));\n",
-        "        if (a.phase == Phase::asked) effects.collect(*this, a.candidate.upstream, Time::max());\n",
+        "        if (a.phase == Phase::asked) effects.collect_from(*this, a.candidate.upstream, collect_limit(a));\n",
+        "        if (a.phase == Phase::asked) effects.collect_from(*this, a.candidate.upstream, Time::max());\n",
         "one silent upstream holds up every merge until the deadline",
         "control_test:FetchTest.WhoWasAsked*"),
     Mutation(
@@ -217,26 +209,26 @@ MUTATIONS = [
         "a late reply fits, now and then",
         "control_test:RecentPairs.*"),
     Mutation(
-        "nxdomain-is-a-failure", "control/upstream/exchange.cpp",
-        "    if (answer.rcode == LDNS_RCODE_SERVFAIL || answer.rcode == LDNS_RCODE_REFUSED) {\n",
-        "    if (answer.rcode != LDNS_RCODE_NOERROR) {\n",
+        "nxdomain-is-a-failure", "control/upstream/upstreams.cpp",
+        "    if (rcode == unsigned(dns::Rcode::servfail) || rcode == unsigned(dns::Rcode::refused)) {\n",
+        "    if (rcode != unsigned(dns::Rcode::noerror)) {\n",
         "names that do not exist put good upstreams aside",
         "control_test:EarlierRepair.Nxdomain*"),
     Mutation(
-        "collections-not-displaced", "control/upstream/exchange.cpp",
+        "collections-not-displaced", "control/upstream/admission.cpp",
         "    if (free_.empty() && !collections_.empty()) displace(std::get<3>(*collections_.begin()));\n",
         "",
         "under pressure clients wait for places that background work holds",
         "control_test:Pressure.*"),
     Mutation(
         "displaced-fetch-not-told", "control/upstream/exchange.cpp",
-        "    displaced_.push_back({slots_[slot].fetch, slots_[slot].upstream});\n",
+        "    displaced_.push_back({exchanges_[place].fetch, exchanges_[place].upstream});\n",
         "",
         "a Fetch waits for an exchange that is gone",
         "control_test:Pressure.*"),
     Mutation(
-        "collections-take-every-place", "control/upstream/exchange.cpp",
-        "free_.size() > limits_.exchanges / collection_spare && ",
+        "collections-take-every-place", "control/upstream/admission.cpp",
+        "free_.size() > questions_.size() / spared_part && ",
         "!free_.empty() && ",
         "background work leaves no place to questions that clients wait for",
         "control_test:Pressure.*"),
@@ -248,8 +240,8 @@ MUTATIONS = [
         "control_test:ExchangeTest.Truncated*"),
     Mutation(
         "forgers-open-breakers", "control/upstream/exchange.cpp",
-        "        if (!exchange.is_driven) group_of(exchange).failed(",
-        "        group_of(exchange).failed(",
+        "        if (!may_be_forged) group.judge_unreachable(",
+        "        group.judge_unreachable(",
         "forged packets put a server without TCP aside",
         "control_test:ExchangeTest.WhatFails*"),
     Mutation(
@@ -260,12 +252,12 @@ MUTATIONS = [
         "control_test:ExchangeTest.MixesTheLetterCase"),
     Mutation(
         "own-question-waits-for-itself", "control/fetch/table.cpp",
-        "    if (is_ours) return refuse(waiter, &FetchCounters::loops);",
-        "    if (is_ours && closed_) return refuse(waiter, &FetchCounters::loops);",
+        "    if (is_ours) return waiters_.refuse(waiter, &FetchCounters::loops);",
+        "    if (is_ours && closed_) return waiters_.refuse(waiter, &FetchCounters::loops);",
         "a forwarder that points at us makes every question of its take three seconds",
         "control_test:LoopTest.*"),
     Mutation(
-        "loop-of-one-flavour", "control/upstream/exchange.cpp",
+        "loop-of-one-flavour", "control/upstream/admission.cpp",
         "        for (std::uint8_t flavour : cache::flavours) {\n            key.flavour = flavour;\n",
         "        {\n",
         "our question comes back with DO=1 and is asked again, and again",
@@ -274,8 +266,8 @@ MUTATIONS = [
     # Breakers, and whose word counts.
     Mutation(
         "breaker-refuses-nobody", "control/upstream/exchange.cpp",
-        "    if (!groups_[key.group].may_be_asked(upstream, now)) return ++counters_.refused_open, false;\n",
-        "",
+        "    if (!groups_[key.group].may_be_asked(upstream, now)) {\n",
+        "    if (limits_.exchanges == 0) {\n",
         "Fetches that ranked a server before it failed go on asking it",
         "control_test:ExchangeTest.AnOpenBreaker*"),
     Mutation(
@@ -512,13 +504,13 @@ MUTATIONS = [
         "dataplane_test:WorkerTest.AMiss*"),
     Mutation(
         "replaced-waiter-forgotten", "control/fetch/waiters.cpp",
-        "    wake(replaced, nullptr, WakeKind::abandon);\n",
-        "    ++counters_.abandoned;\n    --waiting_;\n    --waits_of_client_[replaced.client.address];\n",
+        "    wake(replaced, nullptr, Kind::abandon);\n",
+        "    ++counters_.abandoned;\n    --count_;\n    --waits_of_client_[replaced.client.address];\n",
         "every retransmission costs the worker a credit",
         "control_test:FetchTest.ARetransmission*"),
     Mutation(
         "retransmission-not-replaced", "control/fetch/waiters.cpp",
-        "    if (replace_retransmission(slot, waiter)) return;\n",
+        "    if (replace_retransmission(list, waiter)) return;\n",
         "",
         "one client that repeats itself fills the waiters, and is answered many times",
         "control_test:FetchTest.ARetransmission*"),
@@ -530,8 +522,8 @@ MUTATIONS = [
         "control_test:FetchTest.PatienceIsCounted*"),
     Mutation(
         "places-of-gone-waiters-kept", "control/fetch/waiters.cpp",
-        "    std::vector<Waiter> patient;\n    slot.places.clear();\n",
-        "    std::vector<Waiter> patient;\n",
+        "    places_.clear();\n    due_ = Time::max();\n",
+        "    due_ = Time::max();\n",
         "a retransmission takes the place of another client's question",
         "control_test:FetchTest.ARetransmissionAfter*"),
     Mutation(
@@ -544,8 +536,8 @@ MUTATIONS = [
     # Stale data and refreshes.
     Mutation(
         "failure-over-stale-data", "control/fetch/table.cpp",
-        "    if (const cache::Entry* stale = stale_entry(fetch.key(), fetch.hash(), now)) {\n",
-        "    if (const cache::Entry* stale = stale_entry(fetch.key(), fetch.hash(), now);\n        stale && now < stale->expiry) {\n",
+        "    if (const cache::Entry* stale = table_.find_usable(fetch.key(), fetch.hash(), now)) {\n",
+        "    if (const cache::Entry* stale = table_.find_usable(fetch.key(), fetch.hash(), now);\n        stale && now < stale->expiry) {\n",
         "an upstream's outage takes answers away that clients could have",
         "control_test:FetchTest.Stale*"),
     Mutation(
@@ -556,8 +548,8 @@ MUTATIONS = [
         "control_test:FetchTest.Stale*"),
     Mutation(
         "refresh-of-another-version", "control/fetch/table.cpp",
-        "entry && entry->version == version && version.generation",
-        "entry && version.generation",
+        "bool is_same = entry && entry->version == version;",
+        "bool is_same = entry;",
         "a request that is late asks again for what was just fetched",
         "control_test:OneWorker.S23_ARequest*"),
     Mutation(
@@ -594,8 +586,8 @@ MUTATIONS = [
     # Rules: what is answered here, blocked, limited.
     Mutation(
         "chains-not-checked", "control/fetch/table.cpp",
-        "    if (!apply_block_lists(*slot, answer)) return;\n",
-        "",
+        "    ChainVerdict chain = aliases_.check_chain(slot->fetch->key(), answer);\n",
+        "    ChainVerdict chain;\n",
         "a blocked name is reached by way of an alias",
         "control_test:AliasTest.*"),
     Mutation(
@@ -618,7 +610,7 @@ MUTATIONS = [
         "control_test:TwoAliases.*"),
     Mutation(
         "followers-left-behind", "control/fetch/aliases.cpp",
-        "    conclude_followers(key, hash, publisher_.servfail(), WakeKind::answer);\n",
+        "    on_target_ended(key, hash, publisher_.servfail(), Kind::answer, now);\n",
         "",
         "clients of an alias wait for ever when its target fails",
         "control_test:TwoAliases.*"),

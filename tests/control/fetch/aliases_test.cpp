@@ -1,6 +1,6 @@
 // Answers by way of other names: rules that lead elsewhere, blocked names in a chain.
-#include "control/message/entry_text.hpp"
 #include "control/local/special_names.hpp"
+#include "control/message/entry_text.hpp"
 #include "tests/control/fetch/fixture.hpp"
 #include "tests/support/entries.hpp"
 

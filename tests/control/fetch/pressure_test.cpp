@@ -4,8 +4,6 @@
 namespace millrace::control {
 namespace {
 
-using Purpose = Exchanges::Purpose;
-
 /// Eight slots; at most eight questions in flight to one upstream; twenty a second.
 class Pressure : public ExchangeTest {
   protected:

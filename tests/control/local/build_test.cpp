@@ -1,6 +1,6 @@
 // From configuration and files to LocalNames: special-use zones, records, plain lists and policy zones.
-#include "control/message/entry_text.hpp"
 #include "control/local/build.hpp"
+#include "control/message/entry_text.hpp"
 
 #include <filesystem>
 #include <fstream>

@@ -1,9 +1,9 @@
 // Entries made of Answers, and their text.
 #include <gtest/gtest.h>
 
-#include "control/message/query.hpp"
 #include "control/message/entry_build.hpp"
 #include "control/message/entry_text.hpp"
+#include "control/message/query.hpp"
 #include "control/message/reply.hpp"
 #include "tests/support/replies.hpp"
 

@@ -21,7 +21,7 @@ TEST_F(BreakerTest, AFlakeChangesNothing) {
 TEST_F(BreakerTest, ConsecutiveFailuresOfAnyKindOpenIt) {
     fail(0, 2);
     bool is_trial = begin(0);
-    upstreams.failed(0, now, is_trial);
+    upstreams.judge_unreachable(0, now, is_trial);
     upstreams.end(0, is_trial);
     EXPECT_EQ(breaker(0), Breaker::open);
     EXPECT_EQ(upstreams.counters(0).opened, 1u);
@@ -52,7 +52,7 @@ TEST_F(BreakerTest, OneTrialAtATimeAfterTheBackOff) {
     EXPECT_EQ(breaker(0), Breaker::half_open);
     EXPECT_EQ(upstreams.ranked(now + 1h), (Order{1, 2})) << "nobody else tries before it is known";
     EXPECT_FALSE(upstreams.may_be_asked(0, now + 1h));
-    upstreams.replied(0);
+    upstreams.judge_reply(0, 0, now, false);
     upstreams.end(0, true);
     EXPECT_EQ(breaker(0), Breaker::closed);
     EXPECT_EQ(upstreams.ranked(now), (Order{0, 1, 2}));
@@ -92,17 +92,17 @@ TEST_F(BreakerTest, ACancelledTrialSaysNothing) {
 TEST_F(BreakerTest, QuestionsBegunBeforeItOpenedAreNoTrials) {
     EXPECT_FALSE(begin(0));
     EXPECT_FALSE(begin(0));
-    for (int i = 0; i < 3; ++i) upstreams.timed_out(0, now, false);
+    for (int i = 0; i < 3; ++i) upstreams.judge_silence(0, 1s, now, false);
     EXPECT_EQ(breaker(0), Breaker::open);
-    upstreams.timed_out(0, now + 3s, false);
+    upstreams.judge_silence(0, 1s, now + 3s, false);
     EXPECT_EQ(upstreams.retry_at(0), now + 5s);
     upstreams.end(0, false);
     now += 5s;
     EXPECT_TRUE(begin(0));
-    upstreams.timed_out(0, now, false);
+    upstreams.judge_silence(0, 1s, now, false);
     upstreams.end(0, false);
     EXPECT_EQ(breaker(0), Breaker::half_open) << "the trial is not over";
-    upstreams.replied(0);
+    upstreams.judge_reply(0, 0, now, false);
     upstreams.end(0, true);
     EXPECT_EQ(breaker(0), Breaker::closed);
 }
@@ -110,7 +110,7 @@ TEST_F(BreakerTest, QuestionsBegunBeforeItOpenedAreNoTrials) {
 TEST_F(BreakerTest, AnyAnswerClosesIt) {
     EXPECT_FALSE(begin(0));
     fail(0, 3);
-    upstreams.replied(0);
+    upstreams.judge_reply(0, 0, now, false);
     upstreams.end(0, false);
     EXPECT_EQ(breaker(0), Breaker::closed);
 }
@@ -121,7 +121,7 @@ TEST_F(BreakerTest, WhenAllAreOpenQuestionsGoRound) {
         EXPECT_EQ(upstreams.ranked(now), Order{expected});
         for (unsigned i : {0u, 1u, 2u}) EXPECT_EQ(upstreams.may_be_asked(i, now), i == expected);
         EXPECT_FALSE(begin(expected)) << "it is not time for a trial";
-        upstreams.timed_out(expected, now, false);
+        upstreams.judge_silence(expected, 1s, now, false);
         upstreams.end(expected, false);
         now += 1ms;
     }

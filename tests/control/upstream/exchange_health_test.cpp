@@ -190,7 +190,7 @@ TEST_F(ExchangeTest, AnOpenBreakerRefuses) {
         run(1s);
     }
     EXPECT_FALSE(open());
-    EXPECT_FALSE(exchanges->open(fetch, key, 0, clock.now + 1s, clock.now, Exchanges::Purpose::collection));
+    EXPECT_FALSE(exchanges->open(fetch, key, 0, clock.now + 1s, clock.now, Purpose::collection));
     EXPECT_EQ(counters().refused_open, 2u);
     EXPECT_EQ(counters().refused_full, 0u);
     EXPECT_TRUE(open(1));

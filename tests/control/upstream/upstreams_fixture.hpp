@@ -22,13 +22,13 @@ class UpstreamsTest : public testing::Test {
     void fail(unsigned upstream, int times) {
         for (int i = 0; i < times; ++i) {
             bool is_trial = upstreams.begin(upstream, now);
-            upstreams.timed_out(upstream, now, is_trial);
+            upstreams.judge_silence(upstream, 1s, now, is_trial);
             upstreams.end(upstream, is_trial);
         }
     }
     void succeed(unsigned upstream) {
         bool is_trial = upstreams.begin(upstream, now);
-        upstreams.replied(upstream);
+        upstreams.judge_reply(upstream, 0, now, false);
         upstreams.end(upstream, is_trial);
     }
     bool begin(unsigned upstream) { return upstreams.begin(upstream, now); }

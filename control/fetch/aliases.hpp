@@ -1,0 +1,105 @@
+// Questions that are answered by way of another name's answer.
+//
+// A rule of LocalNames, for the question's name or for one in a reply's chain of CNAMEs, makes an Alias: the
+// chain so far, and the key to be asked in the place of the first. Its target is answered here, or is in the
+// table, or has a Fetch of its own, which is an ordinary one: it is coalesced, cached and cancelled under its
+// own key, and knows nothing of who follows it. What it ends with is put behind the chain and published under
+// the first key, with a generation of that one's own, taken at that moment.
+//
+// Control thread only.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "cache/replaceable.hpp"
+#include "cache/table.hpp"
+#include "control/fetch/publish.hpp"
+#include "control/fetch/waiters.hpp"
+#include "control/local/alias.hpp"
+
+namespace millrace::control {
+
+/// What aliases need of the table of Fetches.
+class TargetFetches {
+  public:
+    virtual ~TargetFetches() = default;
+
+    /// Sees to it that the target is being asked. False: there is no room for another Fetch. Its end, which
+    /// may come before this returns, is told by Aliases::on_target_ended.
+    virtual bool seek_target(const cache::Key& target, cache::Hash hash, Time now) = 0;
+    /// Publishes under a generation taken now.
+    virtual Published publish_now(const cache::Key& key, cache::Hash hash, const Answer& answer) = 0;
+    /// Resolves the key afresh for those who wait, soon.
+    virtual void restart(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters) = 0;
+};
+
+class Aliases {
+  public:
+    using Kind = dataplane::Wake::Kind;
+
+    Aliases(const cache::Table& table, const Publisher& publisher, Waiters& waiters, FetchCounters& counters,
+            TargetFetches& fetches)
+        : table_(table), publisher_(publisher), waiters_(waiters), counters_(counters), fetches_(fetches) {}
+
+    /// Null: there are no rules.
+    void set_local(const cache::Replaceable<dataplane::LocalNames>* local) { local_ = local; }
+
+    /// Whether a rule answers the key, or leads it elsewhere: it has no Fetch of its own.
+    bool rules(const cache::Key& key, Time now) const;
+    /// If so, takes those who wait for it. False: nothing was done.
+    bool take(const cache::Key& key, cache::Hash hash, std::vector<Waiter>& waiters, Time now);
+    /// Whether the key waits for a target already; then the waiter joins those who do, or is refused.
+    bool join(const cache::Key& key, cache::Hash hash, const Waiter& waiter);
+    /// Those who wait get what the alias's target is answered with.
+    void follow(const cache::Key& key, cache::Hash hash, const Alias& alias, std::vector<Waiter> waiters,
+                Time now);
+    /// Holds a reply to the key against the block lists.
+    ChainVerdict check_chain(const cache::Key& key, Answer& answer);
+
+    bool has_followers(const cache::Key& target, cache::Hash hash) const;
+    /// `entry` is what the clients of the target got.
+    void on_target_ended(const cache::Key& target, cache::Hash hash, const cache::Entry* entry, Kind kind,
+                         Time now);
+    /// The target's Fetch was superseded: its followers are resolved afresh.
+    void on_target_superseded(const cache::Key& target, cache::Hash hash);
+
+    /// Followers whose own name matches are resolved afresh.
+    void supersede(const std::function<bool(const cache::Key&)>& matches);
+    void tick(Time now); ///< client timers
+    Time next_timer() const { return followers_.empty() ? Time::max() : patience_due_; }
+    void close(); ///< every waiter is abandoned
+
+  private:
+    /// A key that waits for the answer of its alias's target.
+    struct Follower {
+        cache::Key key;
+        cache::Hash hash;
+        Alias alias;
+        std::vector<Waiter> waiters;
+    };
+
+    std::optional<Answer> known_answer(const Alias& alias, cache::Hash hash, Time now) const;
+    void conclude(const cache::Key& key, cache::Hash hash, const Alias& alias, Answer&& answer,
+                  const std::vector<Waiter>& waiters, Time now);
+    void fail(const cache::Key& key, cache::Hash hash, const std::vector<Waiter>& waiters, Time now);
+    bool add(const cache::Key& key, cache::Hash hash, const Alias& alias, cache::Hash target_hash,
+             std::vector<Waiter>& waiters, Time now);
+    Follower* find(const cache::Key& key, cache::Hash hash);
+    bool leads_to(cache::Key from, const cache::Key& key);
+    std::vector<Follower> take_followers(const cache::Key& target, cache::Hash hash);
+
+    const cache::Table& table_;
+    const Publisher& publisher_;
+    Waiters& waiters_;
+    FetchCounters& counters_;
+    TargetFetches& fetches_;
+    const cache::Replaceable<dataplane::LocalNames>* local_ = nullptr;
+    std::unordered_multimap<cache::Hash, Follower> followers_; ///< by their target's
+    std::unordered_map<cache::Hash, cache::Hash> following_;   ///< from their own to their target's
+    Time patience_due_{};                                      ///< when their waiters are looked at
+};
+
+} // namespace millrace::control

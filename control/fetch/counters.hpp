@@ -1,0 +1,26 @@
+// What became of the questions that the cache did not answer. Control thread only.
+#pragma once
+
+#include <cstdint>
+
+namespace millrace::control {
+
+struct FetchCounters {
+    std::uint64_t fetches = 0;           ///< started
+    std::uint64_t coalesced = 0;         ///< questions that joined a running Fetch
+    std::uint64_t answered_late = 0;     ///< questions whose answer was published on their way here
+    std::uint64_t disagreements = 0;     ///< positive against negative
+    std::uint64_t failed = 0;            ///< Fetches that ended without an answer
+    std::uint64_t stale = 0;             ///< waiters that got stale data
+    std::uint64_t abandoned = 0;         ///< waiters that got nothing
+    std::uint64_t limited = 0;           ///< questions over a client's or a key's limit of Fetches
+    std::uint64_t refused = 0;           ///< waiters turned away by a limit (SERVFAIL)
+    std::uint64_t loops = 0;             ///< questions of our own that came back (SERVFAIL)
+    std::uint64_t refreshes = 0;         ///< Fetches started ahead of an expiry
+    std::uint64_t refreshes_dropped = 0; ///< requests that came too late, twice, or under pressure
+    std::uint64_t aliased = 0;           ///< questions answered by way of another name's answer
+    std::uint64_t chains_blocked = 0;    ///< replies whose CNAME chain led to a blocked name
+    std::uint64_t ranked_late = 0;       ///< orders thrown away: what they were computed for is gone
+};
+
+} // namespace millrace::control

@@ -1,0 +1,120 @@
+// Clients that wait for an answer: how many, for how long, and how their wait ends.
+//
+// Each Waiter is woken exactly once: with an answer, with stale data, or with nothing. A client that asks
+// again with the same port and ID is a retransmission: it takes the place of its first question, which is
+// abandoned. Patience (RFC 8767 5, DNSBomb): stale data after limits::stale_after; without any, a UDP client
+// is abandoned after limits::abandon_after, a TCP client waits for the end.
+//
+// Control thread only. Nothing here knows of Fetches.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "cache/entry.hpp"
+#include "cache/reserve.hpp"
+#include "control/fetch/counters.hpp"
+#include "dataplane/address.hpp"
+#include "dataplane/handoff.hpp"
+
+namespace millrace::control {
+
+/// A client that waits for an answer. `source` and `token` are the business of whoever delivers it.
+struct Waiter {
+    std::uint32_t source = 0; ///< index of a worker, or tcp_source
+    std::uint64_t token = 0;  ///< the worker's waiter, or the connection's question
+    dataplane::Endpoint client;
+    std::uint16_t id = 0; ///< of the message: recognises a retransmission
+    Time arrived{};
+
+    static constexpr std::uint32_t tcp_source = 0xffffffff;
+    bool is_tcp() const { return source == tcp_source; }
+};
+
+/// Delivers the end of a wait: exactly one call for each Waiter that was given to the FetchTable.
+class Waker {
+  public:
+    virtual ~Waker() = default;
+    /// `entry` is null exactly for Kind::abandon, and not retired. Must not call back into the FetchTable.
+    virtual void wake(const Waiter& waiter, const cache::Entry* entry, dataplane::Wake::Kind kind) = 0;
+};
+
+/// Those who wait for one Fetch, oldest first. Changed by Waiters alone.
+class WaiterList {
+  public:
+    bool empty() const { return waiters_.empty(); }
+    std::size_t size() const { return waiters_.size(); }
+    std::span<const Waiter> view() const { return waiters_; }
+    bool has_retransmission(const Waiter& waiter) const {
+        return places_.contains({waiter.client, waiter.id});
+    }
+    Time due() const { return due_; } ///< when the first may run out of patience; Time::max() without any
+
+    std::vector<Waiter> take(); ///< all of them; their waits go on
+
+  private:
+    friend class Waiters;
+    /// A UDP client's question, as a retransmission repeats it.
+    struct Asker {
+        dataplane::Endpoint client;
+        std::uint16_t id;
+        bool operator==(const Asker&) const = default;
+    };
+    struct HashAsker {
+        std::size_t operator()(const Asker& asker) const;
+    };
+
+    std::vector<Waiter> waiters_;
+    std::unordered_map<Asker, std::size_t, HashAsker> places_; ///< of UDP clients in `waiters_`
+    Time due_ = Time::max();
+};
+
+/// Everyone who waits.
+class Waiters {
+  public:
+    using Kind = dataplane::Wake::Kind;
+
+    /// `servfail` is static: never retired.
+    Waiters(Waker& waker, const cache::Entry* servfail, FetchCounters& counters)
+        : waker_(waker), servfail_(servfail), counters_(counters) {}
+
+    /// One more waits: from here on it is owed its end. False: its client waits for too much already.
+    [[nodiscard]] bool admit(const Waiter& waiter);
+    /// Adds it to a list, in the place of the question that it repeats; when the list is full it is refused.
+    void join(WaiterList& list, const Waiter& waiter);
+
+    // The ends of a wait.
+
+    void wake(const Waiter& waiter, const cache::Entry* entry, Kind kind);
+    void abandon(std::span<const Waiter> waiters);
+    /// SERVFAIL; `why` says which limit or mistake.
+    void refuse(const Waiter& waiter, std::uint64_t FetchCounters::*why = &FetchCounters::refused);
+    /// Stale data where there is any (not null), else SERVFAIL.
+    void give_stale_or_refuse(const Waiter& waiter, const cache::Entry* stale,
+                              std::uint64_t FetchCounters::*why);
+    /// All of a list. `hold`, of a private Entry, is told of each Wake.
+    void wake_all(WaiterList& list, const cache::Entry* entry, Kind kind,
+                  cache::Reserve::Hold* hold = nullptr);
+    /// With an answer, but for clients over UDP that have waited too long: those are abandoned.
+    void answer_in_time(std::span<const Waiter> waiters, const cache::Entry* entry,
+                        cache::Reserve::Hold* hold, Time now);
+    /// Those who have run out of patience; `stale` is what there is for them, or null.
+    void expire(WaiterList& list, const cache::Entry* stale, Time now);
+    void expire(std::vector<Waiter>& waiters, const cache::Entry* stale, Time now);
+
+    std::size_t count() const { return count_; }
+
+  private:
+    bool replace_retransmission(WaiterList& list, const Waiter& waiter);
+
+    Waker& waker_;
+    const cache::Entry* servfail_;
+    FetchCounters& counters_;
+    std::map<dataplane::Address, unsigned> waits_of_client_;
+    std::size_t count_ = 0;
+};
+
+} // namespace millrace::control

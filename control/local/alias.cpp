@@ -1,0 +1,144 @@
+#include "control/local/alias.hpp"
+
+#include <algorithm>
+
+#include "cache/wire.hpp"
+#include "control/limits.hpp"
+#include "control/message/entry_read.hpp"
+#include "control/message/ldns_handle.hpp"
+#include "control/message/records.hpp"
+
+namespace millrace::control {
+
+using dataplane::LocalNames;
+
+namespace {
+
+constexpr std::uint32_t rule_ttl = 60; // of a CNAME that a rule makes: a changed rule is seen in a minute
+
+/// "owner CNAME target".
+Record alias_record(const cache::Name& owner, const cache::Name& target) {
+    RecordHandle record(ldns_rr_new());
+    auto dname = [](const cache::Name& name) {
+        return ldns_rdf_new_frm_data(LDNS_RDF_TYPE_DNAME, name.size, name.octets.data());
+    };
+    ldns_rr_set_owner(record.get(), dname(owner));
+    ldns_rr_set_type(record.get(), LDNS_RR_TYPE_CNAME);
+    ldns_rr_set_class(record.get(), LDNS_RR_CLASS_IN);
+    ldns_rr_set_ttl(record.get(), rule_ttl);
+    ldns_rr_push_rdf(record.get(), dname(target));
+    return record;
+}
+
+bool is_cname(const Record& record) {
+    return ldns_rr_get_type(record.get()) == LDNS_RR_TYPE_CNAME;
+}
+
+/// The target of a CNAME, folded.
+cache::Name target_of(const Record& record) {
+    const ldns_rdf* dname = ldns_rr_rdf(record.get(), 0);
+    cache::WireReader in({ldns_rdf_data(dname), ldns_rdf_size(dname)});
+    cache::Name name;
+    cache::read_name(in, name);
+    return name;
+}
+
+std::optional<std::uint16_t> info_of(const LocalNames& local, const LocalNames::Match& match) {
+    std::uint16_t info = local.info(match);
+    return info == cache::Entry::no_info ? std::nullopt : std::optional(info);
+}
+
+/// What LocalNames has for a key; none when it has nothing.
+std::optional<Answer> read_local(const LocalNames& local, const LocalNames::Match& match,
+                                 const cache::Key& key, Time now) {
+    const cache::Entry* entry = local.answer(match, key.qtype);
+    return entry ? read_local_entry(key, *entry, match.above, now) : std::nullopt;
+}
+
+void put_in_front(std::span<const Record> chain, Answer& answer) {
+    answer.chain.insert(answer.chain.begin(), chain.begin(), chain.end());
+    answer.authentic = false;
+    answer.is_rewritten = true;
+}
+
+/// Follows rules from the alias's target on. False: there is none.
+bool extend(const LocalNames& local, Alias& alias) {
+    bool any = false;
+    for (;; any = true) {
+        auto match = local.find(alias.target.name.bytes());
+        if (!match || local.action(*match) != LocalNames::Action::alias) return any;
+        if (alias.is_blocked && local.is_blocked(*match)) return any;
+        alias.is_blocked = alias.is_blocked || local.is_blocked(*match);
+        if (!alias.info) alias.info = info_of(local, *match);
+        alias.chain.push_back(alias_record(alias.target.name, local.target(*match)));
+        alias.target.name = local.target(*match);
+        if (alias.chain.size() > limits::chain) {
+            alias.target.name.size = 0;
+            return true;
+        }
+    }
+}
+
+} // namespace
+
+std::optional<Alias> alias_of(const LocalNames& local, const cache::Key& key) {
+    Alias alias{{}, key, std::nullopt, false};
+    bool leads = key.qtype != LDNS_RR_TYPE_CNAME && extend(local, alias) && !(alias.target == key);
+    return leads ? std::optional(std::move(alias)) : std::nullopt;
+}
+
+std::optional<Answer> own_alias(const LocalNames& local, const cache::Key& key, Time now) {
+    if (key.qtype != LDNS_RR_TYPE_CNAME) return std::nullopt;
+    auto match = local.find(key.name.bytes());
+    if (!match || local.action(*match) != LocalNames::Action::alias) return std::nullopt;
+    Answer answer;
+    answer.kind = Kind::positive;
+    answer.rcode = LDNS_RCODE_NOERROR;
+    answer.received = now;
+    answer.records = {alias_record(key.name, local.target(*match))};
+    return answer;
+}
+
+std::optional<Answer> rule_for_target(const LocalNames& local, const Alias& alias, Time now) {
+    auto match = local.find(alias.target.name.bytes());
+    bool applies = match && !(alias.is_blocked && local.is_blocked(*match));
+    return applies ? read_local(local, *match, alias.target, now) : std::nullopt;
+}
+
+bool leads_to_blocked(const LocalNames& local, std::span<const std::uint8_t> qname,
+                      const cache::Entry& entry) {
+    return entry.chained && std::ranges::any_of(chain_targets(qname, entry), [&](const cache::Name& name) {
+               return local.find_blocked(name.bytes()).has_value();
+           });
+}
+
+ChainVerdict apply_block_lists(const LocalNames& local, const cache::Key& key, Answer& answer) {
+    for (std::size_t i = 0; i < answer.chain.size(); ++i) {
+        if (!is_cname(answer.chain[i])) continue;
+        cache::Key link = key;
+        link.name = target_of(answer.chain[i]);
+        auto match = local.find_blocked(link.name.bytes());
+        if (!match) continue;
+        std::span chain = std::span(answer.chain).first(i + 1);
+        auto blocked = read_local(local, *match, link, answer.received);
+        if (!blocked) {
+            Alias alias{{chain.begin(), chain.end()}, link, info_of(local, *match), false};
+            extend(local, alias);
+            return {true, std::move(alias)};
+        }
+        put_in_front(chain, *blocked);
+        blocked->upstream = answer.upstream;
+        blocked->info = info_of(local, *match);
+        answer = std::move(*blocked);
+        return {true, std::nullopt};
+    }
+    return {};
+}
+
+bool complete(const Alias& alias, Answer& answer) {
+    put_in_front(alias.chain, answer);
+    answer.info = alias.info;
+    return std::ranges::count_if(answer.chain, is_cname) <= std::ptrdiff_t(2 * limits::chain);
+}
+
+} // namespace millrace::control

@@ -1,0 +1,54 @@
+// Names that rules lead to other names, and block lists along the CNAMEs of a reply: what LocalNames says
+// about both without asking anybody.
+//
+// Rules that lead from one name to the next are followed to their end, those of block lists
+// once. Threads: pure.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "cache/entry.hpp"
+#include "cache/key.hpp"
+#include "control/message/answer.hpp"
+#include "dataplane/local_names.hpp"
+
+namespace millrace::control {
+
+/// A chain of CNAMEs that leads from one key to another, which is asked in its place.
+struct Alias {
+    std::vector<Record> chain;         ///< in order, the last one's target is the other key's name
+    cache::Key target;                 ///< without a name when the rules go in a circle: they lead to no key
+    std::optional<std::uint16_t> info; ///< extended error of the block list that says so
+    bool is_blocked = false;           ///< a block list has led it somewhere: no other will
+};
+
+/// What the rules make of the key. None: they lead its name nowhere.
+std::optional<Alias> alias_of(const dataplane::LocalNames& local, const cache::Key& key);
+
+/// What the rule for its name says to who asks for the CNAME itself. None: there is no such
+/// rule, or question.
+std::optional<Answer> own_alias(const dataplane::LocalNames& local, const cache::Key& key, Time now);
+
+/// What a rule answers in the place of the alias's target.
+std::optional<Answer> rule_for_target(const dataplane::LocalNames& local, const Alias& alias, Time now);
+
+/// Whether the chain of an Entry published for `qname` leads to a blocked name.
+bool leads_to_blocked(const dataplane::LocalNames& local, std::span<const std::uint8_t> qname,
+                      const cache::Entry& entry);
+
+/// What block lists make of a reply to a key.
+struct ChainVerdict {
+    bool is_blocked =
+        false; ///< a name of the chain is on a list: from there on, the answer is now the list's,
+    std::optional<Alias> alias; ///< or this, where the list leads to another name; the answer is as it was
+};
+ChainVerdict apply_block_lists(const dataplane::LocalNames& local, const cache::Key& key, Answer& answer);
+
+/// The alias's chain, then what its target was answered with, as one answer to the first key. False: the
+/// chain is too long.
+[[nodiscard]] bool complete(const Alias& alias, Answer& answer);
+
+} // namespace millrace::control

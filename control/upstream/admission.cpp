@@ -1,0 +1,86 @@
+#include "control/upstream/admission.hpp"
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+namespace millrace::control {
+
+namespace {
+
+constexpr unsigned spared_part = 4; // a collection leaves this part of the places to others
+
+} // namespace
+
+Admission::Admission(std::span<Upstreams> groups, std::uint32_t places)
+    : groups_(groups), questions_(places) {
+    for (std::uint32_t place = places; place-- > 0;) free_.push_back(place);
+}
+
+bool Admission::make_room(const cache::Key& key, unsigned upstream, Purpose purpose, Time now,
+                          const std::function<void(std::uint32_t place)>& displace) {
+    using Share = Upstreams::Share;
+    Upstreams& group = groups_[key.group];
+    if (purpose == Purpose::collection) {
+        return free_.size() > questions_.size() / spared_part && group.has_room(upstream, Share::most) &&
+               group.is_in_rate(upstream, now, Share::most);
+    }
+    if (!group.is_in_rate(upstream, now, Share::all)) return false;
+    if (!group.has_room(upstream)) {
+        auto oldest = collections_.lower_bound({key.group, upstream, 0, 0});
+        bool found = oldest != collections_.end() && std::get<0>(*oldest) == key.group &&
+                     std::get<1>(*oldest) == upstream;
+        if (!found) return false;
+        displace(std::get<3>(*oldest));
+        if (!group.has_room(upstream)) return false; // the cap was lowered while more were in flight
+    }
+    if (free_.empty() && !collections_.empty()) displace(std::get<3>(*collections_.begin()));
+    return !free_.empty();
+}
+
+void Admission::enter(const cache::Key& key, unsigned upstream, Purpose purpose) {
+    std::uint32_t place = free_.back();
+    free_.pop_back();
+    questions_[place] = {&key, upstream};
+    asked_.insert(questions_[place]);
+    if (purpose == Purpose::collection) mark_collecting(place);
+}
+
+void Admission::mark_collecting(std::uint32_t place) {
+    Question& question = questions_[place];
+    if (question.collection) return;
+    question.collection = ++collections_begun_;
+    collections_.insert({question.key->group, question.upstream, question.collection, place});
+}
+
+void Admission::leave(std::uint32_t place) {
+    const Question& question = questions_[place];
+    asked_.erase(question);
+    if (question.collection) {
+        collections_.erase({question.key->group, question.upstream, question.collection, place});
+    }
+    free_.push_back(place);
+}
+
+bool Admission::is_open_to(const dataplane::Address& address, const cache::Key& question) const {
+    static const std::array shared{*dataplane::parse_address("127.0.0.1"), *dataplane::parse_address("::1")};
+    if (std::ranges::find(shared, address) != shared.end()) return false;
+    const Upstreams& group = groups_[question.group];
+    for (unsigned upstream = 0; upstream < group.size(); ++upstream) {
+        if (group.endpoint(upstream).address != address) continue;
+        cache::Key key = question;
+        for (std::uint8_t flavour : cache::flavours) {
+            key.flavour = flavour;
+            if (is_open(key, upstream)) return true;
+        }
+    }
+    return false;
+}
+
+std::size_t Admission::HashQuestion::operator()(const Question& question) const {
+    auto bytes = question.key->bytes();
+    std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    return std::hash<std::string_view>()(text) + question.upstream;
+}
+
+} // namespace millrace::control
