@@ -21,8 +21,8 @@ constexpr Time miss_time = 2ms;    // a first key of a shard builds it, which ta
 
 } // namespace
 
-Loop::Loop(const LoopParts& parts)
-    : p_(parts), wanted_(parts.io, dup(parts.workers.sleeper().descriptor())) {}
+Loop::Loop(const Parts& parts, dataplane::TscClock* clock)
+    : p_(parts), clock_(clock), wanted_(parts.io, dup(parts.workers.sleeper().descriptor())) {}
 
 void Loop::run() {
     prctl(PR_SET_TIMERSLACK, 1000); // ns: naps of microseconds, not of the default's 50 on top
@@ -50,8 +50,8 @@ void Loop::wait_for_workers() {
 
 bool Loop::tick() {
     Time now = boot_time();
-    if (p_.clock && now >= clock_due_) {
-        p_.clock->refresh();
+    if (clock_ && now >= clock_due_) {
+        clock_->refresh();
         clock_due_ = now + clock_interval;
     }
     unsigned misses = take_misses(now);

@@ -9,27 +9,15 @@
 #include <asio/io_context.hpp>
 #include <asio/posix/stream_descriptor.hpp>
 
-#include "control/daemon/tcp_server.hpp"
-#include "control/daemon/workers.hpp"
+#include "control/daemon/parts.hpp"
 #include "control/fetch/flush.hpp"
-#include "control/fetch/table.hpp"
 
 namespace millrace::control {
 
-/// Everything outlives the loop. Control thread, but for stop().
-struct LoopParts {
-    asio::io_context& io;
-    cache::Table& table;
-    cache::Grace& grace;
-    FetchTable& fetches;
-    Flushes& flushes;
-    Workers& workers;
-    dataplane::TscClock* clock = nullptr; ///< kept in step with CLOCK_BOOTTIME; null: nobody polls
-};
-
 class Loop {
   public:
-    explicit Loop(const LoopParts& parts);
+    /// `clock` is kept in step with CLOCK_BOOTTIME; null: no worker polls.
+    Loop(const Parts& parts, dataplane::TscClock* clock);
 
     /// Until stop(), then drains: every waiter is answered or abandoned before it returns.
     void run();
@@ -54,7 +42,8 @@ class Loop {
     void sleep();
     void wait_for_workers();
 
-    LoopParts p_;
+    Parts p_;
+    dataplane::TscClock* clock_;
     asio::posix::stream_descriptor wanted_; ///< readable when a worker has ended our sleep
     bool stopping_ = false;
     bool flushing_ = false;

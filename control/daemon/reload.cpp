@@ -76,7 +76,7 @@ dataplane::ClientPolicy client_policy(const Config::Live& live) {
     return {live.allow, live.limits};
 }
 
-Reload::Reload(std::string path, Config current, const ReloadParts& parts)
+Reload::Reload(std::string path, Config current, const Parts& parts)
     : path_(std::move(path)), current_(std::move(current)), p_(parts) {}
 
 Reload::~Reload() {
@@ -136,7 +136,7 @@ bool Reload::put_in_place(const Config::Live& next, const Changes& changes, Loca
     p_.local.replace(std::move(local), p_.grace);
     if (next.upstreams != current_.live.upstreams) p_.upstreams.replace(next.upstreams.front().servers);
     p_.access.replace(client_policy(next), p_.grace);
-    if (p_.tcp) p_.tcp->set_policy(next.tcp);
+    p_.tcp.set_policy(next.tcp);
     p_.upstreams.set_policy(upstream_policy(next));
     p_.publisher.set_policy(ttl_policy(next));
     p_.fetches.set_policy(fetch_policy(next));

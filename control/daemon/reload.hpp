@@ -17,13 +17,10 @@
 #include <thread>
 #include <vector>
 
-#include <asio/io_context.hpp>
 #include <tl/expected.hpp>
 
 #include "control/config/config.hpp"
-#include "control/daemon/tcp_server.hpp"
-#include "control/fetch/flush.hpp"
-#include "control/fetch/table.hpp"
+#include "control/daemon/parts.hpp"
 #include "control/local/build.hpp"
 #include "dataplane/access.hpp"
 
@@ -35,19 +32,6 @@ UpstreamPolicy upstream_policy(const Config::Live& live);
 FetchPolicy fetch_policy(const Config::Live& live);
 dataplane::ClientPolicy client_policy(const Config::Live& live);
 
-/// Everything that a reload acts on. Outlives it.
-struct ReloadParts {
-    asio::io_context& io;
-    cache::Grace& grace;
-    Publisher& publisher;
-    Upstreams& upstreams;
-    FetchTable& fetches;
-    Flushes& flushes;
-    dataplane::Access& access;
-    cache::Replaceable<dataplane::LocalNames>& local;
-    TcpServer* tcp; ///< null in tests without one
-};
-
 class Reload {
   public:
     struct Changes {
@@ -57,7 +41,7 @@ class Reload {
     /// Told once: after the acknowledgement, or why nothing was changed.
     using Done = std::function<void(const tl::expected<Changes, std::string>&)>;
 
-    Reload(std::string path, Config current, const ReloadParts& parts);
+    Reload(std::string path, Config current, const Parts& parts);
     ~Reload(); ///< waits for the helper
 
     /// One at a time; who asks meanwhile is told after one more, which reads the file as it is then.
@@ -77,7 +61,7 @@ class Reload {
 
     std::string path_;
     Config current_;
-    ReloadParts p_;
+    Parts p_;
     std::vector<Done> done_; ///< of the one under way
     std::vector<Done> next_; ///< of those who asked meanwhile
     std::thread helper_;

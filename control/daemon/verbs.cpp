@@ -16,11 +16,18 @@ using nlohmann::json;
 
 namespace {
 
+/// What a verb looks at or acts on.
+struct Context : Parts {
+    Reload& reload;
+    Loop& loop;
+    Time started = boot_time();
+};
+
 double seconds(Time t) {
     return double(t.count()) / 1e6;
 }
 
-json workers_of(const VerbContext& c) {
+json workers_of(const Context& c) {
     json list = json::array();
     for (std::size_t i = 0; i < c.workers.size(); ++i) {
         Workers::View worker = c.workers.view(i);
@@ -55,7 +62,7 @@ json upstreams_of(const Upstreams& upstreams) {
     return list;
 }
 
-json status(const VerbContext& c) {
+json status(const Context& c) {
     return {{"version", MILLRACE_VERSION},
             {"pid", getpid()},
             {"uptime", seconds(boot_time() - c.started)},
@@ -76,7 +83,7 @@ json status(const VerbContext& c) {
 
 /// Sums over the workers and the TCP connections.
 struct Totals {
-    explicit Totals(const VerbContext& c) {
+    explicit Totals(const Context& c) {
         add(c.tcp.counters());
         for (std::size_t i = 0; i < c.workers.size(); ++i) add(c.workers.view(i).counters);
     }
@@ -110,7 +117,7 @@ std::uint64_t breakers_opened(const Upstreams& upstreams) {
 
 /// received = answered + misses + refused + to_kernel + all of dropped;
 /// misses = woken + abandoned + those that still wait.
-json stats(const VerbContext& c) {
+json stats(const Context& c) {
     Totals totals(c);
     std::uint64_t received = 0;
     json dropped = dropped_of(totals, received);
@@ -188,7 +195,7 @@ tl::expected<cache::Key, std::string> parse_key(const std::string& name, const s
     return key;
 }
 
-json lookup(const VerbContext& c, const cache::Key& key) {
+json lookup(const Context& c, const cache::Key& key) {
     const cache::Entry* entry = c.table.find(key, c.table.hasher()(key));
     Time now = boot_time();
     bool served = entry && entry->version.generation > c.table.floor(key.group) && now < entry->stale_until;
@@ -210,13 +217,13 @@ json lookup(const VerbContext& c, const cache::Key& key) {
     return found;
 }
 
-void cache_lookup(const VerbContext& c, const std::vector<std::string>& args, Responder responder) {
+void cache_lookup(const Context& c, const std::vector<std::string>& args, Responder responder) {
     if (args.size() != 2) return responder.fail("usage: cache lookup NAME TYPE");
     auto key = parse_key(args[0], args[1]);
     key ? responder.respond(lookup(c, *key)) : responder.fail(key.error());
 }
 
-void cache_flush(const VerbContext& c, const std::vector<std::string>& args, Responder responder) {
+void cache_flush(const Context& c, const std::vector<std::string>& args, Responder responder) {
     bool all = args.size() == 1 && args[0] == "--all";
     bool zone = args.size() == 2 && args[0] == "--zone";
     if (args.size() != 1 && !zone) return responder.fail("usage: cache flush NAME | --zone NAME | --all");
@@ -231,7 +238,7 @@ void cache_flush(const VerbContext& c, const std::vector<std::string>& args, Res
     if (!begun) held->fail("too many flushes are under way; try again");
 }
 
-void config_reload(const VerbContext& c, Responder responder) {
+void config_reload(const Context& c, Responder responder) {
     auto held = std::make_shared<Responder>(std::move(responder));
     c.reload.begin([held](const tl::expected<Reload::Changes, std::string>& result) {
         if (!result) return held->fail(result.error());
@@ -252,7 +259,7 @@ std::string flavour_text(std::uint8_t flavour) {
                        flavour & cache::checking_disabled ? "CD" : "");
 }
 
-json inflight(const VerbContext& c) {
+json inflight(const Context& c) {
     json list = json::array();
     Time now = boot_time();
     // Bounded by what a tick may take: about a thousand upstream states.
@@ -284,7 +291,7 @@ json timeline(const Upstreams& upstreams, const std::vector<TraceEvent>& events)
     return list;
 }
 
-void trace(const VerbContext& c, const std::vector<std::string>& args, Responder responder) {
+void trace(const Context& c, const std::vector<std::string>& args, Responder responder) {
     if (args.size() != 2) return responder.fail("usage: trace NAME TYPE");
     auto key = parse_key(args[0], args[1]);
     if (!key) return responder.fail(key.error());
@@ -300,7 +307,8 @@ void trace(const VerbContext& c, const std::vector<std::string>& args, Responder
 
 } // namespace
 
-void add_verbs(CommandServer& server, const VerbContext& c) {
+void add_verbs(CommandServer& server, const Parts& parts, Reload& reload, Loop& loop) {
+    Context c{parts, reload, loop};
     auto plain = [&server](const char* verb, std::function<json()> make) {
         server.on(verb, [verb, make](std::vector<std::string> args, Responder responder) {
             args.empty() ? responder.respond(make())

@@ -51,7 +51,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     std::span<const std::uint8_t> message(data + 1, size - 1);
     cache::Key key = key_of(message, data[0] & 3);
     auto query = control::build_query(key, size >= 3 ? cache::load_u16(data + 1) : 0, key.name.bytes());
-    control::Match match = control::match_reply(query, message);
+    control::ReplyMatch match = control::match_reply(query, message);
     auto answer = control::parse_reply(message, key, 0, 1h);
     if (answer && (message[2] & 0xf8) == 0x80) {
         require(match == control::ReplyMatch::reply || match == control::ReplyMatch::truncated ||

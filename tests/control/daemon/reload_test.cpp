@@ -48,9 +48,12 @@ class ReloadTest : public FetchTest {
     asio::io_context io;
     dataplane::Access access{{}};
     cache::Replaceable<dataplane::LocalNames> local{dataplane::LocalNames::Builder().build()};
-    Reload reload{path,
-                  *parse_config(servers, "t"),
-                  {io, grace, publisher, upstreams, fetches, flushes, access, local, nullptr}};
+    Workers workers{table, grace, access};
+    TcpServer tcp{io, table, fetches, access, nullptr, {}};
+    Reload reload{
+        path,
+        *parse_config(servers, "t"),
+        {io, grace, table, publisher, upstreams, exchanges, fetches, flushes, access, local, workers, tcp}};
     std::optional<tl::expected<Reload::Changes, std::string>> result;
 };
 

@@ -1,0 +1,164 @@
+#include "control/daemon/daemon.hpp"
+
+#include <cstring>
+
+#include <fmt/format.h>
+#include <ifaddrs.h>
+#include <rte_cycles.h>
+#include <spdlog/spdlog.h>
+
+#include "control/daemon/verbs.hpp"
+#include "control/upstream/udp_sockets.hpp"
+
+namespace millrace::control {
+
+using dataplane::Endpoint;
+
+namespace {
+
+constexpr unsigned fewest_source_ports = 16384; // less is worth a warning (RFC 5452 9.2: as many as possible)
+
+/// Every endpoint that this program answers on.
+std::vector<Endpoint> own_endpoints(const Config::Boot& boot) {
+    std::vector<Endpoint> own = boot.listen;
+    for (const Config::Port& port : boot.ports) {
+        for (const auto& address : port.addresses) own.push_back({address, dataplane::Service::port});
+    }
+    return own;
+}
+
+/// Whether some interface of the kernel has the address, so that a TCP listener can be opened on it.
+bool kernel_holds(const dataplane::Address& address) {
+    ifaddrs* list = nullptr;
+    if (getifaddrs(&list) != 0) return false;
+    bool held = false;
+    for (const ifaddrs* at = list; at && !held; at = at->ifa_next) {
+        bool ip = at->ifa_addr && (at->ifa_addr->sa_family == AF_INET || at->ifa_addr->sa_family == AF_INET6);
+        if (!ip) continue;
+        sockaddr_storage raw{};
+        std::memcpy(&raw, at->ifa_addr,
+                    at->ifa_addr->sa_family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6));
+        held = dataplane::from_sockaddr(raw).address == address;
+    }
+    freeifaddrs(list);
+    return held;
+}
+
+dataplane::EalPlan eal_plan(const Config::Boot& boot) {
+    dataplane::EalPlan plan;
+    for (const Config::Port& p : boot.ports)
+        plan.ports.push_back({p.device, p.lcores, p.addresses, p.next_hop});
+    plan.arguments = boot.eal;
+    plan.own = own_endpoints(boot);
+    return plan;
+}
+
+std::string list_text(const std::vector<std::string>& keys) {
+    return keys.empty() ? "nothing" : fmt::format("{}", fmt::join(keys, ", "));
+}
+
+} // namespace
+
+Daemon::Daemon(const Config& config, const std::string& path, LocalNamesPtr local)
+    : config_(config), access_(client_policy(config.live)), local_(std::move(local)),
+      table_({config.boot.cache_entries, config.boot.cache_memory}, grace_),
+      publisher_(table_, grace_, ttl_policy(config.live)), network_(io_, {.sockets = exchange_capacity()}),
+      upstreams_(config.live.upstreams.front().servers, upstream_policy(config.live)),
+      exchanges_(network_, random_, {&upstreams_, 1}, {.exchanges = exchange_capacity()}),
+      fetches_(table_, publisher_, exchanges_, upstreams_, router_, fetch_policy(config.live)),
+      flushes_(table_, grace_, fetches_), tcp_(io_, table_, fetches_, access_, &local_, config.live.tcp),
+      workers_(table_, grace_, access_, &local_), reload_(path, config, parts_), commands_(io_),
+      signals_(io_, SIGINT, SIGTERM), hangups_(io_, SIGHUP) {
+    router_.connect(workers_, tcp_);
+    fetches_.set_local(&local_);
+    fetches_.set_access(&access_);
+}
+
+Daemon::Result Daemon::start() {
+    return open_sockets()
+        .and_then([&] { return open_ports(); })
+        .and_then([&] { return open_streams(); })
+        .and_then([&] { return open_commands(); });
+}
+
+Daemon::Result Daemon::run() {
+    Loop loop(parts_, clock_ ? &*clock_ : nullptr);
+    add_verbs(commands_, parts_, reload_, loop);
+    signals_.async_wait([&](asio::error_code error, int signal) {
+        if (error) return;
+        spdlog::info("signal {}: stopping", signal);
+        loop.stop();
+    });
+    reload_on_hangup();
+    Result started = workers_.start();
+    if (started) {
+        spdlog::info("ready: {} workers, {} upstreams", workers_.size(), upstreams_.size());
+        if (unsigned ports = UdpSockets::source_ports(); ports < fewest_source_ports) {
+            spdlog::warn("queries leave from {} source ports only: widen net.ipv4.ip_local_port_range",
+                         ports);
+        }
+        loop.run();
+    }
+    fetches_.close();
+    workers_.stop();
+    loop.refuse_the_rest();
+    commands_.close();
+    tcp_.close();
+    return started;
+}
+
+void Daemon::reload_on_hangup() {
+    hangups_.async_wait([this](asio::error_code error, int) {
+        if (error) return;
+        reload_.begin([](const tl::expected<Reload::Changes, std::string>& result) {
+            if (!result) return spdlog::error("not reloaded: {}", result.error());
+            spdlog::info("reloaded; changed: {}; needs a restart: {}", list_text(result->changed),
+                         list_text(result->needs_restart));
+        });
+        reload_on_hangup();
+    });
+}
+
+Daemon::Result Daemon::open_sockets() {
+    for (const Endpoint& local : config_.boot.listen) {
+        auto port = dataplane::SocketPort::open(local, own_endpoints(config_.boot));
+        if (!port) return tl::unexpected(port.error());
+        sockets_.push_back(std::move(*port));
+        if (auto added = workers_.add(*sockets_.back(), to_string(local), {}, nullptr); !added) return added;
+    }
+    return {};
+}
+
+Daemon::Result Daemon::open_ports() {
+    if (config_.boot.ports.empty()) return {};
+    auto eal = dataplane::Eal::start(eal_plan(config_.boot));
+    if (!eal) return tl::unexpected(eal.error());
+    eal_ = std::move(*eal);
+    for (const std::string& warning : eal_->warnings()) spdlog::warn("{}", warning);
+    clock_.emplace(rte_get_tsc_hz());
+    for (auto& queue : eal_->queues()) {
+        const Config::Port& port = config_.boot.ports[queue.port];
+        auto added = workers_.add(*queue.front, port.device, queue.lcore, &*clock_, port.idle);
+        if (!added) return added;
+    }
+    return {};
+}
+
+Daemon::Result Daemon::open_streams() {
+    std::vector<Endpoint> wanted = config_.boot.listen;
+    for (const Config::Port& port : config_.boot.ports) {
+        for (const auto& address : port.addresses) {
+            if (kernel_holds(address)) wanted.push_back({address, dataplane::Service::port});
+        }
+    }
+    for (const Endpoint& local : wanted) {
+        if (auto listening = tcp_.listen(local); !listening) return listening;
+    }
+    return {};
+}
+
+Daemon::Result Daemon::open_commands() {
+    return commands_.open(config_.boot.control_socket);
+}
+
+} // namespace millrace::control

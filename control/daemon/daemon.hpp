@@ -1,0 +1,72 @@
+// The daemon: its parts, declared in the order in which they depend on each other, destroyed in reverse.
+#pragma once
+
+#include <utility> // asio 1.22 with GCC 12 needs it first
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <asio/io_context.hpp>
+#include <asio/signal_set.hpp>
+#include <tl/expected.hpp>
+
+#include "control/command/server.hpp"
+#include "control/config/config.hpp"
+#include "control/daemon/loop.hpp"
+#include "control/daemon/parts.hpp"
+#include "control/daemon/reload.hpp"
+#include "control/local/build.hpp"
+#include "control/upstream/asio_network.hpp"
+#include "dataplane/eal.hpp"
+#include "dataplane/socket_port.hpp"
+
+namespace millrace::control {
+
+class Daemon {
+  public:
+    using Result = tl::expected<void, std::string>; ///< an error is a sentence that says what to do
+
+    /// `config` outlives the daemon; `path` is where a reload reads it again.
+    Daemon(const Config& config, const std::string& path, LocalNamesPtr local);
+
+    /// Opens everything that can fail; sockets first, so that a port in use is known before a NIC is touched.
+    Result start();
+    /// Serves until a signal or `quit`, then answers or abandons everybody. This thread is control.
+    Result run();
+
+  private:
+    void reload_on_hangup();
+    Result open_sockets();
+    Result open_ports();
+    Result open_streams();
+    Result open_commands();
+
+    const Config& config_;
+    asio::io_context io_{1};
+    dataplane::Access access_;
+    cache::Replaceable<dataplane::LocalNames> local_;
+    std::unique_ptr<dataplane::Eal> eal_;
+    std::optional<dataplane::TscClock> clock_;
+    std::vector<std::unique_ptr<dataplane::SocketPort>> sockets_;
+    cache::Grace grace_;
+    cache::Table table_;
+    Publisher publisher_;
+    SystemRandom random_;
+    AsioNetwork network_;
+    Upstreams upstreams_;
+    Exchanges exchanges_;
+    WakeRouter router_;
+    FetchTable fetches_;
+    Flushes flushes_;
+    TcpServer tcp_;
+    Workers workers_;
+    Parts parts_{io_,      grace_,   table_,  publisher_, upstreams_, exchanges_,
+                 fetches_, flushes_, access_, local_,     workers_,   tcp_};
+    Reload reload_;
+    CommandServer commands_;
+    asio::signal_set signals_, hangups_;
+};
+
+} // namespace millrace::control

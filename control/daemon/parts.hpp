@@ -1,0 +1,39 @@
+// What the daemon is made of, as its loop, its reload and its verbs see it. Everything outlives them. Control
+// thread only, but for what a part itself allows others.
+#pragma once
+
+#include <utility> // asio 1.22 with GCC 12 needs it first
+
+#include <asio/io_context.hpp>
+
+#include "cache/grace.hpp"
+#include "cache/replaceable.hpp"
+#include "cache/table.hpp"
+#include "control/daemon/tcp_server.hpp"
+#include "control/daemon/workers.hpp"
+#include "control/fetch/flush.hpp"
+#include "control/fetch/publish.hpp"
+#include "control/fetch/table.hpp"
+#include "control/upstream/exchange.hpp"
+#include "control/upstream/upstreams.hpp"
+#include "dataplane/access.hpp"
+#include "dataplane/local_names.hpp"
+
+namespace millrace::control {
+
+struct Parts {
+    asio::io_context& io;
+    cache::Grace& grace;
+    cache::Table& table;
+    Publisher& publisher;
+    Upstreams& upstreams;
+    Exchanges& exchanges;
+    FetchTable& fetches;
+    Flushes& flushes;
+    dataplane::Access& access;
+    cache::Replaceable<dataplane::LocalNames>& local;
+    Workers& workers;
+    TcpServer& tcp;
+};
+
+} // namespace millrace::control
