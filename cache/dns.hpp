@@ -6,6 +6,7 @@
 
 namespace millrace::dns {
 
+inline constexpr std::uint16_t port = 53;        ///< over UDP and TCP (RFC 1035 4.2)
 inline constexpr std::size_t header_octets = 12; ///< RFC 1035 4.1.1
 
 // The second 16 bits of the header (RFC 1035 4.1.1, RFC 4035 3.1.6 and 3.2.2).

@@ -20,7 +20,7 @@
 namespace millrace::bench {
 
 inline tl::expected<int, std::string> open_udp(std::string_view text) {
-    auto endpoint = dataplane::parse_endpoint(text, 53);
+    auto endpoint = dataplane::parse_endpoint(text, dns::port);
     if (!endpoint) return tl::unexpected("an address and a port are needed, not " + std::string(text));
     sockaddr_storage address{};
     socklen_t size = to_sockaddr(*endpoint, address);

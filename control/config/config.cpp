@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include <yaml-cpp/eventhandler.h>
 
+#include "cache/dns.hpp"
 #include "control/config/read.hpp"
 #include "control/config/yaml.hpp"
 
@@ -119,7 +120,7 @@ std::string to_string(const ConfigError& error) {
 }
 
 std::vector<dataplane::Endpoint> Config::default_listen() {
-    return {*dataplane::parse_endpoint("127.0.0.1:5300", 53)};
+    return {*dataplane::parse_endpoint("127.0.0.1:5300", dns::port)};
 }
 
 std::vector<dataplane::Prefix> Config::default_allow() {
