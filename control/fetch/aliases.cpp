@@ -37,15 +37,6 @@ Record alias_record(const cache::Name& owner, const cache::Name& target) {
     return record;
 }
 
-/// The target of a CNAME, folded.
-cache::Name target_of(const ldns_rr* record) {
-    const ldns_rdf* dname = ldns_rr_rdf(record, 0);
-    cache::WireReader in({ldns_rdf_data(dname), ldns_rdf_size(dname)});
-    cache::Name name;
-    cache::read_name(in, name);
-    return name;
-}
-
 /// What a reply to `key`, as `write` writes it, says.
 template <class Write>
 std::optional<Answer> read_back(const cache::Key& key, std::size_t records_size, Time now, Write write) {
@@ -299,7 +290,7 @@ bool FetchTable::apply_block_lists(Slot& slot, Answer& answer) {
     for (std::size_t i = 0; i < answer.chain.size(); ++i) {
         if (ldns_rr_get_type(answer.chain[i].get()) != LDNS_RR_TYPE_CNAME) continue;
         cache::Key link = slot.fetch->key();
-        link.name = target_of(answer.chain[i].get());
+        link.name = name_of(ldns_rr_rdf(answer.chain[i].get(), 0));
         auto match = local.find_blocked(link.name.bytes());
         if (!match) continue;
         ++counters_.chains_blocked;

@@ -270,6 +270,13 @@ std::vector<cache::Name> chain_targets(std::span<const std::uint8_t> qname, cons
     return targets;
 }
 
+cache::Name name_of(const ldns_rdf* dname) {
+    cache::WireReader in({ldns_rdf_data(dname), ldns_rdf_size(dname)});
+    cache::Name name;
+    cache::read_name(in, name);
+    return name;
+}
+
 RecordHandle question_record(const cache::Key& key, std::span<const std::uint8_t> qname) {
     RecordHandle question(ldns_rr_new());
     auto* owner = ldns_rdf_new_frm_data(LDNS_RDF_TYPE_DNAME, qname.size(), qname.data());
