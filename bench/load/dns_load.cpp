@@ -9,6 +9,7 @@
 #include <sys/prctl.h>
 
 #include "bench/load/generator.hpp"
+#include "cache/dns.hpp"
 
 namespace millrace::bench {
 namespace {

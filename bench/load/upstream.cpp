@@ -96,7 +96,7 @@ int main(int argc, char** argv) {
         return 1;
     }
     zone.name = *parsed;
-    serve_udp(*descriptor,
+    serve_udp(descriptor->get(),
               [&](std::span<std::uint8_t> buffer, std::size_t size) { return reply(buffer, size, zone); });
 }
 

@@ -16,13 +16,9 @@ ReaderPort::ReaderPort(const World& world, std::uint64_t seed, bool naps)
     : world_(world), chance_(seed), buffers_(new std::uint8_t[dataplane::limits::burst * room]),
       seen_(world.names.size()) {
     if (!naps) return;
-    timer_ = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    timer_ = dataplane::Descriptor(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
     itimerspec every{{0, 500'000}, {0, 500'000}};
-    timerfd_settime(timer_, 0, &every, nullptr);
-}
-
-ReaderPort::~ReaderPort() {
-    if (timer_ >= 0) close(timer_);
+    timerfd_settime(timer_.get(), 0, &every, nullptr);
 }
 
 Packet ReaderPort::packet(unsigned index) {
@@ -32,7 +28,7 @@ Packet ReaderPort::packet(unsigned index) {
 
 void ReaderPort::receive(Burst& burst, dataplane::Counters&) {
     std::uint64_t ticks;
-    if (timer_ >= 0 && read(timer_, &ticks, sizeof ticks) < 0) return;
+    if (timer_ && read(timer_.get(), &ticks, sizeof ticks) < 0) return;
     if (!asks_.load(std::memory_order_relaxed)) return std::this_thread::yield();
     // The owner is behind, and would be for good if we went on: there would be little but refusals
     // to look at.

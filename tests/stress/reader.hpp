@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "dataplane/descriptor.hpp"
 #include "dataplane/worker.hpp"
 #include "tests/stress/chaos.hpp"
 #include "tests/stress/checks.hpp"
@@ -28,13 +29,12 @@ class ReaderPort final : public dataplane::Port {
   public:
     /// `naps`: the worker sleeps between bursts, offline, woken by a timer or a Wake.
     ReaderPort(const World& world, std::uint64_t seed, bool naps);
-    ~ReaderPort() override;
 
     void receive(dataplane::Burst& burst, dataplane::Counters& counters) override;
     void save(const dataplane::Packet& packet, dataplane::ReturnPath& path) override;
     bool compose(dataplane::Burst& burst, const dataplane::ReturnPath& path) override;
     void send(dataplane::Burst& burst, dataplane::Counters& counters) override;
-    int wait_descriptor() const override { return timer_; }
+    int wait_descriptor() const override { return timer_.get(); }
 
     void stop_asking() { asks_.store(false, std::memory_order_relaxed); } ///< any thread
 
@@ -55,7 +55,7 @@ class ReaderPort final : public dataplane::Port {
 
     const World& world_;
     std::mt19937_64 chance_;
-    int timer_ = -1;
+    dataplane::Descriptor timer_;
     std::atomic<bool> asks_{true};
     bool refused_ = false; ///< something since the last burst
     std::unique_ptr<std::uint8_t[]> buffers_;
