@@ -6,9 +6,11 @@
 #include <cstdlib>
 #include <span>
 
+#include "cache/dns.hpp"
 #include "cache/wire.hpp"
 #include "control/message/entry_build.hpp"
 #include "control/message/entry_text.hpp"
+#include "control/message/query.hpp"
 #include "control/message/reply.hpp"
 #include "control/message/reply_match.hpp"
 
@@ -37,7 +39,8 @@ void check(const cache::Key& key, const control::Answer& answer, const cache::En
     require(entry.born == answer.received && entry.expiry >= entry.born && entry.stale_until >= entry.expiry);
     require(entry.expiry <= entry.born + 24h);
     for (std::uint16_t at : entry.ttl_offsets()) {
-        require(at + 4u <= entry.records_size && cache::load_u32(entry.records().data() + at) <= 0x7fffffff);
+        require(at + 4u <= entry.records_size &&
+                cache::load_u32(entry.records().data() + at) <= dns::most_ttl);
     }
     require(control::record_lines(key, entry, entry.born + 1s).size() == entry.ttl_count);
     require(control::addresses(key, entry).size() <= entry.answers);
@@ -50,11 +53,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     std::span<const std::uint8_t> message(data + 1, size - 1);
     cache::Key key = key_of(message, data[0] & 3);
     auto query = control::build_query(key, size >= 3 ? cache::load_u16(data + 1) : 0, key.name.bytes());
-    control::Match match = control::match_reply(query, message);
+    control::ReplyMatch match = control::match_reply(query, message);
     auto answer = control::parse_reply(message, key, 0, 1h);
     if (answer && (message[2] & 0xf8) == 0x80) {
-        require(match == control::Match::reply || match == control::Match::truncated ||
-                match == control::Match::wrong_case);
+        require(match == control::ReplyMatch::reply || match == control::ReplyMatch::truncated ||
+                match == control::ReplyMatch::wrong_case);
     }
     if (!answer || answer->kind == control::Kind::failure) return 0;
     if (auto entry = control::build_entry(key, *answer, {1, 0}, {})) check(key, *answer, *entry);

@@ -25,7 +25,7 @@ constexpr std::size_t lists_octets = 65536; // access lists wait in limbo, too, 
 
 Owner::Owner(const Options& options, cache::Table& table, cache::Grace& grace, const Names& names,
              Checks& checks, Acknowledged& acknowledged, dataplane::Access& access,
-             std::span<const std::unique_ptr<Reader>> readers)
+             std::span<const std::unique_ptr<WorkerThread>> readers)
     : table_(table), grace_(grace), access_(access), reserve_(grace, table_limits.bytes / 64), names_(names),
       checks_(checks), readers_(readers), flusher_(table, grace, checks, acknowledged, readers),
       chance_(options.seed), published_(names.size()) {

@@ -25,10 +25,10 @@ struct World {
     const dataplane::Access& access;
 };
 
-class ReaderPort final : public dataplane::Port {
+class AskingPort final : public dataplane::Port {
   public:
     /// `naps`: the worker sleeps between bursts, offline, woken by a timer or a Wake.
-    ReaderPort(const World& world, std::uint64_t seed, bool naps);
+    AskingPort(const World& world, std::uint64_t seed, bool naps);
 
     void receive(dataplane::Burst& burst, dataplane::Counters& counters) override;
     void save(const dataplane::Packet& packet, dataplane::ReturnPath& path) override;
@@ -63,10 +63,10 @@ class ReaderPort final : public dataplane::Port {
     std::vector<cache::Version> seen_; ///< of each name, the newest that a lookup found
 };
 
-class Reader {
+class WorkerThread {
   public:
-    Reader(const World& world, cache::Grace& grace, std::uint64_t seed, bool naps);
-    ~Reader();
+    WorkerThread(const World& world, cache::Grace& grace, std::uint64_t seed, bool naps);
+    ~WorkerThread();
 
     void start();
     void stop_asking() { port_.stop_asking(); }
@@ -82,7 +82,7 @@ class Reader {
     cache::Grace::Reader& grace_;
     dataplane::Handoff handoff_;
     dataplane::Counters counters_;
-    ReaderPort port_;
+    AskingPort port_;
     dataplane::Worker worker_;
     std::unique_ptr<Victim> victim_;
     std::atomic<bool> stop_{false};
