@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "tests/stress/points.hpp"
-
 namespace millrace::stress {
 
 using cache::Publication;
@@ -159,8 +157,7 @@ void Owner::publish(Fetch& fetch, bool is_void) {
     cache::EntryPtr entry = make_entry({fetch.name, fetch.version}, now_, some_life());
     const cache::Entry* raw = entry.get();
     bool occupied = table_.find(name.key, name.hash);
-    Publication verdict =
-        table_.publish(name.key, name.hash, entry, [](int stage) { point(std::uintptr_t(stage)); });
+    Publication verdict = table_.publish(name.key, name.hash, entry);
     judge(fetch, is_void, verdict);
     if (verdict == Publication::accepted) {
         placed_ += !occupied;
