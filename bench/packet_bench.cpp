@@ -102,7 +102,8 @@ struct Expected {
 
 bool is_right(const test::Bytes& reply, std::size_t size, std::size_t question, const Expected& expected) {
     std::size_t without_records = dns::header_octets + question + test::opt().size();
-    return size == without_records + expected.records && (reply[2] & 2) == (expected.truncated ? 2 : 0) &&
+    return size == without_records + expected.records &&
+           ((cache::load_u16(&reply[2]) & dns::truncated) != 0) == expected.truncated &&
            (reply[3] & 0xf) == expected.rcode && cache::load_u16(&reply[6]) == expected.answers &&
            cache::load_u16(&reply[8]) == expected.authorities;
 }

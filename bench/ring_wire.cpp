@@ -10,6 +10,7 @@
 #include <rte_ring.h>
 #include <rte_udp.h>
 
+#include "cache/dns.hpp"
 #include "tests/support/entries.hpp"
 #include "tests/support/messages.hpp"
 
@@ -17,8 +18,8 @@ namespace millrace::bench {
 
 namespace {
 
-constexpr std::size_t l2 = 14, l3 = 20, dns = l2 + l3 + 8; // offsets in the frame
-constexpr std::size_t digits_at = dns + 12 + 2;            // header, label length, 'n'
+constexpr std::size_t l2 = 14, l3 = 20, message_at = l2 + l3 + 8;      // offsets in the frame
+constexpr std::size_t digits_at = message_at + dns::header_octets + 2; // header, label length, 'n'
 constexpr std::size_t drawn = 1 << 22;
 
 void write_number(std::uint8_t* digits, std::uint32_t number) {
@@ -40,7 +41,8 @@ std::string NumberedName::name(std::uint32_t number) {
 }
 
 cache::EntryPtr NumberedName::entry(std::uint32_t number, cache::Generation generation, Time born, Time ttl) {
-    std::array<std::uint8_t, 16> record{0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4};
+    std::array<std::uint8_t, 16> record{
+        dns::pointer_bits, dns::header_octets, 0, dns::type_a, 0, dns::class_in, 0, 0, 0, 0, 0, 4};
     cache::store_u32(record.data() + 6, std::uint32_t(ttl / 1s));
     std::ranges::copy(address(number), record.begin() + 12);
     constexpr std::uint16_t ttl_at[] = {6};
@@ -89,7 +91,7 @@ bool RingWire::send(const std::uint32_t* numbers, unsigned count) {
         auto* frame =
             reinterpret_cast<std::uint8_t*>(rte_pktmbuf_append(mbufs[i], std::uint16_t(query_.size())));
         std::memcpy(frame, query_.data(), query_.size());
-        cache::store_u16(frame + dns, std::uint16_t(numbers[i]));
+        cache::store_u16(frame + message_at, std::uint16_t(numbers[i]));
         write_number(frame + digits_at, numbers[i]);
         auto* udp = reinterpret_cast<rte_udp_hdr*>(frame + l2 + l3);
         udp->dgram_cksum = 0;
@@ -114,14 +116,16 @@ bool RingWire::is_right(const rte_mbuf& mbuf) const {
     const auto* frame = rte_pktmbuf_mtod(&mbuf, const std::uint8_t*);
     if (mbuf.data_len < query_.size() + 16) return false;
     std::uint32_t number = read_number(frame + digits_at);
-    std::size_t question = query_.size() - dns - 12;
-    const std::uint8_t* record = frame + dns + 12 + question;
+    std::size_t question = query_.size() - message_at - dns::header_octets;
+    const std::uint8_t* record = frame + message_at + dns::header_octets + question;
     auto address = NumberedName::address(number);
-    bool question_is_ours = std::equal(frame + dns + 12, frame + digits_at, query_.data() + dns + 12) &&
+    bool question_is_ours = std::equal(frame + message_at + dns::header_octets, frame + digits_at,
+                                       query_.data() + message_at + dns::header_octets) &&
                             std::equal(frame + digits_at + NumberedName::digits, record,
                                        query_.data() + digits_at + NumberedName::digits);
-    return question_is_ours && cache::load_u16(frame + dns) == std::uint16_t(number) &&
-           frame[dns + 2] & 0x80 && (frame[dns + 3] & 0xf) == 0 && cache::load_u16(frame + dns + 6) == 1 &&
+    return question_is_ours && cache::load_u16(frame + message_at) == std::uint16_t(number) &&
+           frame[message_at + 2] & 0x80 && (frame[message_at + 3] & 0xf) == 0 &&
+           cache::load_u16(frame + message_at + 6) == 1 &&
            std::equal(address.begin(), address.end(), record + 12);
 }
 

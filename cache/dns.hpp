@@ -6,11 +6,14 @@
 
 namespace millrace::dns {
 
-inline constexpr std::size_t header_octets = 12; ///< RFC 1035 4.1.1
+inline constexpr std::uint16_t port = 53;           ///< over UDP and TCP (RFC 1035 4.2)
+inline constexpr std::size_t header_octets = 12;    ///< RFC 1035 4.1.1
+inline constexpr std::size_t type_class_octets = 4; ///< behind a question's name (RFC 1035 4.1.2)
 
 // The second 16 bits of the header (RFC 1035 4.1.1, RFC 4035 3.1.6 and 3.2.2).
 inline constexpr std::uint16_t response = 0x8000;
 inline constexpr std::uint16_t opcode_mask = 0x7800;
+inline constexpr std::uint16_t authoritative = 0x0400;
 inline constexpr std::uint16_t truncated = 0x0200;
 inline constexpr std::uint16_t recursion_desired = 0x0100;
 inline constexpr std::uint16_t recursion_available = 0x0080;
@@ -30,7 +33,7 @@ enum class Rcode : std::uint16_t {
 };
 
 // Types and classes (control has ldns's names for the rest).
-inline constexpr std::uint16_t type_hinfo = 13, type_txt = 16, type_opt = 41;
+inline constexpr std::uint16_t type_a = 1, type_soa = 6, type_hinfo = 13, type_txt = 16, type_opt = 41;
 inline constexpr std::uint16_t type_ixfr = 251, type_axfr = 252, type_any = 255;
 inline constexpr std::uint16_t class_in = 1, class_chaos = 3;
 
@@ -39,8 +42,10 @@ inline constexpr std::size_t opt_octets = 11;                                   
 inline constexpr std::uint32_t opt_version = 0x00ff0000, opt_dnssec_ok = 0x8000; ///< of its TTL field
 inline constexpr std::uint16_t option_client_subnet = 8, option_extended_error = 15;
 
-inline constexpr std::uint16_t pointer =
-    0xc000; ///< the two upper bits of a compression pointer (RFC 1035 4.1.4)
+// Compression (RFC 1035 4.1.4): both upper bits of a label's first octet make a pointer of it and the next.
+inline constexpr std::uint8_t pointer_bits = 0xc0;
+inline constexpr std::uint16_t pointer = pointer_bits << 8;
+inline constexpr std::uint16_t pointer_to_question = pointer | header_octets;
 
 inline constexpr std::uint32_t most_ttl = 0x7fffffff;    ///< RFC 2181 8
 inline constexpr std::uint32_t ttl_of_negative = 86'400; ///< of a TTL with its sign bit set (RFC 8767 4)

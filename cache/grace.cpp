@@ -31,10 +31,10 @@ void Grace::FreeQsbr::operator()(rte_rcu_qsbr* qsbr) const {
 }
 
 Grace::Grace() {
-    std::size_t size = rte_rcu_qsbr_get_memsize(limits::readers);
+    std::size_t size = rte_rcu_qsbr_get_memsize(limits::workers);
     std::size_t rounded = (size + RTE_CACHE_LINE_SIZE - 1) / RTE_CACHE_LINE_SIZE * RTE_CACHE_LINE_SIZE;
     auto* memory = static_cast<rte_rcu_qsbr*>(std::aligned_alloc(RTE_CACHE_LINE_SIZE, rounded));
-    if (!memory || rte_rcu_qsbr_init(memory, limits::readers) != 0) throw std::bad_alloc();
+    if (!memory || rte_rcu_qsbr_init(memory, limits::workers) != 0) throw std::bad_alloc();
     qsbr_.reset(memory);
 }
 
@@ -44,7 +44,7 @@ Grace::~Grace() {
 }
 
 Grace::Reader* Grace::add_reader() {
-    if (reader_count_ == limits::readers) return nullptr;
+    if (reader_count_ == limits::workers) return nullptr;
     Reader& reader = readers_[reader_count_];
     reader.qsbr_ = qsbr_.get();
     reader.id_ = reader_count_++;

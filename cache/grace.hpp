@@ -61,7 +61,7 @@ class Grace {
     /// A point that every reader must get past.
     struct Period {
         std::uint64_t token = 0;
-        std::array<std::uint64_t, limits::readers> sent{};
+        std::array<std::uint64_t, limits::workers> sent{};
     };
 
     Grace();
@@ -69,7 +69,7 @@ class Grace {
     Grace(const Grace&) = delete;
     Grace& operator=(const Grace&) = delete;
 
-    /// Control, before the reader's thread starts. Null when limits::readers are registered.
+    /// Control, before the reader's thread starts. Null when limits::workers are registered.
     Reader* add_reader();
 
     // Control's alone, all of them.
@@ -99,7 +99,7 @@ class Grace {
     void free_batch(Batch batch);
 
     std::unique_ptr<rte_rcu_qsbr, FreeQsbr> qsbr_;
-    std::array<Reader, limits::readers> readers_;
+    std::array<Reader, limits::workers> readers_;
     unsigned reader_count_ = 0;
     Batch open_, waiting_;
     Period period_;

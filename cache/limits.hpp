@@ -12,9 +12,8 @@ inline constexpr std::size_t message_octets = 65535; ///< RFC 1035 4.2.2, the tw
 inline constexpr std::size_t shard_slots = 4096;     ///< slots of one shard
 inline constexpr std::size_t shard_buckets = 512;    ///< of its map, which an Index stands before
 inline constexpr std::size_t shard_fill = 3700; ///< keys per shard that the number of shards is planned for
-inline constexpr std::size_t workers = 64;      ///< RCU readers that receive Wakes
-inline constexpr std::size_t readers = workers + 4; ///< workers, and helper threads that walk the table
-inline constexpr std::size_t groups = 16;           ///< upstream groups, each with a floor
+inline constexpr std::size_t workers = 64;      ///< RCU readers, each of which receives Wakes
+inline constexpr std::size_t groups = 16;       ///< upstream groups, each with a floor
 
 static_assert((shard_buckets & (shard_buckets - 1)) == 0, "TBB rounds bucket counts up to a power of two");
 static_assert(shard_fill + 6 * 64 < shard_slots,

@@ -18,7 +18,7 @@ Reserve::Hold Reserve::hold(EntryPtr& entry) {
 }
 
 void Reserve::Hold::sent_to(unsigned reader) {
-    auto& marks = place_->marks;
+    auto& marks = position_->marks;
     auto at = std::ranges::find(marks, reader, [](const auto& mark) { return mark.first; });
     if (at == marks.end()) at = marks.insert(at, {reader, 0});
     at->second = reserve_->grace_.sent_to(reader);

@@ -24,7 +24,7 @@ class Reserve {
         EntryPtr entry;
         std::vector<std::pair<unsigned, std::uint64_t>> marks; ///< reader, and its count of Wakes sent
     };
-    using Place = std::list<Private>::iterator;
+    using Position = std::list<Private>::iterator;
 
   public:
     /// `bytes`: of all Entries that are held or not yet freed.
@@ -35,25 +35,25 @@ class Reserve {
       public:
         Hold() = default;
         Hold(Hold&& other) noexcept
-            : reserve_(std::exchange(other.reserve_, nullptr)), place_(other.place_) {}
+            : reserve_(std::exchange(other.reserve_, nullptr)), position_(other.position_) {}
         Hold& operator=(Hold&& other) noexcept {
             std::swap(reserve_, other.reserve_);
-            std::swap(place_, other.place_);
+            std::swap(position_, other.position_);
             return *this;
         }
         ~Hold() {
-            if (reserve_) reserve_->release(place_);
+            if (reserve_) reserve_->release(position_);
         }
         explicit operator bool() const { return reserve_; }
-        const Entry* entry() const { return reserve_ ? place_->entry.get() : nullptr; }
+        const Entry* entry() const { return reserve_ ? position_->entry.get() : nullptr; }
         /// A Wake that names the Entry was just sent to this reader.
         void sent_to(unsigned reader);
 
       private:
         friend class Reserve;
-        Hold(Reserve& reserve, Place place) : reserve_(&reserve), place_(place) {}
+        Hold(Reserve& reserve, Position position) : reserve_(&reserve), position_(position) {}
         Reserve* reserve_ = nullptr;
-        Place place_{};
+        Position position_{};
     };
 
     /// Takes the Entry, when there is room; else the Hold is empty and the Entry the caller's.
@@ -64,7 +64,7 @@ class Reserve {
     std::size_t entries() const { return held_.size() + leaving_.size(); }
 
   private:
-    void release(Place place) { leaving_.splice(leaving_.end(), held_, place); }
+    void release(Position position) { leaving_.splice(leaving_.end(), held_, position); }
     bool is_finished(const Private& one) const;
 
     const Grace& grace_;

@@ -105,6 +105,14 @@ void Table::install(std::size_t index, std::unique_ptr<Shard> fresh) {
     w.shard.store(fresh.release(), std::memory_order_release);
 }
 
+Publication Table::publish(const Key& key, Hash hash, EntryPtr& entry) {
+    assert_owner();
+    Node* node = find_or_insert(key, hash);
+    Publication verdict = judge(node, key.group, *entry);
+    if (verdict == Publication::accepted) swap_in(*shard(index(hash)), *node, std::move(entry));
+    return verdict;
+}
+
 Publication Table::judge(const Node* node, unsigned group, const Entry& entry) const {
     if (entry.version.generation <= floor(group)) return Publication::superseded;
     if (!node) return Publication::full;

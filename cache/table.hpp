@@ -112,12 +112,9 @@ class Table {
     /// The Fetch of this generation has ended, however: its slot may go when it holds nothing.
     void finish(const Key& key, Hash hash, Generation generation);
 
-    /// One step: refuses a superseded version, else makes the Entry visible and retires the one
-    /// before. Takes the Entry only when accepted. `hook` is called between the stages, for tests that
-    /// stop the owner there.
-    template <class Hook = void (*)(int)>
-    Publication publish(
-        const Key& key, Hash hash, EntryPtr& entry, Hook hook = [](int) {});
+    /// One step: refuses a superseded version, else makes the Entry visible and retires the one before. Takes
+    /// the Entry only when accepted.
+    Publication publish(const Key& key, Hash hash, EntryPtr& entry);
 
     /// Empties the slots of one shard (0 to shard_count() - 1) that hold a generation at or below `last` and
     /// whose key `matches`; returns how many.
@@ -181,18 +178,5 @@ class Table {
     std::uint64_t evicted_ = 0;
     std::uint64_t rebuilt_ = 0;
 };
-
-template <class Hook>
-Publication Table::publish(const Key& key, Hash hash, EntryPtr& entry, Hook hook) {
-    assert_owner();
-    hook(0);
-    Node* node = find_or_insert(key, hash);
-    hook(1);
-    Publication verdict = judge(node, key.group, *entry);
-    hook(2);
-    if (verdict == Publication::accepted) swap_in(*shard(index(hash)), *node, std::move(entry));
-    hook(3);
-    return verdict;
-}
 
 } // namespace millrace::cache

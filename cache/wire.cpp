@@ -1,5 +1,6 @@
 #include "cache/wire.hpp"
 
+#include "cache/dns.hpp"
 #include "cache/limits.hpp"
 
 namespace millrace::cache {
@@ -9,7 +10,7 @@ void WireReader::skip_name() {
     while (ok_) {
         std::uint8_t length = u8();
         if (length == 0) return;
-        if ((length & 0xc0) == 0xc0) return skip(1);
+        if ((length & dns::pointer_bits) == dns::pointer_bits) return skip(1);
         octets += length + 1u;
         if (length > limits::label_octets || octets >= limits::name_octets) return fail();
         skip(length);

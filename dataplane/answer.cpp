@@ -9,6 +9,8 @@ namespace {
 
 using cache::Entry;
 
+constexpr std::uint16_t extended_error_octets = 6; // the option's code, its length, the extended error's code
+
 /// What a reply consists of, besides head and question.
 struct Body {
     Rcode rcode = Rcode::noerror;
@@ -21,7 +23,7 @@ struct Body {
 
 std::size_t opt_size(const Head& head, const Body& body) {
     if (!head.edns) return 0;
-    return dns::opt_octets + (body.info == Entry::no_info ? 0 : 6);
+    return dns::opt_octets + (body.info == Entry::no_info ? 0 : extended_error_octets);
 }
 
 std::uint16_t flags(const Head& head, const Body& body) {
@@ -41,7 +43,7 @@ void write_opt(const Head& head, const Body& body, cache::WireWriter& out) {
     out.u8(0); // version
     out.u16(head.dnssec_ok ? dns::opt_dnssec_ok : 0);
     bool has_info = body.info != Entry::no_info;
-    out.u16(has_info ? 6 : 0);
+    out.u16(has_info ? extended_error_octets : 0);
     if (!has_info) return;
     out.u16(dns::option_extended_error);
     out.u16(2);
@@ -69,6 +71,10 @@ std::size_t compose(const Head& head, std::span<const std::uint8_t> question, Bo
     rest.bytes(body.records);
     if (head.edns) write_opt(head, body, rest);
     return size + rest.size();
+}
+
+bool is_truncated(std::span<const std::uint8_t> reply) {
+    return cache::load_u16(&reply[2]) & dns::truncated;
 }
 
 std::uint32_t seconds(Time t) {
@@ -100,8 +106,7 @@ std::size_t write(const Head& head, std::span<const std::uint8_t> question, cons
               .authorities = entry.authorities,
               .records = entry.records()};
     std::size_t size = compose(head, question, body, out);
-    bool truncated = size == 0 || out[2] & 0x02;
-    if (!truncated)
+    if (size > 0 && !is_truncated(out))
         age_ttls(entry, now, age, out.subspan(dns::header_octets + question.size(), entry.records_size));
     return size;
 }
@@ -109,8 +114,27 @@ std::size_t write(const Head& head, std::span<const std::uint8_t> question, cons
 std::size_t write(const Query& query, std::span<const std::uint8_t> question, std::span<std::uint8_t> out) {
     Body body{.rcode = query.rcode, .truncated = query.action == Query::Action::truncate};
     // RFC 8482 4.2: HINFO "RFC8482" "", owner the question's name, TTL 3600.
-    static constexpr std::uint8_t hinfo[] = {
-        0xc0, 12, 0, dns::type_hinfo, 0, 1, 0, 0, 0x0e, 0x10, 0, 9, 7, 'R', 'F', 'C', '8', '4', '8', '2', 0};
+    static constexpr std::uint8_t hinfo[] = {dns::pointer_bits,
+                                             dns::header_octets,
+                                             0,
+                                             dns::type_hinfo,
+                                             0,
+                                             dns::class_in,
+                                             0,
+                                             0,
+                                             0x0e,
+                                             0x10,
+                                             0,
+                                             9,
+                                             7,
+                                             'R',
+                                             'F',
+                                             'C',
+                                             '8',
+                                             '4',
+                                             '8',
+                                             '2',
+                                             0};
     if (query.action == Query::Action::minimal) {
         body.answers = 1;
         body.records = hinfo;
@@ -131,10 +155,10 @@ std::size_t write_local(const Head& head, std::span<const std::uint8_t> question
               .authorities = entry.authorities,
               .records = entry.records()};
     std::size_t size = compose(head, question, body, out);
-    bool holds_soa = entry.answers == 0 && entry.authorities > 0 && size > 0 && !(out[2] & 0x02);
+    bool holds_soa = entry.answers == 0 && entry.authorities > 0 && size > 0 && !is_truncated(out);
     if (holds_soa)
         cache::store_u16(&out[dns::header_octets + question.size()],
-                         std::uint16_t(dns::pointer | (dns::header_octets + above)));
+                         std::uint16_t(dns::pointer_to_question + above));
     return size;
 }
 

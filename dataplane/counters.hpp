@@ -17,7 +17,6 @@ enum class Verdict : std::uint8_t {
     answered,         ///< replied to at once: from the cache, or with an error rcode
     missed,           ///< handed to control; answered or abandoned later, by a Wake
     refused,          ///< REFUSED by the access list
-    to_kernel,        ///< handed to the exception path
     drop_frame,       ///< shorter than its headers say (L2 to L4), or a header that makes no sense
     drop_protocol,    ///< neither IPv4 nor IPv6, or not UDP
     drop_destination, ///< not to an address and port that DNS is served on

@@ -71,8 +71,8 @@ Eal::Result Eal::open(const PortPlan& port, std::size_t index) {
     std::string name = ethdev_name(port.device);
     std::uint16_t id = 0;
     if (rte_eth_dev_get_port_by_name(name.c_str(), &id) != 0) {
-        std::string why = is_pci_address(port.device) ? "is the NIC bound to vfio-pci?"
-                                                      : "its driver's own words are above";
+        std::string why =
+            is_pci_device(port.device) ? "is the NIC bound to vfio-pci?" : "its driver's own words are above";
         return tl::unexpected("there is no device " + name + " by \"" + port.device + "\"; " + why);
     }
     auto ethdev = Ethdev::start(id, name, port.lcores);

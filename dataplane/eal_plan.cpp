@@ -1,14 +1,16 @@
 #include "dataplane/eal_plan.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <filesystem>
 #include <fstream>
 #include <set>
 #include <sstream>
 
-#include <rte_config.h>
+#include <rte_dev.h>
 #include <sched.h>
 
+#include "dataplane/eal_arguments.hpp"
 #include "dataplane/limits.hpp"
 
 namespace millrace::dataplane {
@@ -33,29 +35,35 @@ std::string list(const std::vector<unsigned>& cpus) {
     return text;
 }
 
-/// "-m" of "-m512", "--file-prefix" of "--file-prefix=x"; empty for a value.
-std::string option_name(const std::string& argument) {
-    if (argument.starts_with("--")) return argument.substr(0, argument.find('='));
-    return argument.starts_with("-") ? argument.substr(0, 2) : "";
+std::string_view name_of(std::string_view device) {
+    return device.substr(0, device.find(','));
 }
 
-bool gives(const Arguments& arguments, std::initializer_list<std::string_view> names) {
-    return std::ranges::any_of(arguments, [&](const std::string& argument) {
-        return std::ranges::find(names, option_name(argument)) != names.end();
-    });
+/// Of [dddd:]bb:dd.f in hexadecimal, as lspci prints it: with its domain, in lower case, as DPDK calls the
+/// port. Empty for anything else.
+std::string pci_name(std::string_view address) {
+    static constexpr std::string_view shape = "xxxx:xx:xx.x", domain = "0000:";
+    std::string name(address.size() == shape.size() - domain.size() ? domain : "");
+    for (char c : address) name += char(std::tolower(static_cast<unsigned char>(c)));
+    auto fits = [](char have, char want) {
+        return want == 'x' ? std::isxdigit(static_cast<unsigned char>(have)) != 0 : have == want;
+    };
+    return std::ranges::equal(name, shape, fits) ? name : "";
 }
 
-Arguments split(const Arguments& given) {
-    Arguments words;
-    for (const std::string& argument : given) {
-        std::istringstream in(argument);
-        for (std::string word; in >> word;) words.push_back(word);
-    }
-    return words;
+/// "net_af_xdp0" of "net_af_xdp0,iface=edge0"; empty when it is no vdev string.
+std::string vdev_name(std::string_view device) {
+    constexpr std::string_view letters = "abcdefghijklmnopqrstuvwxyz",
+                               word = "abcdefghijklmnopqrstuvwxyz0123456789_";
+    std::string_view name = name_of(device);
+    bool shaped = !name.empty() && name.size() < RTE_DEV_NAME_MAX_LEN &&
+                  letters.find(name[0]) != letters.npos && name.find_first_not_of(word) == name.npos &&
+                  device.find(' ') == device.npos;
+    return std::string(shaped ? name : "");
 }
 
 bool any_pci(const EalPlan& plan) {
-    return std::ranges::any_of(plan.ports, [](const PortPlan& port) { return is_pci_address(port.device); });
+    return std::ranges::any_of(plan.ports, [](const PortPlan& port) { return is_pci_device(port.device); });
 }
 
 std::vector<unsigned> worker_lcores(const EalPlan& plan) {
@@ -69,8 +77,8 @@ Check check_lcores(const EalPlan& plan, const Machine& machine) {
     std::set<unsigned> seen;
     for (unsigned lcore : worker_lcores(plan)) {
         std::string name = "lcore " + std::to_string(lcore);
-        if (lcore >= RTE_MAX_LCORE) {
-            return error(name + " is past what DPDK counts to (" + std::to_string(RTE_MAX_LCORE - 1) + ")");
+        if (lcore >= limits::lcores) {
+            return error(name + " is past what DPDK counts to (" + std::to_string(limits::lcores - 1) + ")");
         }
         if (!seen.insert(lcore).second)
             return error(name + " is given twice; an lcore polls one queue of one port");
@@ -101,20 +109,10 @@ Check check_ports(const EalPlan& plan) {
     return {};
 }
 
-Check check_arguments(const EalPlan& plan, const Arguments& given) {
-    static const std::set<std::string> derived = {"-l",     "-c", "-s", "-S", "--lcores", "--main-lcore",
-                                                  "--vdev", "-a", "-b", "-w", "--allow",  "--block"};
-    static const std::set<std::string> refused = {"-h", "--help", "-v", "--version", "--proc-type"};
+Check check_arguments(const Arguments& given) {
     for (const std::string& argument : given) {
-        std::string name = option_name(argument);
-        if (derived.contains(name)) {
-            return error("EAL argument " + name + " is derived from the configured ports and their lcores; " +
-                         "remove it from `eal` and say it there");
-        }
-        if (refused.contains(name)) return error("EAL argument " + name + " makes no sense for millraced");
-        if (name == "--no-pci" && any_pci(plan)) {
-            return error("EAL argument --no-pci contradicts a port with a PCI address");
-        }
+        const char* refusal = refusal_of(argument);
+        if (refusal) return error("EAL argument " + argument + " may not be given: " + refusal);
     }
     return {};
 }
@@ -134,7 +132,7 @@ unsigned control_cpu(const EalPlan& plan, const Machine& machine) {
 Arguments lcore_arguments(const EalPlan& plan, const Machine& machine) {
     std::vector<unsigned> workers = worker_lcores(plan);
     unsigned cpu = control_cpu(plan, machine), main = cpu;
-    if (contains(workers, main) || main >= RTE_MAX_LCORE) {
+    if (contains(workers, main) || main >= limits::lcores) {
         for (main = 0; contains(workers, main);) ++main;
     }
     std::string map = std::to_string(main) + "@" + std::to_string(cpu);
@@ -145,7 +143,7 @@ Arguments lcore_arguments(const EalPlan& plan, const Machine& machine) {
 Arguments device_arguments(const EalPlan& plan) {
     Arguments out;
     for (const PortPlan& port : plan.ports) {
-        out.push_back(is_pci_address(port.device) ? "--allow=" + port.device : "--vdev=" + port.device);
+        out.push_back(is_pci_device(port.device) ? "--allow=" + port.device : "--vdev=" + port.device);
     }
     if (!any_pci(plan)) out.push_back("--no-pci");
     return out;
@@ -168,8 +166,9 @@ tl::expected<Arguments, std::string> memory_arguments(const EalPlan& plan, const
                      " MiB of free hugepages; reserve them with `echo " + std::to_string(mebibytes / 2 + 1) +
                      " > /proc/sys/vm/nr_hugepages` (pages of 2 MiB)");
     }
-    if (gives(given, {"--in-memory"}) && !hugepages) {
-        return error("EAL argument --in-memory needs " + std::to_string(mebibytes) +
+    for (const char* argument : {"--in-memory", "--socket-mem"}) {
+        if (hugepages || !gives(given, {argument})) continue;
+        return error("EAL argument " + std::string(argument) + " needs " + std::to_string(mebibytes) +
                      " MiB of free hugepages");
     }
     // No shared files, so nothing to clean up after a crash; EAL has one word for it with hugepages and
@@ -187,9 +186,8 @@ tl::expected<Arguments, std::string> memory_arguments(const EalPlan& plan, const
 } // namespace
 
 tl::expected<Arguments, std::string> eal_arguments(const EalPlan& plan, const Machine& machine) {
-    Arguments given = split(plan.arguments);
-    for (const Check& check :
-         {check_ports(plan), check_lcores(plan, machine), check_arguments(plan, given)}) {
+    Arguments given = split_eal_arguments(plan.arguments);
+    for (const Check& check : {check_ports(plan), check_lcores(plan, machine), check_arguments(given)}) {
         if (!check) return tl::unexpected(check.error());
     }
     auto memory = memory_arguments(plan, machine, given);
@@ -207,21 +205,13 @@ tl::expected<Arguments, std::string> eal_arguments(const EalPlan& plan, const Ma
     return out;
 }
 
-/// [dddd:]bb:dd.f in hexadecimal, as lspci prints it.
-bool is_pci_address(std::string_view device) {
-    static constexpr std::string_view shape = "xxxx:xx:xx.x";
-    if (device.size() != shape.size() && device.size() != shape.size() - 5) return false;
-    std::string_view wanted = shape.substr(shape.size() - device.size());
-    return std::equal(device.begin(), device.end(), wanted.begin(), [](char have, char want) {
-        return want == 'x' ? std::isxdigit(static_cast<unsigned char>(have)) != 0 : have == want;
-    });
+bool is_pci_device(std::string_view device) {
+    return !pci_name(name_of(device)).empty();
 }
 
 std::string ethdev_name(std::string_view device) {
-    std::string name(device.substr(0, device.find(',')));
-    if (!is_pci_address(name)) return name;
-    std::ranges::transform(name, name.begin(), [](unsigned char c) { return char(std::tolower(c)); });
-    return name.size() == 7 ? "0000:" + name : name;
+    std::string pci = pci_name(name_of(device));
+    return pci.empty() ? vdev_name(device) : pci;
 }
 
 bool is_driver(std::string_view device, std::string_view driver) {

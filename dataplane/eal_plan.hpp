@@ -15,7 +15,8 @@ namespace millrace::dataplane {
 
 /// One NIC or virtual device, and the lcores that poll it: one queue each, in this order.
 struct PortPlan {
-    /// PCI address ("0000:03:00.0", "03:00.0") or vdev string ("net_af_xdp0,iface=edge0").
+    /// PCI address ("0000:03:00.0", "03:00.0") or vdev string ("net_af_xdp0,iface=edge0"). The letter case of
+    /// an address does not matter.
     std::string device;
     std::vector<unsigned> lcores;               ///< CPU numbers
     std::vector<Address> addresses;             ///< DNS is served on these, UDP port 53
@@ -37,9 +38,11 @@ struct Machine {
     static Machine inspect(); ///< this one
 };
 
-bool is_pci_address(std::string_view device);
+/// Whether a device string names a PCI function, which arguments for its driver may follow.
+bool is_pci_device(std::string_view device);
 
-/// The name under which the ethdev of a device string is found: "net_af_xdp0", "0000:03:00.0".
+/// The name under which the ethdev of a device string is found: "net_af_xdp0", "0000:03:00.0". Empty when it
+/// is neither a PCI address nor a vdev string.
 std::string ethdev_name(std::string_view device);
 
 /// Whether a device string names a device of the driver: "net_tap", "net_tap0" and

@@ -24,7 +24,6 @@ constexpr Time nic_patience = 5s, vdev_patience = 200ms; // a virtual device's p
 constexpr Time link_interval = 20ms;
 constexpr std::uint16_t lowest_mtu = 1280; // replies are at most that long
 
-static_assert(limits::headroom == RTE_PKTMBUF_HEADROOM);
 static_assert(limits::mbuf_octets >= limits::mbuf_room + sizeof(rte_mbuf) + sizeof(rte_mempool_objhdr));
 
 bool is_virtual(const rte_eth_dev_info& info) {

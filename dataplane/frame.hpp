@@ -13,6 +13,7 @@
 
 #include <tl/expected.hpp>
 
+#include "cache/dns.hpp"
 #include "dataplane/address.hpp"
 #include "dataplane/burst.hpp"
 #include "dataplane/counters.hpp"
@@ -30,7 +31,7 @@ struct Service {
     /// Where replies are sent at layer 2; none: back to where the query came from.
     std::optional<Mac> next_hop = std::nullopt;
 
-    static constexpr std::uint16_t port = 53;
+    static constexpr std::uint16_t port = dns::port;
 };
 
 /// What a NIC has already found right.

@@ -9,7 +9,8 @@
 #include <net/if.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <unistd.h>
+
+#include "dataplane/descriptor.hpp"
 
 namespace millrace::dataplane {
 
@@ -56,13 +57,12 @@ tl::expected<Interface, std::string> Interface::find(const std::string& name) {
         return tl::unexpected("there is no interface " + name +
                               " in this network namespace; `ip link` lists those that are");
     }
-    int socket = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (socket < 0) return tl::unexpected("cannot open a socket: " + std::string(std::strerror(errno)));
-    if (ioctl(socket, SIOCGIFFLAGS, &request) == 0) interface.up = request.ifr_flags & IFF_UP;
-    if (ioctl(socket, SIOCGIFMTU, &request) == 0) interface.mtu = unsigned(request.ifr_mtu);
-    interface.driver = read_driver(socket, request);
-    interface.channels = read_channels(socket, request);
-    close(socket);
+    Descriptor socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    if (!socket) return tl::unexpected("cannot open a socket: " + std::string(std::strerror(errno)));
+    if (ioctl(socket.get(), SIOCGIFFLAGS, &request) == 0) interface.up = request.ifr_flags & IFF_UP;
+    if (ioctl(socket.get(), SIOCGIFMTU, &request) == 0) interface.mtu = unsigned(request.ifr_mtu);
+    interface.driver = read_driver(socket.get(), request);
+    interface.channels = read_channels(socket.get(), request);
     interface.receive_queues = read_receive_queues(name);
     return interface;
 }

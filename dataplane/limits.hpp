@@ -4,16 +4,20 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <rte_config.h>
+
 #include "cache/limits.hpp"
 #include "cache/time.hpp"
 
 namespace millrace::dataplane::limits {
 
-inline constexpr std::size_t burst = 32;          ///< packets of one receive, and Wakes of one turn
-inline constexpr std::size_t edns_octets = 1232;  ///< largest UDP reply (DNS flag day 2020)
-inline constexpr std::size_t plain_octets = 512;  ///< largest UDP reply without EDNS (RFC 1035 4.2.1)
-inline constexpr std::size_t payload_room = 2048; ///< octets of DNS payload that a packet buffer holds
-inline constexpr std::size_t ring_places = 4096;  ///< miss ring and wake ring, each; one place stays empty
+inline constexpr std::size_t ports = RTE_MAX_ETHPORTS; ///< NICs and virtual devices
+inline constexpr unsigned lcores = RTE_MAX_LCORE;      ///< DPDK numbers them below this
+inline constexpr std::size_t burst = 32;               ///< packets of one receive, and Wakes of one turn
+inline constexpr std::size_t edns_octets = 1232;       ///< largest UDP reply (DNS flag day 2020)
+inline constexpr std::size_t plain_octets = 512;       ///< largest UDP reply without EDNS (RFC 1035 4.2.1)
+inline constexpr std::size_t payload_room = 2048;      ///< octets of DNS payload that a packet buffer holds
+inline constexpr std::size_t ring_places = 4096; ///< miss ring and wake ring, each; one place stays empty
 inline constexpr std::size_t waiters = ring_places - 1; ///< credits of a worker: a Wake always finds room
 inline constexpr std::size_t return_octets = 80;        ///< headers or socket address needed to reply later
 inline constexpr std::size_t vlan_tags = 2;             ///< 802.1ad, 802.1Q
@@ -46,13 +50,14 @@ static_assert((longest_nap + waking).count() * packets_per_us <= rx_descriptors,
               "a burst that finds the lcore asleep waits in the receive ring");
 
 // A packet buffer, and the memory that DPDK is given.
-inline constexpr std::size_t headroom = 128;    ///< RTE_PKTMBUF_HEADROOM, before every received frame
+inline constexpr std::size_t headroom = RTE_PKTMBUF_HEADROOM; ///< before every received frame
 inline constexpr std::size_t header_room = 128; ///< the query's own headers, options and tags included
 inline constexpr std::size_t mbuf_room = headroom + header_room + payload_room;
 inline constexpr std::size_t mbuf_octets = mbuf_room + 256; ///< with rte_mbuf and the mempool's own, at most
 inline constexpr std::size_t eal_octets = 64 << 20;         ///< rings, RCU state and drivers
 inline constexpr std::size_t queue_octets = mbufs_per_queue * mbuf_octets + (8 << 20);
 
+static_assert(lcores > cache::limits::workers, "control has an lcore of its own beside every worker");
 static_assert((ring_places & (ring_places - 1)) == 0, "rte_ring sizes are powers of two");
 static_assert(edns_octets + 40 + 8 == 1280, "a reply fits the IPv6 minimum MTU (RFC 8200 5)");
 static_assert(payload_room >= edns_octets);

@@ -78,10 +78,10 @@ bool LocalNames::may_hold(std::uint64_t hash) const {
 }
 
 const LocalNames::Node* LocalNames::find_node(std::uint64_t hash, std::span<const std::uint8_t> name) const {
-    std::size_t mask = places_.size() - 1;
-    for (std::size_t at = hash & mask; places_[at].node != none; at = (at + 1) & mask) {
-        if (places_[at].tag != hash >> 32) continue;
-        const Node& node = nodes_[places_[at].node];
+    std::size_t mask = buckets_.size() - 1;
+    for (std::size_t at = hash & mask; buckets_[at].node != none; at = (at + 1) & mask) {
+        if (buckets_[at].tag != hash >> 32) continue;
+        const Node& node = nodes_[buckets_[at].node];
         if (std::ranges::equal(name_of(node), name)) return &node;
     }
     return nullptr;
@@ -136,7 +136,7 @@ const cache::Entry* LocalNames::chaos(std::span<const std::uint8_t> name, std::u
 
 std::size_t LocalNames::bytes() const {
     std::size_t sum = sizeof *this + names_.capacity() + nodes_.capacity() * sizeof(Node) +
-                      places_.capacity() * sizeof(Place) + filter_.capacity() * sizeof(std::uint64_t) +
+                      buckets_.capacity() * sizeof(Bucket) + filter_.capacity() * sizeof(std::uint64_t) +
                       rules_.capacity() * sizeof(Rule) + entries_.capacity() * sizeof(TypedEntry) +
                       targets_.capacity() * sizeof(cache::Name) + chaos_.capacity() * sizeof(Chaos);
     for (const TypedEntry& e : entries_) sum += e.entry->bytes();
@@ -146,7 +146,7 @@ std::size_t LocalNames::bytes() const {
 // The builder.
 
 LocalNames::Builder::Builder() : made_(new LocalNames) {
-    made_->places_.resize(64);
+    made_->buckets_.resize(64);
 }
 
 LocalNames::Builder::RuleId LocalNames::Builder::add_rule(Rule rule) {
@@ -187,20 +187,20 @@ bool LocalNames::Builder::add(std::span<const std::uint8_t> name, unsigned reach
     return ((reach & below) && take(node.below, rule)) || took;
 }
 
-bool LocalNames::Builder::take(std::uint32_t& place, RuleId rule) {
+bool LocalNames::Builder::take(std::uint32_t& taken, RuleId rule) {
     const auto& rules = made_->rules_;
-    if (place != none && rules[place].source <= rules[rule].source) return false;
-    place = rule;
+    if (taken != none && rules[taken].source <= rules[rule].source) return false;
+    taken = rule;
     return true;
 }
 
 LocalNames::Node& LocalNames::Builder::node_of(std::span<const std::uint8_t> name) {
     std::uint64_t hash = hash_of(name);
     if (const Node* node = made_->find_node(hash, name)) return const_cast<Node&>(*node);
-    if ((made_->nodes_.size() + 1) * 3 > made_->places_.size() * 2) grow();
-    std::size_t mask = made_->places_.size() - 1, at = hash & mask;
-    while (made_->places_[at].node != none) at = (at + 1) & mask;
-    made_->places_[at] = {std::uint32_t(hash >> 32), std::uint32_t(made_->nodes_.size())};
+    if ((made_->nodes_.size() + 1) * 3 > made_->buckets_.size() * 2) grow();
+    std::size_t mask = made_->buckets_.size() - 1, at = hash & mask;
+    while (made_->buckets_[at].node != none) at = (at + 1) & mask;
+    made_->buckets_[at] = {std::uint32_t(hash >> 32), std::uint32_t(made_->nodes_.size())};
     made_->nodes_.push_back({std::uint32_t(made_->names_.size())});
     made_->names_.push_back(std::uint8_t(name.size()));
     made_->names_.insert(made_->names_.end(), name.begin(), name.end());
@@ -209,14 +209,14 @@ LocalNames::Node& LocalNames::Builder::node_of(std::span<const std::uint8_t> nam
 }
 
 void LocalNames::Builder::grow() {
-    std::vector<Place> places(made_->places_.size() * 2);
+    std::vector<Bucket> buckets(made_->buckets_.size() * 2);
     for (std::uint32_t i = 0; i < made_->nodes_.size(); ++i) {
         std::uint64_t hash = hash_of(made_->name_of(made_->nodes_[i]));
-        std::size_t at = hash & (places.size() - 1);
-        while (places[at].node != none) at = (at + 1) & (places.size() - 1);
-        places[at] = {std::uint32_t(hash >> 32), i};
+        std::size_t at = hash & (buckets.size() - 1);
+        while (buckets[at].node != none) at = (at + 1) & (buckets.size() - 1);
+        buckets[at] = {std::uint32_t(hash >> 32), i};
     }
-    made_->places_ = std::move(places);
+    made_->buckets_ = std::move(buckets);
 }
 
 void LocalNames::Builder::chaos(const cache::Name& name, cache::EntryPtr text) {
@@ -225,7 +225,7 @@ void LocalNames::Builder::chaos(const cache::Name& name, cache::EntryPtr text) {
 
 std::unique_ptr<const LocalNames> LocalNames::Builder::build() {
     auto made = std::exchange(made_, std::unique_ptr<LocalNames>(new LocalNames));
-    made_->places_.resize(64);
+    made_->buckets_.resize(64);
     made->filter_.assign(std::bit_ceil(made->nodes_.size() / names_per_word + 1), 0);
     auto mark = [&](std::uint64_t hash) {
         made->filter_[filter_word(hash) & (made->filter_.size() - 1)] |= filter_bits(hash);

@@ -82,7 +82,7 @@ class LocalNames final : public cache::Retired {
         std::uint16_t qtype;
         cache::EntryPtr entry;
     };
-    struct Place {
+    struct Bucket {
         std::uint32_t tag = 0; ///< the upper half of the hash
         std::uint32_t node = none;
     };
@@ -100,7 +100,7 @@ class LocalNames final : public cache::Retired {
 
     std::vector<std::uint8_t> names_;
     std::vector<Node> nodes_;
-    std::vector<Place> places_;         ///< a power of two of them, at most two thirds in use
+    std::vector<Bucket> buckets_;       ///< a power of two of them, at most two thirds in use
     std::vector<std::uint64_t> filter_; ///< a power of two of words
     std::vector<Rule> rules_;
     std::vector<TypedEntry> entries_;
@@ -134,7 +134,7 @@ class LocalNames::Builder {
 
   private:
     Node& node_of(std::span<const std::uint8_t> name);
-    bool take(std::uint32_t& place, RuleId rule);
+    bool take(std::uint32_t& taken, RuleId rule);
     void grow();
     RuleId add_rule(Rule rule);
 

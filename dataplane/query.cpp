@@ -34,7 +34,7 @@ bool Query::parse_header(std::span<const std::uint8_t> message, Sections& s) {
     s = {number(2), number(4), number(6), number(8), number(10)};
     verdict = Verdict::drop_response;
     if (s.flags & dns::response) return false;
-    head.opcode = (s.flags >> 11) & 0xf;
+    head.opcode = (s.flags & dns::opcode_mask) >> 11;
     head.recursion_desired = s.flags & dns::recursion_desired;
     head.checking_disabled = s.flags & dns::checking_disabled;
     head.authentic_wanted = s.flags & dns::authentic_data;

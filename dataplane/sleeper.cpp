@@ -10,11 +10,7 @@
 namespace millrace::dataplane {
 
 Sleeper::Sleeper() : eventfd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
-    if (eventfd_ < 0) throw std::system_error(errno, std::generic_category(), "eventfd");
-}
-
-Sleeper::~Sleeper() {
-    close(eventfd_);
+    if (!eventfd_) throw std::system_error(errno, std::generic_category(), "eventfd");
 }
 
 void Sleeper::announce() {
@@ -28,7 +24,7 @@ void Sleeper::awake() {
 
 void Sleeper::drain() {
     std::uint64_t count;
-    [[maybe_unused]] ssize_t drained = read(eventfd_, &count, sizeof count);
+    [[maybe_unused]] ssize_t drained = read(eventfd_.get(), &count, sizeof count);
 }
 
 void Sleeper::end_sleep() {
@@ -42,7 +38,8 @@ void Sleeper::end_sleep() {
 
 void Sleeper::nudge() {
     std::uint64_t one = 1;
-    [[maybe_unused]] ssize_t written = write(eventfd_, &one, sizeof one); // EAGAIN: it is readable already
+    [[maybe_unused]] ssize_t written =
+        write(eventfd_.get(), &one, sizeof one); // EAGAIN: it is readable already
 }
 
 } // namespace millrace::dataplane

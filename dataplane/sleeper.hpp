@@ -8,12 +8,13 @@
 
 #include <atomic>
 
+#include "dataplane/descriptor.hpp"
+
 namespace millrace::dataplane {
 
 class Sleeper {
   public:
     Sleeper();
-    ~Sleeper();
     Sleeper(const Sleeper&) = delete;
     Sleeper& operator=(const Sleeper&) = delete;
 
@@ -21,14 +22,14 @@ class Sleeper {
     void announce(); ///< then it looks for work, and only without any it waits until descriptor() is readable
     void awake();    ///< after announce(), whether it waited or not
     void drain();    ///< when descriptor() is readable
-    int descriptor() const { return eventfd_; }
+    int descriptor() const { return eventfd_.get(); }
 
     // Any thread.
     void end_sleep(); ///< after work was handed over; one call for any amount of it
     void nudge();     ///< the same, whether it sleeps or not
 
   private:
-    int eventfd_;
+    Descriptor eventfd_;
     std::atomic<bool> asleep_{false};
 };
 

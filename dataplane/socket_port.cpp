@@ -6,7 +6,6 @@
 
 #include <netinet/in.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 namespace millrace::dataplane {
 
@@ -83,9 +82,9 @@ struct SocketPort::Buffers {
 tl::expected<std::unique_ptr<SocketPort>, std::string> SocketPort::open(const Endpoint& local,
                                                                         std::vector<Endpoint> own) {
     int family = local.address.is_v4() ? AF_INET : AF_INET6;
-    int fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) return tl::unexpected(failure(local, "socket"));
-    std::unique_ptr<SocketPort> port(new SocketPort(fd, std::move(own)));
+    Descriptor made(socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    if (!made) return tl::unexpected(failure(local, "socket"));
+    int fd = made.get();
     int one = 1, octets = 4 << 20, no_discovery = IP_PMTUDISC_OMIT;
     setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &octets, sizeof octets); // the kernel gives what it allows
     if (family == AF_INET6) {
@@ -100,15 +99,13 @@ tl::expected<std::unique_ptr<SocketPort>, std::string> SocketPort::open(const En
     socklen_t size = to_sockaddr(local, address);
     if (bind(fd, reinterpret_cast<sockaddr*>(&address), size) < 0)
         return tl::unexpected(failure(local, "bind"));
-    return port;
+    return std::unique_ptr<SocketPort>(new SocketPort(std::move(made), std::move(own)));
 }
 
-SocketPort::SocketPort(int socket, std::vector<Endpoint> own)
-    : socket_(socket), own_(std::move(own)), buffers_(std::make_unique<Buffers>()) {}
+SocketPort::SocketPort(Descriptor socket, std::vector<Endpoint> own)
+    : socket_(std::move(socket)), own_(std::move(own)), buffers_(std::make_unique<Buffers>()) {}
 
-SocketPort::~SocketPort() {
-    close(socket_);
-}
+SocketPort::~SocketPort() = default;
 
 bool SocketPort::is_acceptable(const Endpoint& source) const {
     return source.port != 0 && source.address.is_unicast() && std::ranges::find(own_, source) == own_.end();
@@ -121,7 +118,7 @@ void SocketPort::receive(Burst& burst, Counters& counters) {
         buffers_->headers[i].msg_hdr = {&m.peer,          sizeof m.peer,    &m.vector, 1,
                                         m.control.data(), m.control.size(), 0};
     }
-    int received = recvmmsg(socket_, buffers_->headers.data(), limits::burst, MSG_DONTWAIT, nullptr);
+    int received = recvmmsg(socket_.get(), buffers_->headers.data(), limits::burst, MSG_DONTWAIT, nullptr);
     burst.count = 0;
     for (int i = 0; i < received; ++i) {
         Message& m = buffers_->messages[i];
@@ -170,7 +167,7 @@ void SocketPort::send(Burst& burst, Counters& counters) {
     burst.count = 0;
     // A message that fails (an unreachable client, say) must not take those behind it along: step over it.
     for (unsigned at = 0; at < count;) {
-        int sent = sendmmsg(socket_, buffers_->headers.data() + at, count - at, MSG_DONTWAIT);
+        int sent = sendmmsg(socket_.get(), buffers_->headers.data() + at, count - at, MSG_DONTWAIT);
         if (sent <= 0) counters.add(Event::send_failed);
         at += sent > 0 ? unsigned(sent) : 1;
     }

@@ -7,6 +7,7 @@
 
 #include <tl/expected.hpp>
 
+#include "dataplane/descriptor.hpp"
 #include "dataplane/port.hpp"
 
 namespace millrace::dataplane {
@@ -24,14 +25,14 @@ class SocketPort final : public Port {
     void save(const Packet& packet, ReturnPath& path) override;
     bool compose(Burst& burst, const ReturnPath& path) override;
     void send(Burst& burst, Counters& counters) override;
-    int wait_descriptor() const override { return socket_; }
+    int wait_descriptor() const override { return socket_.get(); }
 
   private:
     struct Buffers; // one message's octets, addresses and control data per place of a burst
-    SocketPort(int socket, std::vector<Endpoint> own);
+    SocketPort(Descriptor socket, std::vector<Endpoint> own);
     bool is_acceptable(const Endpoint& source) const;
 
-    int socket_;
+    Descriptor socket_;
     std::vector<Endpoint> own_;
     std::unique_ptr<Buffers> buffers_;
 };

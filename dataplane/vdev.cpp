@@ -9,7 +9,6 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include "dataplane/frame.hpp"
 #include "dataplane/interface.hpp"
@@ -55,25 +54,22 @@ bool set(int socket, int level, int name, const Option& option) {
 }
 
 /// A UDP socket that takes what arrives on the interface for the address and port 53, and drops it unread.
-/// The kernel need not hold the address (yet). Negative: it failed, errno says why.
-int open_swallowing(const Address& address, const std::string& interface) {
+/// The kernel need not hold the address (yet). None: errno says why.
+Descriptor open_swallowing(const Address& address, const std::string& interface) {
     sockaddr_storage local;
     socklen_t size = to_sockaddr({address, Service::port}, local);
-    int socket = ::socket(local.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (socket < 0) return -1;
+    Descriptor socket(::socket(local.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    if (!socket) return {};
     sock_filter nothing[] = {BPF_STMT(BPF_RET | BPF_K, 0)};
-    bool free = address.is_v4() ? set(socket, IPPROTO_IP, IP_FREEBIND, 1)
-                                : set(socket, IPPROTO_IPV6, IPV6_FREEBIND, 1);
-    if (free && set(socket, SOL_SOCKET, SO_ATTACH_FILTER, sock_fprog{1, nothing}) &&
-        setsockopt(socket, SOL_SOCKET, SO_BINDTODEVICE, interface.c_str(), socklen_t(interface.size())) ==
-            0 &&
-        bind(socket, reinterpret_cast<const sockaddr*>(&local), size) == 0) {
+    bool free = address.is_v4() ? set(socket.get(), IPPROTO_IP, IP_FREEBIND, 1)
+                                : set(socket.get(), IPPROTO_IPV6, IPV6_FREEBIND, 1);
+    if (free && set(socket.get(), SOL_SOCKET, SO_ATTACH_FILTER, sock_fprog{1, nothing}) &&
+        setsockopt(socket.get(), SOL_SOCKET, SO_BINDTODEVICE, interface.c_str(),
+                   socklen_t(interface.size())) == 0 &&
+        bind(socket.get(), reinterpret_cast<const sockaddr*>(&local), size) == 0) {
         return socket;
     }
-    int error = errno;
-    close(socket);
-    errno = error;
-    return -1;
+    return {};
 }
 
 /// Whether somebody listens on a memif socket. `error`: what connecting to it ended with.
@@ -81,18 +77,13 @@ bool is_served(const std::string& path, int& error) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     path.copy(address.sun_path, sizeof address.sun_path - 1);
-    int socket = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    bool connected = connect(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+    Descriptor socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    bool connected = connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
     error = connected ? 0 : errno;
-    if (socket >= 0) close(socket);
     return connected || error == EAGAIN; // more wait to be accepted than the listener has room for
 }
 
 } // namespace
-
-Vdev::~Vdev() {
-    for (int socket : swallowing_) close(socket);
-}
 
 tl::expected<Vdev, std::string> Vdev::prepare(PortPlan& port) {
     Vdev vdev;
@@ -142,14 +133,14 @@ Result Vdev::prepare_af_packet(PortPlan& port) {
     }
     partial_checksums_ = true;
     for (const Address& address : port.addresses) {
-        int socket = open_swallowing(address, interface->name);
-        if (socket < 0) {
+        Descriptor socket = open_swallowing(address, interface->name);
+        if (!socket) {
             std::string why = errno == EADDRINUSE ? "another program serves it"
                                                   : std::string(std::strerror(errno)) + " (root is needed)";
             return tl::unexpected("cannot keep the kernel from answering on " + to_string(address) +
                                   " UDP port 53: " + why);
         }
-        swallowing_.push_back(socket);
+        swallowing_.push_back(std::move(socket));
     }
     return {};
 }

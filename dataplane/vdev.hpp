@@ -17,6 +17,7 @@
 
 #include <tl/expected.hpp>
 
+#include "dataplane/descriptor.hpp"
 #include "dataplane/eal_plan.hpp"
 #include "dataplane/xdp.hpp"
 
@@ -31,7 +32,6 @@ class Vdev {
     Vdev(const Vdev&) = delete;
     Vdev& operator=(Vdev&&) = delete;
     Vdev& operator=(const Vdev&) = delete;
-    ~Vdev();
 
     /// After the ethdev has started: from now on DNS to these addresses is ours.
     tl::expected<void, std::string> serve(std::span<const Address> addresses) const;
@@ -54,7 +54,7 @@ class Vdev {
     Result prepare_memif(const PortPlan& port);
 
     std::optional<XdpFilter> filter_;
-    std::vector<int> swallowing_; ///< sockets, one per address, that the kernel's copies end in
+    std::vector<Descriptor> swallowing_; ///< sockets, one per address, that the kernel's copies end in
     std::string hint_;
     std::vector<std::string> warnings_;
     bool partial_checksums_ = false;

@@ -59,7 +59,7 @@ class alignas(64) Worker { // other workers' are on other cache lines
         ReturnPath path;
         Head head;
         Gate::Charge charge;
-        std::array<std::uint8_t, cache::limits::name_octets + 4> question;
+        std::array<std::uint8_t, cache::limits::name_octets + dns::type_class_octets> question;
     };
     /// What is known of a packet's question on its way through a turn.
     struct Lookup {

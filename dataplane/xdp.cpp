@@ -35,17 +35,6 @@ tl::unexpected<std::string> failure(const std::string& what, int error) {
     return tl::unexpected(what + ": " + std::strerror(error));
 }
 
-/// A file descriptor that closes itself.
-struct Descriptor {
-    int fd;
-    explicit Descriptor(int opened) : fd(opened) {}
-    Descriptor(const Descriptor&) = delete;
-    Descriptor& operator=(const Descriptor&) = delete;
-    ~Descriptor() {
-        if (fd >= 0) close(fd);
-    }
-};
-
 /// The XDP program on an interface, and the flags to take it away with.
 struct Attached {
     std::uint32_t id = 0; ///< 0: none
@@ -66,23 +55,22 @@ bool is_ours(int program) {
     return bpf_obj_get_info_by_fd(program, &info, &size) == 0 && program_name == info.name;
 }
 
-/// A descriptor of the program's map of that name, or -1.
-int open_map(int program, std::string_view name) {
+/// The program's map of that name; none: errno says why.
+Descriptor open_map(int program, std::string_view name) {
     std::array<std::uint32_t, 8> ids{};
     bpf_prog_info info{};
     info.nr_map_ids = ids.size();
     info.map_ids = reinterpret_cast<std::uintptr_t>(ids.data());
     std::uint32_t size = sizeof info;
-    if (bpf_obj_get_info_by_fd(program, &info, &size) != 0) return -1;
+    if (bpf_obj_get_info_by_fd(program, &info, &size) != 0) return {};
     for (std::size_t i = 0; i < info.nr_map_ids && i < ids.size(); ++i) {
-        int map = bpf_map_get_fd_by_id(ids[i]);
+        Descriptor map(bpf_map_get_fd_by_id(ids[i]));
         bpf_map_info map_info{};
         size = sizeof map_info;
-        if (map >= 0 && bpf_obj_get_info_by_fd(map, &map_info, &size) == 0 && name == map_info.name)
+        if (map && bpf_obj_get_info_by_fd(map.get(), &map_info, &size) == 0 && name == map_info.name)
             return map;
-        if (map >= 0) close(map);
     }
-    return -1;
+    return {};
 }
 
 /// Detaches exactly this program, should another one have taken its place meanwhile.
@@ -105,32 +93,24 @@ tl::expected<XdpFilter, std::string> XdpFilter::prepare(const std::string& inter
     return filter;
 }
 
-XdpFilter::XdpFilter(XdpFilter&& other) noexcept
-    : interface_(std::move(other.interface_)), index_(other.index_), lock_(std::exchange(other.lock_, -1)),
-      program_(std::exchange(other.program_, -1)) {}
-
 XdpFilter::~XdpFilter() {
-    if (program_ >= 0) {
-        (void)clear();
-        close(program_);
-    }
-    if (lock_ >= 0) close(lock_);
+    if (program_) (void)clear();
 }
 
 std::string XdpFilter::program_path() const {
-    return "/proc/self/fd/" + std::to_string(program_);
+    return "/proc/self/fd/" + std::to_string(program_.get());
 }
 
 /// An abstract socket's name belongs to one process of the network namespace and goes with it,
 /// however it dies.
 Result XdpFilter::lock() {
-    lock_ = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (lock_ < 0) return failure("cannot open a Unix socket", errno);
+    lock_ = Descriptor(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    if (!lock_) return failure("cannot open a Unix socket", errno);
     sockaddr_un name{};
     name.sun_family = AF_UNIX;
     int length = std::snprintf(name.sun_path + 1, sizeof name.sun_path - 1, "millrace-xdp/%u", index_);
     auto size = socklen_t(offsetof(sockaddr_un, sun_path) + 1 + std::size_t(length));
-    if (bind(lock_, reinterpret_cast<sockaddr*>(&name), size) == 0) return {};
+    if (bind(lock_.get(), reinterpret_cast<sockaddr*>(&name), size) == 0) return {};
     if (errno != EADDRINUSE) return failure("cannot bind a Unix socket", errno);
     return tl::unexpected("another millraced is serving " + interface_ + "; stop it first");
 }
@@ -141,15 +121,15 @@ Result XdpFilter::clear() const {
     if (!attached) return failure("cannot ask for the XDP program of " + interface_, attached.error());
     if (attached->id == 0) return {};
     Descriptor program(bpf_prog_get_fd_by_id(attached->id));
-    if (program.fd < 0) {
+    if (!program) {
         return failure("cannot look at the XDP program on " + interface_ + " (root is needed)", errno);
     }
-    if (!is_ours(program.fd)) {
+    if (!is_ours(program.get())) {
         return tl::unexpected(interface_ +
                               " already has an XDP program that is not millrace's; if nothing needs " +
                               "it, remove it with `ip link set " + interface_ + " xdp off`");
     }
-    if (int error = detach(index_, *attached, program.fd); error != 0) {
+    if (int error = detach(index_, *attached, program.get()); error != 0) {
         return failure("cannot detach the XDP program of an earlier millraced from " + interface_, error);
     }
     return {};
@@ -158,14 +138,12 @@ Result XdpFilter::clear() const {
 Result XdpFilter::write_program() {
     std::size_t size = 0;
     const void* bytes = xdp_dns__elf_bytes(&size);
-    int file = memfd_create("millrace-xdp", MFD_CLOEXEC);
-    if (file < 0) return failure("cannot create a memory file for the XDP program", errno);
-    if (write(file, bytes, size) != ssize_t(size)) {
-        int error = errno;
-        close(file);
-        return failure("cannot write the XDP program to memory", error);
+    Descriptor file(memfd_create("millrace-xdp", MFD_CLOEXEC));
+    if (!file) return failure("cannot create a memory file for the XDP program", errno);
+    if (write(file.get(), bytes, size) != ssize_t(size)) {
+        return failure("cannot write the XDP program to memory", errno);
     }
-    program_ = file;
+    program_ = std::move(file);
     return {};
 }
 
@@ -173,14 +151,14 @@ Result XdpFilter::serve(std::span<const Address> addresses) const {
     auto attached = query(index_);
     if (!attached) return failure("cannot ask for the XDP program of " + interface_, attached.error());
     Descriptor program(attached->id == 0 ? -1 : bpf_prog_get_fd_by_id(attached->id));
-    if (program.fd < 0 || !is_ours(program.fd)) {
+    if (!program || !is_ours(program.get())) {
         return tl::unexpected("the XDP program is not on " + interface_ + ": the driver has not attached it");
     }
-    Descriptor map(open_map(program.fd, map_name));
-    if (map.fd < 0) return failure("cannot open the address map of the XDP program on " + interface_, errno);
+    Descriptor map = open_map(program.get(), map_name);
+    if (!map) return failure("cannot open the address map of the XDP program on " + interface_, errno);
     for (const Address& address : addresses) {
         std::uint8_t present = 1;
-        if (bpf_map_update_elem(map.fd, address.octets.data(), &present, BPF_ANY) != 0) {
+        if (bpf_map_update_elem(map.get(), address.octets.data(), &present, BPF_ANY) != 0) {
             return failure("cannot give " + to_string(address) + " to the XDP program on " + interface_,
                            errno);
         }

@@ -16,6 +16,7 @@
 #include <tl/expected.hpp>
 
 #include "dataplane/address.hpp"
+#include "dataplane/descriptor.hpp"
 
 namespace millrace::dataplane {
 
@@ -25,7 +26,7 @@ class XdpFilter {
     /// of somebody else's is an error.
     static tl::expected<XdpFilter, std::string> prepare(const std::string& interface);
 
-    XdpFilter(XdpFilter&& other) noexcept;
+    XdpFilter(XdpFilter&& other) noexcept = default;
     XdpFilter(const XdpFilter&) = delete;
     XdpFilter& operator=(XdpFilter&&) = delete;
     XdpFilter& operator=(const XdpFilter&) = delete;
@@ -46,8 +47,8 @@ class XdpFilter {
 
     std::string interface_;
     unsigned index_;
-    int lock_ = -1;    ///< abstract socket whose name says that this interface is being served
-    int program_ = -1; ///< memfd with the program's ELF object
+    Descriptor lock_;    ///< abstract socket whose name says that this interface is being served
+    Descriptor program_; ///< memfd with the program's ELF object
 };
 
 } // namespace millrace::dataplane

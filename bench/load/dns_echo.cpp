@@ -15,6 +15,7 @@
 #include <rte_mbuf.h>
 #include <rte_udp.h>
 
+#include "cache/dns.hpp"
 #include "dataplane/eal.hpp"
 #include "dataplane/ethdev.hpp"
 
@@ -41,7 +42,7 @@ bool turn_round(rte_mbuf* mbuf) {
     bool v4 = ether->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4);
     bool v6 = ether->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV6);
     std::size_t headers = sizeof *ether + (v4 ? sizeof *ip4 : sizeof *ip6);
-    if ((!v4 && !v6) || mbuf->data_len < headers + sizeof(rte_udp_hdr) + 12) return false;
+    if ((!v4 && !v6) || mbuf->data_len < headers + sizeof(rte_udp_hdr) + dns::header_octets) return false;
     if ((v4 ? ip4->next_proto_id : ip6->proto) != IPPROTO_UDP) return false;
     swap(ether->dst_addr, ether->src_addr);
     if (v4) {

@@ -9,6 +9,7 @@
 #include <sys/prctl.h>
 
 #include "bench/load/generator.hpp"
+#include "cache/dns.hpp"
 
 namespace millrace::bench {
 namespace {
@@ -64,7 +65,7 @@ void describe(CLI::App& app, Load& o) {
 
 LinkResult open(const Where& o) {
     if (!o.connect.empty()) {
-        auto server = dataplane::parse_endpoint(o.connect, 53);
+        auto server = dataplane::parse_endpoint(o.connect, dns::port);
         if (!server) return tl::unexpected("--connect takes address:port, not " + o.connect);
         return open_socket(*server);
     }
@@ -72,7 +73,7 @@ LinkResult open(const Where& o) {
     auto client = dataplane::parse_address(o.client), server = dataplane::parse_address(o.server);
     if (!client || !server || !client->is_v4() || !server->is_v4())
         return tl::unexpected(std::string("--client and --server take IPv4 addresses"));
-    return open_ethdev(o.device, {{*client, 40000}, {*server, 53}});
+    return open_ethdev(o.device, {{*client, 40000}, {*server, dns::port}});
 }
 
 /// What CLI11 cannot check.

@@ -11,9 +11,6 @@ namespace {
 
 using cache::load_u16;
 
-constexpr std::size_t header_octets = 12;
-constexpr std::uint16_t recursion_desired = 0x0100, response = 0x8000, truncated = 0x0200,
-                        rcode_bits = 0x000f;
 constexpr unsigned nap = 50; // microseconds
 
 } // namespace
@@ -117,7 +114,7 @@ void Generator::prepare(Slot& slot, std::uint64_t due) {
     slot.busy = true;
     cache::WireWriter out(slot.message);
     out.u16(slot.id);
-    out.u16(recursion_desired);
+    out.u16(dns::recursion_desired);
     out.u16(1);
     out.u32(0);
     out.u16(0);
@@ -134,7 +131,7 @@ unsigned Generator::receive() {
 }
 
 void Generator::settle(Message answer, std::uint64_t now) {
-    if (answer.size() < header_octets) return void(++report_.wrong["short"]);
+    if (answer.size() < dns::header_octets) return void(++report_.wrong["short"]);
     unsigned index = load_u16(answer.data()) & (stride_ - 1);
     if (index >= slots_.size() || !slots_[index].busy || slots_[index].id != load_u16(answer.data()))
         return void(++report_.late);
@@ -154,16 +151,17 @@ void Generator::settle(Message answer, std::uint64_t now) {
 
 /// What is wrong with the answer, or null.
 const char* Generator::fault(const Slot& slot, Message answer) const {
-    bool same_question =
-        answer.size() >= slot.size && load_u16(&answer[4]) == 1 &&
-        std::memcmp(&answer[header_octets], &slot.message[header_octets], slot.size - header_octets) == 0;
+    bool same_question = answer.size() >= slot.size && load_u16(&answer[4]) == 1 &&
+                         std::memcmp(&answer[dns::header_octets], &slot.message[dns::header_octets],
+                                     slot.size - dns::header_octets) == 0;
     if (!same_question) return "question";
     std::uint16_t flags = load_u16(&answer[2]);
-    if ((flags & response) == 0) return "no response";
+    if ((flags & dns::response) == 0) return "no response";
     if (plan_.echo) return nullptr;
-    if ((flags & truncated) != 0) return "truncated";
+    if ((flags & dns::truncated) != 0) return "truncated";
     bool absent = slot.host.kind == Kind::absent;
-    if ((flags & rcode_bits) != (absent ? rcode_nxdomain : 0)) return "rcode";
+    if (dns::Rcode(flags & dns::rcode_mask) != (absent ? dns::Rcode::nxdomain : dns::Rcode::noerror))
+        return "rcode";
     if (absent) return load_u16(&answer[6]) == 0 ? nullptr : "records";
     return address_is_right(slot, answer) ? nullptr : "address";
 }
@@ -173,14 +171,15 @@ bool Generator::address_is_right(const Slot& slot, Message answer) const {
     if (load_u16(&answer[6]) != 1) return false;
     cache::WireReader in(answer);
     in.skip(slot.size);
-    if (in.remaining() >= 2 && load_u16(&answer[slot.size]) == 0xc000 + header_octets) {
+    if (in.remaining() >= 2 && load_u16(&answer[slot.size]) == dns::pointer_to_question) {
         in.skip(2);
     } else {
-        std::size_t name = slot.size - header_octets - 4;
+        std::size_t name = slot.size - dns::header_octets - dns::type_class_octets;
         auto owner = in.take(name);
-        if (owner.empty() || std::memcmp(owner.data(), &slot.message[header_octets], name) != 0) return false;
+        if (owner.empty() || std::memcmp(owner.data(), &slot.message[dns::header_octets], name) != 0)
+            return false;
     }
-    bool is_a = in.u16() == type_a && in.u16() == class_in;
+    bool is_a = in.u16() == dns::type_a && in.u16() == dns::class_in;
     in.u32(); // TTL
     auto address = in.u16() == 4 ? in.take(4) : Message{};
     bool fixed = slot.host.kind == Kind::unique && plan_.wildcard;

@@ -55,12 +55,14 @@ class Generator {
     Report run();
 
   private:
+    static constexpr std::size_t question_octets =
+        dns::header_octets + label_octets + most_zone_octets + dns::type_class_octets;
     struct Slot {
         std::uint64_t due = 0; ///< when it was, or should have been, sent; TSC
         Host host;
         std::uint16_t id = 0, size = 0;
         bool busy = false;
-        std::array<std::uint8_t, 12 + 12 + most_zone_octets + 4> message;
+        std::array<std::uint8_t, question_octets> message;
     };
 
     void turn(std::uint64_t now);

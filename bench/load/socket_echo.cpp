@@ -9,7 +9,7 @@ int main(int argc, char** argv) {
         std::fprintf(stderr, "socket_echo: %s\n", descriptor.error().c_str());
         return 1;
     }
-    millrace::bench::serve_udp(*descriptor, [](std::span<std::uint8_t> buffer, std::size_t size) {
+    millrace::bench::serve_udp(descriptor->get(), [](std::span<std::uint8_t> buffer, std::size_t size) {
         buffer[2] |= 0x80;
         return size;
     });

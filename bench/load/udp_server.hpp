@@ -13,23 +13,25 @@
 
 #include <sys/socket.h>
 #include <tl/expected.hpp>
-#include <unistd.h>
 
+#include "cache/dns.hpp"
 #include "dataplane/address.hpp"
+#include "dataplane/descriptor.hpp"
 
 namespace millrace::bench {
 
-inline tl::expected<int, std::string> open_udp(std::string_view text) {
-    auto endpoint = dataplane::parse_endpoint(text, 53);
+inline tl::expected<dataplane::Descriptor, std::string> open_udp(std::string_view text) {
+    auto endpoint = dataplane::parse_endpoint(text, dns::port);
     if (!endpoint) return tl::unexpected("an address and a port are needed, not " + std::string(text));
     sockaddr_storage address{};
     socklen_t size = to_sockaddr(*endpoint, address);
-    int descriptor = socket(address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0), octets = 4 << 20;
-    if (setsockopt(descriptor, SOL_SOCKET, SO_RCVBUFFORCE, &octets, sizeof octets) != 0)
-        setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &octets, sizeof octets);
-    if (descriptor < 0 || bind(descriptor, reinterpret_cast<sockaddr*>(&address), size) != 0)
+    dataplane::Descriptor made(socket(address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    int octets = 4 << 20;
+    if (setsockopt(made.get(), SOL_SOCKET, SO_RCVBUFFORCE, &octets, sizeof octets) != 0)
+        setsockopt(made.get(), SOL_SOCKET, SO_RCVBUF, &octets, sizeof octets);
+    if (!made || bind(made.get(), reinterpret_cast<sockaddr*>(&address), size) != 0)
         return tl::unexpected("cannot listen on " + std::string(text) + ": " + std::strerror(errno));
-    return descriptor;
+    return made;
 }
 
 /// Serves until the process ends. `reply(buffer, size)` writes over the query in `buffer` and returns the

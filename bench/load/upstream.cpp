@@ -7,7 +7,9 @@
 
 #include "bench/load/udp_server.hpp"
 #include "bench/load/zone.hpp"
+#include "cache/dns.hpp"
 #include "cache/wire.hpp"
+#include "dataplane/limits.hpp"
 
 namespace millrace::bench {
 namespace {
@@ -15,9 +17,6 @@ namespace {
 using cache::WireReader;
 using cache::WireWriter;
 
-constexpr std::size_t header_octets = 12;
-constexpr std::uint16_t type_soa = 6, type_opt = 41, pointer_to_question = 0xc00c;
-constexpr std::uint16_t response_bits = 0x8400, kept_flags = 0x0100; // QR and AA; RD as it was
 constexpr std::uint32_t ttl = 86'400;
 
 struct Zone {
@@ -27,8 +26,8 @@ struct Zone {
 
 void write_soa(WireWriter& out, const Zone& zone) {
     out.bytes(zone.name.bytes());
-    out.u16(type_soa);
-    out.u16(class_in);
+    out.u16(dns::type_soa);
+    out.u16(dns::class_in);
     out.u32(ttl);
     out.u16(2 + 5 * 4);
     out.u8(0); // primary and mailbox: the root
@@ -39,9 +38,9 @@ void write_soa(WireWriter& out, const Zone& zone) {
 void write_address(WireWriter& out, std::uint32_t number, const Zone& zone) {
     Ipv4 address = address_of(number);
     if (zone.wrong_every != 0 && number % zone.wrong_every == 0) address[3] ^= 1;
-    out.u16(pointer_to_question);
-    out.u16(type_a);
-    out.u16(class_in);
+    out.u16(dns::pointer_to_question);
+    out.u16(dns::type_a);
+    out.u16(dns::class_in);
     out.u32(ttl);
     out.u16(4);
     out.bytes(address);
@@ -55,24 +54,27 @@ std::size_t reply(std::span<std::uint8_t> buffer, std::size_t size, const Zone& 
     in.u32();
     bool edns = in.u16() > 0;
     cache::Name name;
-    if (questions != 1 || (flags & 0xf800) != 0 || !cache::read_name(in, name)) return 0;
+    if (questions != 1 || (flags & (dns::response | dns::opcode_mask)) != 0 || !cache::read_name(in, name))
+        return 0;
     std::uint16_t type = in.u16();
     in.u16();
     if (!in.ok()) return 0;
     auto host = host_of(name, zone.name);
-    bool found = host && host->kind != Kind::absent && type == type_a;
+    bool found = host && host->kind != Kind::absent && type == dns::type_a;
     bool absent = host && host->kind == Kind::absent;
     WireWriter out(buffer.subspan(in.position()));
     found ? write_address(out, host->number, zone) : write_soa(out, zone);
     if (edns) {
         out.u8(0);
-        out.u16(type_opt);
-        out.u16(1232);
+        out.u16(dns::type_opt);
+        out.u16(dataplane::limits::edns_octets);
         out.u32(0);
         out.u16(0);
     }
-    WireWriter header(buffer.subspan(2, header_octets - 2));
-    header.u16(std::uint16_t(response_bits | (flags & kept_flags) | (absent ? rcode_nxdomain : 0)));
+    WireWriter header(buffer.subspan(2, dns::header_octets - 2));
+    auto rcode = absent ? dns::Rcode::nxdomain : dns::Rcode::noerror;
+    header.u16(std::uint16_t(dns::response | dns::authoritative | (flags & dns::recursion_desired) |
+                             unsigned(rcode)));
     header.u16(1);
     header.u16(found);
     header.u16(!found);
@@ -96,7 +98,7 @@ int main(int argc, char** argv) {
         return 1;
     }
     zone.name = *parsed;
-    serve_udp(*descriptor,
+    serve_udp(descriptor->get(),
               [&](std::span<std::uint8_t> buffer, std::size_t size) { return reply(buffer, size, zone); });
 }
 

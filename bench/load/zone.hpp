@@ -10,6 +10,7 @@
 #include <optional>
 #include <span>
 
+#include "cache/dns.hpp"
 #include "cache/name.hpp"
 #include "cache/wire.hpp"
 
@@ -24,8 +25,8 @@ struct Host {
     std::uint32_t number = 0;
 };
 
-inline constexpr std::uint16_t type_a = 1, class_in = 1, rcode_nxdomain = 3;
 inline constexpr std::size_t most_zone_octets = 40;
+inline constexpr std::size_t label_octets = 12; ///< with its length, of the largest number
 
 /// 64.0.0.0/3: half a billion addresses without a special meaning, so no resolver has a reason
 /// to filter them.
@@ -36,14 +37,14 @@ inline Ipv4 address_of(std::uint32_t number) {
 
 /// The host's name and the type and class of a question for its address; `zone` is canonical.
 inline void write_question(cache::WireWriter& out, Host host, const cache::Name& zone) {
-    std::array<char, 12> label;
+    std::array<char, label_octets> label;
     label[0] = char(host.kind);
     char* end = std::to_chars(label.data() + 1, label.data() + label.size(), host.number).ptr;
     out.u8(std::uint8_t(end - label.data()));
     for (const char* c = label.data(); c != end; ++c) out.u8(std::uint8_t(*c));
     out.bytes(zone.bytes());
-    out.u16(type_a);
-    out.u16(class_in);
+    out.u16(dns::type_a);
+    out.u16(dns::class_in);
 }
 
 /// Whose name this is: one label in front of the zone. Both canonical.

@@ -9,9 +9,9 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include "control/command/protocol.hpp"
+#include "dataplane/descriptor.hpp"
 
 namespace millrace::control {
 
@@ -65,10 +65,9 @@ Text exchange(int fd, const std::string& path, std::string_view words, std::chro
 
 tl::expected<nlohmann::json, std::string> request(const std::string& path, std::string_view words,
                                                   std::chrono::seconds patience) {
-    int fd = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    if (fd < 0) return tl::unexpected(no_daemon(path, errno));
-    Text text = exchange(fd, path, words, patience);
-    ::close(fd);
+    dataplane::Descriptor socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+    if (!socket) return tl::unexpected(no_daemon(path, errno));
+    Text text = exchange(socket.get(), path, words, patience);
     if (!text) return tl::unexpected(text.error());
     auto object = nlohmann::json::parse(*text, nullptr, false);
     if (!object.is_object()) return tl::unexpected(fmt::format("the reply of {} is not a JSON object", path));

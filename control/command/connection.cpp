@@ -14,9 +14,10 @@ namespace millrace::control {
 CommandConnection::CommandConnection(CommandServer& server)
     : server_(server), socket_(server.io_), timer_(server.io_) {}
 
-bool CommandConnection::start(int fd) {
+bool CommandConnection::start(dataplane::Descriptor client) {
     asio::error_code error;
-    if (socket_.assign(fd, error)) return false;
+    if (socket_.assign(client.get(), error)) return false;
+    client.release();
     enter(State::asking, server_.times_.ask);
     watch();
     return true;

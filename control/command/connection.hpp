@@ -20,7 +20,7 @@ class CommandConnection : public std::enable_shared_from_this<CommandConnection>
     /// `server` is not touched once the connection is closed.
     explicit CommandConnection(CommandServer& server);
 
-    bool start(int fd); ///< takes the descriptor, unless it gives false
+    bool start(dataplane::Descriptor client);
     void close();
 
   private:

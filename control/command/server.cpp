@@ -16,6 +16,8 @@
 
 namespace millrace::control {
 
+using dataplane::Descriptor;
+
 namespace {
 
 constexpr mode_t socket_mode = 0660;
@@ -39,16 +41,14 @@ tl::expected<void, std::string> check_dead(const sockaddr_un& address) {
     if (::lstat(address.sun_path, &status) == 0 && !S_ISSOCK(status.st_mode)) {
         return tl::unexpected(std::string("there is a file in its place that is not a socket"));
     }
-    int fd = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) return tl::unexpected(reason());
-    int result = ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address);
-    int error = errno;
-    ::close(fd);
-    if (result < 0 && (error == ECONNREFUSED || error == ENOENT)) return {};
-    if (result == 0 || error == EAGAIN) {
+    Descriptor socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!socket) return tl::unexpected(reason());
+    int result = ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
+    if (result == 0 || errno == EAGAIN) {
         return tl::unexpected(std::string("another millraced is listening there"));
     }
-    return tl::unexpected(std::string(std::strerror(error)));
+    if (errno == ECONNREFUSED || errno == ENOENT) return {};
+    return tl::unexpected(reason());
 }
 
 tl::expected<void, std::string> bind_and_listen(int fd, const sockaddr_un& address) {
@@ -87,17 +87,14 @@ tl::expected<void, std::string> CommandServer::open(const std::string& path) {
     std::memcpy(address.sun_path, path.data(), path.size());
     if (auto why = make_directory(std::filesystem::path(path).parent_path()); !why.empty())
         return failed(why);
-    int fd = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) return failed(reason());
+    Descriptor socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!socket) return failed(reason());
+    if (auto bound = bind_and_listen(socket.get(), address); !bound) return failed(bound.error());
     struct stat status {};
-    auto bound = bind_and_listen(fd, address);
-    if (bound && ::lstat(path.c_str(), &status) < 0) bound = tl::unexpected(reason());
+    if (::lstat(path.c_str(), &status) < 0) return failed(reason());
     asio::error_code error;
-    if (bound && listener_.assign(fd, error)) bound = tl::unexpected(error.message());
-    if (!bound) {
-        ::close(fd);
-        return failed(bound.error());
-    }
+    if (listener_.assign(socket.get(), error)) return failed(error.message());
+    socket.release();
     open_ = std::make_shared<bool>(true);
     path_ = path;
     device_ = status.st_dev;
@@ -127,9 +124,10 @@ void CommandServer::wait_for_client() {
 
 void CommandServer::accept_clients() {
     for (std::size_t round = 0; round < most_connections; ++round) {
-        int fd = ::accept4(listener_.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (fd >= 0) {
-            admit(fd);
+        Descriptor client(
+            ::accept4(listener_.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+        if (client) {
+            admit(std::move(client));
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
             return wait_for_descriptors();
         } else if (errno != EINTR && errno != ECONNABORTED) {
@@ -139,19 +137,15 @@ void CommandServer::accept_clients() {
     wait_for_client();
 }
 
-void CommandServer::admit(int fd) {
+void CommandServer::admit(Descriptor client) {
     if (connections_.size() >= most_connections) {
         constexpr std::string_view full = R"(.{"error":"the control socket has too many connections"})";
-        [[maybe_unused]] ssize_t sent = ::send(fd, full.data(), full.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-        ::close(fd);
+        [[maybe_unused]] ssize_t sent =
+            ::send(client.get(), full.data(), full.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
         return;
     }
     auto connection = std::make_shared<CommandConnection>(*this);
-    if (!connection->start(fd)) {
-        ::close(fd);
-        return;
-    }
-    connections_.insert(std::move(connection));
+    if (connection->start(std::move(client))) connections_.insert(std::move(connection));
 }
 
 void CommandServer::wait_for_descriptors() {

@@ -20,6 +20,7 @@
 #include <tl/expected.hpp>
 
 #include "control/command/protocol.hpp"
+#include "dataplane/descriptor.hpp"
 
 namespace millrace::control {
 
@@ -56,7 +57,7 @@ class CommandServer {
 
     void wait_for_client();
     void accept_clients();
-    void admit(int fd);
+    void admit(dataplane::Descriptor client);
     void wait_for_descriptors();
 
     asio::io_context& io_;

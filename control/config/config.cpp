@@ -12,8 +12,10 @@
 #include <unistd.h>
 #include <yaml-cpp/eventhandler.h>
 
+#include "cache/dns.hpp"
 #include "control/config/read.hpp"
 #include "control/config/yaml.hpp"
+#include "dataplane/descriptor.hpp"
 
 namespace millrace::control {
 
@@ -21,33 +23,22 @@ namespace {
 
 constexpr std::size_t file_octets = std::size_t(1) << 20; ///< largest configuration file
 
-/// A file descriptor that closes itself.
-struct Descriptor {
-    int fd;
-    explicit Descriptor(int number) : fd(number) {}
-    ~Descriptor() {
-        if (fd >= 0) ::close(fd);
-    }
-    Descriptor(const Descriptor&) = delete;
-    Descriptor& operator=(const Descriptor&) = delete;
-};
-
 tl::unexpected<ConfigError> whole_file(const std::string& file, std::string expected, std::string found) {
     return tl::unexpected(ConfigError{file, 0, "", std::move(expected), std::move(found)});
 }
 
 tl::expected<std::string, ConfigError> read_file(const std::string& path) {
     // O_NONBLOCK: opening a FIFO must not wait for its writer.
-    Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    dataplane::Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     struct stat status {};
-    if (file.fd < 0 || ::fstat(file.fd, &status) < 0) {
+    if (!file || ::fstat(file.get(), &status) < 0) {
         return whole_file(path, "a readable file", std::strerror(errno));
     }
     if (!S_ISREG(status.st_mode)) return whole_file(path, "a regular file", "something else");
     std::string text(file_octets + 1, '\0');
     std::size_t size = 0;
     while (size < text.size()) {
-        ssize_t got = ::read(file.fd, text.data() + size, text.size() - size);
+        ssize_t got = ::read(file.get(), text.data() + size, text.size() - size);
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) return whole_file(path, "a readable file", std::strerror(errno));
         if (got == 0) break;
@@ -119,7 +110,7 @@ std::string to_string(const ConfigError& error) {
 }
 
 std::vector<dataplane::Endpoint> Config::default_listen() {
-    return {*dataplane::parse_endpoint("127.0.0.1:5300", 53)};
+    return {*dataplane::parse_endpoint("127.0.0.1:5300", dns::port)};
 }
 
 std::vector<dataplane::Prefix> Config::default_allow() {

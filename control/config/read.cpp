@@ -9,12 +9,15 @@
 #include <fmt/format.h>
 #include <sys/un.h>
 
+#include "cache/dns.hpp"
 #include "cache/limits.hpp"
 #include "cache/name.hpp"
 #include "control/config/choices.hpp"
-#include "control/config/eal.hpp"
 #include "control/limits.hpp"
 #include "control/message/record_text.hpp"
+#include "dataplane/eal_arguments.hpp"
+#include "dataplane/eal_plan.hpp"
+#include "dataplane/limits.hpp"
 
 namespace millrace::control {
 
@@ -24,12 +27,8 @@ using yaml::Value;
 namespace {
 
 namespace bounds {
-constexpr std::size_t file_octets = std::size_t(1) << 20;
 constexpr std::size_t items = 1024; ///< of a list of addresses or prefixes
 constexpr std::size_t eal_arguments = 64;
-constexpr std::size_t ports = 32;       ///< RTE_MAX_ETHPORTS of Debian's DPDK
-constexpr unsigned lcore = 127;         ///< RTE_MAX_LCORE - 1 of Debian's DPDK
-constexpr std::size_t device_name = 63; ///< RTE_DEV_NAME_MAX_LEN - 1
 constexpr std::size_t entries = std::size_t(1) << 28;
 constexpr std::size_t least_memory = std::size_t(1) << 20;
 constexpr std::size_t most_memory = std::size_t(1) << 40;
@@ -43,7 +42,6 @@ constexpr Time day = 24h;
 constexpr Time week = 168h; ///< RFC 8767 4 and 5: more than a week helps nobody
 } // namespace bounds
 
-constexpr std::uint16_t dns_port = 53;
 constexpr const char* endpoint_form = "an address and port, such as \"192.0.2.1:53\" or \"[2001:db8::1]:53\"";
 
 template <class Enum, std::size_t N>
@@ -74,42 +72,28 @@ std::vector<Item> read_distinct(const Value& at, std::size_t most, const char* f
 std::vector<std::string> read_eal(const Value& at) {
     std::vector<std::string> out;
     at.list(bounds::eal_arguments, [&](const Value& item) {
-        std::string argument = item.text("an EAL argument");
-        if (const char* why = derived_eal_argument(argument)) {
-            item.fail("no argument that millraced derives itself", yaml::quote(argument) + ": " + why);
+        out.push_back(item.text("an EAL argument"));
+        for (const std::string& argument : dataplane::split_eal_arguments({out.back()})) {
+            const char* refusal = dataplane::refusal_of(argument);
+            if (refusal)
+                item.fail("no argument that millraced derives itself",
+                          yaml::quote(argument) + ": " + refusal);
         }
-        out.push_back(std::move(argument));
     });
     return out;
 }
 
 std::vector<unsigned> read_lcores(const Value& at) {
     std::vector<unsigned> out;
-    at.list(bounds::lcore + 1,
-            [&](const Value& item) { out.push_back(unsigned(item.number(0, bounds::lcore))); });
+    at.list(dataplane::limits::lcores, [&](const Value& item) {
+        out.push_back(unsigned(item.number(0, dataplane::limits::lcores - 1)));
+    });
     return out;
 }
 
 std::optional<dataplane::Address> parse_unicast(const std::string& text) {
     auto address = dataplane::parse_address(text);
     return address && address->is_unicast() ? address : std::nullopt;
-}
-
-/// "0000:01:00.0" or "01:00.0" of a PCI function, "net_af_xdp0" of a virtual device; empty when
-/// it is neither.
-std::string device_name(std::string_view device) {
-    constexpr std::string_view hex = "0123456789abcdefABCDEF", lower = "abcdefghijklmnopqrstuvwxyz";
-    constexpr std::string_view word = "abcdefghijklmnopqrstuvwxyz0123456789_";
-    auto shaped = [&](std::string_view text, std::string_view shape) {
-        auto fits = [&](char c, char s) { return s == 'x' ? hex.find(c) != hex.npos : c == s; };
-        return text.size() == shape.size() && std::equal(text.begin(), text.end(), shape.begin(), fits);
-    };
-    std::string_view name = device.substr(0, device.find(','));
-    if (shaped(name, "xx:xx.x")) return "0000:" + std::string(name);
-    if (shaped(name, "xxxx:xx:xx.x")) return std::string(name);
-    bool vdev = !name.empty() && name.size() <= bounds::device_name && lower.find(name[0]) != lower.npos &&
-                name.find_first_not_of(word) == name.npos;
-    return vdev && device.find(' ') == device.npos ? std::string(name) : std::string();
 }
 
 std::optional<dataplane::Mac> read_next_hop(const Value& at) {
@@ -129,7 +113,7 @@ Config::Port read_port(const Value& at) {
         {"device",
          [&](const Value& v) {
              out.device = v.text(device_form);
-             if (device_name(out.device).empty()) v.fail(device_form);
+             if (dataplane::ethdev_name(out.device).empty()) v.fail(device_form);
          }},
         {"lcores", [&](const Value& v) { out.lcores = read_lcores(v); }},
         {"addresses",
@@ -150,9 +134,9 @@ std::vector<Config::Port> read_ports(const Value& at) {
     std::vector<Config::Port> out;
     std::set<std::string> devices;
     std::set<unsigned> lcores;
-    at.list(bounds::ports, [&](const Value& item) {
+    at.list(dataplane::limits::ports, [&](const Value& item) {
         Config::Port port = read_port(item);
-        if (!devices.insert(device_name(port.device)).second) {
+        if (!devices.insert(dataplane::ethdev_name(port.device)).second) {
             item.at("device").fail("each device once (a vdev is known by its name before the first comma)");
         }
         for (unsigned lcore : port.lcores) {
@@ -168,7 +152,7 @@ std::vector<Config::Port> read_ports(const Value& at) {
 
 std::vector<Endpoint> read_listen(const Value& at) {
     return read_distinct<Endpoint>(at, bounds::items, endpoint_form, [](const std::string& t) {
-        return dataplane::parse_endpoint(t, dns_port);
+        return dataplane::parse_endpoint(t, dns::port);
     });
 }
 
@@ -255,7 +239,7 @@ Config::BlockList read_block_list(const Value& at) {
 }
 
 std::optional<Endpoint> parse_server(const std::string& text) {
-    auto endpoint = dataplane::parse_endpoint(text, dns_port);
+    auto endpoint = dataplane::parse_endpoint(text, dns::port);
     return endpoint && endpoint->address.is_unicast() ? endpoint : std::nullopt;
 }
 
@@ -381,7 +365,7 @@ void check_relations(const Value& at, const Config& config) {
     std::vector<Endpoint> served = boot.listen;
     for (const auto& port : boot.ports) {
         for (const auto& address : port.addresses) {
-            Endpoint endpoint{address, dns_port};
+            Endpoint endpoint{address, dns::port};
             if (std::find(boot.listen.begin(), boot.listen.end(), endpoint) != boot.listen.end()) {
                 at.at("listen").fail("endpoints that no port serves", yaml::quote(to_string(endpoint)));
             }

@@ -115,7 +115,7 @@ std::uint64_t breakers_opened(const Upstreams& upstreams) {
     return opened;
 }
 
-/// received = answered + misses + refused + to_kernel + all of dropped;
+/// received = answered + misses + refused + all of dropped;
 /// misses = woken + abandoned + those that still wait.
 json stats(const Context& c) {
     Totals totals(c);
@@ -131,7 +131,6 @@ json stats(const Context& c) {
             {"stale_hits", totals.of(Event::stale_hit)},
             {"misses", totals.of(Verdict::missed)},
             {"refused", totals.of(Verdict::refused)},
-            {"to_kernel", totals.of(Verdict::to_kernel)},
             {"dropped", dropped},
             {"woken", totals.of(Event::wake_answered)},
             {"abandoned", totals.of(Event::wake_abandoned)},

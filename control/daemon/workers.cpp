@@ -22,7 +22,7 @@ tl::expected<void, std::string> Workers::add(dataplane::Port& port, std::string 
                                              std::optional<unsigned> lcore, const dataplane::TscClock* clock,
                                              dataplane::Idle idle) {
     cache::Grace::Reader* reader = grace_.add_reader();
-    if (!reader || units_.size() == cache::limits::workers) {
+    if (!reader) {
         return tl::unexpected("too many workers: at most " + std::to_string(cache::limits::workers) +
                               " lcores and listen addresses together");
     }

@@ -59,7 +59,7 @@ bool Flushes::flush_rewritten(const cache::Replaceable<dataplane::LocalNames>& l
     return true;
 }
 
-bool Flushes::begin(const Match& matches, Done done) {
+bool Flushes::begin(const NamePredicate& matches, Done done) {
     if (jobs_.size() >= limits::flushes) return false;
     cache::Generation last = fetches_.last_generation();
     fetches_.supersede([&](const cache::Key& key) { return matches(key.name.bytes()); });

@@ -45,17 +45,17 @@ class Flushes {
     bool tick();
 
   private:
-    using Match = std::function<bool(std::span<const std::uint8_t> name)>;
-    using EntryMatch = std::function<bool(const cache::KeyRef& key, const cache::Entry& entry)>;
+    using NamePredicate = std::function<bool(std::span<const std::uint8_t> name)>;
+    using EntryPredicate = std::function<bool(const cache::KeyRef& key, const cache::Entry& entry)>;
     struct Job {
-        EntryMatch matches;
+        EntryPredicate matches;
         cache::Generation last;
         Done done;
         std::size_t shard;
         std::size_t emptied;
         std::optional<cache::Grace::Period> period;
     };
-    bool begin(const Match& matches, Done done);
+    bool begin(const NamePredicate& matches, Done done);
 
     cache::Table& table_;
     cache::Grace& grace_;

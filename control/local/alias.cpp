@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "cache/wire.hpp"
 #include "control/limits.hpp"
 #include "control/message/entry_read.hpp"
 #include "control/message/ldns_handle.hpp"
@@ -32,15 +31,6 @@ Record alias_record(const cache::Name& owner, const cache::Name& target) {
 
 bool is_cname(const Record& record) {
     return ldns_rr_get_type(record.get()) == LDNS_RR_TYPE_CNAME;
-}
-
-/// The target of a CNAME, folded.
-cache::Name target_of(const Record& record) {
-    const ldns_rdf* dname = ldns_rr_rdf(record.get(), 0);
-    cache::WireReader in({ldns_rdf_data(dname), ldns_rdf_size(dname)});
-    cache::Name name;
-    cache::read_name(in, name);
-    return name;
 }
 
 std::optional<std::uint16_t> info_of(const LocalNames& local, const LocalNames::Match& match) {
@@ -116,7 +106,7 @@ ChainVerdict apply_block_lists(const LocalNames& local, const cache::Key& key, A
     for (std::size_t i = 0; i < answer.chain.size(); ++i) {
         if (!is_cname(answer.chain[i])) continue;
         cache::Key link = key;
-        link.name = target_of(answer.chain[i]);
+        link.name = name_of(ldns_rr_rdf(answer.chain[i].get(), 0));
         auto match = local.find_blocked(link.name.bytes());
         if (!match) continue;
         std::span chain = std::span(answer.chain).first(i + 1);

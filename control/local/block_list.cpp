@@ -14,6 +14,7 @@
 #include "control/limits.hpp"
 #include "control/local/entry.hpp"
 #include "control/message/record_text.hpp"
+#include "control/message/records.hpp"
 
 namespace millrace::control {
 
@@ -156,13 +157,6 @@ class PolicyZone {
         cache::Name name;
         unsigned reach;
     };
-
-    static cache::Name name_of(const ldns_rdf* dname) {
-        cache::Name name;
-        cache::WireReader in({ldns_rdf_data(dname), ldns_rdf_size(dname)});
-        cache::read_name(in, name);
-        return name;
-    }
 
     /// The owner without the zone's name; none when it triggers on something else than a query name.
     std::optional<Trigger> relative(const cache::Name& owner) const {

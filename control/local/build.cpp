@@ -10,6 +10,7 @@
 #include "control/local/entry.hpp"
 #include "control/local/special_names.hpp"
 #include "control/message/record_text.hpp"
+#include "control/message/records.hpp"
 
 namespace millrace::control {
 
@@ -24,10 +25,7 @@ constexpr std::uint32_t denial_ttl = 60; // of types that the operator's names d
 
 /// The owner's name, and whether it is of the names below it.
 std::pair<std::string, unsigned> owner_of(const ldns_rr* record) {
-    const ldns_rdf* owner = ldns_rr_owner(record);
-    cache::Name name;
-    cache::WireReader in({ldns_rdf_data(owner), ldns_rdf_size(owner)});
-    cache::read_name(in, name);
+    cache::Name name = name_of(ldns_rr_owner(record));
     bool wildcard = name.octets[0] == 1 && name.octets[1] == '*';
     auto bytes = name.bytes().subspan(wildcard ? 2 : 0);
     return {std::string(bytes.begin(), bytes.end()), wildcard ? Builder::below : Builder::exact};
@@ -40,11 +38,7 @@ std::optional<Builder::RuleId> rule_of(const std::vector<const ldns_rr*>& record
     for (const ldns_rr* r : records) by_type[std::uint16_t(ldns_rr_get_type(r))].push_back(r);
     if (by_type.contains(LDNS_RR_TYPE_CNAME)) {
         if (records.size() > 1) return std::nullopt;
-        cache::Name target;
-        const ldns_rdf* dname = ldns_rr_rdf(records.front(), 0);
-        cache::WireReader in({ldns_rdf_data(dname), ldns_rdf_size(dname)});
-        cache::read_name(in, target);
-        return names.alias(own_records, false, no_info, target);
+        return names.alias(own_records, false, no_info, name_of(ldns_rr_rdf(records.front(), 0)));
     }
     std::vector<std::pair<std::uint16_t, cache::EntryPtr>> entries;
     for (const auto& [type, of_type] : by_type) {

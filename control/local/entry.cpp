@@ -17,8 +17,7 @@ using Octets = std::vector<std::uint8_t>;
 class Records {
   public:
     void add(std::uint16_t type, std::uint16_t rclass, std::uint32_t ttl, const Octets& rdata) {
-        for (std::uint8_t octet : {0xc0, int(dns::header_octets)}) wire_.push_back(octet); // the question
-        put(type), put(rclass);
+        put(dns::pointer_to_question), put(type), put(rclass);
         ttls_.push_back(std::uint16_t(wire_.size()));
         put(ttl >> 16), put(ttl), put(unsigned(rdata.size()));
         wire_.insert(wire_.end(), rdata.begin(), rdata.end());

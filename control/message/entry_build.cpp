@@ -148,7 +148,8 @@ cache::EntryPtr build_entry(const cache::Key& key, const Answer& answer, cache::
     std::uint32_t ceiling = latest_expiry ? whole_seconds(*latest_expiry - answer.received) : dns::most_ttl;
     auto message = write(key, plan.records(), ceiling);
     if (message.empty() || message.size() > cache::limits::message_octets) return nullptr;
-    auto records = std::span<const std::uint8_t>(message).subspan(dns::header_octets + key.name.size + 4u);
+    auto records = std::span<const std::uint8_t>(message).subspan(dns::header_octets + key.name.size +
+                                                                  dns::type_class_octets);
     auto ttl_offsets = find_ttls(records);
     auto in_answer = [](const Planned& planned) { return planned.section == LDNS_SECTION_ANSWER; };
 

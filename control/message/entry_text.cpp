@@ -14,7 +14,8 @@ namespace {
 
 /// The reply that a worker would send, with the TTLs as stored.
 std::vector<std::uint8_t> as_message(const cache::Key& key, const cache::Entry& entry) {
-    std::vector<std::uint8_t> message(dns::header_octets + key.name.size + 4u + entry.records_size);
+    std::vector<std::uint8_t> message(dns::header_octets + key.name.size + dns::type_class_octets +
+                                      entry.records_size);
     cache::WireWriter out(message);
     out.u16(0);
     out.u16(std::uint16_t(dns::response | dns::recursion_desired | dns::recursion_available | entry.rcode));

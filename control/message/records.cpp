@@ -29,8 +29,8 @@ bool expand_name(std::span<const std::uint8_t> message, std::size_t& at, FlatNam
     out.size = 0;
     for (cache::WireReader in(message.subspan(run));;) {
         std::size_t length = in.u8();
-        if ((length & 0xc0) == 0xc0) {
-            std::size_t target = (length & 0x3f) << 8 | in.u8();
+        if ((length & dns::pointer_bits) == dns::pointer_bits) {
+            std::size_t target = (length & ~std::size_t(dns::pointer_bits)) << 8 | in.u8();
             if (!in.ok() || target < dns::header_octets || target >= run || ++pointers > pointer_limit)
                 return false;
             if (pointers == 1) at = run + in.position();
@@ -248,7 +248,7 @@ std::optional<std::vector<std::uint8_t>> canonical_rdata(const MessageView& mess
 std::vector<cache::Name> chain_targets(std::span<const std::uint8_t> qname, const cache::Entry& entry) {
     Octets message(dns::header_octets);
     message.insert(message.end(), qname.begin(), qname.end());
-    message.resize(message.size() + 4); // type and class
+    message.resize(message.size() + dns::type_class_octets);
     auto records = entry.records();
     std::size_t at = message.size();
     message.insert(message.end(), records.begin(), records.end());
@@ -268,6 +268,13 @@ std::vector<cache::Name> chain_targets(std::span<const std::uint8_t> qname, cons
         targets.push_back(target);
     }
     return targets;
+}
+
+cache::Name name_of(const ldns_rdf* dname) {
+    cache::WireReader in({ldns_rdf_data(dname), ldns_rdf_size(dname)});
+    cache::Name name;
+    cache::read_name(in, name);
+    return name;
 }
 
 RecordHandle question_record(const cache::Key& key, std::span<const std::uint8_t> qname) {

@@ -56,6 +56,9 @@ std::optional<std::vector<std::uint8_t>> canonical_rdata(const MessageView& mess
 /// The targets of the CNAMEs in an Entry's answer section, in order, folded. `qname` is its key's.
 std::vector<cache::Name> chain_targets(std::span<const std::uint8_t> qname, const cache::Entry& entry);
 
+/// A name that ldns holds, folded. `dname` is an LDNS_RDF_TYPE_DNAME of at most 255 octets.
+cache::Name name_of(const ldns_rdf* dname);
+
 /// The question for `key`, its name as in `qname`. Null when memory is exhausted.
 RecordHandle question_record(const cache::Key& key, std::span<const std::uint8_t> qname);
 

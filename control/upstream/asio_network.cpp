@@ -35,7 +35,7 @@ bool is_passing(int error) {
 
 } // namespace
 
-/// One socket. Kept alive by its slot and by the operations that run on it; says nothing once it is closed.
+/// One socket. Kept alive by its seat and by the operations that run on it; says nothing once it is closed.
 class AsioNetwork::Link : public std::enable_shared_from_this<Link> {
   public:
     Link(AsioNetwork& network, NetworkHandler& handler, std::uint64_t token)
@@ -210,16 +210,16 @@ class AsioNetwork::TcpLink final : public Link {
 };
 
 AsioNetwork::AsioNetwork(asio::io_context& context, AsioNetworkLimits limits)
-    : context_(context), limits_(limits), slots_(limits.sockets), readable_(context, udp_.epoll_set()) {
+    : context_(context), limits_(limits), seats_(limits.sockets), readable_(context, udp_.epoll_set()) {
     wait();
-    for (std::uint32_t slot = limits.sockets; slot-- > 0;) free_.push_back(slot);
+    for (std::uint32_t index = limits.sockets; index-- > 0;) free_.push_back(index);
 }
 
 AsioNetwork::~AsioNetwork() {
-    for (Slot& slot : slots_) {
-        if (!slot.link) continue;
-        slot.link->forget();
-        slot.link->close();
+    for (Seat& seat : seats_) {
+        if (!seat.link) continue;
+        seat.link->forget();
+        seat.link->close();
     }
     for (const auto& link : closing_) link->close();
 }
@@ -247,10 +247,10 @@ void AsioNetwork::receive() {
     std::array<epoll_event, sockets_per_wake> ready;
     int count = epoll_wait(readable_.native_handle(), ready.data(), int(ready.size()), 0);
     for (int i = 0; i < count; ++i) {
-        Slot* slot =
+        Seat* seat =
             find(udp_.owner_of_readable(ready[std::size_t(i)].data.fd)); // null: a message before closed it
-        if (!slot) continue;
-        auto link = slot->link; // it may be closed while it is delivering
+        if (!seat) continue;
+        auto link = seat->link; // it may be closed while it is delivering
         static_cast<UdpLink&>(*link).receive();
     }
     wait();
@@ -278,22 +278,22 @@ Socket AsioNetwork::keep(std::shared_ptr<Link> link) {
     free_.pop_back();
     // With those in use, no more descriptors than the bound says.
     udp_.keep_idle(free_.size() - std::min(free_.size(), closing_.size()));
-    Slot& slot = slots_[index];
-    if (++slot.serial == 0) ++slot.serial; // 0 would be nobody's
-    link->id = Socket(slot.serial) << 32 | index;
-    slot.link = std::move(link);
-    return slot.link->id;
+    Seat& seat = seats_[index];
+    if (++seat.serial == 0) ++seat.serial; // 0 would be nobody's
+    link->id = Socket(seat.serial) << 32 | index;
+    seat.link = std::move(link);
+    return seat.link->id;
 }
 
 std::errc AsioNetwork::send(Socket socket, std::span<const std::uint8_t> message) {
-    Slot* slot = find(socket);
-    return slot ? slot->link->send(message) : std::errc::not_connected;
+    Seat* seat = find(socket);
+    return seat ? seat->link->send(message) : std::errc::not_connected;
 }
 
 void AsioNetwork::close(Socket socket) {
-    Slot* slot = find(socket);
-    if (!slot) return;
-    auto link = std::move(slot->link);
+    Seat* seat = find(socket);
+    if (!seat) return;
+    auto link = std::move(seat->link);
     tcp_open_ -= link->is_tcp();
     free_.push_back(std::uint32_t(socket));
     link->forget();
@@ -320,10 +320,10 @@ void AsioNetwork::go_on_closing() {
     });
 }
 
-AsioNetwork::Slot* AsioNetwork::find(Socket socket) {
+AsioNetwork::Seat* AsioNetwork::find(Socket socket) {
     auto index = std::uint32_t(socket);
-    if (index >= slots_.size() || slots_[index].serial != socket >> 32 || !slots_[index].link) return nullptr;
-    return &slots_[index];
+    if (index >= seats_.size() || seats_[index].serial != socket >> 32 || !seats_[index].link) return nullptr;
+    return &seats_[index];
 }
 
 } // namespace millrace::control

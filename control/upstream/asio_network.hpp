@@ -58,12 +58,13 @@ class AsioNetwork final : public Network {
     class Link;
     class UdpLink;
     class TcpLink;
-    struct Slot {
-        std::uint32_t serial = 0;   ///< counts its sockets; with the index it makes the handle
+    /// Room for a socket; with the index, its serial number makes the handle.
+    struct Seat {
+        std::uint32_t serial = 0;   ///< counts its sockets
         std::shared_ptr<Link> link; ///< null: free
     };
 
-    Slot* find(Socket socket);
+    Seat* find(Socket socket);
     Socket keep(std::shared_ptr<Link> link);
     void go_on_closing();
     void wait();
@@ -74,7 +75,7 @@ class AsioNetwork final : public Network {
     AsioNetworkLimits limits_;
     AsioNetworkCounters counters_;
     UdpSockets udp_; ///< outlives every Link
-    std::vector<Slot> slots_;
+    std::vector<Seat> seats_;
     std::vector<std::uint32_t> free_;
     std::uint32_t tcp_open_ = 0;
     std::deque<std::shared_ptr<Link>> closing_;      ///< forgotten; so many descriptors go at a time

@@ -19,10 +19,10 @@ bool RecentPairs::use(std::span<const std::uint8_t> question, const dataplane::E
     seed = XXH3_64bits_withSeed(address.data(), address.size(), seed);
     auto hash = XXH3_128bits_withSeed(&rest, sizeof rest, seed);
     constexpr std::uint32_t mask = (1u << bits_log2) - 1;
-    Places places{std::uint32_t(hash.low64) & mask, std::uint32_t(hash.low64 >> 32) & mask,
-                  std::uint32_t(hash.high64) & mask, std::uint32_t(hash.high64 >> 32) & mask};
-    if (holds(current_, places) || holds(previous_, places)) return false;
-    for (std::uint32_t place : places) current_[place / 64] |= std::uint64_t(1) << place % 64;
+    Bits bits{std::uint32_t(hash.low64) & mask, std::uint32_t(hash.low64 >> 32) & mask,
+              std::uint32_t(hash.high64) & mask, std::uint32_t(hash.high64 >> 32) & mask};
+    if (holds(current_, bits) || holds(previous_, bits)) return false;
+    for (std::uint32_t bit : bits) current_[bit / 64] |= std::uint64_t(1) << bit % 64;
     return true;
 }
 
@@ -36,9 +36,8 @@ void RecentPairs::turn(Time now) {
     turned_ = now;
 }
 
-bool RecentPairs::holds(const Filter& filter, const Places& places) {
-    return std::ranges::all_of(places,
-                               [&](std::uint32_t place) { return filter[place / 64] >> place % 64 & 1; });
+bool RecentPairs::holds(const Filter& filter, const Bits& bits) {
+    return std::ranges::all_of(bits, [&](std::uint32_t bit) { return filter[bit / 64] >> bit % 64 & 1; });
 }
 
 } // namespace millrace::control

@@ -30,10 +30,10 @@ class RecentPairs {
     static constexpr unsigned bits_log2 = 24;
     static constexpr unsigned probes = 4;
     using Filter = std::vector<std::uint64_t>;
-    using Places = std::array<std::uint32_t, probes>;
+    using Bits = std::array<std::uint32_t, probes>;
 
     void turn(Time now);
-    static bool holds(const Filter& filter, const Places& places);
+    static bool holds(const Filter& filter, const Bits& bits);
 
     std::uint64_t seed_;
     Filter current_, previous_;

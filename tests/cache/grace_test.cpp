@@ -98,7 +98,7 @@ TEST_F(GraceTest, APeriodWaitsForEveryReader) {
 
 TEST(Grace, ReadersAreBounded) {
     Grace grace;
-    for (std::size_t i = 0; i < limits::readers; ++i) EXPECT_NE(grace.add_reader(), nullptr);
+    for (std::size_t i = 0; i < limits::workers; ++i) EXPECT_NE(grace.add_reader(), nullptr);
     EXPECT_EQ(grace.add_reader(), nullptr);
 }
 

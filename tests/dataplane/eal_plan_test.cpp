@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "dataplane/eal_arguments.hpp"
+
 namespace millrace::tests {
 
 using namespace dataplane;
@@ -67,6 +69,11 @@ const Row rows[] = {
      two_huge,
      {"--allow=03:00.0 ", "--in-memory "},
      {"error: ", "--no-pci", "--vdev"}},
+    {"pci_with_arguments",
+     one("0000:03:0A.0,mprq_en=1", {1}),
+     two_huge,
+     {"--allow=0000:03:0A.0,mprq_en=1 "},
+     {"error: ", "--no-pci", "--vdev"}},
     {"pci_without_hugepages", one("0000:03:00.0", {1}), two, {"error: ", "nr_hugepages"}, {}},
     {"control_beside", one("net_ring0", {0}), two, {"--lcores=1@1,0@0 ", "--main-lcore=1 "}},
     {"control_shares", one("net_ring0", {0, 1}), two, {"--lcores=2@0,0@0,1@1 ", "--main-lcore=2 "}},
@@ -87,12 +94,28 @@ const Row rows[] = {
      two,
      {"error: ", "hugepages"},
      {}},
-    {"contradiction_lcores", one("net_ring0", {1}, {"-l 0-1"}), two, {"error: ", "-l is derived"}, {}},
-    {"contradiction_glued", one("net_ring0", {1}, {"-l0-1"}), two, {"error: ", "-l is derived"}, {}},
+    {"own_in_memory",
+     one("net_ring0", {1}, {"--in-memory"}),
+     two_huge,
+     {"--in-memory "},
+     {"error: ", "--no-huge", "--in-memory --in-memory"}},
+    {"own_socket_mem",
+     one("net_ring0", {1}, {"--socket-mem=900"}),
+     two_huge,
+     {"--in-memory ", "--socket-mem=900 "},
+     {"error: ", "-m "}},
+    {"socket_mem_without_hugepages",
+     one("net_ring0", {1}, {"--socket-mem=900"}),
+     two,
+     {"error: ", "--socket-mem needs", "hugepages"},
+     {}},
+    {"bundled", one("net_ring0", {1}, {"-vm512"}), two, {"-vm512 "}, {"error: ", "-m "}},
+    {"contradiction_lcores", one("net_ring0", {1}, {"-l 0-1"}), two, {"error: EAL argument -l may not"}, {}},
+    {"contradiction_glued", one("net_ring0", {1}, {"-l0-1"}), two, {"error: ", "lcores of ports"}, {}},
     {"contradiction_vdev",
      one("net_ring0", {1}, {"--vdev=net_null0"}),
      two,
-     {"error: ", "--vdev is derived"},
+     {"error: ", "device of ports"},
      {}},
     {"contradiction_no_pci", one("03:00.0", {1}, {"--no-pci"}), two_huge, {"error: ", "--no-pci"}, {}},
     {"help", one("net_ring0", {1}, {"-h"}), two, {"error: "}, {}},
@@ -126,18 +149,58 @@ TEST(EalPlan, PortsDoNotShareNamesInterfacesOrLcores) {
 }
 
 TEST(EalPlan, DeviceStrings) {
-    for (const char* pci : {"0000:03:00.0", "03:00.1", "ABCD:ef:1f.7"})
-        EXPECT_TRUE(is_pci_address(pci)) << pci;
-    for (const char* vdev : {"", "net_ring0", "03:00", "03-00.0", "0000:03:00.0,x=1", "g3:00.0"}) {
-        EXPECT_FALSE(is_pci_address(vdev)) << vdev;
+    for (const char* pci : {"0000:03:00.0", "03:00.1", "ABCD:ef:1f.7", "0000:03:00.0,x=1"})
+        EXPECT_TRUE(is_pci_device(pci)) << pci;
+    for (const char* other : {"", "net_ring0", "03:00", "03-00.0", "g3:00.0", "000:03:00.0"}) {
+        EXPECT_FALSE(is_pci_device(other)) << other;
     }
     EXPECT_EQ(ethdev_name("03:0A.0"), "0000:03:0a.0");
+    EXPECT_EQ(ethdev_name("ABCD:03:0a.0,mprq_en=1"), "abcd:03:0a.0");
     EXPECT_EQ(ethdev_name("net_af_xdp0,iface=edge0,queue_count=2"), "net_af_xdp0");
+    EXPECT_EQ(ethdev_name(std::string(63, 'a')), std::string(63, 'a'));
+    for (const std::string& neither : {std::string(64, 'a'), std::string("eth0 up"), std::string("Net_tap0"),
+                                       std::string(",iface=a"), std::string("0net"), std::string("03:00")}) {
+        EXPECT_EQ(ethdev_name(neither), "") << neither;
+    }
     EXPECT_EQ(device_option("net_af_xdp0,iface=edge0,queue_count=2", "iface"), "edge0");
     EXPECT_EQ(device_option("net_af_xdp0,iface=edge0,queue_count=2", "queue_count"), "2");
     EXPECT_EQ(device_option("net_af_xdp0,myiface=edge0", "iface"), "");
     EXPECT_TRUE(is_driver("net_tap0", "net_tap") && is_driver("eth_af_packet0,iface=a", "net_af_packet"));
     EXPECT_FALSE(is_driver("net_ring0", "net_tap") || is_driver("0000:03:00.0", "net_tap"));
+}
+
+TEST(EalArguments, RefusesWhatIsDerived) {
+    for (const char* argument : {"-l",
+                                 "-l1",
+                                 "-l=1",
+                                 "--lcores",
+                                 "--lcores=1",
+                                 "--lc",
+                                 "-c3",
+                                 "-vl1",
+                                 "--vdev",
+                                 "--vd=x",
+                                 "-a",
+                                 "-b0000:01:00.0",
+                                 "--allow",
+                                 "--block=x",
+                                 "--no-pci",
+                                 "--no-shconf",
+                                 "--huge-dir=/x",
+                                 "--proc-type=secondary",
+                                 "--main-lcore",
+                                 "-s1",
+                                 "-h",
+                                 "--",
+                                 "--no-hu",
+                                 "--file-p=x"}) {
+        EXPECT_NE(refusal_of(argument), nullptr) << argument;
+    }
+    for (const char* argument :
+         {"--no-huge", "-m", "512", "-m512", "--socket-mem=1024", "--log-level=8", "-v", "-n4", "-", "",
+          "--iova-mode=va", "--no-telemetry", "--single-file-segments", "--in-memory", "--file-prefix=x"}) {
+        EXPECT_EQ(refusal_of(argument), nullptr) << argument;
+    }
 }
 
 } // namespace

@@ -3,7 +3,6 @@
 
 #include <gtest/gtest.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "dataplane/socket_port.hpp"
 #include "tests/support/entries.hpp"
@@ -21,25 +20,24 @@ class WorkerTest : public testing::Test {
         worker_.emplace(WorkerContext{*port_, table, *reader, handoff, counters, access_});
         sockaddr_storage raw;
         socklen_t size = to_sockaddr({*parse_address("127.0.77.2"), 0}, raw);
-        client_ = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
-        EXPECT_EQ(bind(client_, reinterpret_cast<sockaddr*>(&raw), size), 0);
+        client_ = Descriptor(socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0));
+        EXPECT_EQ(bind(client_.get(), reinterpret_cast<sockaddr*>(&raw), size), 0);
         size = to_sockaddr(service_, raw);
-        EXPECT_EQ(connect(client_, reinterpret_cast<sockaddr*>(&raw), size), 0);
+        EXPECT_EQ(connect(client_.get(), reinterpret_cast<sockaddr*>(&raw), size), 0);
         reader->online();
     }
     ~WorkerTest() override {
         reader->offline();
-        close(client_);
         EXPECT_EQ(counters.received(), sent_) << "one verdict for each packet";
     }
 
     void send(const Bytes& message) {
-        ASSERT_EQ(::send(client_, message.data(), message.size(), 0), ssize_t(message.size()));
+        ASSERT_EQ(::send(client_.get(), message.data(), message.size(), 0), ssize_t(message.size()));
         ++sent_;
     }
     Bytes receive() {
         Bytes buffer(4096);
-        ssize_t size = recv(client_, buffer.data(), buffer.size(), 0);
+        ssize_t size = recv(client_.get(), buffer.data(), buffer.size(), 0);
         buffer.resize(size < 0 ? 0 : std::size_t(size));
         return buffer;
     }
@@ -79,7 +77,7 @@ class WorkerTest : public testing::Test {
     Access access_{{{*parse_prefix("127.0.0.0/8")}}};
     std::unique_ptr<SocketPort> port_;
     std::optional<Worker> worker_;
-    int client_;
+    Descriptor client_;
     std::uint64_t sent_ = 0;
 
   protected:
@@ -209,19 +207,19 @@ TEST(WorkerAccess, ForeignersAreRefused) {
     Access nobody({});
     auto port = *SocketPort::open({*parse_address("::1"), 5378}, {});
     Worker worker({*port, table, *reader, handoff, counters, nobody});
-    int client = socket(AF_INET6, SOCK_DGRAM, 0);
+    Descriptor client(socket(AF_INET6, SOCK_DGRAM, 0));
     sockaddr_storage raw;
     socklen_t size = to_sockaddr({*parse_address("::1"), 5378}, raw);
     Bytes message = header(3, rd, 1, 0, 0, 1) + question("a") + opt(), buffer(512);
-    ASSERT_EQ(sendto(client, message.data(), message.size(), 0, reinterpret_cast<sockaddr*>(&raw), size),
-              ssize_t(message.size()));
+    ASSERT_EQ(
+        sendto(client.get(), message.data(), message.size(), 0, reinterpret_cast<sockaddr*>(&raw), size),
+        ssize_t(message.size()));
     reader->online();
     worker.turn();
     reader->offline();
-    buffer.resize(std::size_t(recv(client, buffer.data(), buffer.size(), MSG_DONTWAIT)));
+    buffer.resize(std::size_t(recv(client.get(), buffer.data(), buffer.size(), MSG_DONTWAIT)));
     EXPECT_EQ(buffer, header(3, 0x8185, 1, 0, 0, 1) + question("a") + opt(1232, 0, {0, 15, 0, 2, 0, 18}));
     EXPECT_EQ(counters.get(Verdict::refused), 1u);
-    close(client);
 }
 
 } // namespace

@@ -12,7 +12,7 @@ namespace {
 using Bytes = std::vector<std::uint8_t>;
 
 /// Where the WireReader ought to be; none once it has failed.
-struct Place {
+struct ExpectedCursor {
     const Bytes& bytes;
     std::optional<std::size_t> at = 0;
 
@@ -39,36 +39,36 @@ struct Place {
 void read(fuzz::Input& in) {
     Bytes script = in.take(in.u8()), bytes = in.rest();
     cache::WireReader reader(bytes);
-    Place place{bytes};
+    ExpectedCursor cursor{bytes};
     fuzz::Input steps(script.data(), script.size());
     while (!steps.empty()) {
         unsigned step = steps.u8();
         std::size_t count = step % 7 == 3 || step % 7 == 4 ? steps.u8() : 0;
         switch (step % 7) {
-        case 0: require(reader.u8() == place.advance(1)); break;
-        case 1: require(reader.u16() == place.advance(2)); break;
+        case 0: require(reader.u8() == cursor.advance(1)); break;
+        case 1: require(reader.u16() == cursor.advance(2)); break;
         case 2: {
             // A number that is cut short counts as 0 or as what was there of it, and the cursor has failed.
-            std::uint32_t value = reader.u32(), expected = place.advance(4);
-            require(!place.at || value == expected);
+            std::uint32_t value = reader.u32(), expected = cursor.advance(4);
+            require(!cursor.at || value == expected);
             break;
         }
-        case 3: reader.skip(count), place.advance(count); break;
+        case 3: reader.skip(count), cursor.advance(count); break;
         case 4: {
             auto taken = reader.take(count);
-            std::size_t from = place.at.value_or(0);
-            place.advance(count);
-            require(taken.size() == (place.at ? count : 0));
+            std::size_t from = cursor.at.value_or(0);
+            cursor.advance(count);
+            require(taken.size() == (cursor.at ? count : 0));
             require(taken.empty() || taken.data() == bytes.data() + from);
             break;
         }
-        case 5: reader.skip_name(), place.advance_name(); break;
+        case 5: reader.skip_name(), cursor.advance_name(); break;
         case 6:
-            if (step == 6) reader.fail(), place.at.reset();
+            if (step == 6) reader.fail(), cursor.at.reset();
         }
-        require(reader.ok() == place.at.has_value());
-        require(reader.remaining() == (place.at ? bytes.size() - *place.at : 0));
-        require(!place.at || reader.position() == *place.at);
+        require(reader.ok() == cursor.at.has_value());
+        require(reader.remaining() == (cursor.at ? bytes.size() - *cursor.at : 0));
+        require(!cursor.at || reader.position() == *cursor.at);
     }
 }
 

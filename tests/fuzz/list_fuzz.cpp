@@ -49,7 +49,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (size < 2) return 0;
     using List = control::Config::BlockList;
     List list{"list", data[0] & 1 ? List::Format::rpz : List::Format::names};
-    list.answer = data[0] & 2 ? List::Answer::nodata : List::Answer::nxdomain;
+    list.answer = data[0] & 2 ? List::Denial::nodata : List::Denial::nxdomain;
     std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(
         fmemopen(const_cast<std::uint8_t*>(data + 1), size - 1, "r"), std::fclose);
     LocalNames::Builder builder;

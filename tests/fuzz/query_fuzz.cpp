@@ -18,12 +18,12 @@ void require(bool holds) {
 /// What must hold of every reply: our header, the client's ID, the question as sent, within its limit.
 void check(const Query& query, const std::vector<std::uint8_t>& message,
            const std::vector<std::uint8_t>& reply, std::size_t size) {
-    require(size >= header_octets + query.head.question_size);
+    require(size >= dns::header_octets + query.head.question_size);
     require(size <= std::max<std::size_t>(query.head.limit, 512));
     require(reply[0] == message[0] && reply[1] == message[1] && (reply[2] & 0x80));
-    require(std::equal(reply.begin() + header_octets,
-                       reply.begin() + header_octets + query.head.question_size,
-                       message.begin() + header_octets));
+    require(std::equal(reply.begin() + dns::header_octets,
+                       reply.begin() + dns::header_octets + query.head.question_size,
+                       message.begin() + dns::header_octets));
 }
 
 /// The reply; empty when there is none.
@@ -32,7 +32,7 @@ std::vector<std::uint8_t> reply_to(const Query& query, const std::vector<std::ui
     if (query.action == Query::Action::drop) return {};
     std::vector<std::uint8_t> buffer = message;
     buffer.resize(std::max<std::size_t>(buffer.size(), 2048));
-    std::span<const std::uint8_t> question(buffer.data() + header_octets, query.head.question_size);
+    std::span<const std::uint8_t> question(buffer.data() + dns::header_octets, query.head.question_size);
     std::size_t size = query.action == Query::Action::look_up
                            ? answer::write(query.head, question, *entry, 70s, answer::Age::stale, buffer)
                            : answer::write(query, question, buffer);

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <span>
 
+#include "cache/dns.hpp"
 #include "cache/wire.hpp"
 #include "control/message/entry_build.hpp"
 #include "control/message/entry_text.hpp"
@@ -38,7 +39,8 @@ void check(const cache::Key& key, const control::Answer& answer, const cache::En
     require(entry.born == answer.received && entry.expiry >= entry.born && entry.stale_until >= entry.expiry);
     require(entry.expiry <= entry.born + 24h);
     for (std::uint16_t at : entry.ttl_offsets()) {
-        require(at + 4u <= entry.records_size && cache::load_u32(entry.records().data() + at) <= 0x7fffffff);
+        require(at + 4u <= entry.records_size &&
+                cache::load_u32(entry.records().data() + at) <= dns::most_ttl);
     }
     require(control::record_lines(key, entry, entry.born + 1s).size() == entry.ttl_count);
     require(control::addresses(key, entry).size() <= entry.answers);

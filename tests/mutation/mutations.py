@@ -204,8 +204,8 @@ MUTATIONS = [
         "control_test:*S5*"),
     Mutation(
         "port-and-id-forgotten-early", "control/upstream/recent_pairs.cpp",
-        "    if (holds(current_, places) || holds(previous_, places)) return false;\n",
-        "    if (holds(current_, places)) return false;\n",
+        "    if (holds(current_, bits) || holds(previous_, bits)) return false;\n",
+        "    if (holds(current_, bits)) return false;\n",
         "a late reply fits, now and then",
         "control_test:RecentPairs.*"),
     Mutation(

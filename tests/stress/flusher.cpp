@@ -3,7 +3,7 @@
 namespace millrace::stress {
 
 Flusher::Flusher(cache::Table& table, cache::Grace& grace, Checks& checks, Acknowledged& acknowledged,
-                 std::span<const std::unique_ptr<Reader>> readers)
+                 std::span<const std::unique_ptr<WorkerThread>> readers)
     : table_(table), grace_(grace), checks_(checks), acknowledged_(acknowledged), readers_(readers) {}
 
 void Flusher::flush(Scope scope, cache::Generation last) {

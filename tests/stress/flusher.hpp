@@ -6,7 +6,7 @@
 #include <optional>
 #include <span>
 
-#include "tests/stress/reader.hpp"
+#include "tests/stress/worker_thread.hpp"
 
 namespace millrace::stress {
 
@@ -23,7 +23,7 @@ struct Scope {
 class Flusher {
   public:
     Flusher(cache::Table& table, cache::Grace& grace, Checks& checks, Acknowledged& acknowledged,
-            std::span<const std::unique_ptr<Reader>> readers);
+            std::span<const std::unique_ptr<WorkerThread>> readers);
 
     /// The owner has superseded the live Fetches concerned. `last`: the last generation issued.
     void flush(Scope scope, cache::Generation last);
@@ -46,7 +46,7 @@ class Flusher {
     cache::Grace& grace_;
     Checks& checks_;
     Acknowledged& acknowledged_;
-    std::span<const std::unique_ptr<Reader>> readers_;
+    std::span<const std::unique_ptr<WorkerThread>> readers_;
     std::deque<Job> jobs_;
     std::uint64_t emptied_ = 0;
 };

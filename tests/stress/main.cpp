@@ -59,11 +59,11 @@ int run(const Options& options) {
     Names names(table.hasher());
     dataplane::Access access({{*dataplane::parse_prefix("127.0.0.0/8")}});
     World world{table, names, checks, acknowledged, access};
-    std::vector<std::unique_ptr<Reader>> crowd;
+    std::vector<std::unique_ptr<WorkerThread>> crowd;
     std::vector<Victim*> victims;
     set_perturbation(options.perturb, options.seed);
     for (unsigned i = 0; i < readers; ++i) {
-        crowd.push_back(std::make_unique<Reader>(world, grace, options.seed + i, i + 1 == readers));
+        crowd.push_back(std::make_unique<WorkerThread>(world, grace, options.seed + i, i + 1 == readers));
         crowd.back()->start();
         victims.push_back(&crowd.back()->victim());
     }

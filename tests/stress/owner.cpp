@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "tests/stress/points.hpp"
-
 namespace millrace::stress {
 
 using cache::Publication;
@@ -25,7 +23,7 @@ constexpr std::size_t lists_octets = 65536; // access lists wait in limbo, too, 
 
 Owner::Owner(const Options& options, cache::Table& table, cache::Grace& grace, const Names& names,
              Checks& checks, Acknowledged& acknowledged, dataplane::Access& access,
-             std::span<const std::unique_ptr<Reader>> readers)
+             std::span<const std::unique_ptr<WorkerThread>> readers)
     : table_(table), grace_(grace), access_(access), reserve_(grace, table_limits.bytes / 64), names_(names),
       checks_(checks), readers_(readers), flusher_(table, grace, checks, acknowledged, readers),
       chance_(options.seed), published_(names.size()) {
@@ -159,8 +157,7 @@ void Owner::publish(Fetch& fetch, bool is_void) {
     cache::EntryPtr entry = make_entry({fetch.name, fetch.version}, now_, some_life());
     const cache::Entry* raw = entry.get();
     bool occupied = table_.find(name.key, name.hash);
-    Publication verdict =
-        table_.publish(name.key, name.hash, entry, [](int stage) { point(std::uintptr_t(stage)); });
+    Publication verdict = table_.publish(name.key, name.hash, entry);
     judge(fetch, is_void, verdict);
     if (verdict == Publication::accepted) {
         placed_ += !occupied;

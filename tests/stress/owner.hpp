@@ -20,7 +20,7 @@ class Owner {
   public:
     Owner(const Options& options, cache::Table& table, cache::Grace& grace, const Names& names,
           Checks& checks, Acknowledged& acknowledged, dataplane::Access& access,
-          std::span<const std::unique_ptr<Reader>> readers);
+          std::span<const std::unique_ptr<WorkerThread>> readers);
 
     void tick();
     /// Nobody asks any more: goes on until every Wake is finished and every retired Entry is freed.
@@ -69,7 +69,7 @@ class Owner {
     cache::Reserve reserve_;
     const Names& names_;
     Checks& checks_;
-    std::span<const std::unique_ptr<Reader>> readers_;
+    std::span<const std::unique_ptr<WorkerThread>> readers_;
     Flusher flusher_;
     std::mt19937_64 chance_;
     Time now_{}, stock_due_{};

@@ -86,6 +86,13 @@ void hold_up_in_focus(std::uint64_t mixed) {
     due = rte_rdtsc() + cycles_of_focus;
 }
 
+/// Passed by the calling thread. `place` tells points apart.
+void point(std::uintptr_t place) {
+    if (--state.left < 0) hold_up();
+    std::uint64_t mixed = place * 0x9e3779b97f4a7c15u;
+    if (mixed >> 58 == state.focus) hold_up_in_focus(mixed);
+}
+
 } // namespace
 
 void set_perturbation(bool on, std::uint64_t seed) {
@@ -97,12 +104,6 @@ void perturb_this_thread() {
     state.chance = next_seed.fetch_add(0x6a09e667f3bcc908u, std::memory_order_relaxed);
     state.is_perturbed = true;
     state.left = 0;
-}
-
-void point(std::uintptr_t place) {
-    if (--state.left < 0) hold_up();
-    std::uint64_t mixed = place * 0x9e3779b97f4a7c15u;
-    if (mixed >> 58 == state.focus) hold_up_in_focus(mixed);
 }
 
 void stand_still(std::int64_t microseconds) {

@@ -13,9 +13,6 @@ void set_perturbation(bool on, std::uint64_t seed);
 /// Threads that have not called this are left alone.
 void perturb_this_thread();
 
-/// Passed by the calling thread; the compiler puts in all others. `place` tells points apart.
-void point(std::uintptr_t place);
-
 /// For any purpose, signal handlers too; goes on after interruptions.
 void stand_still(std::int64_t microseconds);
 

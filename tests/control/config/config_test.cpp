@@ -8,7 +8,6 @@
 #include <unistd.h>
 #include <yaml-cpp/yaml.h>
 
-#include "control/config/eal.hpp"
 #include "tests/control/config/config_text.hpp"
 
 namespace millrace::control {
@@ -260,6 +259,14 @@ const Refused ports[] = {
     {upstreams + "eal: [--vdev=net_tap0]",
      "t:2: eal[0]: expected no argument that millraced derives itself, found "
      "\"--vdev=net_tap0\": devices come from the device of ports"},
+    {upstreams + "eal: [--no-huge -l3]",
+     "t:2: eal[0]: expected no argument that millraced derives itself, found "
+     "\"-l3\": lcores come from the lcores of ports"},
+    {ports_of(" - {device: '01:0A.0', lcores: [1], addresses: [192.0.2.9]}\n"
+              " - {device: '0000:01:0a.0', lcores: [2], addresses: [192.0.2.9]}"),
+     "t:4: ports[1].device: expected each device once (a vdev is known by its name before the first comma), "
+     "found "
+     "\"0000:01:0a.0\""},
 };
 INSTANTIATE_TEST_SUITE_P(Ports, ConfigRefuses, testing::ValuesIn(ports));
 
@@ -270,36 +277,10 @@ TEST(Config, RefusesMoreWorkersThanTheCacheKnows) {
               "t:3: ports: expected at most 64 lcores and endpoints of listen together, found 65");
 }
 
-TEST(ConfigEal, RefusesWhatIsDerived) {
-    for (const char* argument : {"-l",
-                                 "-l1",
-                                 "-l=1",
-                                 "--lcores",
-                                 "--lcores=1",
-                                 "--lc",
-                                 "-c3",
-                                 "-vl1",
-                                 "--vdev",
-                                 "--vd=x",
-                                 "-a",
-                                 "-b0000:01:00.0",
-                                 "--allow",
-                                 "--block=x",
-                                 "--in-memory",
-                                 "--no-pci",
-                                 "--file-prefix=x",
-                                 "--proc-type=secondary",
-                                 "--main-lcore",
-                                 "-s1",
-                                 "-h",
-                                 "--"}) {
-        EXPECT_NE(derived_eal_argument(argument), nullptr) << argument;
-    }
-    for (const char* argument :
-         {"--no-huge", "-m", "512", "-m512", "--socket-mem=1024", "--log-level=8", "-v", "-n4",
-          "--iova-mode=va", "--no-telemetry", "--single-file-segments", "-"}) {
-        EXPECT_EQ(derived_eal_argument(argument), nullptr) << argument;
-    }
+TEST(ConfigEal, TakesWhatIsTheOperatorsToSay) {
+    Config config =
+        parsed(upstreams + "eal: [--file-prefix=second, --in-memory, '-m 512', --log-level=debug]");
+    EXPECT_EQ(config.boot.eal.size(), 4u);
 }
 
 TEST(ConfigYaml, ParsesBackToTheSame) {

@@ -1,7 +1,4 @@
-// The races of tests/SCENARIOS.md in which workers take part: S7, S18, S21 to S24, and what belongs to them.
-#include <atomic>
-#include <thread>
-
+// The races of tests/SCENARIOS.md in which workers take part: S18, S21 to S24, and what belongs to them.
 #include "tests/control/daemon/appliance_fixture.hpp"
 #include "tests/support/entries.hpp"
 
@@ -14,60 +11,6 @@ using dataplane::Verdict;
 
 std::string numbered(unsigned i) {
     return "n" + std::to_string(i) + ".com";
-}
-
-/// An Entry whose every address is its generation: a mixture of two would show.
-cache::EntryPtr whole_entry(std::uint8_t generation) {
-    return entry_of({generation, 0}, {generation, generation, generation}, Time(generation), 60s);
-}
-bool is_whole(const cache::Entry& entry) {
-    auto g = std::uint8_t(entry.version.generation);
-    auto expected = whole_entry(g);
-    return std::ranges::equal(entry.records(), expected->records()) && entry.born == Time(g) &&
-           entry.expiry == Time(g) + 60s;
-}
-
-class Publishing : public testing::Test {
-  protected:
-    cache::Grace grace;
-    cache::Table table{{.entries = 100, .bytes = 1 << 20}, grace};
-    cache::Key key = key_of("a.com");
-    cache::Hash hash = table.hasher()(key);
-};
-
-TEST_F(Publishing, S7_ReadersSeeOneWholeSnapshotWhereverTheOwnerStops) {
-    for (int stop = 0; stop < 4; ++stop) {
-        std::uint8_t before = std::uint8_t(2 * stop + 1), after = std::uint8_t(2 * stop + 2);
-        auto old_entry = whole_entry(before), new_entry = whole_entry(after);
-        ASSERT_TRUE(table.start(key, hash, before));
-        ASSERT_EQ(table.publish(key, hash, old_entry), cache::Publication::accepted);
-        ASSERT_TRUE(table.start(key, hash, after));
-        std::uint8_t seen = 0;
-        auto stop_here = [&](int stage) {
-            if (stage != stop) return;
-            std::thread reader([&] {
-                const cache::Entry* entry = table.find(key, hash);
-                ASSERT_TRUE(entry && is_whole(*entry));
-                seen = std::uint8_t(entry->version.generation);
-            });
-            reader.join();
-        };
-        ASSERT_EQ(table.publish(key, hash, new_entry, stop_here), cache::Publication::accepted);
-        EXPECT_EQ(seen, stop < 3 ? before : after);
-        EXPECT_TRUE(is_whole(*table.find(key, hash)));
-    }
-}
-
-TEST_F(Publishing, S7_APublishByAnotherThreadIsAnAssertionFailure) {
-    GTEST_FLAG_SET(death_test_style, "threadsafe");
-    auto from_elsewhere = [&] {
-        std::thread other([&] {
-            auto entry = whole_entry(1);
-            table.publish(key, hash, entry);
-        });
-        other.join();
-    };
-    EXPECT_DEATH(from_elsewhere(), "one writer per key");
 }
 
 class OneWorker : public Appliance {};

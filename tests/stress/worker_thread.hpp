@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "dataplane/descriptor.hpp"
 #include "dataplane/worker.hpp"
 #include "tests/stress/chaos.hpp"
 #include "tests/stress/checks.hpp"
@@ -24,17 +25,16 @@ struct World {
     const dataplane::Access& access;
 };
 
-class ReaderPort final : public dataplane::Port {
+class AskingPort final : public dataplane::Port {
   public:
     /// `naps`: the worker sleeps between bursts, offline, woken by a timer or a Wake.
-    ReaderPort(const World& world, std::uint64_t seed, bool naps);
-    ~ReaderPort() override;
+    AskingPort(const World& world, std::uint64_t seed, bool naps);
 
     void receive(dataplane::Burst& burst, dataplane::Counters& counters) override;
     void save(const dataplane::Packet& packet, dataplane::ReturnPath& path) override;
     bool compose(dataplane::Burst& burst, const dataplane::ReturnPath& path) override;
     void send(dataplane::Burst& burst, dataplane::Counters& counters) override;
-    int wait_descriptor() const override { return timer_; }
+    int wait_descriptor() const override { return timer_.get(); }
 
     void stop_asking() { asks_.store(false, std::memory_order_relaxed); } ///< any thread
 
@@ -55,7 +55,7 @@ class ReaderPort final : public dataplane::Port {
 
     const World& world_;
     std::mt19937_64 chance_;
-    int timer_ = -1;
+    dataplane::Descriptor timer_;
     std::atomic<bool> asks_{true};
     bool refused_ = false; ///< something since the last burst
     std::unique_ptr<std::uint8_t[]> buffers_;
@@ -63,10 +63,10 @@ class ReaderPort final : public dataplane::Port {
     std::vector<cache::Version> seen_; ///< of each name, the newest that a lookup found
 };
 
-class Reader {
+class WorkerThread {
   public:
-    Reader(const World& world, cache::Grace& grace, std::uint64_t seed, bool naps);
-    ~Reader();
+    WorkerThread(const World& world, cache::Grace& grace, std::uint64_t seed, bool naps);
+    ~WorkerThread();
 
     void start();
     void stop_asking() { port_.stop_asking(); }
@@ -82,7 +82,7 @@ class Reader {
     cache::Grace::Reader& grace_;
     dataplane::Handoff handoff_;
     dataplane::Counters counters_;
-    ReaderPort port_;
+    AskingPort port_;
     dataplane::Worker worker_;
     std::unique_ptr<Victim> victim_;
     std::atomic<bool> stop_{false};

@@ -1,4 +1,4 @@
-#include "tests/stress/reader.hpp"
+#include "tests/stress/worker_thread.hpp"
 
 #include <algorithm>
 #include <future>
@@ -12,27 +12,23 @@ namespace millrace::stress {
 using dataplane::Burst;
 using dataplane::Packet;
 
-ReaderPort::ReaderPort(const World& world, std::uint64_t seed, bool naps)
+AskingPort::AskingPort(const World& world, std::uint64_t seed, bool naps)
     : world_(world), chance_(seed), buffers_(new std::uint8_t[dataplane::limits::burst * room]),
       seen_(world.names.size()) {
     if (!naps) return;
-    timer_ = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    timer_ = dataplane::Descriptor(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
     itimerspec every{{0, 500'000}, {0, 500'000}};
-    timerfd_settime(timer_, 0, &every, nullptr);
+    timerfd_settime(timer_.get(), 0, &every, nullptr);
 }
 
-ReaderPort::~ReaderPort() {
-    if (timer_ >= 0) close(timer_);
-}
-
-Packet ReaderPort::packet(unsigned index) {
+Packet AskingPort::packet(unsigned index) {
     static const dataplane::Endpoint client{*dataplane::parse_address("127.0.0.1"), 4711};
     return {&buffers_[index * room], 0, room, 0, client, nullptr};
 }
 
-void ReaderPort::receive(Burst& burst, dataplane::Counters&) {
+void AskingPort::receive(Burst& burst, dataplane::Counters&) {
     std::uint64_t ticks;
-    if (timer_ >= 0 && read(timer_, &ticks, sizeof ticks) < 0) return;
+    if (timer_ && read(timer_.get(), &ticks, sizeof ticks) < 0) return;
     if (!asks_.load(std::memory_order_relaxed)) return std::this_thread::yield();
     // The owner is behind, and would be for good if we went on: there would be little but refusals
     // to look at.
@@ -51,28 +47,28 @@ void ReaderPort::receive(Burst& burst, dataplane::Counters&) {
     world_.checks.add(Event::lookups, burst.count);
 }
 
-void ReaderPort::save(const Packet& packet, dataplane::ReturnPath& path) {
+void AskingPort::save(const Packet& packet, dataplane::ReturnPath& path) {
     Asked asked = asked_[std::size_t(packet.data - buffers_.get()) / room];
     asked.at_least = seen_[asked.name];
     static_assert(sizeof asked <= dataplane::limits::return_octets && std::is_trivially_copyable_v<Asked>);
     std::memcpy(path.octets.data(), &asked, sizeof asked);
 }
 
-bool ReaderPort::compose(Burst& burst, const dataplane::ReturnPath& path) {
+bool AskingPort::compose(Burst& burst, const dataplane::ReturnPath& path) {
     std::memcpy(&asked_[burst.count], path.octets.data(), sizeof(Asked));
     burst.packets[burst.count] = packet(burst.count);
     ++burst.count;
     return true;
 }
 
-void ReaderPort::send(Burst& burst, dataplane::Counters&) {
+void AskingPort::send(Burst& burst, dataplane::Counters&) {
     for (unsigned i = 0; i < burst.count; ++i) {
         if (burst.packets[i].reply) check(asked_[i], {burst.packets[i].data, burst.packets[i].reply});
     }
     burst.count = 0;
 }
 
-void ReaderPort::check(const Asked& asked, std::span<const std::uint8_t> reply) {
+void AskingPort::check(const Asked& asked, std::span<const std::uint8_t> reply) {
     const test::Bytes& query = world_.names[asked.name].query;
     std::size_t behind_question = query.size() - test::opt().size();
     bool echoed =
@@ -100,7 +96,7 @@ void ReaderPort::check(const Asked& asked, std::span<const std::uint8_t> reply) 
 
 /// Still before quiescent() and finish(): an acknowledgement that can be seen here was given although we had
 /// read, and not yet let go of, what it speaks of.
-void ReaderPort::check_content(const Asked& asked, const Content& content) {
+void AskingPort::check_content(const Asked& asked, const Content& content) {
     const Acknowledged& acknowledged = world_.acknowledged;
     cache::Generation flushed = std::max(acknowledged.everything.load(std::memory_order_relaxed),
                                          acknowledged.names[asked.name].load(std::memory_order_relaxed));
@@ -115,7 +111,7 @@ void ReaderPort::check_content(const Asked& asked, const Content& content) {
     seen_[asked.name] = content.version;
 }
 
-void ReaderPort::complain(Rule rule, const Asked& asked, const Content& content) const {
+void AskingPort::complain(Rule rule, const Asked& asked, const Content& content) const {
     auto text = [](const cache::Version& v) {
         return std::to_string(v.generation) + "." + std::to_string(v.revision);
     };
@@ -126,22 +122,22 @@ void ReaderPort::complain(Rule rule, const Asked& asked, const Content& content)
                                      ", flushed up to " + std::to_string(flushed_up_to(asked.name)));
 }
 
-cache::Generation ReaderPort::flushed_up_to(unsigned name) const {
+cache::Generation AskingPort::flushed_up_to(unsigned name) const {
     const Acknowledged& a = world_.acknowledged;
     return std::max({a.everything.load(std::memory_order_relaxed),
                      a.zones[Names::zone_of(name)].load(std::memory_order_relaxed),
                      a.names[name].load(std::memory_order_relaxed)});
 }
 
-Reader::Reader(const World& world, cache::Grace& grace, std::uint64_t seed, bool naps)
+WorkerThread::WorkerThread(const World& world, cache::Grace& grace, std::uint64_t seed, bool naps)
     : grace_(*grace.add_reader()), port_(world, seed, naps),
       worker_({port_, world.table, grace_, handoff_, counters_, world.access}) {}
 
-Reader::~Reader() {
+WorkerThread::~WorkerThread() {
     if (thread_.joinable()) stop();
 }
 
-void Reader::start() {
+void WorkerThread::start() {
     std::promise<void> ready;
     thread_ = std::thread([&] {
         victim_ = std::make_unique<Victim>(false);
@@ -151,7 +147,7 @@ void Reader::start() {
     ready.get_future().wait();
 }
 
-void Reader::stop() {
+void WorkerThread::stop() {
     stop_ = true;
     handoff_.sleeper().nudge();
     thread_.join();
