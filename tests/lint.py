@@ -36,7 +36,7 @@ def main():
         problems += [*includes(name, lines), *folders(name, lines), *lengths(name, lines), *comments(name, lines)]
         if name.endswith(".hpp") and "#pragma once" not in lines:
             problems.append(f"{name}: no #pragma once")
-    problems += mutations(root)
+    problems += [*mutations(root), *pages(root)]
     print("\n".join(problems) or "nothing to complain about")
     return bool(problems)
 
@@ -50,6 +50,18 @@ def mutations(root):
         places = file.read_text(encoding="utf-8").count(m.old) if file.exists() else 0
         if places != 1:
             yield f"tests/mutation/mutations.py: {m.name}: its text is {places} times in {m.file}"
+
+
+def pages(root):
+    """What pages name is there: files, and in ARCHITECTURE.md's walk the function that each step is."""
+    for page in sorted(root.glob("*.md")) + sorted(f for room in (*ROOMS, "tests", "bench") for f in (root / room).rglob("*.md")):
+        name, text = page.relative_to(root), page.read_text(encoding="utf-8")
+        for file in sorted(set(re.findall(r"`([\w.-]+/[\w./-]+\.(?:[ch]pp|py|md|yaml))`", text))):
+            if not (root / file).exists() and not (page.parent / file).exists():
+                yield f"{name}: there is no {file}"
+        for file, function in re.findall(r"^\| \d+\. .*\| `([\w./]+)` \| `([\w:]+)", text, re.MULTILINE):
+            if not re.search(rf"^\S.*\b{function}\(", (root / file).read_text(encoding="utf-8"), re.MULTILINE):
+                yield f"{name}: {file} does not define {function}"
 
 
 def top_level(root):
