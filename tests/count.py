@@ -37,10 +37,13 @@ def cases(folder, name):
 
 
 def meson_cases(folder, name):
-    """Every case of a gtest program; a program without cases, or one that crashed, is a case itself."""
+    """Every case of a gtest program; a program without cases, or one that crashed, is a case itself. What is skipped is none."""
     good = bad = 0
     for line in (folder / f"{name}.testlog").read_text().splitlines():
         test = json.loads(line)
+        if test["result"] == "SKIP":
+            print(f"skipped: {name} {test['name']}")
+            continue
         well = test["result"] in ("OK", "EXPECTEDFAIL")
         file = folder / name / (pathlib.Path(test["command"][0]).name + ".json")
         results = [result for suite in json.loads(file.read_text())["testsuites"] for result in suite["testsuite"]] \

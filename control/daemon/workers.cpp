@@ -115,12 +115,14 @@ std::uint64_t Workers::outstanding() const {
 }
 
 void Workers::watch(Time now) {
-    if (now < watch_due_) return;
-    bool we_slept = now - watch_due_ > limits::stall; // a suspended machine: nobody could turn
+    watched_ = now;
+    if (watch_due_ && now < *watch_due_) return;
+    // Since when nobody turns is counted anew at the first look, and after a suspended machine's sleep.
+    bool counts_anew = !watch_due_ || now - *watch_due_ > limits::stall;
     watch_due_ = now + limits::stall / 8;
     for (auto& unit : units_) {
         std::uint64_t heartbeats = unit->worker->heartbeats();
-        bool turned = heartbeats != unit->heartbeats || we_slept;
+        bool turned = heartbeats != unit->heartbeats || counts_anew;
         if (turned) {
             if (unit->is_stalled) spdlog::warn("worker {} goes on", unit->name);
             unit->heartbeats = heartbeats;
@@ -139,7 +141,7 @@ void Workers::watch(Time now) {
 Workers::View Workers::view(std::size_t index) const {
     const Unit& unit = *units_[index];
     return {unit.name, unit.lcore, unit.counters, unit.worker->busy_cycles(),
-            unit.is_stalled ? boot_time() - unit.turned : Time{}};
+            unit.is_stalled ? watched_ - unit.turned : Time{}};
 }
 
 } // namespace millrace::control

@@ -59,7 +59,7 @@ class Workers {
         std::optional<unsigned> lcore;
         const dataplane::Counters& counters;
         std::uint64_t busy_cycles; ///< see Worker
-        Time stalled; ///< how long its loop has not turned, when that is longer than limits::stall; else 0
+        Time stalled; ///< not turning for so long, as of the latest watch(); 0: up to limits::stall
     };
     std::size_t size() const { return units_.size(); }
     View view(std::size_t index) const;
@@ -75,7 +75,7 @@ class Workers {
         const std::atomic<bool>* stop;
         std::thread thread;           ///< of a worker without an lcore
         std::uint64_t heartbeats = 0; ///< when last looked at,
-        Time turned{};                ///< and since when it is that
+        Time turned{};                ///< and since when it is that; known from the first watch() on
         bool is_stalled = false;
         bool is_sent_to = false; ///< Wakes since end_sleeps()
     };
@@ -88,8 +88,9 @@ class Workers {
     std::vector<std::unique_ptr<Unit>> units_;
     std::array<dataplane::Miss, limits::miss_batch> misses_;
     dataplane::Sleeper sleeper_;
-    Time watch_due_{};
-    std::uint32_t first_ = 0; ///< whose ring is drained first
+    std::optional<Time> watch_due_; ///< when the workers are looked at next; none: not yet
+    Time watched_{};                ///< the latest watch()
+    std::uint32_t first_ = 0;       ///< whose ring is drained first
     std::atomic<bool> stop_{false};
     bool running_ = false;
 };

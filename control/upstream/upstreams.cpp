@@ -65,9 +65,9 @@ bool Upstreams::has_room(unsigned upstream, Share share) const {
 bool Upstreams::is_in_rate(unsigned upstream, Time now, Share share) {
     Server& server = servers_[upstream];
     double gained = std::chrono::duration<double>(now - server.filled).count() * policy_.rate;
-    server.tokens = std::min(burst(), server.tokens + gained);
+    server.tokens = std::min(burst(), server.tokens.value_or(burst()) + gained);
     server.filled = now;
-    return server.tokens >= (share == Share::most ? std::min(1 + burst() / 4, burst()) : 1);
+    return *server.tokens >= (share == Share::most ? std::min(1 + burst() / 4, burst()) : 1);
 }
 
 void Upstreams::replace(const std::vector<Config::Server>& servers) {
@@ -85,7 +85,7 @@ bool Upstreams::begin(unsigned upstream, Time now) {
     assert(has_room(upstream));
     Server& server = servers_[upstream];
     ++server.outstanding;
-    server.tokens -= 1;
+    server.tokens = server.tokens.value_or(burst()) - 1;
     ++server.counters.sent;
     server.asked_at = now;
     bool is_trial = server.breaker == Breaker::open && now >= server.retry_at;

@@ -108,10 +108,10 @@ class Upstreams {
         Config::Server config;
         std::optional<Time> srtt;
         unsigned outstanding = 0;
-        double tokens = 0;   ///< questions that the rate allows now
-        Time filled{};       ///< when `tokens` was brought up to date
-        unsigned streak = 0; ///< true failures since the last answer,
-        Time failed_at{};    ///< and the latest of them
+        std::optional<double> tokens; ///< questions that the rate allows now; none: as many as at once
+        Time filled{};                ///< when `tokens` was brought up to date
+        unsigned streak = 0;          ///< true failures since the last answer,
+        Time failed_at{};             ///< and the latest of them
         Breaker breaker = Breaker::closed;
         Time back_off{}; ///< while not closed: how long it is open,
         Time retry_at{}; ///< and when the next trial may go

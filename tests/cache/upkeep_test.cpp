@@ -26,9 +26,23 @@ class UpkeepTest : public testing::Test {
     const Node* locate(std::size_t i) { return table.locate(name(i), hash(name(i))); }
 
     bool start(std::size_t i) { return table.start(name(i), hash(name(i)), ++generation); }
-    Publication put(std::size_t i, std::size_t hosts = 1) {
+    Publication put(std::size_t i, std::size_t hosts = 1, Time ttl = 60s) {
         start(i);
-        EntryPtr entry = entry_of({generation, 0}, std::vector<std::uint8_t>(hosts, 1), 0s, 60s, 60s);
+        std::vector<std::uint8_t> addresses(hosts, 1);
+        return publish(i, entry_of({generation, 0}, addresses, 0s, ttl, 60s));
+    }
+    Publication put_failure(std::size_t i, Time life) {
+        start(i);
+        return publish(i, Entry::make({.version = {generation, 0},
+                                       .rcode = 2,
+                                       .failure = true,
+                                       .info = {},
+                                       .expiry = life,
+                                       .stale_until = life,
+                                       .records = {},
+                                       .ttl_offsets = {}}));
+    }
+    Publication publish(std::size_t i, EntryPtr entry) {
         Publication verdict = table.publish(name(i), hash(name(i)), entry);
         table.finish(name(i), hash(name(i)), generation);
         return verdict;
@@ -73,11 +87,21 @@ TEST_F(UpkeepTest, NamesThatAreHitOutlastAScan) {
 }
 
 TEST_F(UpkeepTest, FailuresAndWhatIsPastItsStaleLifeGoFirst) {
-    for (std::size_t i = 0; i < 940; ++i) put(i);
-    for (std::size_t i = 0; i < 930; ++i) find(i)->visited = 1;
-    // All visited but ten; those past their stale life are taken whether visited or not.
+    constexpr std::size_t answers = 740, all = 940;
+    for (std::size_t i = 0; i < answers; ++i) put(i, 1, 600s);
+    for (std::size_t i = answers; i < all; ++i) {
+        Publication verdict = i % 2 ? put_failure(i, 600s) : put(i);
+        ASSERT_EQ(verdict, Publication::accepted);
+    }
+    for (std::size_t i = 0; i < all; ++i) find(i)->visited = 1; // whoever is of use would be spared for it
     ticks(10, 121s);
-    EXPECT_LE(table.entries(), 812u);
+    EXPECT_LE(table.entries(), 812u) << "there was something to evict";
+    std::size_t kept = 0, failures = 0, ended = 0;
+    for (std::size_t i = 0; i < answers; ++i) kept += find(i) != nullptr;
+    for (std::size_t i = answers; i < all; ++i) (i % 2 ? failures : ended) += find(i) != nullptr;
+    EXPECT_EQ(kept, answers) << "none of them while there are others, though these are newer";
+    EXPECT_LT(failures, 100u);
+    EXPECT_LT(ended, 100u);
 }
 
 TEST_F(UpkeepTest, ARebuildKeepsEveryEntryAndEveryLiveFetch) {

@@ -90,6 +90,19 @@ MUTATIONS = [
         "who waits while a flush comes is never answered, and the credits are lost",
         "control_test:Scenarios.S11*"),
     Mutation(
+        "all-successors-at-once", "control/fetch/table.cpp",
+        "i < limits::restarts_per_tick && !successors_.empty();",
+        "!successors_.empty();",
+        "a flush under load holds up control for as long as all that it superseded takes to start again",
+        "control_test:Scenarios.S11_Successors*"),
+    Mutation(
+        "only-the-first-successors-start", "control/fetch/table.cpp",
+        "        successors_.pop_front();\n        start_successor(std::move(successor), now);\n",
+        "        successors_.pop_front();\n        if (i + 1 == limits::restarts_per_tick) successors_.clear();\n"
+        "        start_successor(std::move(successor), now);\n",
+        "who waits beyond the bound of one tick is never answered",
+        "control_test:Scenarios.S11_Successors*"),
+    Mutation(
         "successors-dropped-at-shutdown", "control/fetch/table.cpp",
         "    for (const Successor& successor : std::exchange(successors_, {})) waiters_.abandon(successor.waiters);\n",
         "    successors_.clear();\n",
@@ -475,6 +488,18 @@ MUTATIONS = [
         "a scan of random names pushes out what everybody asks",
         "cache_test:UpkeepTest.NamesThatAreHit*"),
     Mutation(
+        "failures-evicted-like-answers", "cache/upkeep.cpp",
+        "entry->failure || now >= entry->stale_until",
+        "now >= entry->stale_until",
+        "a storm of names that fail pushes out answers that are asked for",
+        "cache_test:UpkeepTest.FailuresAnd*"),
+    Mutation(
+        "ended-lives-evicted-like-others", "cache/upkeep.cpp",
+        "entry->failure || now >= entry->stale_until",
+        "entry->failure",
+        "answers that nobody may be given any more push out those that are asked for",
+        "cache_test:UpkeepTest.FailuresAnd*"),
+    Mutation(
         "hits-not-marked", "dataplane/worker.cpp",
         "    if (!entry->visited.load(std::memory_order_relaxed)) entry->visited.store(1, std::memory_order_relaxed);\n",
         "",
@@ -532,6 +557,25 @@ MUTATIONS = [
         "    if (is_empty(wakes_.get()) || timeout_ms > 0) {\n",
         "a Wake that comes as the worker lies down waits until its nap is over",
         "dataplane_test:HandoffThreads.*"),
+
+    Mutation(
+        "every-descriptor-for-exchanges", "control/upstream/exchange.cpp",
+        "limit.rlim_cur - reserve : limit.rlim_cur / 2;",
+        "limit.rlim_cur : limit.rlim_cur;",
+        "questions to upstreams leave no descriptor to clients over TCP, and the daemon turns them away",
+        "control_test:ExchangeCapacity.*"),
+    Mutation(
+        "unread-replies-without-bound", "control/daemon/tcp_server.cpp",
+        " ||\n                    queued_octets_ >= limits::tcp_queued_octets;\n",
+        ";\n",
+        "a client that never reads takes the memory of everybody's answers",
+        "control_test:TcpServerTest.AClientThat*"),
+    Mutation(
+        "pipeline-without-bound", "control/daemon/tcp_server.cpp",
+        "in_work_ + replies_.size() >= server_.policy_.pipeline ||\n                    ",
+        "",
+        "one connection takes every Fetch there is",
+        "control_test:TcpServerTest.AClientHas*"),
 
     # Stale data and refreshes.
     Mutation(

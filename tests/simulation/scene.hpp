@@ -12,6 +12,7 @@
 #include "tests/simulation/ledger.hpp"
 #include "tests/simulation/plan.hpp"
 #include "tests/simulation/tally.hpp"
+#include "tests/support/clock.hpp"
 
 namespace millrace::simulation {
 
@@ -43,7 +44,7 @@ struct Scene {
     Tally& tally;
     Trace& trace;
     Ledger ledger;
-    Time start = 1h; ///< of the plan's events
+    Time start = support::clock_start(); ///< of the plan's events
     Time now = start;
     Moment moment = 1;
     std::uint64_t steps = 0;

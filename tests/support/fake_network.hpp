@@ -14,12 +14,9 @@
 
 #include "control/upstream/network.hpp"
 #include "control/upstream/random.hpp"
+#include "tests/support/clock.hpp"
 
 namespace millrace::support {
-
-struct ManualClock {
-    Time now = 1h;
-};
 
 /// Draws what was put in, then counts up: every value is different from the one before, and known.
 class FakeRandom final : public control::Random {

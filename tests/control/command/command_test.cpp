@@ -111,7 +111,8 @@ TEST(Pretty, Tables) {
 /// A server whose io_context runs in a thread of its own; `control` runs something in that thread.
 class CommandSocket : public testing::Test {
   protected:
-    CommandSocket() {
+    explicit CommandSocket(CommandTimes times = {.ask = 400ms, .work = 400ms, .send = 400ms})
+        : server_(io_, times) {
         char name[] = "/tmp/millrace-command-XXXXXX";
         directory_ = ::mkdtemp(name);
         path_ = directory_ + "/run/control.sock";
@@ -189,7 +190,7 @@ class CommandSocket : public testing::Test {
 
     asio::io_context io_;
     asio::executor_work_guard<asio::io_context::executor_type> work_{io_.get_executor()};
-    CommandServer server_{io_, {.ask = 400ms, .work = 400ms, .send = 400ms}};
+    CommandServer server_;
     std::deque<Responder> kept_;
     std::thread thread_;
     std::string directory_, path_;
@@ -257,15 +258,19 @@ TEST_F(CommandSocket, HandlerThatNeverAnswersIsNotWaitedFor) {
     EXPECT_EQ(asked("echo"), R"({"args":[]})");
 }
 
-TEST_F(CommandSocket, ClientThatLeavesWhileItsRequestIsInWorkIsForgotten) {
+/// Whose limits nobody waits for.
+class PatientCommandSocket : public CommandSocket {
+  protected:
+    PatientCommandSocket() : CommandSocket({.ask = 1h, .work = 1h, .send = 1h}) {}
+};
+
+TEST_F(PatientCommandSocket, ClientThatLeavesWhileItsRequestIsInWorkIsForgotten) {
     open();
     int fd = client();
     send(fd, "later");
     ASSERT_TRUE(eventually([&] { return connections() == 1; }));
     ::close(fd);
-    auto start = std::chrono::steady_clock::now();
-    EXPECT_TRUE(eventually([&] { return connections() == 0; }));
-    EXPECT_LT(std::chrono::steady_clock::now() - start, 300ms) << "only the time limit noticed";
+    EXPECT_TRUE(eventually([&] { return connections() == 0; })) << "before any limit of time";
     control([&] { kept_.clear(); });
 }
 

@@ -34,14 +34,19 @@ TEST_F(EarlierRepair, OtherTypesAndDenialsDoNotWaitForTheTimeout) {
     const std::pair<std::uint16_t, const char*> records[] = {{LDNS_RR_TYPE_MX, "MX 10 mx.a.com."},
                                                              {LDNS_RR_TYPE_TXT, "TXT \"x\""},
                                                              {LDNS_RR_TYPE_HTTPS, "HTTPS 1 . alpn=h2"}};
-    for (const auto& [type, rdata] : records) {
-        for (unsigned i : {0u, 1u, 2u}) script(i, {.answer = {std::string("a.com. 60 IN ") + rdata}}, 5ms);
-        auto client = ask(make_key("a.com", type));
+    auto expect_at_once = [&](const cache::Key& key, const ReplySpec& spec) {
+        for (unsigned i : {0u, 1u, 2u}) script(i, spec, 5ms);
+        auto client = ask(key);
         Time asked = clock.now;
         run(1s);
         EXPECT_EQ(woken(client).at, asked + 5ms);
-        EXPECT_EQ(woken(client).rcode, 0);
+        EXPECT_EQ(woken(client).rcode, int(spec.rcode));
+    };
+    for (const auto& [type, rdata] : records) {
+        expect_at_once(make_key("a.com", type), {.answer = {std::string("a.com. 60 IN ") + rdata}});
     }
+    expect_at_once(make_key("nowhere.com", LDNS_RR_TYPE_A), nxdomain);
+    expect_at_once(make_key("nothing.com", LDNS_RR_TYPE_A), nodata);
 }
 
 TEST_F(EarlierRepair, NxdomainIsNoFailureOfTheServer) {

@@ -64,7 +64,8 @@ class FetchTest : public testing::Test {
   protected:
     explicit FetchTest(unsigned servers = 3, FetchPolicy policy = {}, std::size_t entries = 1000,
                        std::uint32_t most_exchanges = 512)
-        : table({.entries = entries, .bytes = 1 << 22}, grace), upstreams(make_servers(servers)),
+        : table({.entries = entries, .bytes = std::max<std::size_t>(1 << 22, 1024 * entries)}, grace),
+          upstreams(make_servers(servers)),
           exchanges(network, random, {&upstreams, 1}, {.exchanges = most_exchanges}),
           fetches(table, publisher, exchanges, upstreams, clients, policy) {}
     ~FetchTest() override {

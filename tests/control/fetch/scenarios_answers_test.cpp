@@ -125,20 +125,30 @@ TEST_F(Scenarios, S19_ATtlOfZeroAnswersWhoWaitsOnce) {
 
 class Crowded : public Scenarios {
   protected:
-    Crowded() : Scenarios(1, {}, 20000, 20000) {
+    Crowded() : Scenarios(2, {}, 20000, 30000) {
         upstreams.set_policy({.outstanding = 20000, .rate = 1'000'000});
     }
 };
 
 TEST_F(Crowded, S20_ShutdownWithTenThousandCollectionsOpen) {
+    auto ask_many = [&](const std::string& letter, int count) {
+        for (int i = 0; i < count; ++i) ask(make_key(letter + std::to_string(i) + ".com", LDNS_RR_TYPE_A));
+    };
+    serve(0, {"1.1.1.1"}, 1ms);
+    silence(1);
+    ask_many("c", 10000);
+    run(5ms);
+    ASSERT_EQ(clients.woken.size(), 10000u) << "they have their answers";
     silence(0);
-    for (int i = 0; i < 10000; ++i) ask(make_key("n" + std::to_string(i) + ".com", LDNS_RR_TYPE_A));
+    ask_many("w", 1000);
     run(1ms);
-    EXPECT_EQ(fetches.live(), 10000u);
-    EXPECT_EQ(exchanges.open_count(), 10000u);
+    EXPECT_EQ(fetches.live(), 11000u);
+    EXPECT_EQ(exchanges.open_count(), 10000u + 2 * 1000u)
+        << "those collect from the other one, these ask both";
     fetches.close();
     EXPECT_EQ(fetches.live() + fetches.waiting() + exchanges.open_count() + network.open_count(), 0u);
-    EXPECT_EQ(clients.woken.size(), 10000u);
+    auto is_abandoned = [](const auto& w) { return w.second.kind == WakeKind::abandon; };
+    EXPECT_EQ(std::ranges::count_if(clients.woken, is_abandoned), 1000);
 }
 
 TEST_F(Scenarios, S25_ALostDatagramIsResentOnItsSocket) {

@@ -293,7 +293,9 @@ TEST_F(Scenarios, S11_WaitersMoveToTheSuccessorAndKeepTheirArrival) {
 
 TEST_F(Scenarios, S11_SuccessorsStartABoundedNumberInEachTick) {
     for (unsigned i : {0u, 1u, 2u}) silence(i);
-    for (int i = 0; i < 100; ++i) ask(make_key("n" + std::to_string(i) + ".com", LDNS_RR_TYPE_A));
+    std::vector<std::uint64_t> asked;
+    for (int i = 0; i < 100; ++i)
+        asked.push_back(ask(make_key("n" + std::to_string(i) + ".com", LDNS_RR_TYPE_A)));
     ASSERT_TRUE(flushes.flush_all([](std::size_t) {}));
     EXPECT_EQ(fetches.live(), 0u);
     EXPECT_EQ(fetches.waiting(), 100u) << "nobody is forgotten";
@@ -302,6 +304,9 @@ TEST_F(Scenarios, S11_SuccessorsStartABoundedNumberInEachTick) {
     EXPECT_EQ(fetches.live(), limits::restarts_per_tick);
     fetches.tick(clock.now);
     EXPECT_EQ(fetches.live(), 100u);
+    serve(0, {"1.1.1.1"}, 1ms);
+    run(1s);
+    for (std::uint64_t client : asked) EXPECT_EQ(woken(client).addresses, Hosts{"1.1.1.1"});
 }
 
 TEST_F(Scenarios, S11_ASuccessorThatHasAnsweredMeanwhileServesThoseWhoMovedToo) {

@@ -1,4 +1,6 @@
 // Exchanges: the way over TCP, failures and health, bounds, listeners that act.
+#include <sys/resource.h>
+
 #include "tests/control/upstream/exchange_fixture.hpp"
 
 namespace millrace::control {
@@ -298,8 +300,23 @@ TEST_F(ExchangeTest, ListenerMayCloseWithinANetworkCallback) {
 }
 
 TEST(ExchangeCapacity, FitsTheDescriptors) {
-    EXPECT_GT(exchange_capacity(), 0u);
-    EXPECT_LE(exchange_capacity(), 16384u);
+    rlimit before{};
+    ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+    struct {
+        rlim_t descriptors;
+        std::uint32_t exchanges;
+    } rows[] = {{64, 32},       // half of few
+                {4096, 2048},   // ..
+                {4098, 2050},   // of many, all but 2048,
+                {10000, 7952},  // ..
+                {18432, 16384}, // up to a bound
+                {20000, 16384}};
+    for (const auto& row : rows) {
+        rlimit limit{row.descriptors, before.rlim_max};
+        if (setrlimit(RLIMIT_NOFILE, &limit) != 0) continue; // more than this machine allows
+        EXPECT_EQ(exchange_capacity(), row.exchanges) << "of " << row.descriptors << " descriptors";
+    }
+    EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
 } // namespace

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "control/upstream/upstreams.hpp"
+#include "tests/support/clock.hpp"
 
 namespace millrace::control {
 
@@ -17,7 +18,7 @@ class UpstreamsTest : public testing::Test {
                          *dataplane::parse_endpoint("192.0.2.2", 53),
                          *dataplane::parse_endpoint("192.0.2.3", 53)},
                         {.outstanding = 2, .failures = 3, .back_off = 5s, .longest_back_off = 15s}};
-    Time now = 1h;
+    Time now = support::clock_start();
 
     void fail(unsigned upstream, int times) {
         for (int i = 0; i < times; ++i) {

@@ -128,7 +128,7 @@ constexpr std::uint8_t question[] = {1, 'a', 0, 0, 1}, another[] = {1, 'b', 0, 0
 TEST(RecentPairs, RefusesAPairForTenSeconds) {
     for (Time start : {0s, 3s, 9s}) { // wherever the filters are in their turn
         RecentPairs recent(1);
-        Time now = 1h;
+        Time now = support::clock_start();
         recent.use(another, server(9), 9, 9, now);
         now += start;
         EXPECT_TRUE(recent.use(question, server(0), 5000, 7, now));

@@ -1,0 +1,163 @@
+// Clients over TCP on loopback: what one of them can make the daemon hold.
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "control/daemon/tcp_server.hpp"
+#include "control/limits.hpp"
+#include "tests/control/fetch/fixture.hpp"
+#include "tests/support/entries.hpp"
+#include "tests/support/messages.hpp"
+
+namespace millrace::control {
+namespace {
+
+using namespace test;
+
+/// A blocking socket whose owner reads when it likes.
+class TcpClient {
+  public:
+    explicit TcpClient(const dataplane::Endpoint& server) : fd_(::socket(AF_INET, SOCK_STREAM, 0)) {
+        sockaddr_storage to{};
+        socklen_t size = dataplane::to_sockaddr(server, to);
+        int room = 65536; // the kernel shall not hold much for it
+        ::setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
+        EXPECT_EQ(::connect(fd_, reinterpret_cast<sockaddr*>(&to), size), 0);
+    }
+    TcpClient(const TcpClient&) = delete;
+    ~TcpClient() { ::close(fd_); }
+
+    void send(const Bytes& octets) {
+        EXPECT_EQ(::send(fd_, octets.data(), octets.size(), MSG_NOSIGNAL), ssize_t(octets.size()));
+    }
+    /// What there is to read now, thrown away. Returns how much.
+    std::size_t skip() {
+        Bytes room(1 << 20);
+        ssize_t got = ::recv(fd_, room.data(), room.size(), MSG_DONTWAIT);
+        return std::size_t(std::max<ssize_t>(got, 0));
+    }
+    /// Octets on their way to us that the server has got rid of: in its end's buffer, and in ours.
+    std::size_t in_kernel() const {
+        int not_sent = 0, not_read = 0;
+        ::ioctl(other_end(), SIOCOUTQ, &not_sent);
+        ::ioctl(fd_, SIOCINQ, &not_read);
+        return std::size_t(not_sent) + std::size_t(not_read);
+    }
+
+  private:
+    /// The server's descriptor of this connection: it is in this process.
+    int other_end() const {
+        auto name = [](int fd, auto get) {
+            sockaddr_storage raw{};
+            socklen_t size = sizeof raw;
+            return get(fd, reinterpret_cast<sockaddr*>(&raw), &size) == 0 ? dataplane::from_sockaddr(raw)
+                                                                          : dataplane::Endpoint{};
+        };
+        auto own = name(fd_, ::getsockname);
+        for (int fd = 0; fd < 1024; ++fd) {
+            if (name(fd, ::getpeername) == own) return fd;
+        }
+        ADD_FAILURE() << "the server has not accepted it";
+        return -1;
+    }
+    int fd_;
+};
+
+/// A server on loopback, and the control plane behind it. The upstream is silent.
+class TcpServerTest : public testing::Test, public Waker {
+  protected:
+    TcpServerTest() { EXPECT_TRUE(server.listen(endpoint)); }
+    ~TcpServerTest() override {
+        server.close();
+        fetches.close();
+        io.poll();
+    }
+    void wake(const Waiter& waiter, const cache::Entry* entry, dataplane::Wake::Kind kind) override {
+        server.wake(waiter, entry, kind);
+    }
+
+    void turn() { io.run_for(1ms), io.restart(); }
+    /// Turns until a while has passed in which `value` has not changed. Where a machine is slower than
+    /// that, what follows is easier, not harder.
+    template <class Value>
+    void settle(Value value) {
+        auto before = value();
+        for (int same = 0; same < 50; ++same) {
+            turn();
+            if (value() != before) same = 0;
+            before = value();
+        }
+    }
+    std::uint64_t answered() const { return server.counters().get(dataplane::Verdict::answered); }
+
+    static Bytes framed(const Bytes& message) { return u16(unsigned(message.size())) + message; }
+
+    /// In the table, for an hour: an answer as large as they come. Returns a reply's octets, prefix included.
+    std::size_t publish_huge(const cache::Key& key) {
+        cache::Hash hash = table.hasher()(key);
+        auto entry = test::entry_of({1, 0}, std::vector<std::uint8_t>(3800, 7), boot_time(), 1h);
+        std::size_t size = 2 + 12 + key.name.size + 4 + entry->records_size;
+        EXPECT_TRUE(table.start(key, hash, 1));
+        EXPECT_EQ(table.publish(key, hash, entry), cache::Publication::accepted);
+        return size;
+    }
+
+    asio::io_context io;
+    support::ManualClock clock;
+    FakeNetwork network{clock};
+    support::FakeRandom random;
+    dataplane::Access access{{{*dataplane::parse_prefix("127.0.0.0/8")}}};
+    cache::Grace grace;
+    cache::Table table{{.entries = 100, .bytes = 1 << 24}, grace};
+    Publisher publisher{table, grace, {}};
+    Upstreams upstreams{{*dataplane::parse_endpoint("198.51.100.1", 53)}};
+    Exchanges exchanges{network, random, {&upstreams, 1}, {.exchanges = 512}};
+    FetchTable fetches{table, publisher, exchanges, upstreams, *this, {}};
+    Config::Tcp policy{.pipeline = 10'000};
+    TcpServer server{io, table, fetches, access, nullptr, policy};
+    /// An address of this process's own: several may run at once.
+    dataplane::Endpoint endpoint = *dataplane::parse_endpoint(
+        "127." + std::to_string(1 + getpid() / 65536 % 64) + "." + std::to_string(getpid() / 256 % 256) +
+            "." + std::to_string(getpid() % 256),
+        5379);
+};
+
+TEST_F(TcpServerTest, AClientThatDoesNotReadIsOwedALimitedNumberOfOctets) {
+    constexpr unsigned questions = 400; // whose answers are 24 MB
+    std::size_t size = publish_huge(make_key("huge.example", LDNS_RR_TYPE_A));
+    TcpClient client(endpoint);
+    Bytes all;
+    for (unsigned i = 0; i < questions; ++i) all = all + framed(query("huge.example", 1, i));
+    client.send(all);
+    settle([&] { return answered(); });
+    ASSERT_GT(answered(), 0u);
+    std::size_t written = answered() * size, in_kernel = client.in_kernel();
+    ASSERT_GE(written, in_kernel);
+    EXPECT_LT(written - in_kernel, limits::tcp_queued_octets + size) << answered() << " replies of " << size;
+    std::size_t read = 0;
+    auto end = std::chrono::steady_clock::now() + 60s;
+    while (read < questions * size && std::chrono::steady_clock::now() < end) {
+        turn();
+        while (std::size_t part = client.skip()) read += part;
+    }
+    EXPECT_EQ(read, questions * size) << "once it reads it gets the others too";
+    EXPECT_EQ(answered(), questions);
+}
+
+TEST_F(TcpServerTest, AClientHasALimitedNumberOfQuestionsInWork) {
+    policy.pipeline = 8;
+    server.set_policy(policy);
+    TcpClient client(endpoint);
+    Bytes all;
+    for (unsigned i = 0; i < 50; ++i) all = all + framed(query("n" + std::to_string(i) + ".example", 1, i));
+    client.send(all);
+    settle([&] { return fetches.waiting(); });
+    EXPECT_EQ(fetches.waiting(), 8u);
+}
+
+} // namespace
+} // namespace millrace::control
