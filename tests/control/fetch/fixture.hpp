@@ -4,13 +4,12 @@
 
 #include <algorithm>
 #include <map>
-#include <set>
 
 #include <gtest/gtest.h>
 
-#include "control/message/entry_text.hpp"
 #include "control/fetch/flush.hpp"
 #include "control/fetch/table.hpp"
+#include "control/message/entry_text.hpp"
 #include "tests/support/fake_network.hpp"
 #include "tests/support/replies.hpp"
 
