@@ -89,8 +89,10 @@ int main(int argc, char** argv) {
     for (int i = 1; i < argc; ++i) {
         std::uint32_t count = 0;
         std::from_chars(argv[i], argv[i] + std::strlen(argv[i]), count);
-        if (count == 0 || count > 10'000'000)
-            return std::fprintf(stderr, "memory_bench: 1 to 10000000 names\n"), 2;
+        if (count == 0 || count > 10'000'000) {
+            std::fprintf(stderr, "memory_bench: 1 to 10000000 names\n");
+            return 2;
+        }
         counts.push_back(count);
     }
     if (counts.empty()) counts = {1'000'000, 5'000'000};

@@ -1,8 +1,8 @@
 #include "bench/ring_wire.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdlib>
+#include <random>
 
 #include <rte_eth_ring.h>
 #include <rte_ip.h>

@@ -6,7 +6,6 @@
 // 32: the median over all turns, which an interrupted turn does not move, and the mean. The generator's own
 // work and its checking of every answer lie outside.
 #include <algorithm>
-#include <map>
 
 #include <benchmark/benchmark.h>
 #include <rte_cycles.h>

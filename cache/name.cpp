@@ -36,7 +36,10 @@ bool read_name(WireReader& in, Name& out) {
         std::uint8_t length = rest[size];
         size += 1u + length;
         // The root's zero octet must still fit behind this label.
-        if (length > limits::label_octets || size >= limits::name_octets) return in.fail(), false;
+        if (length > limits::label_octets || size >= limits::name_octets) {
+            in.fail();
+            return false;
+        }
     }
     auto name = in.take(size + 1);
     if (!in.ok()) return false;

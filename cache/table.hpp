@@ -28,11 +28,8 @@
 #include <deque>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string_view>
 #include <thread>
-#include <utility>
-#include <vector>
 
 #include "cache/entry.hpp"
 #include "cache/grace.hpp"

@@ -1,6 +1,5 @@
 // The Table's upkeep: eviction ahead of need, and rebuilding of shards with too many dead slots.
 #include <algorithm>
-#include <cassert>
 #include <new>
 
 #include "cache/shard.hpp"

@@ -24,7 +24,10 @@ bool is_error(unsigned rcode) {
 bool Gate::admit(const Message& message, Query& query, std::span<std::uint8_t> out, std::size_t& reply) {
     reply = 0;
     Query::parse(message.octets, message.transport, group_, query);
-    if (query.action == Query::Action::drop) return counters_.add(query.verdict), false;
+    if (query.action == Query::Action::drop) {
+        counters_.add(query.verdict);
+        return false;
+    }
     auto question = question_of(message, query);
     if (unlikely(!access_.allows(message.client))) {
         if (may_send_error(message)) reply = refuse(query, question, out);
@@ -34,8 +37,12 @@ bool Gate::admit(const Message& message, Query& query, std::span<std::uint8_t> o
         !access_.takes_query(access_.prefix_of(message.client), message.transport == Transport::tcp,
                              message.now)) {
         counters_.add(Event::rate_queries);
-        if (message.transport == Transport::tcp) return reply = refuse(query, question, out), false;
-        return counters_.add(Verdict::drop_rate), false;
+        if (message.transport == Transport::tcp) {
+            reply = refuse(query, question, out);
+        } else {
+            counters_.add(Verdict::drop_rate);
+        }
+        return false;
     }
     if (query.action == Query::Action::look_up) return !answer_here(message, query, out, reply);
     if (query.action == Query::Action::chaos && answer_chaos(message, query, out, reply)) return false;

@@ -39,8 +39,14 @@ bool Query::parse_header(std::span<const std::uint8_t> message, Sections& s) {
     head.checking_disabled = s.flags & dns::checking_disabled;
     head.authentic_wanted = s.flags & dns::authentic_data;
     head.limit = limits::plain_octets;
-    if (head.opcode != 0) return answer_with(Rcode::notimp), false;
-    if (s.questions != 1) return answer_with(Rcode::formerr), false;
+    if (head.opcode != 0) {
+        answer_with(Rcode::notimp);
+        return false;
+    }
+    if (s.questions != 1) {
+        answer_with(Rcode::formerr);
+        return false;
+    }
     return true;
 }
 
@@ -49,10 +55,16 @@ bool Query::parse_question(cache::WireReader& in) {
     bool named = cache::read_name(in, key.name);
     key.qtype = in.u16();
     key.qclass = in.u16();
-    if (!named || !in.ok()) return answer_with(Rcode::formerr), false;
+    if (!named || !in.ok()) {
+        answer_with(Rcode::formerr);
+        return false;
+    }
     head.question_size = std::uint16_t(in.position());
     // Before the sections are counted: an IXFR rightly carries an SOA in its authority section (RFC 1995 3).
-    if (key.qtype == dns::type_axfr || key.qtype == dns::type_ixfr) return answer_with(Rcode::refused), false;
+    if (key.qtype == dns::type_axfr || key.qtype == dns::type_ixfr) {
+        answer_with(Rcode::refused);
+        return false;
+    }
     return true;
 }
 
@@ -76,16 +88,25 @@ bool Query::parse_records(cache::WireReader& in, const Sections& s, Transport tr
         opt_flags = ttl;
     }
     if (transport == Transport::tcp) head.limit = cache::limits::message_octets;
-    if (malformed || !in.ok()) return answer_with(Rcode::formerr), false;
+    if (malformed || !in.ok()) {
+        answer_with(Rcode::formerr);
+        return false;
+    }
     head.dnssec_ok = opt_flags & dns::opt_dnssec_ok;
     head.authentic_wanted = head.authentic_wanted || head.dnssec_ok;
-    if (opt_flags & dns::opt_version) return answer_with(Rcode::badvers), false;
+    if (opt_flags & dns::opt_version) {
+        answer_with(Rcode::badvers);
+        return false;
+    }
     return true;
 }
 
 /// A well-formed query: the rows about classes, types and RD.
 void Query::judge(Transport transport) {
-    if (key.qclass == dns::class_chaos) return void(action = Action::chaos);
+    if (key.qclass == dns::class_chaos) {
+        action = Action::chaos;
+        return;
+    }
     if (key.qclass != dns::class_in) return answer_with(Rcode::notimp);
     if (key.qtype != dns::type_any && !is_data_type(key.qtype)) return answer_with(Rcode::notimp);
     if (key.qtype == dns::type_any) {

@@ -9,7 +9,6 @@
 // Threads: the control thread's, at start and at the end. Errors are sentences that say what to do.
 #pragma once
 
-#include <cstdint>
 #include <span>
 #include <string>
 

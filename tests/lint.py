@@ -34,6 +34,7 @@ def main():
         name = str(file.relative_to(root))
         lines = file.read_text(encoding="utf-8").splitlines()
         problems += [*includes(name, lines), *folders(name, lines), *lengths(name, lines), *comments(name, lines)]
+        problems += returns(name, "\n".join(lines))
         if name.endswith(".hpp") and "#pragma once" not in lines:
             problems.append(f"{name}: no #pragma once")
     problems += [*mutations(root), *pages(root)]
@@ -109,6 +110,18 @@ def comments(name, lines):
         if goes_on and len(comment[3].split()) <= 2 and len(before[0]) > MOST_COLUMNS - len(comment[3].split()[0]) - 2:
             yield f"{name}:{number}: a comment's last words alone on a line"
         before = comment
+
+
+def returns(name, text):
+    """A statement does one thing: what is done before a return stands in a line of its own."""
+    plain = re.sub(r'//[^\n]*|"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)\'', lambda m: " " * len(m[0]), text)
+    for statement in re.finditer(r"\breturn\b(?=([^;]*);)", plain):
+        value = re.sub(r"<[^<>;()]*>", "", statement[1])  # the commas of template arguments separate nothing
+        while (inner := re.sub(r"[(\[{][^()\[\]{}]*[)\]}]", "", value)) != value:
+            value = inner
+        # What is open still is a lambda, whose body a semicolon has cut off.
+        if "," in re.split(r"[(\[{]", value)[0] or re.match(r"\s*void\(", statement[1]):
+            yield f"{name}:{text.count(chr(10), 0, statement.start()) + 1}: a return that does something else first"
 
 
 def lengths(name, lines):

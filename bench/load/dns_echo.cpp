@@ -5,7 +5,6 @@
 #include <atomic>
 #include <csignal>
 #include <cstdio>
-#include <span>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>

@@ -1,7 +1,6 @@
 #include <optional>
 #include <thread>
 
-#include <rte_cycles.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>

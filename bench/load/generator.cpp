@@ -131,10 +131,15 @@ unsigned Generator::receive() {
 }
 
 void Generator::settle(Message answer, std::uint64_t now) {
-    if (answer.size() < dns::header_octets) return void(++report_.wrong["short"]);
+    if (answer.size() < dns::header_octets) {
+        ++report_.wrong["short"];
+        return;
+    }
     unsigned index = load_u16(answer.data()) & (stride_ - 1);
-    if (index >= slots_.size() || !slots_[index].busy || slots_[index].id != load_u16(answer.data()))
-        return void(++report_.late);
+    if (index >= slots_.size() || !slots_[index].busy || slots_[index].id != load_u16(answer.data())) {
+        ++report_.late;
+        return;
+    }
     Slot& slot = slots_[index];
     if (const char* what = fault(slot, answer)) {
         ++report_.wrong[what];

@@ -8,7 +8,6 @@
 #include <charconv>
 #include <cstdint>
 #include <optional>
-#include <span>
 
 #include "cache/dns.hpp"
 #include "cache/name.hpp"

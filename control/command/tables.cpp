@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <map>
-#include <vector>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>

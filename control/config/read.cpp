@@ -252,7 +252,10 @@ Config::Server read_server(const Value& at) {
         else
             v.fail(endpoint_form);
     };
-    if (!at.is_map()) return read_endpoint(at), out;
+    if (!at.is_map()) {
+        read_endpoint(at);
+        return out;
+    }
     at.map({
         {"address", read_endpoint},
         {"trusted", [&](const Value& v) { out.trusted = v.flag(); }},

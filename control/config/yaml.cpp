@@ -91,10 +91,14 @@ void Value::list(std::size_t most, const Read& read) const {
 
 std::string Value::text(const char* expected, Emptiness empty) const {
     bool absent = !node_.IsScalar() || (node_.Scalar().empty() && empty == Emptiness::refused);
-    if (absent) return fail(expected), std::string();
+    if (absent) {
+        fail(expected);
+        return {};
+    }
     const std::string& text = node_.Scalar();
     if (std::all_of(text.begin(), text.end(), is_plain)) return text;
-    return fail(expected + std::string(", in printable ASCII")), std::string();
+    fail(expected + std::string(", in printable ASCII"));
+    return {};
 }
 
 std::uint64_t Value::number(std::uint64_t least, std::uint64_t most) const {
@@ -103,7 +107,10 @@ std::uint64_t Value::number(std::uint64_t least, std::uint64_t most) const {
     // yaml-cpp tags a quoted scalar "!": that is a string, not a number.
     bool plain = node_.IsScalar() && node_.Tag() != "!";
     auto value = plain ? parse_scaled(node_.Scalar(), none) : std::nullopt;
-    if (!value || *value < least || *value > most) return fail(expected), least;
+    if (!value || *value < least || *value > most) {
+        fail(expected);
+        return least;
+    }
     return *value;
 }
 
@@ -157,7 +164,10 @@ Value Value::child(const std::string& key, const YAML::Node& key_node, const YAM
 }
 
 bool Value::is_new(const std::string& key, const YAML::Node& key_node, std::vector<std::string>& seen) const {
-    if (std::find(seen.begin(), seen.end(), key) == seen.end()) return seen.push_back(key), true;
+    if (std::find(seen.begin(), seen.end(), key) == seen.end()) {
+        seen.push_back(key);
+        return true;
+    }
     std::string path = path_.empty() ? key : path_ + "." + key;
     fail_at(line_of(key_node, line_), path, "each key once", "a second one");
     return false;

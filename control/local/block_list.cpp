@@ -195,7 +195,10 @@ class PolicyZone {
         result_.names += names_.add(trigger.name.bytes(), trigger.reach, rule);
         return result_.names <= limits::blocked_names;
     }
-    bool skip() { return ++result_.skipped, true; }
+    bool skip() {
+        ++result_.skipped;
+        return true;
+    }
 
     const Config::BlockList& list_;
     unsigned source_;

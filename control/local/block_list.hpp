@@ -6,7 +6,6 @@
 #pragma once
 
 #include <cstddef>
-#include <optional>
 
 #include "control/config/config.hpp"
 #include "dataplane/local_names.hpp"

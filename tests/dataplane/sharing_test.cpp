@@ -6,7 +6,6 @@
 #include <csignal>
 #include <cstddef>
 #include <cstdlib>
-#include <utility>
 
 #include <dlfcn.h>
 #include <rte_eal.h>

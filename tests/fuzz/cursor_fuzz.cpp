@@ -18,7 +18,10 @@ struct ExpectedCursor {
 
     /// Steps over `count` octets and gives their number in network byte order, as far as 32 bits hold it.
     std::uint32_t advance(std::size_t count) {
-        if (!at || *at + count > bytes.size()) return at.reset(), 0;
+        if (!at || *at + count > bytes.size()) {
+            at.reset();
+            return 0;
+        }
         std::uint32_t value = 0;
         for (std::size_t i = 0; i < count; ++i) value = value << 8 | bytes[*at + i];
         *at += count;
@@ -28,7 +31,10 @@ struct ExpectedCursor {
     void advance_name() {
         std::size_t end = at.value_or(0), octets = 1;
         for (; at && end < bytes.size() && bytes[end] != 0; end += 1u + bytes[end]) {
-            if (bytes[end] >= 0xc0) return void(advance(end + 2 - *at));
+            if (bytes[end] >= 0xc0) {
+                advance(end + 2 - *at);
+                return;
+            }
             octets += 1u + bytes[end];
             if (bytes[end] > 63 || octets > 255) return at.reset();
         }

@@ -54,7 +54,11 @@ void read(const Bytes& bytes, cache::Name& name, Labels& labels) {
     std::size_t end = 0;
     bool expected = split(bytes, labels, end);
     require(cache::read_name(in, name) == expected && in.ok() == expected);
-    if (!expected) return void(name = *cache::parse_name(".")), labels.clear();
+    if (!expected) {
+        name = *cache::parse_name(".");
+        labels.clear();
+        return;
+    }
     Bytes wire = join(labels);
     require(in.position() == end && std::ranges::equal(name.bytes(), wire));
     check_text(name);

@@ -51,7 +51,10 @@ int main(int argc, char** argv) {
         std::ifstream file(path);
         std::string error;
         auto read = read_plan(file, error);
-        if (!read) return std::cerr << path << ": " << error << '\n', 2;
+        if (!read) {
+            std::cerr << path << ": " << error << '\n';
+            return 2;
+        }
         plan = *read;
     }
     if (!is_printed) return replay(plan, is_traced);

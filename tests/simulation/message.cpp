@@ -190,7 +190,10 @@ class ContentReader {
     void name_chain() {
         std::span<const unsigned> found(links_.data(), depth_);
         for (unsigned chain = 0; chain < chain_count; ++chain) {
-            if (std::ranges::equal(found, chain_links(chain))) return void(out_.chain = chain);
+            if (std::ranges::equal(found, chain_links(chain))) {
+                out_.chain = chain;
+                return;
+            }
         }
         flaw("a chain that nobody gave");
     }

@@ -1,9 +1,7 @@
 #include "tests/simulation/scene.hpp"
 
 #include <cstdio>
-#include <cstring>
 #include <iomanip>
-#include <ostream>
 
 #include <unistd.h>
 

@@ -176,7 +176,10 @@ class FakeNetwork final : public control::Network {
 
     void deliver(control::Socket socket, const std::vector<std::uint8_t>& message) {
         auto found = sockets_.find(socket);
-        if (found == sockets_.end()) return void(++undeliverable);
+        if (found == sockets_.end()) {
+            ++undeliverable;
+            return;
+        }
         auto [handler, token] = std::pair(found->second.handler, found->second.token);
         handler->on_message(socket, token, message, clock_.now);
     }

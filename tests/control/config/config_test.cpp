@@ -1,5 +1,4 @@
 // Configuration: what is refused and with which words, and the way back to YAML.
-#include <cstdio>
 #include <fstream>
 #include <string>
 

@@ -7,7 +7,6 @@
 #include <functional>
 #include <set>
 
-#include <arpa/inet.h>
 #include <unistd.h>
 
 #include "dataplane/descriptor.hpp"
