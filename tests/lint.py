@@ -16,7 +16,7 @@ LIBRARIES = {
     r"<spdlog/": ["control/"],
     r"<yaml-cpp/": ["control/config"],
     r"<rte_eth": ["dataplane/e"],
-    r"<xxhash": ["cache/key.cpp", "control/upstream/recent_pairs.cpp", "control/message/record_writer.cpp"],
+    r"<xxhash": ["cache/key.cpp", "control/upstream/recent_pairs.cpp"],
     r"<(bpf|linux/bpf|xdp)/": ["dataplane/xdp"],
 }
 TOP = {"meson.build", "dataplane", "control", "cache", "deploy", "tests", "bench", "README.md", "ARCHITECTURE.md",

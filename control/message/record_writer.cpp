@@ -4,12 +4,8 @@
 #include <array>
 #include <bit>
 
-#include <unistd.h>
-
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include "cache/dns.hpp"
+#include "cache/keyed_hash.hpp"
 #include "cache/limits.hpp"
 #include "cache/name.hpp"
 #include "cache/wire.hpp"
@@ -22,15 +18,6 @@ constexpr unsigned probes = 8; // of the table, for one label
 constexpr std::size_t least_places = 64, most_places = 8192;
 constexpr std::size_t places_per_record = 8;  // a power of two of them
 constexpr std::size_t pointer_reach = 0x4000; // RFC 1035 4.1.4: 14 bits
-
-std::uint64_t secret() {
-    static const std::uint64_t drawn = [] {
-        std::uint64_t bits = 0;
-        if (getentropy(&bits, sizeof bits) != 0) std::abort(); // no kernel without it
-        return bits;
-    }();
-    return drawn;
-}
 
 /// RFC 3597 4: of these alone receivers know that names in them may be compressed.
 bool has_compressible_names(ldns_rr_type type) {
@@ -115,7 +102,7 @@ std::size_t RecordWriter::first_place(std::uint16_t parent, std::span<const std:
     std::array<std::uint8_t, 1 + cache::limits::label_octets> folded;
     std::ranges::transform(label, folded.begin(), cache::fold);
     ++steps_;
-    return XXH3_64bits_withSeed(folded.data(), label.size(), secret() + parent) & (labels_.size() - 1);
+    return cache::keyed_hash(std::span(folded).first(label.size()), parent) & (labels_.size() - 1);
 }
 
 /// The number of a label below its parent; 0: it was not written, or was not remembered.
