@@ -37,8 +37,8 @@ std::size_t Table::kept_bytes(const Shard& s) const {
 void Table::queue_for_upkeep(std::size_t index, Shard& s) {
     bool crowded = s.slots() > part(limits::shard_slots, high) && s.entries > part(limits::shard_slots, low);
     if (s.is_due || !(crowded || has_many_dead(s))) return;
+    due_.push_back(index); // first: when it throws, the next look comes here again
     s.is_due = true;
-    due_.push_back(index);
 }
 
 void Table::upkeep(Time now) {

@@ -41,8 +41,11 @@ inline constexpr Time stale_after = 1800ms;   ///< a waiter older than this gets
 inline constexpr Time abandon_after = 1900ms; ///< a UDP waiter older than this is dropped (DNSBomb)
 inline constexpr Time failure_min = 1s;       ///< first back-off of a failure (RFC 9520 3.2)
 inline constexpr Time failure_max = 300s;     ///< and its cap
+inline constexpr Time failure_memory =
+    60s; ///< after which, and as long as it was held, a failure is forgotten
 inline constexpr Time stale_recheck = 30s; ///< how long stale data is served before the next try (RFC 8767 5)
 inline constexpr Time stall = 2s;          ///< a worker that does not turn for so long is named
+inline constexpr Time log_interval = 60s; ///< between two log lines that clients or upstreams can bring about
 inline constexpr Time disagreement_ttl = 30s; ///< longest life of an answer that another upstream denied
 inline constexpr Time follower_sweep = 50ms;  ///< how often the patience of clients of an alias is looked at
 inline constexpr Time ranking = 1s;           ///< longest time that an order of addresses is waited for

@@ -1,11 +1,10 @@
 #include "dataplane/gate.hpp"
 
-#include <functional>
-#include <string_view>
-
 #include <rte_branch_prediction.h>
 
 #include "dataplane/answer.hpp"
+
+#include "cache/keyed_hash.hpp"
 
 namespace millrace::dataplane {
 
@@ -102,9 +101,7 @@ void Gate::send_local(const Message& message, const Query& query, const cache::E
     auto question = question_of(message, query);
     Flow flow = Flow::send;
     if (unlikely(access_.limits().responses > 0) && message.transport == Transport::udp) {
-        auto bytes = query.key.bytes();
-        std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-        cache::Hash hash = std::hash<std::string_view>()(text);
+        cache::Hash hash = cache::keyed_hash(query.key.bytes());
         flow = this->flow(charge_of(message.client, query, hash), entry, message.now);
     }
     if (flow == Flow::drop) return counters_.add(Verdict::drop_rate);
@@ -118,8 +115,7 @@ Gate::Charge Gate::charge_of(const Address& client, const Query& query, cache::H
     if (likely(limits.responses == 0 && limits.errors == 0)) return {};
     auto name = query.key.name.bytes();
     auto parent = name.subspan(name[0] == 0 ? 0 : 1u + name[0]);
-    std::string_view text(reinterpret_cast<const char*>(parent.data()), parent.size());
-    return {access_.prefix_of(client), hash, std::hash<std::string_view>()(text)};
+    return {access_.prefix_of(client), hash, cache::keyed_hash(parent)};
 }
 
 Gate::Flow Gate::flow(const Charge& charge, const cache::Entry& answer, Time now) {

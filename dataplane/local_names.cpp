@@ -7,14 +7,14 @@
 #include <utility>
 
 #include "cache/dns.hpp"
+#include "cache/keyed_hash.hpp"
 
 namespace millrace::dataplane {
 
 namespace {
 
 constexpr std::size_t names_per_word = 4; // of the filter: 16 bits each, and what lies above them besides
-constexpr std::uint64_t seed = 0x9e3779b97f4a7c15u;
-constexpr std::size_t most_labels = 128; // a name of 255 octets has at most 127, and the root
+constexpr std::size_t most_labels = 128;  // a name of 255 octets has at most 127, and the root
 
 template <class Word>
 std::uint64_t load(const std::uint8_t* at) {
@@ -31,12 +31,9 @@ std::uint64_t load_few(const std::uint8_t* at, std::size_t count) {
 }
 
 /// One label more, to the left of what `hash` covers: its length octet and text, eight octets at a time.
-/// Not keyed: whoever picks names cannot change what is in the set.
+/// Keyed: the author of a list, too, picks names.
 inline std::uint64_t extended(std::uint64_t hash, const std::uint8_t* label) {
-    auto add = [&](std::uint64_t octets) {
-        hash = (hash ^ octets) * seed;
-        hash ^= hash >> 29;
-    };
+    auto add = [&](std::uint64_t octets) { hash = cache::keyed_mix(hash, octets); };
     std::size_t left = 1u + label[0];
     for (; left >= 8; left -= 8, label += 8) add(load<std::uint64_t>(label));
     if (left > 0) add(load_few(label, left));
@@ -56,7 +53,7 @@ struct Labels {
 
 std::uint64_t hash_of(std::span<const std::uint8_t> name) {
     Labels labels(name);
-    std::uint64_t hash = seed;
+    std::uint64_t hash = 0;
     for (unsigned i = labels.count; i-- > 0;) hash = extended(hash, name.data() + labels.starts[i]);
     return hash;
 }
@@ -91,7 +88,7 @@ std::optional<LocalNames::Match> LocalNames::find(std::span<const std::uint8_t> 
     if (nodes_.empty()) return std::nullopt;
     Labels labels(name);
     std::optional<Match> best;
-    std::uint64_t hash = seed;
+    std::uint64_t hash = 0;
     // From the root, which has no label, to the whole name; what the filter does not know has
     // nothing below it.
     for (unsigned i = labels.count; may_hold(hash);) {
@@ -234,7 +231,7 @@ std::unique_ptr<const LocalNames> LocalNames::Builder::build() {
     for (const Node& node : made->nodes_) {
         auto name = made->name_of(node);
         Labels labels(name);
-        std::uint64_t hash = seed;
+        std::uint64_t hash = 0;
         for (unsigned i = labels.count; i-- > 0; mark(hash)) hash = extended(hash, &name[labels.starts[i]]);
     }
     made->names_.shrink_to_fit();

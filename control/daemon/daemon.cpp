@@ -1,6 +1,8 @@
 #include "control/daemon/daemon.hpp"
 
+#include <cstdlib>
 #include <cstring>
+#include <exception>
 
 #include <fmt/format.h>
 #include <ifaddrs.h>
@@ -97,7 +99,13 @@ Daemon::Result Daemon::run() {
             spdlog::warn("queries leave from {} source ports only: widen net.ipv4.ip_local_port_range",
                          ports);
         }
-        loop.run();
+        try {
+            loop.run();
+        } catch (const std::exception& error) {
+            // Nothing is known about the state of the parts: they cannot be taken down in order.
+            spdlog::critical("control cannot go on: {}", error.what());
+            std::_Exit(1);
+        }
     }
     fetches_.close();
     workers_.stop();

@@ -91,7 +91,7 @@ void Loop::nap(bool busy) {
 void Loop::sleep() {
     dataplane::Sleeper& sleeper = p_.workers.sleeper();
     sleeper.announce();
-    bool expecting = p_.fetches.live() > 0 || p_.grace.limbo_bytes() > 0;
+    bool expecting = p_.fetches.live() > 0 || p_.grace.limbo_bytes() > 0 || p_.flushes.is_waiting();
     Time due = p_.fetches.next_timer() - boot_time();
     Time length = std::clamp<Time>(due, 0us, expecting ? short_sleep : long_sleep);
     if (!p_.workers.have_misses()) p_.io.run_one_for(length);

@@ -1,14 +1,16 @@
 // millraced: reads the configuration, and either prints it or runs the daemon. Errors while starting are
 // fatal and say what to do.
 #include <cstdio>
+#include <memory>
 #include <string>
 
 #include <CLI/CLI.hpp>
-#include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "control/daemon/daemon.hpp"
+#include "control/daemon/log_sink.hpp"
 
 namespace millrace::control {
 namespace {
@@ -42,7 +44,8 @@ int main(int argc, char** argv) {
     } catch (const CLI::ParseError& error) {
         return app.exit(error) == 0 ? 0 : 2;
     }
-    spdlog::set_default_logger(spdlog::stderr_logger_mt("millraced"));
+    spdlog::set_default_logger(
+        std::make_shared<spdlog::logger>("millraced", std::make_shared<LogSink>(STDERR_FILENO)));
     auto config = load_config(path);
     if (!config) {
         std::fprintf(stderr, "%s\n", to_string(config.error()).c_str());

@@ -12,6 +12,19 @@ namespace millrace::control {
 
 namespace {
 
+/// The CPUs of this thread, as EAL has not bound it to one yet, without those that lcores poll on; when that
+/// leaves none, all of them.
+cpu_set_t cpus_beside(const Config::Boot& boot) {
+    cpu_set_t all, others;
+    CPU_ZERO(&all);
+    sched_getaffinity(0, sizeof all, &all);
+    others = all;
+    for (const Config::Port& port : boot.ports) {
+        for (unsigned lcore : port.lcores) CPU_CLR(lcore, &others);
+    }
+    return CPU_COUNT(&others) > 0 ? others : all;
+}
+
 /// The file, checked once more together with what stays as it is.
 tl::expected<Config, ConfigError> load_beside(const std::string& path, const Config::Boot& boot) {
     return load_config(path).and_then([&](const Config& config) -> tl::expected<Config, ConfigError> {
@@ -77,7 +90,8 @@ dataplane::ClientPolicy client_policy(const Config::Live& live) {
 }
 
 Reload::Reload(std::string path, Config current, const Parts& parts)
-    : path_(std::move(path)), current_(std::move(current)), p_(parts) {}
+    : path_(std::move(path)), helpers_cpus_(cpus_beside(current.boot)), current_(std::move(current)),
+      p_(parts) {}
 
 Reload::~Reload() {
     if (helper_.joinable()) helper_.join();
@@ -96,6 +110,8 @@ void Reload::read() {
     if (helper_.joinable()) helper_.join(); // of the last reload: it has ended
     try {
         helper_ = std::thread([this, path = path_, boot = current_.boot] {
+            // Else it would share the one CPU that EAL has bound control to.
+            sched_setaffinity(0, sizeof helpers_cpus_, &helpers_cpus_);
             auto loaded = load(path, boot);
             asio::post(p_.io, [this, loaded = std::move(loaded)]() mutable { apply(std::move(loaded)); });
         });

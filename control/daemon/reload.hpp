@@ -17,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+#include <sched.h>
 #include <tl/expected.hpp>
 
 #include "control/config/config.hpp"
@@ -60,6 +61,7 @@ class Reload {
     bool put_in_place(const Config::Live& next, const Changes& changes, LocalNamesPtr local);
 
     std::string path_;
+    cpu_set_t helpers_cpus_; ///< those that this process was started on, but for the polling lcores'
     Config current_;
     Parts p_;
     std::vector<Done> done_; ///< of the one under way

@@ -76,7 +76,7 @@ bool Flushes::tick() {
     }
     if (job.shard < table_.shard_count()) return true;
     if (!job.period) job.period = grace_.begin();
-    if (!grace_.passed(*job.period)) return true;
+    if (!grace_.passed(*job.period)) return false;
     Job finished = std::move(job);
     jobs_.pop_front();
     finished.done(finished.emptied);

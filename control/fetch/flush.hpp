@@ -41,8 +41,10 @@ class Flushes {
     /// Nothing; only waits until every worker has seen what was changed before.
     bool wait(Done done);
 
-    /// Does a part of the work. Returns whether any is left.
+    /// Does a part of the work. Returns whether more can be done at once.
     bool tick();
+    /// Until a grace period has passed, or longer: somebody is still to be told.
+    bool is_waiting() const { return !jobs_.empty(); }
 
   private:
     using NamePredicate = std::function<bool(std::span<const std::uint8_t> name)>;

@@ -1,6 +1,7 @@
 #include "control/fetch/merge.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "control/limits.hpp"
 #include "control/message/entry_build.hpp"
@@ -18,6 +19,21 @@ Address address_of(const Record& record) {
     return v4 ? Address::v4(ldns_rdf_data(rdata)) : Address::v6(ldns_rdf_data(rdata));
 }
 
+/// The IPv4 address that an IPv6 one leads to: by NAT64 (RFC 6052 2.1), 6to4 (RFC 3056 2), Teredo
+/// (RFC 4380 4).
+std::optional<Address> carried_v4(const Address& address) {
+    static const auto nat64 = *dataplane::parse_prefix("64:ff9b::/96"),
+                      six_to_four = *dataplane::parse_prefix("2002::/16"),
+                      teredo = *dataplane::parse_prefix("2001::/32");
+    const std::uint8_t* octets = address.octets.data();
+    if (nat64.contains(address)) return Address::v4(octets + 12);
+    if (six_to_four.contains(address)) return Address::v4(octets + 2);
+    if (!teredo.contains(address)) return std::nullopt;
+    std::array<std::uint8_t, 4> client;
+    std::transform(octets + 12, octets + 16, client.begin(), [](std::uint8_t c) { return std::uint8_t(~c); });
+    return Address::v4(client.data());
+}
+
 /// Addresses that a merge never adds (DNS rebinding): a foreign name must not point into
 /// the client's network.
 bool is_internal(const Address& address) {
@@ -30,6 +46,7 @@ bool is_internal(const Address& address) {
         }
         return prefixes;
     }();
+    if (auto carried = carried_v4(address)) return is_internal(*carried);
     return std::ranges::any_of(internal, [&](const auto& p) { return p.contains(address); });
 }
 

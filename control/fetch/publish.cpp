@@ -46,9 +46,11 @@ Published Publisher::publish(const cache::Key& key, cache::Hash hash, const Answ
 Published Publisher::publish_failure(const cache::Key& key, cache::Hash hash, cache::Version version,
                                      Time now, std::uint16_t info) {
     const cache::Entry* before = table_.find(key, hash);
-    // The failure before this one, while it was not followed by an answer, says how long it was held.
-    Time life = before && before->failure ? 2 * (before->expiry - before->born) : limits::failure_min;
-    life = std::clamp<Time>(life, limits::failure_min, limits::failure_max);
+    // The failure before this one, while it was not followed by an answer, says how long it was held; one of
+    // long ago says nothing.
+    Time held_for = before && before->failure ? before->expiry - before->born : Time{};
+    bool goes_on = held_for > Time{} && now < before->expiry + held_for + limits::failure_memory;
+    Time life = std::clamp<Time>(goes_on ? 2 * held_for : Time{}, limits::failure_min, limits::failure_max);
     cache::EntryPtr cached = build_failure(version, now, now + life, dns::ede::cached_error);
     cache::EntryPtr told = build_failure(version, now, now + life, info);
     if (!cached || !told) return {cache::Publication::full, servfail()};

@@ -446,8 +446,12 @@ void FetchTable::fail(const Fetch& fetch, Silence silence, Time now) {
 void FetchTable::note_disagreement(const Fetch& fetch) {
     ++counters_.disagreements;
     traces_.note(fetch.id(), now_, "disagreement", {}, "the earlier answer stands, 30 s at most");
-    spdlog::info("generation {}: upstreams disagree whether {} type {} exists; the earlier answer stands",
-                 fetch.id().generation, cache::to_string(fetch.key().name.bytes()), fetch.key().qtype);
+    if (now_ < disagreements_logged_ + limits::log_interval) return; // clients choose what is asked
+    disagreements_logged_ = now_;
+    spdlog::info(
+        "upstreams disagree whether names exist, {} times so far; `millracectl trace` shows who says "
+        "what",
+        counters_.disagreements);
 }
 
 /// The clients of the Fetch, then those who follow its name.

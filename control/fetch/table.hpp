@@ -22,6 +22,7 @@
 #include "control/fetch/ranker.hpp"
 #include "control/fetch/trace.hpp"
 #include "control/fetch/waiters.hpp"
+#include "control/limits.hpp"
 #include "control/upstream/exchange.hpp"
 #include "control/upstream/upstreams.hpp"
 #include "dataplane/access.hpp"
@@ -160,6 +161,7 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     std::deque<Successor> successors_; ///< at most as many as there are waiters
     cache::Generation last_generation_ = 0;
     Time now_{};
+    Time disagreements_logged_ = -limits::log_interval;
     bool closed_ = false;
 };
 

@@ -1,9 +1,8 @@
 #include "control/fetch/waiters.hpp"
 
-#include <functional>
-#include <string_view>
 #include <utility>
 
+#include "cache/keyed_hash.hpp"
 #include "control/limits.hpp"
 
 namespace millrace::control {
@@ -114,10 +113,8 @@ std::vector<Waiter> WaiterList::take() {
 }
 
 std::size_t WaiterList::HashAsker::operator()(const Asker& asker) const {
-    const auto& address = asker.client.address.octets;
-    std::string_view text(reinterpret_cast<const char*>(address.data()), address.size());
-    std::size_t rest = std::size_t(asker.client.port) << 16 | asker.id;
-    return std::hash<std::string_view>()(text) ^ rest * 0x9e3779b97f4a7c15u;
+    std::uint64_t port_and_id = std::uint64_t(asker.client.port) << 16 | asker.id;
+    return cache::keyed_hash(asker.client.address.octets, port_and_id);
 }
 
 } // namespace millrace::control

@@ -1,7 +1,7 @@
 // From an Answer to the prebuilt Entry that workers send.
 //
 // Basic algorithm: list the records with the section and the TTL each will have; their lowest TTL is the life
-// of the Entry; let ldns write them behind the question, compressed; cut the question off.
+// of the Entry; they are written behind the question, compressed (RecordWriter).
 #include "control/message/entry_build.hpp"
 
 #include <algorithm>
@@ -10,10 +10,8 @@
 #include <map>
 
 #include "cache/dns.hpp"
-#include "cache/limits.hpp"
-#include "cache/wire.hpp"
 #include "control/message/ldns_handle.hpp"
-#include "control/message/records.hpp"
+#include "control/message/record_writer.hpp"
 
 namespace millrace::control {
 
@@ -107,38 +105,6 @@ class Plan {
     std::uint32_t life_ = dns::most_ttl; ///< seconds, the lowest TTL
 };
 
-/// The whole message that ldns writes, question included; empty when memory is exhausted.
-std::vector<std::uint8_t> write(const cache::Key& key, const std::vector<Planned>& records,
-                                std::uint32_t ceiling) {
-    PacketHandle packet(ldns_pkt_new());
-    RecordHandle question = question_record(key, key.name.bytes());
-    if (!packet || !question || !ldns_pkt_push_rr(packet.get(), LDNS_SECTION_QUESTION, question.get()))
-        return {};
-    question.release(); // the packet's now, as are the copies
-    for (const Planned& planned : records) {
-        RecordHandle copy(ldns_rr_clone(planned.record));
-        if (!copy) return {};
-        ldns_rr_set_ttl(copy.get(), std::min(planned.ttl, ceiling));
-        if (!ldns_pkt_push_rr(packet.get(), planned.section, copy.get())) return {};
-        copy.release();
-    }
-    return to_wire(*packet);
-}
-
-std::vector<std::uint16_t> find_ttls(std::span<const std::uint8_t> records) {
-    std::vector<std::uint16_t> offsets;
-    cache::WireReader in(records);
-    while (in.remaining() > 0) {
-        in.skip_name();
-        in.skip(4); // type, class
-        offsets.push_back(std::uint16_t(in.position()));
-        in.skip(4);
-        in.skip(in.u16());
-    }
-    assert(in.ok());
-    return offsets;
-}
-
 } // namespace
 
 cache::EntryPtr build_entry(const cache::Key& key, const Answer& answer, cache::Version version,
@@ -146,11 +112,9 @@ cache::EntryPtr build_entry(const cache::Key& key, const Answer& answer, cache::
     assert(answer.kind != Kind::failure);
     Plan plan(key, answer, policy);
     std::uint32_t ceiling = latest_expiry ? whole_seconds(*latest_expiry - answer.received) : dns::most_ttl;
-    auto message = write(key, plan.records(), ceiling);
-    if (message.empty() || message.size() > cache::limits::message_octets) return nullptr;
-    auto records = std::span<const std::uint8_t>(message).subspan(dns::header_octets + key.name.size +
-                                                                  dns::type_class_octets);
-    auto ttl_offsets = find_ttls(records);
+    RecordWriter writer(key, plan.records().size());
+    for (const Planned& planned : plan.records()) writer.add(planned.record, std::min(planned.ttl, ceiling));
+    if (!writer.ok()) return nullptr;
     auto in_answer = [](const Planned& planned) { return planned.section == LDNS_SECTION_ANSWER; };
 
     cache::EntryDraft draft;
@@ -168,8 +132,8 @@ cache::EntryPtr build_entry(const cache::Key& key, const Answer& answer, cache::
     draft.info = answer.info;
     draft.answers = std::uint16_t(std::ranges::count_if(plan.records(), in_answer));
     draft.authorities = std::uint16_t(plan.records().size() - draft.answers);
-    draft.records = records;
-    draft.ttl_offsets = ttl_offsets;
+    draft.records = writer.records();
+    draft.ttl_offsets = writer.ttl_offsets();
     return cache::Entry::make(draft);
 }
 

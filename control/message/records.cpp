@@ -124,10 +124,16 @@ Octets standalone(const RecordView& view, std::uint32_t ttl, const Octets& rdata
     return wire;
 }
 
-/// Whether ldns would look for names in rdata of this type. It must not where `layouts` has
-/// not expanded them.
-bool ldns_reads_names(std::uint16_t type) {
-    return ldns_rr_descript(type)->_dname_count != 0;
+/// Types without names that ldns may take apart, for people to read. All others are opaque to us: ldns
+/// follows pointers in what it takes for a name (HIP's rendezvous servers: half a second of one record).
+bool is_plain(std::uint16_t type) {
+    static constexpr std::array<std::uint16_t, 18> types = {
+        LDNS_RR_TYPE_A,          LDNS_RR_TYPE_HINFO, LDNS_RR_TYPE_TXT,    LDNS_RR_TYPE_AAAA,
+        LDNS_RR_TYPE_DS,         LDNS_RR_TYPE_SSHFP, LDNS_RR_TYPE_DNSKEY, LDNS_RR_TYPE_NSEC3,
+        LDNS_RR_TYPE_NSEC3PARAM, LDNS_RR_TYPE_TLSA,  LDNS_RR_TYPE_CDS,    LDNS_RR_TYPE_CDNSKEY,
+        LDNS_RR_TYPE_SPF,        LDNS_RR_TYPE_EUI48, LDNS_RR_TYPE_EUI64,  LDNS_RR_TYPE_URI,
+        LDNS_RR_TYPE_CAA,        LDNS_RR_TYPE_LOC};
+    return std::ranges::find(types, type) != types.end();
 }
 
 /// What ldns understands of the record; null unless its fields cover the rdata exactly.
@@ -235,7 +241,7 @@ Record make_record(const MessageView& message, const RecordView& view, std::uint
     auto rdata = expand_rdata(message, view, false);
     if (!rdata) return nullptr;
     bool strict = layout_of(view.type) || view.type == LDNS_RR_TYPE_A || view.type == LDNS_RR_TYPE_AAAA;
-    if (!strict && ldns_reads_names(view.type)) return opaque(view, ttl, *rdata);
+    if (!strict && !is_plain(view.type)) return opaque(view, ttl, *rdata);
     auto record = parsed(view, ttl, *rdata);
     if (!record && !strict) record = opaque(view, ttl, *rdata);
     return record;

@@ -86,8 +86,14 @@ class ReplyParser {
         } else if (!answer_.records.empty()) {
             answer_.kind = Kind::positive;
         } else {
-            answer_.kind = has_soa_ ? Kind::nodata : Kind::incomplete;
+            answer_.kind = has_soa_ ? Kind::nodata : is_referral() ? Kind::failure : Kind::incomplete;
         }
+    }
+
+    /// To other servers, of no use to who asked for an answer (RFC 2308 2.2).
+    bool is_referral() const {
+        auto is_ns = [&](const RecordView& view) { return view.type == LDNS_RR_TYPE_NS; };
+        return answer_.chain.empty() && std::ranges::any_of(message_.authority, is_ns);
     }
 
     const RecordView* find(const Section& section, const cache::Name& owner, std::uint16_t type) const {

@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <array>
-#include <string_view>
+
+#include "cache/keyed_hash.hpp"
 
 namespace millrace::control {
 
@@ -78,9 +79,7 @@ bool Admission::is_open_to(const dataplane::Address& address, const cache::Key& 
 }
 
 std::size_t Admission::HashQuestion::operator()(const Question& question) const {
-    auto bytes = question.key->bytes();
-    std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    return std::hash<std::string_view>()(text) + question.upstream;
+    return cache::keyed_hash(question.key->bytes(), question.upstream);
 }
 
 } // namespace millrace::control

@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "cache/dns.hpp"
 #include "cache/wire.hpp"
 
 namespace millrace::control {
@@ -108,14 +109,16 @@ class AsioNetwork::UdpLink final : public Link {
                                       reinterpret_cast<sockaddr*>(&from), &from_size);
             if (size < 0 && is_passing(errno)) return;
             if (size < 0) return report(last_error());
+            if (dataplane::from_sockaddr(from) != remote_) {
+                ++network_.counters_.foreign;
+                continue;
+            }
             if (std::size_t(size) > room.size()) {
                 ++network_.counters_.oversized;
-            } else if (dataplane::from_sockaddr(from) != remote_) {
-                ++network_.counters_.foreign;
-            } else {
-                deliver({room.data(), std::size_t(size)});
-                if (closed_) return;
+                cache::store_u16(&room[2], cache::load_u16(&room[2]) | dns::truncated);
             }
+            deliver({room.data(), std::min(std::size_t(size), room.size())});
+            if (closed_) return;
         }
     }
 

@@ -31,7 +31,7 @@ struct AsioNetworkLimits {
 };
 
 struct AsioNetworkCounters {
-    std::uint64_t oversized = 0; ///< datagrams longer than datagram_octets, dropped
+    std::uint64_t oversized = 0; ///< datagrams longer than was asked for, delivered as truncated
     std::uint64_t foreign = 0;   ///< that came from somebody else while a socket was connected, dropped
     std::uint64_t refused = 0;   ///< sockets not opened because of a bound, ours or the kernel's
 };
@@ -82,7 +82,7 @@ class AsioNetwork final : public Network {
     unsigned closes_left_ = limits::closes_per_turn; ///< until the loop's next turn
     asio::posix::stream_descriptor readable_;        ///< the epoll set
     std::shared_ptr<AsioNetwork*> self_ = std::make_shared<AsioNetwork*>(this); ///< what the loop holds of us
-    std::array<std::uint8_t, datagram_octets> datagram_;                        ///< the one being delivered
+    std::array<std::uint8_t, limits::upstream_edns_octets> datagram_;           ///< the one being delivered
 };
 
 } // namespace millrace::control

@@ -25,7 +25,9 @@ class NetworkHandler {
     virtual ~NetworkHandler() = default;
 
     /// A whole datagram from the very endpoint the socket is connected to, or a whole message of a TCP
-    /// connection without its length (RFC 1035 4.2.2). `message` is valid during the call.
+    /// connection without its length (RFC 1035 4.2.2). `message` is valid during the call. Of a datagram that
+    /// is longer than was asked for (limits::upstream_edns_octets), that many octets, with TC=1: the rest is
+    /// to be had over TCP.
     virtual void on_message(Socket socket, std::uint64_t token, std::span<const std::uint8_t> message,
                             Time received) = 0;
 
@@ -62,8 +64,5 @@ class Network {
     /// Closes at once. Unknown and already closed handles are ignored.
     virtual void close(Socket socket) = 0;
 };
-
-/// Largest datagram delivered. What is longer was never asked for (our OPT says 1232) and is dropped.
-inline constexpr std::size_t datagram_octets = 4096;
 
 } // namespace millrace::control

@@ -142,7 +142,7 @@ MUTATIONS = [
         "control_test:Scenarios.S11*"),
     Mutation(
         "acknowledged-without-grace", "control/fetch/flush.cpp",
-        "    if (!grace_.passed(*job.period)) return true;\n",
+        "    if (!grace_.passed(*job.period)) return false;\n",
         "",
         "a worker sends a flushed answer after the acknowledgement",
         "control_test:ManyShards.*"),

@@ -137,6 +137,34 @@ TEST_F(FetchTest, TheHoldOfAFailureDoublesFromOneToTheNext) {
     EXPECT_EQ(cached(a)->expiry - cached(a)->born, 1s) << "an answer in between ends the streak";
 }
 
+TEST_F(FetchTest, AFailureOfLongAgoIsForgotten) {
+    for (unsigned i : {0u, 1u, 2u}) script(i, servfail, 5ms);
+    for (int i = 0; i < 3; ++i) {
+        ask(a);
+        run(6s);
+    }
+    EXPECT_EQ(cached(a)->expiry - cached(a)->born, 4s);
+    run(4s + limits::failure_memory);
+    ask(a);
+    run(1s);
+    EXPECT_EQ(cached(a)->expiry - cached(a)->born, 1s);
+}
+
+/// Two say where to ask, one knows.
+TEST_F(FetchTest, AReferralIsOfNoUse) {
+    ReplySpec referral{.authority = {"com. 60 IN NS ns.com."}};
+    for (unsigned i : {0u, 1u}) script(i, referral, 5ms);
+    serve(2, {"192.0.2.1"}, 20ms);
+    auto good = ask(a);
+    run(1s);
+    EXPECT_EQ(woken(good).addresses, Hosts{"192.0.2.1"});
+    script(2, referral, 5ms);
+    auto bad = ask(b);
+    run(1s);
+    EXPECT_EQ(woken(bad).rcode, LDNS_RCODE_SERVFAIL);
+    EXPECT_TRUE(cached(b)->failure);
+}
+
 TEST_F(FetchTest, StaleDataAfterTheClientTimerAndNeverAFailureInItsPlace) {
     serve(0, {"192.0.2.1"}, 5ms, 10);
     for (unsigned i : {1u, 2u}) serve(i, {"192.0.2.1"}, 5ms, 10);

@@ -56,13 +56,15 @@ TEST_F(ManyShards, TheAcknowledgementWaitsForWhatWasSentWhileSlotsWereStillEmpti
     worker.sent(); // of an Entry that the next tick flushes
     for (int i = 0; i < 3; ++i) {
         worker.quiescent();
-        EXPECT_TRUE(flushes.tick());
+        EXPECT_FALSE(flushes.tick()) << "there is nothing to do but to wait";
     }
+    EXPECT_TRUE(flushes.is_waiting());
     EXPECT_FALSE(acknowledged);
     worker.finish(1);
     worker.quiescent();
     flushes.tick();
     EXPECT_TRUE(acknowledged);
+    EXPECT_FALSE(flushes.is_waiting());
     worker.offline();
 }
 

@@ -29,6 +29,26 @@ TEST_F(MergeTest, PrivateAddressesAreNeverAddedByAMerge) {
     EXPECT_EQ(cached_addresses(a), (Hosts{"1.1.1.1", "2.2.2.2"}));
 }
 
+TEST_F(MergeTest, NorAreIpv6AddressesThatLeadToThem) {
+    cache::Key key = make_key("a.com", LDNS_RR_TYPE_AAAA);
+    auto through = [](const Hosts& hosts) {
+        ReplySpec spec;
+        for (const auto& host : hosts) spec.answer.push_back("a.com. 60 IN AAAA " + host);
+        return spec;
+    };
+    script(0, through({"2001:db8::1"}), 1ms);
+    // NAT64, 6to4, Teredo (which carries the client's address inverted): of 10.0.0.1, then of 9.9.9.9.
+    script(1,
+           through({"64:ff9b::a00:1", "2002:a00:1::1", "2001:0:102:304::f5ff:fffe", "64:ff9b::909:909",
+                    "2002:909:909::1", "2001:0:102:304::f6f6:f6f6"}),
+           5ms);
+    silence(2);
+    ask(key);
+    run(2s);
+    EXPECT_EQ(cached_addresses(key),
+              (Hosts{"2001:db8::1", "64:ff9b::909:909", "2002:909:909::1", "2001:0:102:304::f6f6:f6f6"}));
+}
+
 TEST_F(MergeTest, MoreThanSixteenAddressesAreNotMerged) {
     Hosts many;
     for (int i = 0; i < 16; ++i) many.push_back("9.9.9." + std::to_string(i));

@@ -136,15 +136,18 @@ TEST_P(AsioNetworkTest, DatagramsFromOthersAreNotHeard) {
     EXPECT_EQ(heard[0].message, Octets{4});
 }
 
-TEST_P(AsioNetworkTest, OversizedDatagramsAreDropped) {
+TEST_P(AsioNetworkTest, OversizedDatagramsAreTruncatedOnes) {
     Peer peer(SOCK_DGRAM, GetParam());
     network.send(open_udp(peer.endpoint), Octets{1});
     dataplane::Endpoint from;
     peer.receive(&from);
-    peer.send(Octets(4097, 1), from);
-    peer.send(Octets(4096, 2), from);
-    run_until(1);
-    EXPECT_EQ(heard[0].message, Octets(4096, 2));
+    peer.send(Octets(1233, 1), from);
+    peer.send(Octets(1232, 2), from);
+    run_until(2);
+    Octets cut(1232, 1);
+    cut[2] |= 0x02; // TC
+    EXPECT_EQ(heard[0].message, cut);
+    EXPECT_EQ(heard[1].message, Octets(1232, 2));
     EXPECT_EQ(network.counters().oversized, 1u);
 }
 
