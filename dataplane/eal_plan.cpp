@@ -173,7 +173,9 @@ tl::expected<Arguments, std::string> memory_arguments(const EalPlan& plan, const
     }
     // No shared files, so nothing to clean up after a crash; EAL has one word for it with hugepages and
     // another one without. Telemetry stays.
-    Arguments out = {hugepages ? "--in-memory" : "--no-shconf"};
+    Arguments out;
+    if (!hugepages) out.push_back("--no-shconf");
+    if (hugepages && !gives(given, {"--in-memory"})) out.push_back("--in-memory");
     if (std::ranges::any_of(plan.ports, shares_memory) && !gives(given, {"--single-file-segments"})) {
         out.push_back("--single-file-segments");
     }

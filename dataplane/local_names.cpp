@@ -227,7 +227,7 @@ std::unique_ptr<const LocalNames> LocalNames::Builder::build() {
     auto mark = [&](std::uint64_t hash) {
         made->filter_[filter_word(hash) & (made->filter_.size() - 1)] |= filter_bits(hash);
     };
-    mark(seed);
+    mark(0); // the root
     for (const Node& node : made->nodes_) {
         auto name = made->name_of(node);
         Labels labels(name);

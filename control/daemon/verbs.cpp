@@ -82,29 +82,33 @@ json status(const Context& c) {
 }
 
 /// Sums over the workers and the TCP connections.
-struct Totals {
+class Totals {
+  public:
     explicit Totals(const Context& c) {
         add(c.tcp.counters());
         for (std::size_t i = 0; i < c.workers.size(); ++i) add(c.workers.view(i).counters);
     }
-    void add(const Counters& one) {
-        for (std::size_t v = 0; v < dataplane::verdicts; ++v) verdicts[v] += one.get(Verdict(v));
-        for (std::size_t e = 0; e < dataplane::events; ++e) events[e] += one.get(Event(e));
-    }
-    std::uint64_t of(Verdict v) const { return verdicts[std::size_t(v)]; }
-    std::uint64_t of(Event e) const { return events[std::size_t(e)]; }
+    std::uint64_t of(Verdict v) const { return verdicts_[std::size_t(v)]; }
+    std::uint64_t of(Event e) const { return events_[std::size_t(e)]; }
 
-    std::array<std::uint64_t, dataplane::verdicts> verdicts{};
-    std::array<std::uint64_t, dataplane::events> events{};
+  private:
+    void add(const Counters& one) {
+        for (std::size_t v = 0; v < dataplane::verdicts; ++v) verdicts_[v] += one.get(Verdict(v));
+        for (std::size_t e = 0; e < dataplane::events; ++e) events_[e] += one.get(Event(e));
+    }
+
+    std::array<std::uint64_t, dataplane::verdicts> verdicts_{};
+    std::array<std::uint64_t, dataplane::events> events_{};
 };
 
 json dropped_of(const Totals& totals, std::uint64_t& received) {
     constexpr std::string_view prefix = "drop_";
     json dropped = json::object();
     for (std::size_t v = 0; v < dataplane::verdicts; ++v) {
-        received += totals.verdicts[v];
+        received += totals.of(Verdict(v));
         std::string_view name = to_string(Verdict(v));
-        if (name.starts_with(prefix)) dropped[std::string(name.substr(prefix.size()))] = totals.verdicts[v];
+        if (name.starts_with(prefix))
+            dropped[std::string(name.substr(prefix.size()))] = totals.of(Verdict(v));
     }
     return dropped;
 }
@@ -308,8 +312,8 @@ void trace(const Context& c, const std::vector<std::string>& args, Responder res
 
 void add_verbs(CommandServer& server, const Parts& parts, Reload& reload, Loop& loop) {
     Context c{parts, reload, loop};
-    auto plain = [&server](const char* verb, std::function<json()> make) {
-        server.on(verb, [verb, make](std::vector<std::string> args, Responder responder) {
+    auto plain = [&server](const char* verb, const std::function<json()>& make) {
+        server.on(verb, [verb, make](const std::vector<std::string>& args, Responder responder) {
             args.empty() ? responder.respond(make())
                          : responder.fail(std::string(verb) + " takes no arguments");
         });
