@@ -24,7 +24,6 @@ using yaml::Value;
 namespace {
 
 namespace bounds {
-constexpr std::size_t file_octets = std::size_t(1) << 20;
 constexpr std::size_t items = 1024; ///< of a list of addresses or prefixes
 constexpr std::size_t eal_arguments = 64;
 constexpr std::size_t ports = 32;       ///< RTE_MAX_ETHPORTS of Debian's DPDK
