@@ -46,7 +46,8 @@ Eal::Result Eal::prepare(EalPlan& plan) {
         if (!vdev) return tl::unexpected(vdev.error());
         warnings_.insert(warnings_.end(), vdev->warnings().begin(), vdev->warnings().end());
         Service service{port.addresses, plan.own, vdev->partial_checksums(), port.next_hop};
-        ports_.push_back(std::make_unique<OpenPort>(std::move(service), std::move(*vdev), std::nullopt));
+        OpenPort open{std::move(service), std::move(*vdev), std::nullopt};
+        ports_.push_back(std::make_unique<OpenPort>(std::move(open)));
     }
     return {};
 }

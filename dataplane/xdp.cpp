@@ -41,8 +41,16 @@ struct Attached {
     std::uint32_t mode = 0;
 };
 
+/// LIBBPF_OPTS, but in C++: libbpf refuses what is not zero in the padding, too.
+template <typename Options>
+void clear(Options& options) {
+    std::memset(&options, 0, sizeof options);
+    options.sz = sizeof options;
+}
+
 tl::expected<Attached, int> query(unsigned index) {
-    LIBBPF_OPTS(bpf_xdp_query_opts, found);
+    bpf_xdp_query_opts found;
+    clear(found);
     if (int error = bpf_xdp_query(int(index), 0, &found); error != 0) return tl::unexpected(-error);
     if (found.skb_prog_id != 0) return Attached{found.skb_prog_id, XDP_FLAGS_SKB_MODE};
     if (found.drv_prog_id != 0) return Attached{found.drv_prog_id, XDP_FLAGS_DRV_MODE};
@@ -75,7 +83,9 @@ Descriptor open_map(int program, std::string_view name) {
 
 /// Detaches exactly this program, should another one have taken its place meanwhile.
 int detach(unsigned index, const Attached& attached, int program) {
-    LIBBPF_OPTS(bpf_xdp_attach_opts, options, .old_prog_fd = program);
+    bpf_xdp_attach_opts options;
+    clear(options);
+    options.old_prog_fd = program;
     return -bpf_xdp_detach(int(index), attached.mode, &options);
 }
 

@@ -334,7 +334,7 @@ TEST_F(Scenarios, S12_AfterAReloadNothingOfTheOldUpstreamsIsPublished) {
     silence(2);
     auto answered = ask(a);
     run(2ms);
-    network.serve(server(0), [this](FakeNetwork& net, const Sent& sent) {
+    network.serve(server(0), [](FakeNetwork& net, const Sent& sent) {
         net.reply(sent, make_reply(sent.message, {.answer = {record(sent, "6.6.6.6", 60)}}), 100ms);
     });
     run(5ms);
