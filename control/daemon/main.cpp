@@ -1,5 +1,6 @@
 // millraced: reads the configuration, and either prints it or runs the daemon. Errors while starting are
 // fatal and say what to do.
+#include <csignal>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -24,6 +25,7 @@ void raise_descriptor_limit() {
 }
 
 int serve(const Config& config, const std::string& path, LocalNamesPtr local) {
+    std::signal(SIGPIPE, SIG_IGN); // a reader of the log that has gone is no reason to end
     raise_descriptor_limit();
     Daemon daemon(config, path, std::move(local));
     Daemon::Result result = daemon.start();

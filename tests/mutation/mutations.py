@@ -58,6 +58,24 @@ MUTATIONS = [
         "check and write are two steps again, and nobody is told",
         "cache_test:TableDeathTest.*"),
     Mutation(
+        "referrals-are-empty-answers", "control/message/reply.cpp",
+        "has_soa_ ? Kind::nodata : is_referral() ? Kind::failure : Kind::incomplete;",
+        "has_soa_ ? Kind::nodata : Kind::incomplete;",
+        "a server that knows nothing of a name says for five seconds that it has no such record",
+        "control_test:FetchTest.AReferral*"),
+    Mutation(
+        "carried-addresses-merged", "control/fetch/merge.cpp",
+        "if (auto carried = carried_v4(address)) return is_internal(*carried);",
+        "if (auto carried = carried_v4(address); carried && address.is_v4()) return is_internal(*carried);",
+        "a foreign name points into the client's network by way of NAT64, 6to4 or Teredo",
+        "control_test:MergeTest.NorAre*"),
+    Mutation(
+        "failures-remembered-for-ever", "control/fetch/publish.cpp",
+        "now < before->expiry + held_for + limits::failure_memory",
+        "now >= before->born",
+        "a name that failed yesterday is given up for minutes at its first failure of today",
+        "control_test:FetchTest.AFailureOfLongAgo*"),
+    Mutation(
         "ttl-0-stored", "control/fetch/publish.cpp",
         "    if (!storable) return keep_private(cache::Publication::full, std::move(entry));\n",
         "",
