@@ -3,12 +3,17 @@
 #include <cerrno>
 #include <climits>
 
+#include <fcntl.h>
 #include <fmt/format.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 namespace millrace::control {
+
+LogSink::LogSink(int descriptor)
+    : own_(::open(fmt::format("/proc/self/fd/{}", descriptor).c_str(),
+                  O_WRONLY | O_APPEND | O_NONBLOCK | O_CLOEXEC | O_NOCTTY)),
+      descriptor_(descriptor) {}
 
 void LogSink::sink_it_(const spdlog::details::log_msg& message) {
     spdlog::memory_buf_t line;
@@ -28,14 +33,13 @@ void LogSink::sink_it_(const spdlog::details::log_msg& message) {
     dropped_ += !write(line.data(), line.size());
 }
 
-/// False: it would have had to wait. A pipe that is writable takes a line at once; a socket is asked
-/// not to wait.
+/// False: it would have had to wait, or nobody is there. A pipe takes a line whole or not at all; what a
+/// terminal cuts short counts as dropped.
 bool LogSink::write(const char* text, std::size_t size) {
-    ssize_t sent = ::send(descriptor_, text, size, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (sent >= 0 || errno != ENOTSOCK) return sent >= 0;
-    pollfd writable{descriptor_, POLLOUT, 0};
-    return ::poll(&writable, 1, 0) == 1 && (writable.revents & POLLOUT) &&
-           ::write(descriptor_, text, size) >= 0;
+    ssize_t sent =
+        own_ ? ::write(own_.get(), text, size) : ::send(descriptor_, text, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent < 0 && errno == ENOTSOCK) sent = ::write(descriptor_, text, size); // no /proc: it may wait
+    return sent == ssize_t(size);
 }
 
 } // namespace millrace::control

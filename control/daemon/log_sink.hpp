@@ -9,11 +9,13 @@
 
 #include <spdlog/sinks/base_sink.h>
 
+#include "dataplane/descriptor.hpp"
+
 namespace millrace::control {
 
 class LogSink final : public spdlog::sinks::base_sink<std::mutex> {
   public:
-    explicit LogSink(int descriptor) : descriptor_(descriptor) {}
+    explicit LogSink(int descriptor);
 
   protected:
     void sink_it_(const spdlog::details::log_msg& message) override;
@@ -22,6 +24,7 @@ class LogSink final : public spdlog::sinks::base_sink<std::mutex> {
   private:
     bool write(const char* text, std::size_t size);
 
+    dataplane::Descriptor own_; ///< the same file, opened once more so as not to wait; none: a socket
     int descriptor_;
     std::uint64_t dropped_ = 0; ///< lines since the last that went through
 };

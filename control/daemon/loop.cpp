@@ -102,7 +102,7 @@ void Loop::sleep() {
 void Loop::drain() {
     p_.fetches.close();
     Time end = boot_time() + drain_limit;
-    while (tick() || (p_.workers.outstanding() > 0 && boot_time() < end)) {
+    while (tick() || p_.workers.outstanding() > 0 || p_.flushes.is_waiting()) {
         if (boot_time() >= end) break;
     }
 }

@@ -25,7 +25,6 @@ void raise_descriptor_limit() {
 }
 
 int serve(const Config& config, const std::string& path, LocalNamesPtr local) {
-    std::signal(SIGPIPE, SIG_IGN); // a reader of the log that has gone is no reason to end
     raise_descriptor_limit();
     Daemon daemon(config, path, std::move(local));
     Daemon::Result result = daemon.start();
@@ -46,6 +45,7 @@ int main(int argc, char** argv) {
     } catch (const CLI::ParseError& error) {
         return app.exit(error) == 0 ? 0 : 2;
     }
+    std::signal(SIGPIPE, SIG_IGN); // a reader of the log that has gone is no reason to end
     spdlog::set_default_logger(
         std::make_shared<spdlog::logger>("millraced", std::make_shared<LogSink>(STDERR_FILENO)));
     auto config = load_config(path);

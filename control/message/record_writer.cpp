@@ -45,6 +45,7 @@ RecordWriter::RecordWriter(const cache::Key& key, std::size_t records)
 }
 
 void RecordWriter::add(const ldns_rr* record, std::uint32_t ttl) {
+    if (!ok_) return;
     std::size_t begin = message_.size();
     write_name(octets_of(ldns_rr_owner(record)));
     u16(ldns_rr_get_type(record));
@@ -60,9 +61,9 @@ void RecordWriter::add(const ldns_rr* record, std::uint32_t ttl) {
         bool is_name = compresses && ldns_rdf_get_type(field) == LDNS_RDF_TYPE_DNAME;
         is_name ? write_name(octets_of(field)) : append(octets_of(field));
     }
-    ok_ = ok_ && message_.size() <= cache::limits::message_octets;
+    ok_ = message_.size() <= cache::limits::message_octets;
     if (!ok_) {
-        message_.resize(std::min(begin, message_.size()));
+        message_.resize(begin);
         return;
     }
     cache::store_u16(&message_[length_at], std::uint16_t(message_.size() - length_at - 2));
@@ -133,6 +134,7 @@ std::uint16_t RecordWriter::insert(std::uint16_t parent, std::span<const std::ui
 
 /// RFC 4343: whatever the letter case.
 bool RecordWriter::is_at(std::size_t offset, std::span<const std::uint8_t> label) const {
+    if (message_[offset] != label[0]) return false; // another length: what is there may end before this does
     return std::ranges::equal(std::span(message_).subspan(offset, label.size()), label, {}, cache::fold,
                               cache::fold);
 }
