@@ -6,14 +6,25 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace millrace::control {
 
-LogSink::LogSink(int descriptor)
-    : own_(::open(fmt::format("/proc/self/fd/{}", descriptor).c_str(),
-                  O_WRONLY | O_APPEND | O_NONBLOCK | O_CLOEXEC | O_NOCTTY)),
-      descriptor_(descriptor) {}
+namespace {
+
+/// The same pipe or terminal once more, so that its other users may go on to wait. Of a file, which never has
+/// its writers wait, a second offset would be in the way.
+int open_again(int descriptor) {
+    struct stat status {};
+    if (::fstat(descriptor, &status) < 0 || S_ISREG(status.st_mode)) return -1;
+    auto path = fmt::format("/proc/self/fd/{}", descriptor);
+    return ::open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+}
+
+} // namespace
+
+LogSink::LogSink(int descriptor) : own_(open_again(descriptor)), descriptor_(descriptor) {}
 
 void LogSink::sink_it_(const spdlog::details::log_msg& message) {
     spdlog::memory_buf_t line;
@@ -38,7 +49,7 @@ void LogSink::sink_it_(const spdlog::details::log_msg& message) {
 bool LogSink::write(const char* text, std::size_t size) {
     ssize_t sent =
         own_ ? ::write(own_.get(), text, size) : ::send(descriptor_, text, size, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (sent < 0 && errno == ENOTSOCK) sent = ::write(descriptor_, text, size); // no /proc: it may wait
+    if (sent < 0 && errno == ENOTSOCK) sent = ::write(descriptor_, text, size); // a file
     return sent == ssize_t(size);
 }
 

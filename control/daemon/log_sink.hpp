@@ -24,7 +24,7 @@ class LogSink final : public spdlog::sinks::base_sink<std::mutex> {
   private:
     bool write(const char* text, std::size_t size);
 
-    dataplane::Descriptor own_; ///< the same file, opened once more so as not to wait; none: a socket
+    dataplane::Descriptor own_; ///< the same pipe or terminal, never waited for; none: a socket or a file
     int descriptor_;
     std::uint64_t dropped_ = 0; ///< lines since the last that went through
 };
