@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <climits>
+#include <iterator>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -28,20 +29,15 @@ LogSink::LogSink(int descriptor) : own_(open_again(descriptor)), descriptor_(des
 
 void LogSink::sink_it_(const spdlog::details::log_msg& message) {
     spdlog::memory_buf_t line;
+    if (dropped_ > 0) {
+        fmt::format_to(std::back_inserter(line), "({} lines of this log found no reader)\n", dropped_);
+    }
     formatter_->format(message, line);
     if (line.size() > PIPE_BUF) { // what a pipe takes at once (pipe(7))
         line.resize(PIPE_BUF);
         line[PIPE_BUF - 1] = '\n';
     }
-    if (dropped_ > 0) {
-        auto gap = fmt::format("({} lines of this log found no reader)\n", dropped_);
-        if (!write(gap.data(), gap.size())) {
-            ++dropped_;
-            return;
-        }
-        dropped_ = 0;
-    }
-    dropped_ += !write(line.data(), line.size());
+    dropped_ = write(line.data(), line.size()) ? 0 : dropped_ + 1;
 }
 
 /// False: it would have had to wait, or nobody is there. A pipe takes a line whole or not at all; what a
