@@ -40,7 +40,8 @@ def check(root, folder, file):
         ["clang-tidy", "-p", folder, "--quiet", f"--header-filter={re.escape(str(root))}/({'|'.join(ROOMS)})/", file],
         capture_output=True, text=True, check=False)
     lines = [line for line in result.stdout.splitlines() if re.search(r" (error|warning): ", line)]
-    return "\n".join(lines or ([f"{file}: {result.stderr}"] if result.returncode else [])).replace(f"{root}/", "")
+    lines = [re.sub(r"^\S*\.\./|^" + re.escape(f"{root}/"), "", line) for line in lines]
+    return "\n".join(lines or ([f"{file}: {result.stderr}"] if result.returncode else []))
 
 
 if __name__ == "__main__":
