@@ -611,7 +611,7 @@ MUTATIONS = [
     Mutation(
         "refresh-of-another-version", "control/fetch/table.cpp",
         "bool is_same = entry && entry->version == version;",
-        "bool is_same = entry && entry->version >= version;",
+        "bool is_same = entry && version.generation > 0;",
         "a request that is late asks again for what was just fetched",
         "control_test:OneWorker.S23_ARequest*"),
     Mutation(
