@@ -514,7 +514,7 @@ MUTATIONS = [
     Mutation(
         "ended-lives-evicted-like-others", "cache/upkeep.cpp",
         "entry->failure || now >= entry->stale_until",
-        "entry->failure",
+        "entry->failure || now >= Time::max()",
         "answers that nobody may be given any more push out those that are asked for",
         "cache_test:UpkeepTest.FailuresAnd*"),
     Mutation(
