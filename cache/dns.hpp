@@ -33,8 +33,8 @@ enum class Rcode : std::uint16_t {
 };
 
 // Types and classes (control has ldns's names for the rest).
-inline constexpr std::uint16_t type_a = 1, type_soa = 6, type_hinfo = 13, type_txt = 16, type_opt = 41;
-inline constexpr std::uint16_t type_ixfr = 251, type_axfr = 252, type_any = 255;
+inline constexpr std::uint16_t type_a = 1, type_ns = 2, type_soa = 6, type_hinfo = 13, type_txt = 16;
+inline constexpr std::uint16_t type_opt = 41, type_ixfr = 251, type_axfr = 252, type_any = 255;
 inline constexpr std::uint16_t class_in = 1, class_chaos = 3;
 
 // The OPT record (RFC 6891 6.1.2 and 6.1.3, RFC 3225 3).

@@ -37,8 +37,8 @@ inline constexpr std::size_t inflight = 1000;             ///< states of upstrea
 inline constexpr std::size_t named_wakes = 20;            ///< waiters that a trace names one by one
 inline constexpr std::size_t tcp_queued_octets = 131'072; ///< replies of one connection that it has not read
 
-inline constexpr Time stale_after = 1800ms;   ///< a waiter older than this gets stale data (RFC 8767 5)
-inline constexpr Time abandon_after = 1900ms; ///< a UDP waiter older than this is dropped (DNSBomb)
+inline constexpr Time least_patience = 200ms; ///< of clients over UDP
+inline constexpr Time stale_before = 100ms;   ///< so long before its end they get stale data (RFC 8767 5)
 inline constexpr Time failure_min = 1s;       ///< first back-off of a failure (RFC 9520 3.2)
 inline constexpr Time failure_max = 300s;     ///< and its cap
 inline constexpr Time failure_memory =
@@ -51,7 +51,7 @@ inline constexpr Time follower_sweep = 50ms;  ///< how often the patience of cli
 inline constexpr Time ranking = 1s;           ///< longest time that an order of addresses is waited for
 inline constexpr Time collect_min = 200ms;    ///< a collecting exchange's shortest time
 
-static_assert(stale_after < abandon_after);
+static_assert(stale_before < least_patience);
 static_assert(std::size_t(waiters_per_fetch) >= dataplane::limits::waiters,
               "one worker's clients may all ask one name");
 

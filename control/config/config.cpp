@@ -15,6 +15,7 @@
 #include "cache/dns.hpp"
 #include "control/config/read.hpp"
 #include "control/config/yaml.hpp"
+#include "control/message/record_text.hpp"
 #include "dataplane/descriptor.hpp"
 
 namespace millrace::control {
@@ -120,6 +121,13 @@ std::vector<dataplane::Prefix> Config::default_allow() {
         out.push_back(*dataplane::parse_prefix(text));
     }
     return out;
+}
+
+std::optional<cache::Key> parse_probe(const std::string& text) {
+    std::size_t space = text.find(' ');
+    if (space == std::string::npos) return std::nullopt;
+    auto question = parse_question(text.substr(0, space), text.substr(space + 1));
+    return question ? std::optional(*question) : std::nullopt;
 }
 
 } // namespace millrace::control

@@ -14,6 +14,7 @@
 
 #include <tl/expected.hpp>
 
+#include "cache/key.hpp"
 #include "cache/time.hpp"
 #include "dataplane/access.hpp"
 #include "dataplane/address.hpp"
@@ -74,8 +75,10 @@ struct Config {
         Time stagger = 50ms;         ///< this far apart;
         Time fallback = 300ms;       ///< the first batch goes at the latest after this long
         Time deadline = 3s;          ///< the end of it all
+        Time patience = 1900ms;      ///< after which nobody over UDP still waits (DNSBomb)
         unsigned outstanding = 4096; ///< questions in flight to one server
         unsigned rate = 100'000;     ///< questions per second to one server
+        std::string probe = ". NS";  ///< name and type: asked to see whether a server is alive
 
         bool operator==(const Fanout&) const = default;
     };
@@ -172,6 +175,9 @@ tl::expected<Config, ConfigError> load_config(const std::string& path);
 
 /// `file` is for the errors only.
 tl::expected<Config, ConfigError> parse_config(std::string_view text, const std::string& file);
+
+/// `Config::Fanout::probe`, taken apart.
+std::optional<cache::Key> parse_probe(const std::string& text);
 
 /// The configuration in effect, every key of it, as YAML that parses back to the same Config.
 std::string to_yaml(const Config& config);

@@ -86,8 +86,10 @@ void print_fanout(YAML::Emitter& out, const Config::Fanout& fanout) {
     print_word(out, "stagger", yaml::duration_text(fanout.stagger));
     print_word(out, "fallback", yaml::duration_text(fanout.fallback));
     print_word(out, "deadline", yaml::duration_text(fanout.deadline));
+    print_word(out, "patience", yaml::duration_text(fanout.patience));
     print_word(out, "outstanding", std::to_string(fanout.outstanding));
     print_word(out, "rate", std::to_string(fanout.rate));
+    print_text(out, "probe", fanout.probe);
     out << YAML::EndMap;
 }
 

@@ -42,6 +42,7 @@ constexpr Time day = 24h;
 constexpr Time week = 168h; ///< RFC 8767 4 and 5: more than a week helps nobody
 } // namespace bounds
 
+constexpr const char* probe_form = "a name and a type, such as \"example.com A\"";
 constexpr const char* endpoint_form = "an address and port, such as \"192.0.2.1:53\" or \"[2001:db8::1]:53\"";
 
 template <class Enum, std::size_t N>
@@ -306,9 +307,16 @@ void read_fanout(const Value& at, Config::Fanout& out) {
         {"stagger", [&](const Value& v) { out.stagger = v.duration(1ms, bounds::deadline); }},
         {"fallback", [&](const Value& v) { out.fallback = v.duration(1ms, bounds::deadline); }},
         {"deadline", [&](const Value& v) { out.deadline = v.duration(100ms, bounds::deadline); }},
+        {"patience",
+         [&](const Value& v) { out.patience = v.duration(limits::least_patience, bounds::deadline); }},
         {"outstanding",
          [&](const Value& v) { out.outstanding = unsigned(v.number(1, bounds::outstanding)); }},
         {"rate", [&](const Value& v) { out.rate = unsigned(v.number(1, bounds::rate)); }},
+        {"probe",
+         [&](const Value& v) {
+             out.probe = v.text(probe_form);
+             if (!parse_probe(out.probe)) v.fail(probe_form);
+         }},
     });
     auto within_deadline = [&](const char* key, Time value) {
         if (value <= out.deadline) return;

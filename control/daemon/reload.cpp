@@ -78,6 +78,7 @@ UpstreamPolicy upstream_policy(const Config::Live& live) {
     UpstreamPolicy policy;
     policy.outstanding = live.fanout.outstanding;
     policy.rate = live.fanout.rate;
+    policy.probe = parse_probe(live.fanout.probe).value_or(policy.probe);
     return policy;
 }
 
@@ -150,7 +151,10 @@ bool Reload::put_in_place(const Config::Live& next, const Changes& changes, Loca
                             : p_.flushes.wait(acknowledge);
     if (!begun) return false;
     p_.local.replace(std::move(local), p_.grace);
-    if (next.upstreams != current_.live.upstreams) p_.upstreams.replace(next.upstreams.front().servers);
+    if (next.upstreams != current_.live.upstreams) {
+        p_.exchanges.close_probes(boot_time());
+        p_.upstreams.replace(next.upstreams.front().servers);
+    }
     p_.access.replace(client_policy(next), p_.grace);
     p_.tcp.set_policy(next.tcp);
     p_.upstreams.set_policy(upstream_policy(next));

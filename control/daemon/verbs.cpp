@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "control/message/entry_text.hpp"
+#include "control/message/record_text.hpp"
 
 namespace millrace::control {
 
@@ -50,11 +51,12 @@ json upstreams_of(const Upstreams& upstreams) {
                     {"replies", n.replies},
                     {"timeouts", n.timeouts},
                     {"failures", n.failures},
+                    {"probes", n.probes},
                     {"outstanding", upstreams.outstanding(i)},
                     {"breaker", to_string(upstreams.breaker(i))},
                     {"opened", n.opened}};
-        if (upstreams.breaker(i) != Breaker::closed) {
-            one["retry_s"] = seconds(std::max(Time{}, upstreams.retry_at(i) - boot_time()));
+        if (upstreams.breaker(i) == Breaker::open) {
+            one["probe_s"] = seconds(std::max(Time{}, upstreams.next_probe(i) - boot_time()));
         }
         if (upstreams.is_measured(i)) one["srtt_ms"] = double(upstreams.srtt(i).count()) / 1000;
         list.push_back(std::move(one));
@@ -185,19 +187,6 @@ json stats(const Context& c) {
             {"tcp", {{"accepted", tcp.accepted}, {"refused", tcp.refused}, {"timeouts", tcp.timeouts}}}};
 }
 
-/// The key that a client with neither DO nor CD asks for.
-tl::expected<cache::Key, std::string> parse_key(const std::string& name, const std::string& type) {
-    auto parsed = cache::parse_name(name);
-    if (!parsed) return tl::unexpected("'" + name + "' is not a domain name");
-    ldns_rr_type number = ldns_get_rr_type_by_name(type.c_str());
-    if (number == 0 || number > 0xffff) return tl::unexpected("'" + type + "' is not a record type");
-    cache::Key key;
-    key.name = *parsed;
-    key.qtype = std::uint16_t(number);
-    key.qclass = LDNS_RR_CLASS_IN;
-    return key;
-}
-
 json lookup(const Context& c, const cache::Key& key) {
     const cache::Entry* entry = c.table.find(key, c.table.hasher()(key));
     Time now = boot_time();
@@ -222,7 +211,7 @@ json lookup(const Context& c, const cache::Key& key) {
 
 void cache_lookup(const Context& c, const std::vector<std::string>& args, Responder responder) {
     if (args.size() != 2) return responder.fail("usage: cache lookup NAME TYPE");
-    auto key = parse_key(args[0], args[1]);
+    auto key = parse_question(args[0], args[1]);
     key ? responder.respond(lookup(c, *key)) : responder.fail(key.error());
 }
 
@@ -296,7 +285,7 @@ json timeline(const Upstreams& upstreams, const std::vector<TraceEvent>& events)
 
 void trace(const Context& c, const std::vector<std::string>& args, Responder responder) {
     if (args.size() != 2) return responder.fail("usage: trace NAME TYPE");
-    auto key = parse_key(args[0], args[1]);
+    auto key = parse_question(args[0], args[1]);
     if (!key) return responder.fail(key.error());
     if (!dataplane::is_data_type(key->qtype)) return responder.fail("'" + args[1] + "' is never forwarded");
     auto held = std::make_shared<Responder>(std::move(responder));

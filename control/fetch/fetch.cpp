@@ -40,6 +40,12 @@ void Fetch::on_failed(unsigned upstream, Time now, FetchEffects& effects) {
     go_on(now, effects);
 }
 
+void Fetch::on_hint(unsigned upstream, Time now, FetchEffects& effects) {
+    Attempt* attempt = attempt_of(upstream);
+    if (!attempt || attempt->phase != Phase::asked || state_ != State::asking) return;
+    ask_batch(now, effects);
+}
+
 void Fetch::on_ranked(std::span<const dataplane::Address> order, FetchEffects& effects) {
     if (state_ != State::ranking) return;
     state_ = State::done;
@@ -55,9 +61,8 @@ void Fetch::on_timer(Time now, FetchEffects& effects) {
     }
     if (now >= started_ + policy_.fanout.deadline) {
         stop_asking(effects);
-    } else if (now >= next_batch_ && wants_more()) {
-        ask_some(policy_.fanout.batch, now, effects);
-        next_batch_ = now + policy_.fanout.stagger;
+    } else if (now >= next_batch_) {
+        ask_batch(now, effects);
     }
     go_on(now, effects);
 }
@@ -100,13 +105,15 @@ void Fetch::weigh(Answer&& answer, Time now, FetchEffects& effects) {
 /// After every event: when nobody who was asked is left to wait for, ask more, or draw the conclusion.
 void Fetch::go_on(Time now, FetchEffects& effects) {
     if (state_ == State::ranking || state_ == State::done) return;
-    while (!any(Phase::asked) && wants_more()) {
-        ask_some(policy_.fanout.batch, now, effects);
-        next_batch_ = now + policy_.fanout.stagger;
-    }
+    while (!any(Phase::asked) && wants_more()) ask_batch(now, effects);
     if (any(Phase::asked)) return;
     if (state_ == State::collecting) return complete(now, effects);
     give_up(now, effects);
+}
+
+void Fetch::ask_batch(Time now, FetchEffects& effects) {
+    ask_some(policy_.fanout.batch, now, effects);
+    next_batch_ = now + policy_.fanout.stagger;
 }
 
 void Fetch::ask_some(unsigned count, Time now, FetchEffects& effects) {
@@ -146,8 +153,7 @@ void Fetch::collect(Time now, FetchEffects& effects) {
     for (Attempt& a : attempts_) {
         if (a.phase == Phase::asked) effects.collect_from(*this, a.candidate.upstream, collect_limit(a));
     }
-    ask_some(policy_.fanout.batch, now, effects);
-    next_batch_ = now + policy_.fanout.stagger;
+    ask_batch(now, effects);
 }
 
 void Fetch::complete(Time now, FetchEffects& effects) {

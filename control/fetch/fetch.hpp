@@ -87,6 +87,8 @@ class Fetch {
     void start(FetchEffects& effects);
     void on_answer(Answer&& answer, Time now, FetchEffects& effects);
     void on_failed(unsigned upstream, Time now, FetchEffects& effects);
+    /// An asked upstream may be out of reach: others are asked sooner. Anybody may have said so.
+    void on_hint(unsigned upstream, Time now, FetchEffects& effects);
     /// The ranking's result, best first.
     void on_ranked(std::span<const dataplane::Address> order, FetchEffects& effects);
     void on_timer(Time now, FetchEffects& effects);
@@ -105,6 +107,7 @@ class Fetch {
     Attempt* attempt_of(unsigned upstream);
     bool any(Phase phase) const;
     bool wants_more() const { return any(Phase::idle); }
+    void ask_batch(Time now, FetchEffects& effects);
     Time collect_limit(const Attempt& attempt) const;
     void ask_some(unsigned count, Time now, FetchEffects& effects);
     void weigh(Answer&& answer, Time now, FetchEffects& effects);

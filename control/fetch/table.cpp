@@ -4,48 +4,30 @@
 #include <cassert>
 #include <iterator>
 
-#include <fmt/format.h>
-#include <spdlog/spdlog.h>
-
-#include "cache/dns.hpp"
-#include "control/fetch/merge.hpp"
 #include "control/limits.hpp"
 
 namespace millrace::control {
 
 using WakeKind = dataplane::Wake::Kind;
 
-namespace {
-
-std::string describe(const Answer& answer) {
-    std::string text = fmt::format("{}, rcode {}", to_string(answer.kind), answer.rcode);
-    for (const Record& r : answer.records) {
-        ldns_rr_type type = ldns_rr_get_type(r.get());
-        bool is_address = type == LDNS_RR_TYPE_A || type == LDNS_RR_TYPE_AAAA;
-        if (!is_address) return fmt::format("{}, {} records", text, answer.records.size());
-    }
-    for (const auto& address : addresses_of(answer)) text += " " + to_string(address);
-    return text;
-}
-
-std::string describe(cache::Version version, cache::Publication verdict, const Answer& answer) {
-    return fmt::format("({}, {}) {}: {}", cache::Generation(version.generation), unsigned(version.revision),
-                       to_string(verdict), describe(answer));
-}
-
-} // namespace
-
 FetchTable::FetchTable(cache::Table& table, Publisher& publisher, Exchanges& exchanges, Upstreams& upstreams,
                        Waker& waker, const FetchPolicy& policy)
     : table_(table), publisher_(publisher), exchanges_(exchanges), upstreams_(upstreams), policy_(policy),
       waiters_(waker, publisher.servfail(), counters_),
-      aliases_(table, publisher, waiters_, counters_, *this), slots_(limits::fetches) {
+      aliases_(table, publisher, waiters_, counters_, *this), back_offs_(table, upstreams),
+      slots_(limits::fetches) {
+    set_policy(policy);
     for (std::uint32_t i = limits::fetches; i-- > 0;) free_.push_back(i);
     exchanges_.set_listener(*this);
 }
 
 FetchTable::~FetchTable() {
     assert(by_hash_.empty() && waiters_.count() == 0 && "close() drains before the end");
+}
+
+void FetchTable::set_policy(const FetchPolicy& policy) {
+    policy_ = policy;
+    waiters_.set_patience(policy.fanout.patience);
 }
 
 void FetchTable::resolve(const cache::Key& key, cache::Hash hash, const Waiter& waiter, Time now) {
@@ -62,7 +44,7 @@ void FetchTable::resolve(const cache::Key& key, cache::Hash hash, const Waiter& 
         return settle(*slot);
     }
     if (slot && answer_from_reserve(*slot, waiter, now)) return;
-    if (aliases_.join(key, hash, waiter)) return;
+    if (aliases_.join(key, hash, waiter) || answer_stale_at_once(key, hash, waiter, now)) return;
     if (!may_start(hash, waiter, now)) {
         const cache::Entry* stale = table_.find_usable(key, hash, now);
         return waiters_.give_stale_or_refuse(waiter, stale, &FetchCounters::limited);
@@ -90,6 +72,17 @@ bool FetchTable::answer_from_reserve(FetchSlot& slot, const Waiter& waiter, Time
     ++counters_.answered_late;
     waiters_.wake(waiter, slot.held.entry(), WakeKind::answer);
     if (!waiter.is_tcp()) slot.held.sent_to(waiter.source);
+    return true;
+}
+
+/// Nobody waits for servers that are known to be silent: the one who asks is answered, and they are asked for
+/// the sake of those who come later.
+bool FetchTable::answer_stale_at_once(const cache::Key& key, cache::Hash hash, const Waiter& waiter,
+                                      Time now) {
+    const cache::Entry* stale = upstreams_.is_any_closed() ? nullptr : table_.find_usable(key, hash, now);
+    if (!stale) return false;
+    if (may_start(hash, waiter, now)) start(key, hash, {}, now);
+    waiters_.wake(waiter, stale, WakeKind::stale);
     return true;
 }
 
@@ -142,7 +135,7 @@ void FetchTable::start_fetch(const cache::Key& key, cache::Hash hash, const std:
     if (trace) traces_.begin(id, std::move(trace));
     traces_.note(id, now, "started");
     FetchSlot& slot = slots_[index];
-    slot.fetch = std::make_unique<Fetch>(id, key, hash, candidates(now), policy_, now);
+    slot.fetch = std::make_unique<Fetch>(id, key, hash, candidates(), policy_, now);
     by_hash_.emplace(hash, index);
     ++counters_.fetches;
     for (const Waiter& w : waiters) waiters_.join(slot.waiters, w);
@@ -156,6 +149,7 @@ void FetchTable::tick(Time now) {
     exchanges_.tick(now);
     start_successors(now);
     aliases_.tick(now);
+    back_offs_.tick(last_generation_, now);
     for (unsigned i = 0; i < limits::timers_per_tick && !timers_.empty() && timers_.begin()->first <= now;
          ++i) {
         FetchSlot& slot = slots_[timers_.begin()->second];
@@ -169,7 +163,7 @@ void FetchTable::tick(Time now) {
 }
 
 Time FetchTable::next_timer() const {
-    if (!successors_.empty()) return now_;
+    if (!successors_.empty() || back_offs_.is_due()) return now_;
     Time own = timers_.empty() ? Time::max() : timers_.begin()->first;
     return std::min({own, aliases_.next_timer(), exchanges_.next_timer()});
 }
@@ -256,6 +250,7 @@ void FetchTable::close() {
     for (const Successor& successor : std::exchange(successors_, {})) waiters_.abandon(successor.waiters);
     aliases_.close();
     while (!by_hash_.empty()) waiters_.abandon(supersede(slots_[by_hash_.begin()->second]));
+    exchanges_.end_probing(now_);
 }
 
 // Slots.
@@ -316,182 +311,6 @@ std::vector<InflightFetch> FetchTable::inflight(std::size_t most) const {
             {generation, f.key(), f.state(), f.started(), slot->waiters.size(), std::move(attempts)});
     }
     return list;
-}
-
-// Events from the exchanges.
-
-void FetchTable::on_answer(FetchId id, Answer&& answer) {
-    FetchSlot* slot = find(id);
-    if (!slot) return;
-    Time received = answer.received;
-    now_ = std::max(now_, received);
-    if (traces_.is_traced(id)) traces_.note(id, received, "answer", answer.upstream, describe(answer));
-    ChainVerdict chain = aliases_.check_chain(slot->fetch->key(), answer);
-    if (chain.alias) return lead_elsewhere(*slot, answer, std::move(*chain.alias));
-    slot->fetch->on_answer(std::move(answer), received, *this);
-    settle(*slot);
-}
-
-void FetchTable::on_exchange_failed(FetchId id, unsigned upstream, ExchangeFailure failure) {
-    FetchSlot* slot = find(id);
-    if (!slot) return;
-    traces_.note(id, now_, "failed", upstream, std::string(to_string(failure)));
-    slot->fetch->on_failed(upstream, now_, *this);
-    settle(*slot);
-}
-
-void FetchTable::on_exchange_event(FetchId id, unsigned upstream, ExchangeEvent event, Time now) {
-    traces_.note(id, now, to_string(event), upstream);
-}
-
-void FetchTable::on_ranked(FetchId id, std::span<const dataplane::Address> order) {
-    FetchSlot* slot = find(id);
-    if (!slot || slot->fetch->state() != Fetch::State::ranking) {
-        ++counters_.ranked_late;
-        return;
-    }
-    const cache::Entry* entry = table_.find(slot->fetch->key(), slot->fetch->hash());
-    bool is_same = entry && entry->version == slot->published;
-    traces_.note(id, now_, is_same ? "ranked" : "ranked too late");
-    if (is_same) {
-        slot->fetch->on_ranked(order, *this);
-    } else {
-        ++counters_.ranked_late;
-        slot->fetch->cancel(*this);
-    }
-    settle(*slot);
-}
-
-// What a Fetch wants done.
-
-bool FetchTable::ask_upstream(const Fetch& fetch, unsigned upstream, Time deadline, Time now) {
-    // What nobody waits for goes first under pressure: collections, and refreshes ahead of time.
-    bool collects =
-        fetch.state() == Fetch::State::collecting ||
-        (slots_[fetch.id().slot].waiters.empty() && !aliases_.has_followers(fetch.key(), fetch.hash()));
-    auto purpose = collects ? Purpose::collection : Purpose::answer;
-    bool asked = exchanges_.open(fetch.id(), fetch.key(), upstream, deadline, now, purpose);
-    if (!asked) traces_.note(fetch.id(), now, "not asked", upstream, "its breaker, or a limit of ours");
-    return asked;
-}
-
-void FetchTable::cancel_upstream(const Fetch& fetch, unsigned upstream) {
-    traces_.note(fetch.id(), now_, "cancelled", upstream);
-    exchanges_.close(fetch.id(), upstream);
-}
-
-void FetchTable::collect_from(const Fetch& fetch, unsigned upstream, Time deadline) {
-    traces_.note(fetch.id(), now_, "collecting", upstream);
-    exchanges_.collect(fetch.id(), upstream, deadline);
-}
-
-bool FetchTable::begin_ranking(const Fetch& fetch, std::span<const dataplane::Address> addresses) {
-    bool is_published = slots_[fetch.id().slot].published.generation > 0;
-    bool ranks = ranker_ && is_published && ranker_->rank(fetch.id(), addresses);
-    if (ranks) traces_.note(fetch.id(), now_, "ranking");
-    return ranks;
-}
-
-void FetchTable::cancel_ranking(const Fetch& fetch) {
-    if (ranker_) ranker_->cancel(fetch.id());
-}
-
-bool FetchTable::publish(const Fetch& fetch, const Answer& answer, std::uint32_t revision,
-                         Time latest_expiry) {
-    cache::Version version{fetch.id().generation, revision};
-    FetchSlot& slot = slots_[fetch.id().slot];
-    if (revision == 0) traces_.note(fetch.id(), now_, "decided", answer.upstream);
-    Published published = publisher_.publish(fetch.key(), fetch.hash(), answer, version, latest_expiry);
-    if (traces_.is_traced(fetch.id())) {
-        traces_.note(fetch.id(), now_, "published", {}, describe(version, published.verdict, answer));
-    }
-    wake_all(slot, published.entry, WakeKind::answer, &published.hold);
-    if (published.verdict == cache::Publication::accepted) {
-        slot.published = version;
-        slot.held = {};
-        return true;
-    }
-    // A revision 1 that the table has no memory for leaves revision 0 in it.
-    bool serves =
-        published.verdict == cache::Publication::full && published.hold && published.entry->expiry > now_;
-    if (!serves || slot.published.generation > 0) return false;
-    slot.held = std::move(published.hold);
-    return true;
-}
-
-void FetchTable::fail(const Fetch& fetch, Silence silence, Time now) {
-    ++counters_.failed;
-    FetchSlot& slot = slots_[fetch.id().slot];
-    if (const cache::Entry* stale = table_.find_usable(fetch.key(), fetch.hash(), now)) {
-        // Never a failure in the place of usable or stale data; and nobody tries again for a while, unless it
-        // was our own doing.
-        traces_.note(fetch.id(), now, "failed, the older answer stays");
-        if (silence != Silence::unasked) {
-            stale->refresh_after.store((now + limits::stale_recheck).count(), std::memory_order_relaxed);
-        }
-        return wake_all(slot, stale, WakeKind::stale);
-    }
-    if (silence == Silence::unasked) { // not cached: it is not the name's fault
-        counters_.refused += slot.waiters.size();
-        return wake_all(slot, publisher_.servfail(), WakeKind::answer);
-    }
-    cache::Version version{fetch.id().generation, 0};
-    std::uint16_t info =
-        silence == Silence::heard ? dns::ede::network_error : dns::ede::no_reachable_authority;
-    Published published = publisher_.publish_failure(fetch.key(), fetch.hash(), version, now, info);
-    traces_.note(fetch.id(), now, "published", {}, describe(version, published.verdict, {}));
-    wake_all(slot, published.entry, WakeKind::answer, &published.hold);
-}
-
-void FetchTable::note_disagreement(const Fetch& fetch) {
-    ++counters_.disagreements;
-    traces_.note(fetch.id(), now_, "disagreement", {}, "the earlier answer stands, 30 s at most");
-    if (now_ < disagreements_logged_ + limits::log_interval) return; // clients choose what is asked
-    disagreements_logged_ = now_;
-    spdlog::info(
-        "upstreams disagree whether names exist, {} times so far; `millracectl trace` shows who says "
-        "what",
-        counters_.disagreements);
-}
-
-/// The clients of the Fetch, then those who follow its name.
-void FetchTable::wake_all(FetchSlot& slot, const cache::Entry* entry, WakeKind kind,
-                          cache::Reserve::Hold* hold) {
-    FetchId id = slot.fetch->id();
-    if (traces_.is_traced(id)) {
-        auto named = slot.waiters.view().first(std::min(slot.waiters.size(), limits::named_wakes));
-        for (const Waiter& w : named) traces_.note(id, now_, "woken", {}, to_string(w.client));
-        if (std::size_t rest = slot.waiters.size() - named.size(); rest > 0) {
-            traces_.note(id, now_, "woken", {}, fmt::format("{} more", rest));
-        }
-    }
-    waiters_.wake_all(slot.waiters, entry, kind, hold);
-    aliases_.on_target_ended(slot.fetch->key(), slot.fetch->hash(), entry, kind, now_);
-}
-
-std::vector<Candidate> FetchTable::candidates(Time now) const {
-    std::vector<Candidate> result;
-    for (unsigned upstream : upstreams_.ranked(now)) result.push_back({upstream, upstreams_.srtt(upstream)});
-    return result;
-}
-
-// What aliases want done.
-
-bool FetchTable::seek_target(const cache::Key& target, cache::Hash hash, Time now) {
-    FetchSlot* slot = find(target, hash);
-    if (slot && slot->fetch->state() == Fetch::State::asking) return true;
-    if (slot) supersede(*slot, Followers::stay); // it has answered, and its answer is no longer usable
-    if (free_.empty()) return false;
-    start_fetch(target, hash, {}, now);
-    return true;
-}
-
-Published FetchTable::publish_now(const cache::Key& key, cache::Hash hash, const Answer& answer) {
-    cache::Generation generation = ++last_generation_;
-    table_.start(key, hash, generation);
-    Published published = publisher_.publish(key, hash, answer, {generation, 0}, Time::max());
-    table_.finish(key, hash, generation);
-    return published;
 }
 
 } // namespace millrace::control

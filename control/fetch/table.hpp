@@ -16,6 +16,7 @@
 
 #include "cache/table.hpp"
 #include "control/fetch/aliases.hpp"
+#include "control/fetch/back_offs.hpp"
 #include "control/fetch/counters.hpp"
 #include "control/fetch/fetch.hpp"
 #include "control/fetch/publish.hpp"
@@ -68,7 +69,7 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     void set_access(const dataplane::Access* access) { access_ = access; }
 
     /// For Fetches that start from here on.
-    void set_policy(const FetchPolicy& policy) { policy_ = policy; }
+    void set_policy(const FetchPolicy& policy);
 
     /// The oldest of the live Fetches, at most `most`.
     std::vector<InflightFetch> inflight(std::size_t most) const;
@@ -109,6 +110,7 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
 
     void on_answer(FetchId id, Answer&& answer) override;
     void on_exchange_failed(FetchId id, unsigned upstream, ExchangeFailure failure) override;
+    void on_exchange_hint(FetchId id, unsigned upstream, Time now) override;
     void on_exchange_event(FetchId id, unsigned upstream, ExchangeEvent event, Time now) override;
 
     bool ask_upstream(const Fetch& fetch, unsigned upstream, Time deadline, Time now) override;
@@ -129,6 +131,7 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     FetchSlot* find(const cache::Key& key, cache::Hash hash);
     bool answer_from_table(const cache::Key& key, cache::Hash hash, const Waiter& waiter, Time now);
     bool answer_from_reserve(FetchSlot& slot, const Waiter& waiter, Time now);
+    bool answer_stale_at_once(const cache::Key& key, cache::Hash hash, const Waiter& waiter, Time now);
     bool may_start(cache::Hash hash, const Waiter& waiter, Time now) const;
     void start(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters, Time now);
     void start_fetch(const cache::Key& key, cache::Hash hash, const std::vector<Waiter>& waiters, Time now,
@@ -141,7 +144,7 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     void free(FetchSlot& slot);
     void wake_all(FetchSlot& slot, const cache::Entry* entry, dataplane::Wake::Kind kind,
                   cache::Reserve::Hold* hold = nullptr);
-    std::vector<Candidate> candidates(Time now) const;
+    std::vector<Candidate> candidates() const;
 
     cache::Table& table_;
     Publisher& publisher_;
@@ -151,6 +154,7 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     FetchCounters counters_;
     Waiters waiters_;
     Aliases aliases_;
+    BackOffs back_offs_;
     Ranker* ranker_ = nullptr;
     const dataplane::Access* access_ = nullptr;
     Traces traces_;

@@ -7,15 +7,11 @@
 
 namespace millrace::control {
 
-namespace {
-
 /// When a client has waited long enough.
-Time patience(const Waiter& waiter, const cache::Entry* stale) {
-    if (stale) return waiter.arrived + limits::stale_after;
-    return waiter.is_tcp() ? Time::max() : waiter.arrived + limits::abandon_after;
+Time Waiters::due(const Waiter& waiter, const cache::Entry* stale) const {
+    if (stale) return waiter.arrived + stale_after();
+    return waiter.is_tcp() ? Time::max() : waiter.arrived + patience_;
 }
-
-} // namespace
 
 bool Waiters::admit(const Waiter& waiter) {
     ++count_;
@@ -27,7 +23,7 @@ void Waiters::join(WaiterList& list, const Waiter& waiter) {
     if (list.size() >= limits::waiters_per_fetch) return refuse(waiter);
     if (!waiter.is_tcp()) list.places_.emplace(WaiterList::Asker{waiter.client, waiter.id}, list.size());
     list.waiters_.push_back(waiter);
-    list.due_ = std::min(list.due_, waiter.arrived + limits::stale_after);
+    list.due_ = std::min(list.due_, waiter.arrived + stale_after());
 }
 
 /// A client that asks again with the same port and ID is answered once: the newer question takes the place.
@@ -41,7 +37,7 @@ bool Waiters::replace_retransmission(WaiterList& list, const Waiter& waiter) {
     first.token = waiter.token;
     // Patience is counted from the first try, which comes second when it was waiting for a restart.
     first.arrived = std::min(first.arrived, waiter.arrived);
-    list.due_ = std::min(list.due_, first.arrived + limits::stale_after);
+    list.due_ = std::min(list.due_, first.arrived + stale_after());
     wake(replaced, nullptr, Kind::abandon);
     return true;
 }
@@ -81,7 +77,7 @@ void Waiters::wake_all(WaiterList& list, const cache::Entry* entry, Kind kind, c
 void Waiters::answer_in_time(std::span<const Waiter> waiters, const cache::Entry* entry,
                              cache::Reserve::Hold* hold, Time now) {
     for (const Waiter& w : waiters) {
-        bool too_late = !w.is_tcp() && now > w.arrived + limits::abandon_after;
+        bool too_late = !w.is_tcp() && now > w.arrived + patience_;
         wake(w, too_late ? nullptr : entry, too_late ? Kind::abandon : Kind::answer);
         if (hold && *hold && !w.is_tcp() && !too_late) hold->sent_to(w.source);
     }
@@ -92,7 +88,7 @@ void Waiters::expire(WaiterList& list, const cache::Entry* stale, Time now) {
     expire(waiters, stale, now);
     for (std::size_t i = 0; i < waiters.size(); ++i) {
         const Waiter& w = waiters[i];
-        list.due_ = std::min(list.due_, patience(w, stale));
+        list.due_ = std::min(list.due_, due(w, stale));
         if (!w.is_tcp()) list.places_.emplace(WaiterList::Asker{w.client, w.id}, i);
     }
     list.waiters_ = std::move(waiters);
@@ -100,9 +96,9 @@ void Waiters::expire(WaiterList& list, const cache::Entry* stale, Time now) {
 
 void Waiters::expire(std::vector<Waiter>& waiters, const cache::Entry* stale, Time now) {
     std::erase_if(waiters, [&](const Waiter& w) {
-        bool due = now >= patience(w, stale);
-        if (due) wake(w, stale, stale ? Kind::stale : Kind::abandon);
-        return due;
+        bool is_due = now >= due(w, stale);
+        if (is_due) wake(w, stale, stale ? Kind::stale : Kind::abandon);
+        return is_due;
     });
 }
 

@@ -2,8 +2,8 @@
 //
 // Each Waiter is woken exactly once: with an answer, with stale data, or with nothing. A client that asks
 // again with the same port and ID is a retransmission: it takes the place of its first question, which is
-// abandoned. Patience (RFC 8767 5, DNSBomb): stale data after limits::stale_after; without any, a UDP client
-// is abandoned after limits::abandon_after, a TCP client waits for the end.
+// abandoned. Patience (RFC 8767 5, DNSBomb; `fanout: patience`): a UDP client that has waited for so long is
+// abandoned, a TCP client waits for the end; stale data, where there is any, goes out a little earlier.
 //
 // Control thread only. Nothing here knows of Fetches.
 #pragma once
@@ -16,7 +16,9 @@
 
 #include "cache/entry.hpp"
 #include "cache/reserve.hpp"
+#include "control/config/config.hpp"
 #include "control/fetch/counters.hpp"
+#include "control/limits.hpp"
 #include "dataplane/address.hpp"
 #include "dataplane/handoff.hpp"
 
@@ -81,6 +83,9 @@ class Waiters {
     Waiters(Waker& waker, const cache::Entry* servfail, FetchCounters& counters)
         : waker_(waker), servfail_(servfail), counters_(counters) {}
 
+    /// Of those who come from here on.
+    void set_patience(Time patience) { patience_ = patience; }
+
     /// One more waits: from here on it is owed its end. False: its client waits for too much already.
     [[nodiscard]] bool admit(const Waiter& waiter);
     /// Adds it to a list, in the place of the question that it repeats; when the list is full it is refused.
@@ -109,10 +114,13 @@ class Waiters {
 
   private:
     bool replace_retransmission(WaiterList& list, const Waiter& waiter);
+    Time stale_after() const { return patience_ - limits::stale_before; }
+    Time due(const Waiter& waiter, const cache::Entry* stale) const;
 
     Waker& waker_;
     const cache::Entry* servfail_;
     FetchCounters& counters_;
+    Time patience_ = Config::Fanout{}.patience;
     std::map<dataplane::Address, unsigned> waits_of_client_;
     std::size_t count_ = 0;
 };

@@ -33,4 +33,16 @@ bool is_sound(const ldns_rr* record) {
     return true;
 }
 
+tl::expected<cache::Key, std::string> parse_question(const std::string& name, const std::string& type) {
+    auto parsed = cache::parse_name(name);
+    if (!parsed) return tl::unexpected("'" + name + "' is not a domain name");
+    ldns_rr_type number = ldns_get_rr_type_by_name(type.c_str());
+    if (number == 0 || number > 0xffff) return tl::unexpected("'" + type + "' is not a record type");
+    cache::Key key;
+    key.name = *parsed;
+    key.qtype = std::uint16_t(number);
+    key.qclass = LDNS_RR_CLASS_IN;
+    return key;
+}
+
 } // namespace millrace::control

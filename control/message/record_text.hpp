@@ -1,8 +1,11 @@
-// Records in presentation format (RFC 1035 5.1), read by ldns and judged here. Threads: pure.
+// Records and questions in presentation format (RFC 1035 5.1), read by ldns and judged here. Threads: pure.
 #pragma once
 
 #include <string>
 
+#include <tl/expected.hpp>
+
+#include "cache/key.hpp"
 #include "control/message/ldns_handle.hpp"
 
 namespace millrace::control {
@@ -13,5 +16,9 @@ RecordHandle parse_local_record(const std::string& line);
 /// Whether a record that ldns has parsed is one: it takes "CNAME \\# 0" and, behind an $ORIGIN, names
 /// of any length.
 bool is_sound(const ldns_rr* record);
+
+/// "www.example.com" and "AAAA": the key that a client with neither DO nor CD asks for. The error says which
+/// of the two is none.
+tl::expected<cache::Key, std::string> parse_question(const std::string& name, const std::string& type);
 
 } // namespace millrace::control

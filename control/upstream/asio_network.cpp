@@ -90,8 +90,13 @@ class AsioNetwork::UdpLink final : public Link {
     std::uint16_t source_port() const { return source_port_; }
 
     std::errc send(std::span<const std::uint8_t> message) override {
-        ssize_t sent = ::send(fd_, message.data(), message.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-        return sent >= 0 || is_passing(errno) ? std::errc{} : last_error();
+        auto attempt = [&] {
+            ssize_t sent = ::send(fd_, message.data(), message.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+            return sent >= 0 || is_passing(errno) ? std::errc{} : last_error();
+        };
+        std::errc error = attempt();
+        if (error != std::errc{}) attempt(); // it may be an earlier datagram's, and kept this one back
+        return error;
     }
 
     void close() override {

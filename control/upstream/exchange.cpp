@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 #include <functional>
+#include <limits>
 
 #include <sys/resource.h>
 
@@ -19,7 +20,7 @@ struct Exchanges::Exchange {
     bool is_open = false;
     bool over_tcp = false;
     bool is_driven = false;      ///< over TCP because of packets that anybody may have sent
-    bool is_trial = false;       ///< of the upstream's half-open breaker
+    bool is_probe = false;       ///< of no Fetch
     bool is_unreachable = false; ///< the network failed inside open(); the next tick says so
     FetchId fetch;
     cache::Key key;
@@ -59,11 +60,16 @@ Exchanges::~Exchanges() {
 bool Exchanges::open(FetchId fetch, const cache::Key& key, unsigned upstream, Time deadline, Time now,
                      Purpose purpose) {
     assert(key.group < groups_.size() && upstream < groups_[key.group].size());
-    if (admission_.is_open(key, upstream) || find(fetch, upstream)) return false;
-    if (!groups_[key.group].may_be_asked(upstream, now)) {
+    if (!groups_[key.group].may_be_asked(upstream)) {
         ++counters_.refused_open;
         return false;
     }
+    return start(fetch, key, upstream, deadline, now, purpose);
+}
+
+bool Exchanges::start(FetchId fetch, const cache::Key& key, unsigned upstream, Time deadline, Time now,
+                      Purpose purpose) {
+    if (admission_.is_open(key, upstream) || find(fetch, upstream)) return false;
     auto end_collection = [this](std::uint32_t place) { displace(place); };
     if (!admission_.make_room(key, upstream, purpose, now, end_collection)) {
         ++counters_.refused_full;
@@ -72,6 +78,7 @@ bool Exchanges::open(FetchId fetch, const cache::Key& key, unsigned upstream, Ti
     Exchange& exchange = exchanges_[admission_.next()];
     exchange.over_tcp = exchange.is_driven = exchange.is_unreachable = false;
     exchange.fetch = fetch;
+    exchange.is_probe = fetch == probe_of(key.group);
     exchange.key = key;
     exchange.upstream = upstream;
     exchange.resends = exchange.near_misses = 0;
@@ -85,12 +92,46 @@ bool Exchanges::open(FetchId fetch, const cache::Key& key, unsigned upstream, Ti
     admission_.enter(exchange.key, upstream, purpose);
     exchange.is_open = true;
     by_owner_.emplace(Owner{fetch, upstream}, exchange.place);
-    exchange.is_trial = group_of(exchange).begin(upstream, now);
+    group_of(exchange).begin(upstream);
     ++counters_.sent;
     exchange.timer = exchange.is_unreachable ? now : std::min(now + exchange.resend_after, deadline);
     timers_.insert({exchange.timer, exchange.place});
     note(exchange, ExchangeEvent::sent, now);
     return true;
+}
+
+/// No Fetch has generation 0.
+FetchId Exchanges::probe_of(unsigned group) {
+    return {std::numeric_limits<std::uint32_t>::max() - group, 0};
+}
+
+void Exchanges::start_probes(Time now) {
+    if (!is_probing_) return;
+    for (unsigned i = 0; i < groups_.size(); ++i) {
+        Upstreams& group = groups_[i];
+        cache::Key key = group.probe();
+        key.group = std::uint8_t(i);
+        key.flavour = cache::checking_disabled; // no validator's verdict stands in the way
+        while (auto upstream = group.probe_due(now)) {
+            group.begin_probe(*upstream);
+            Time deadline = now + group.probe_deadline();
+            bool sent = start(probe_of(i), key, *upstream, deadline, now, Purpose::answer);
+            if (!sent) group.judge_probe(*upstream, Upstreams::ProbeEnd::cancelled, now);
+        }
+    }
+}
+
+void Exchanges::close_probes(Time now) {
+    for (unsigned group = 0; group < groups_.size(); ++group) {
+        for (unsigned upstream = 0; upstream < groups_[group].size(); ++upstream) {
+            close(probe_of(group), upstream, now);
+        }
+    }
+}
+
+void Exchanges::end_probing(Time now) {
+    is_probing_ = false;
+    close_probes(now);
 }
 
 /// Ends a collection for the sake of another question; its Fetch is told in the next tick.
@@ -147,10 +188,15 @@ bool Exchanges::is_unused(const Exchange& exchange, std::uint16_t port, std::uin
     return recent_.use(question.bytes(), group_of(exchange).endpoint(exchange.upstream), port, id, now);
 }
 
-void Exchanges::close(FetchId fetch, unsigned upstream) {
+void Exchanges::close(FetchId fetch, unsigned upstream, Time now) {
     Exchange* exchange = find(fetch, upstream);
     if (!exchange) return;
     ++counters_.cancelled;
+    if (exchange->is_probe) {
+        group_of(*exchange).judge_probe(upstream, Upstreams::ProbeEnd::cancelled, now);
+    } else if (!exchange->is_driven) {
+        group_of(*exchange).judge_silence(upstream, now - exchange->sent_at, now);
+    }
     remove(*exchange);
 }
 
@@ -164,7 +210,11 @@ void Exchanges::collect(FetchId fetch, unsigned upstream, Time deadline) {
 
 Time Exchanges::next_timer() const {
     if (!displaced_.empty()) return Time{};
-    return timers_.empty() ? Time::max() : timers_.begin()->first;
+    Time next = timers_.empty() ? Time::max() : timers_.begin()->first;
+    for (const Upstreams& group : groups_) {
+        if (is_probing_) next = std::min(next, group.next_probe());
+    }
+    return next;
 }
 
 void Exchanges::tick(Time now) {
@@ -188,20 +238,19 @@ void Exchanges::tick(Time now) {
             resend(exchange, now);
         }
     }
+    start_probes(now);
 }
 
 /// The very same datagram on the same socket: whichever reply comes first fits.
 void Exchanges::resend(Exchange& exchange, Time now) {
     if (exchange.over_tcp || exchange.resends == limits_.resends)
         return set_timer(exchange, exchange.deadline);
-    if (network_.send(exchange.socket, exchange.query) != std::errc{}) {
-        return fail(exchange, ExchangeFailure::unreachable, now);
-    }
     ++exchange.resends;
     ++counters_.resent;
     note(exchange, ExchangeEvent::resent, now);
     exchange.resend_after *= 2;
     set_timer(exchange, std::min(now + exchange.resend_after, exchange.deadline));
+    if (network_.send(exchange.socket, exchange.query) != std::errc{}) hint(exchange, now);
 }
 
 void Exchanges::on_message(Socket socket, std::uint64_t token, std::span<const std::uint8_t> message,
@@ -215,6 +264,7 @@ void Exchanges::on_message(Socket socket, std::uint64_t token, std::span<const s
     case ReplyMatch::reply: return deliver(exchange, message, received);
     case ReplyMatch::truncated:
         if (exchange.over_tcp) return deliver_nothing(exchange, received);
+        group_of(exchange).heard(exchange.upstream);
         measure(exchange, received);
         return go_tcp(exchange, received);
     case ReplyMatch::wrong_case:
@@ -250,7 +300,18 @@ void Exchanges::drive_to_tcp(Exchange& exchange, Time now) {
 
 void Exchanges::on_network_error(Socket socket, std::uint64_t token, std::errc, Time when) {
     Exchange& exchange = exchanges_[token];
-    if (exchange.is_open && exchange.socket == socket) fail(exchange, ExchangeFailure::unreachable, when);
+    if (!exchange.is_open || exchange.socket != socket) return;
+    if (exchange.over_tcp) return fail(exchange, ExchangeFailure::unreachable, when);
+    hint(exchange, when);
+}
+
+/// The socket goes on: a reply may still come, and a true one if the error was forged.
+void Exchanges::hint(Exchange& exchange, Time now) {
+    ++counters_.icmp;
+    note(exchange, ExchangeEvent::icmp, now);
+    if (exchange.is_probe) return;
+    group_of(exchange).suspect(exchange.upstream, now);
+    listener_->on_exchange_hint(exchange.fetch, exchange.upstream, now);
 }
 
 /// The same question with the same deadline; no more resends.
@@ -281,8 +342,7 @@ void Exchanges::deliver(Exchange& exchange, std::span<const std::uint8_t> reply,
         return;
     }
     if (!answer) return deliver_nothing(exchange, received);
-    bool is_good =
-        group_of(exchange).judge_reply(exchange.upstream, answer->rcode, received, exchange.is_trial);
+    bool is_good = group_of(exchange).judge_reply(exchange.upstream, answer->rcode);
     if (is_good && !exchange.over_tcp) measure(exchange, received); // how fast a failure comes is no measure
     answer->is_trusted = group_of(exchange).is_trusted(exchange.upstream);
     finish(exchange, std::move(*answer));
@@ -292,6 +352,7 @@ void Exchanges::deliver(Exchange& exchange, std::span<const std::uint8_t> reply,
 /// 2181 9). That is the zone's fault: no answer, and nothing against the upstream.
 void Exchanges::deliver_nothing(Exchange& exchange, Time received) {
     ++counters_.malformed;
+    group_of(exchange).heard(exchange.upstream);
     Answer nothing;
     nothing.upstream = exchange.upstream;
     nothing.received = received;
@@ -300,8 +361,11 @@ void Exchanges::deliver_nothing(Exchange& exchange, Time received) {
 
 void Exchanges::finish(Exchange& exchange, Answer&& answer) {
     FetchId fetch = exchange.fetch;
+    bool is_probe = exchange.is_probe;
+    Upstreams& group = group_of(exchange);
     remove(exchange);
     ++counters_.accepted;
+    if (is_probe) return group.judge_probe(answer.upstream, Upstreams::ProbeEnd::heard, answer.received);
     listener_->on_answer(fetch, std::move(answer));
 }
 
@@ -311,20 +375,27 @@ void Exchanges::measure(const Exchange& exchange, Time now) {
 }
 
 void Exchanges::fail(Exchange& exchange, ExchangeFailure failure, Time now) {
-    Upstreams& group = group_of(exchange);
-    bool may_be_forged = exchange.is_driven;
-    if (failure == ExchangeFailure::timeout) {
-        ++counters_.timeouts;
-        if (!may_be_forged) {
-            group.judge_silence(exchange.upstream, now - exchange.sent_at, now, exchange.is_trial);
-        }
-    } else if (failure == ExchangeFailure::unreachable) {
-        ++counters_.unreachable;
-        if (!may_be_forged) group.judge_unreachable(exchange.upstream, now, exchange.is_trial);
-    }
+    counters_.timeouts += failure == ExchangeFailure::timeout;
+    counters_.unreachable += failure == ExchangeFailure::unreachable;
+    judge_failure(exchange, failure, now);
     Owner owner{exchange.fetch, exchange.upstream};
+    bool is_probe = exchange.is_probe;
     remove(exchange);
-    listener_->on_exchange_failed(owner.fetch, owner.upstream, failure);
+    if (!is_probe) listener_->on_exchange_failed(owner.fetch, owner.upstream, failure);
+}
+
+/// What it says about the upstream. Nothing when anybody may have brought it about, and when it was over TCP:
+/// a server that has none is alive.
+void Exchanges::judge_failure(const Exchange& exchange, ExchangeFailure failure, Time now) {
+    using ProbeEnd = Upstreams::ProbeEnd;
+    Upstreams& group = group_of(exchange);
+    bool is_silence = failure == ExchangeFailure::timeout || exchange.is_unreachable;
+    Time waited = exchange.is_unreachable ? Time::max() : now - exchange.sent_at;
+    if (exchange.is_probe) {
+        group.judge_probe(exchange.upstream, is_silence ? ProbeEnd::silent : ProbeEnd::cancelled, now);
+    } else if (is_silence && !exchange.is_driven) {
+        group.judge_timeout(exchange.upstream, waited, now);
+    }
 }
 
 void Exchanges::set_timer(Exchange& exchange, Time at) {
@@ -336,7 +407,7 @@ void Exchanges::set_timer(Exchange& exchange, Time at) {
 void Exchanges::remove(Exchange& exchange) {
     if (exchange.socket != 0) network_.close(exchange.socket);
     exchange.socket = 0;
-    group_of(exchange).end(exchange.upstream, exchange.is_trial);
+    group_of(exchange).end(exchange.upstream);
     timers_.erase({exchange.timer, exchange.place});
     by_owner_.erase({exchange.fetch, exchange.upstream});
     exchange.is_open = false;
@@ -370,6 +441,7 @@ std::string_view to_string(ExchangeEvent event) {
     switch (event) {
     case ExchangeEvent::sent: return "sent";
     case ExchangeEvent::resent: return "sent again";
+    case ExchangeEvent::icmp: return "ICMP error: waits on";
     case ExchangeEvent::over_tcp: return "sent over TCP";
     case ExchangeEvent::wrong_id: return "thrown away: wrong ID";
     case ExchangeEvent::wrong_case: return "thrown away: wrong letter case";

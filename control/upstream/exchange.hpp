@@ -4,7 +4,8 @@
 //
 // It ends in exactly one way: an accepted reply (on_answer), a failure (on_exchange_failed), or close(),
 // after which nothing of it is heard again. Whatever arrives that is not its reply is counted and thrown
-// away, and it goes on waiting (TuDoor); only true failures reach the upstream's health.
+// away, and it goes on waiting (TuDoor); so it does after an ICMP error, which is a hint (on_exchange_hint).
+// A probe of an upstream is an Exchange too, of no Fetch; Upstreams says when, and is told how it ended.
 //
 // Threads: control only. Time is passed in, by the caller or by the network with each message.
 #pragma once
@@ -31,7 +32,7 @@ namespace millrace::control {
 /// Why an exchange ended without a reply.
 enum class ExchangeFailure : std::uint8_t {
     timeout,     ///< its deadline passed
-    unreachable, ///< ICMP error, no route, TCP refused or closed
+    unreachable, ///< no route, or TCP refused or closed
     no_room, ///< a bound of ours ended it (sockets, or its place was needed); says nothing about the upstream
 };
 std::string_view to_string(ExchangeFailure failure);
@@ -40,6 +41,7 @@ std::string_view to_string(ExchangeFailure failure);
 enum class ExchangeEvent : std::uint8_t {
     sent,
     resent,
+    icmp,
     over_tcp,
     wrong_id,
     wrong_case,
@@ -58,6 +60,8 @@ class ExchangeListener {
     /// `answer.upstream` says who. SERVFAIL, REFUSED and the like come this way too, as Kind::failure.
     virtual void on_answer(FetchId fetch, Answer&& answer) = 0;
     virtual void on_exchange_failed(FetchId fetch, unsigned upstream, ExchangeFailure failure) = 0;
+    /// An ICMP error says that the upstream cannot be reached. Anybody may have sent it: it waits on.
+    virtual void on_exchange_hint(FetchId fetch, unsigned upstream, Time now) = 0;
     /// From anywhere; to be noted, nothing else.
     virtual void on_exchange_event(FetchId, unsigned /*upstream*/, ExchangeEvent, Time) {}
 };
@@ -72,6 +76,7 @@ struct ExchangeCounters {
     std::uint64_t malformed = 0;    ///< no reply at all, or one that cannot be understood
     std::uint64_t timeouts = 0;     ///< ended by their deadline
     std::uint64_t unreachable = 0;  ///< ended by a network error
+    std::uint64_t icmp = 0;         ///< ICMP errors, which end nothing
     std::uint64_t cancelled = 0;    ///< ended by close()
     std::uint64_t refused_open = 0; ///< not opened: the upstream's breaker opened since it was ranked
     std::uint64_t refused_full = 0; ///< not opened: slots, an upstream's caps, sockets, no unused port and ID
@@ -109,14 +114,18 @@ class Exchanges final : private NetworkHandler {
     bool open(FetchId fetch, const cache::Key& key, unsigned upstream, Time deadline, Time now,
               Purpose purpose = Purpose::answer);
 
-    /// Cancels at once: socket and timers go, the upstream's health stays. Unknown ones are ignored.
-    void close(FetchId fetch, unsigned upstream);
+    /// Cancels at once: socket and timers go. Unknown ones are ignored.
+    void close(FetchId fetch, unsigned upstream, Time now);
+    /// Cancels the probes: afterwards, when no Fetch has an exchange, none is open.
+    void close_probes(Time now);
+    /// ... and no more are begun.
+    void end_probing(Time now);
 
     /// From now on a collection. Brings the deadline forward (never back); passing it is a timeout like any
     /// other. Unknown ones are ignored.
     void collect(FetchId fetch, unsigned upstream, Time deadline);
 
-    void tick(Time now);     ///< resends and deadlines that are due
+    void tick(Time now);     ///< resends, deadlines and probes that are due
     Time next_timer() const; ///< when the next is due; Time::max() when none is
 
     /// Whether a question from this address is our own, coming back (Admission::is_open_to).
@@ -143,6 +152,10 @@ class Exchanges final : private NetworkHandler {
     void on_network_error(Socket socket, std::uint64_t token, std::errc error, Time when) override;
 
     Exchange* find(FetchId fetch, unsigned upstream);
+    bool start(FetchId fetch, const cache::Key& key, unsigned upstream, Time deadline, Time now,
+               Purpose purpose);
+    void start_probes(Time now);
+    static FetchId probe_of(unsigned group);
     void displace(std::uint32_t place);
     void note(const Exchange& exchange, ExchangeEvent event, Time now);
     Upstreams& group_of(const Exchange& exchange) const;
@@ -157,7 +170,9 @@ class Exchanges final : private NetworkHandler {
     void deliver_nothing(Exchange& exchange, Time received);
     void finish(Exchange& exchange, Answer&& answer);
     void measure(const Exchange& exchange, Time now);
+    void hint(Exchange& exchange, Time now);
     void fail(Exchange& exchange, ExchangeFailure failure, Time now);
+    void judge_failure(const Exchange& exchange, ExchangeFailure failure, Time now);
     void set_timer(Exchange& exchange, Time at);
     void remove(Exchange& exchange);
 
@@ -173,6 +188,7 @@ class Exchanges final : private NetworkHandler {
     std::unordered_map<Owner, std::uint32_t, HashOwner> by_owner_; ///< to their places
     std::set<std::pair<Time, std::uint32_t>> timers_; ///< one per open exchange: when, and its place
     std::vector<Owner> displaced_;                    ///< to be told in the next tick
+    bool is_probing_ = true;
 };
 
 } // namespace millrace::control

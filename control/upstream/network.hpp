@@ -31,8 +31,8 @@ class NetworkHandler {
     virtual void on_message(Socket socket, std::uint64_t token, std::span<const std::uint8_t> message,
                             Time received) = 0;
 
-    /// An ICMP error (connection_refused), or a TCP connection that failed or ended. The socket is of no use
-    /// any more, but stays the handler's to close.
+    /// An ICMP error for a UDP socket (connection_refused), which goes on. Or a TCP connection that failed or
+    /// ended: the socket is of no use any more, but stays the handler's to close.
     virtual void on_network_error(Socket socket, std::uint64_t token, std::errc error, Time when) = 0;
 };
 
@@ -58,7 +58,8 @@ class Network {
                                                      NetworkHandler& handler, std::uint64_t token) = 0;
 
     /// Sends one message (over TCP with its length in front). errc{} when the kernel took it or dropped it
-    /// for want of room; a TCP connection reports its failures by on_network_error.
+    /// for want of room; a TCP connection reports its failures by on_network_error. A UDP socket may report
+    /// an earlier datagram's ICMP error here instead: then this one has left all the same, if it could.
     virtual std::errc send(Socket socket, std::span<const std::uint8_t> message) = 0;
 
     /// Closes at once. Unknown and already closed handles are ignored.

@@ -9,11 +9,13 @@
 
 namespace millrace::control {
 
-namespace {
-
-constexpr Time telling_silence = 1s; // is the server's doing, whatever time it was given
-
-} // namespace
+cache::Key UpstreamPolicy::root_servers() {
+    cache::Key key;
+    key.name = *cache::parse_name(".");
+    key.qtype = dns::type_ns;
+    key.qclass = dns::class_in;
+    return key;
+}
 
 Upstreams::Upstreams(const std::vector<Config::Server>& servers, UpstreamPolicy policy) : policy_(policy) {
     for (const auto& server : servers) servers_.emplace_back().config = server;
@@ -27,34 +29,21 @@ Time Upstreams::resend_after(unsigned upstream) const {
     return std::clamp<Time>(4 * srtt(upstream), 100ms, 1s);
 }
 
-std::vector<unsigned> Upstreams::ranked(Time now) const {
+bool Upstreams::is_any_closed() const {
+    return std::ranges::any_of(servers_, [](const Server& s) { return s.breaker == Breaker::closed; });
+}
+
+std::vector<unsigned> Upstreams::ranked() const {
     std::vector<unsigned> order;
     for (unsigned i = 0; i < size(); ++i) {
-        if (is_passable(servers_[i], now)) order.push_back(i);
+        if (may_be_asked(i)) order.push_back(i);
     }
     std::ranges::sort(order, {}, [&](unsigned i) { return std::tuple(srtt(i), i); });
-    if (auto last = last_resort(now)) order.push_back(*last);
     return order;
 }
 
-bool Upstreams::may_be_asked(unsigned upstream, Time now) const {
-    return is_passable(servers_[upstream], now) || last_resort(now) == upstream;
-}
-
-bool Upstreams::is_passable(const Server& server, Time now) const {
-    return server.breaker == Breaker::closed || (server.breaker == Breaker::open && now >= server.retry_at);
-}
-
-/// While no breaker is closed: of those that would not be asked, the one that was asked longest ago.
-std::optional<unsigned> Upstreams::last_resort(Time now) const {
-    std::optional<unsigned> last;
-    for (unsigned i = 0; i < size(); ++i) {
-        const Server& server = servers_[i];
-        if (server.breaker == Breaker::closed) return std::nullopt;
-        if (is_passable(server, now)) continue;
-        if (!last || server.asked_at < servers_[*last].asked_at) last = i;
-    }
-    return last;
+bool Upstreams::may_be_asked(unsigned upstream) const {
+    return servers_[upstream].breaker == Breaker::closed || !is_any_closed();
 }
 
 bool Upstreams::has_room(unsigned upstream, Share share) const {
@@ -81,79 +70,92 @@ void Upstreams::replace(const std::vector<Config::Server>& servers) {
     }
 }
 
-bool Upstreams::begin(unsigned upstream, Time now) {
+void Upstreams::begin(unsigned upstream) {
     assert(has_room(upstream));
     Server& server = servers_[upstream];
     ++server.outstanding;
     server.tokens = server.tokens.value_or(burst()) - 1;
     ++server.counters.sent;
-    server.asked_at = now;
-    bool is_trial = server.breaker == Breaker::open && now >= server.retry_at;
-    if (is_trial) {
-        server.breaker = Breaker::half_open;
-        server.retry_at = now + server.back_off; // unless its verdict says otherwise
-    }
-    return is_trial;
 }
 
-void Upstreams::end(unsigned upstream, bool is_trial) {
-    Server& server = servers_[upstream];
-    assert(server.outstanding > 0);
-    --server.outstanding;
-    bool without_verdict = is_trial && server.breaker == Breaker::half_open;
-    if (without_verdict) server.breaker = Breaker::open;
+void Upstreams::end(unsigned upstream) {
+    assert(servers_[upstream].outstanding > 0);
+    --servers_[upstream].outstanding;
 }
 
-bool Upstreams::judge_reply(unsigned upstream, unsigned rcode, Time now, bool is_trial) {
+bool Upstreams::judge_reply(unsigned upstream, unsigned rcode) {
+    heard(upstream);
+    bool is_failure = rcode == unsigned(dns::Rcode::servfail) || rcode == unsigned(dns::Rcode::refused);
+    UpstreamCounters& counters = servers_[upstream].counters;
+    ++(is_failure ? counters.failures : counters.replies);
+    return !is_failure;
+}
+
+void Upstreams::heard(unsigned upstream) {
     Server& server = servers_[upstream];
-    if (rcode == unsigned(dns::Rcode::servfail) || rcode == unsigned(dns::Rcode::refused)) {
-        ++server.counters.failures;
-        count_failure(server, now, is_trial);
-        return false;
-    }
-    ++server.counters.replies;
-    server.streak = 0;
+    server.silences = 0;
+    if (server.breaker == Breaker::closed) return;
     server.breaker = Breaker::closed;
-    return true;
+    server.probe_at = Time::max();
+    ++recoveries_;
 }
 
-void Upstreams::judge_silence(unsigned upstream, Time waited, Time now, bool is_trial) {
+void Upstreams::judge_timeout(unsigned upstream, Time waited, Time now) {
+    ++servers_[upstream].counters.timeouts;
+    judge_silence(upstream, waited, now);
+}
+
+void Upstreams::judge_silence(unsigned upstream, Time waited, Time now) {
+    if (waited < resend_after(upstream)) return;
+    if (++servers_[upstream].silences >= policy_.silences) suspect(upstream, now);
+}
+
+void Upstreams::suspect(unsigned upstream, Time now) {
     Server& server = servers_[upstream];
-    if (!server.srtt && waited < telling_silence) return;
-    ++server.counters.timeouts;
-    count_failure(server, now, is_trial);
+    if (server.breaker != Breaker::closed || server.is_probed) return;
+    Time earliest = server.probed ? *server.probed + policy_.probe_interval : now;
+    server.probe_at = std::min(server.probe_at, std::max(now, earliest));
 }
 
-void Upstreams::judge_unreachable(unsigned upstream, Time now, bool is_trial) {
-    ++servers_[upstream].counters.failures;
-    count_failure(servers_[upstream], now, is_trial);
+std::optional<unsigned> Upstreams::probe_due(Time now) const {
+    auto due = std::ranges::find_if(servers_, [&](const Server& s) { return s.probe_at <= now; });
+    if (due == servers_.end()) return std::nullopt;
+    return unsigned(due - servers_.begin());
+}
+
+Time Upstreams::next_probe() const {
+    return std::ranges::min(servers_, {}, &Server::probe_at).probe_at;
+}
+
+void Upstreams::begin_probe(unsigned upstream) {
+    Server& server = servers_[upstream];
+    server.is_probed = true;
+    server.probe_at = Time::max();
+    if (server.breaker == Breaker::open) server.breaker = Breaker::half_open;
+    ++server.counters.probes;
+}
+
+void Upstreams::judge_probe(unsigned upstream, ProbeEnd end, Time now) {
+    Server& server = servers_[upstream];
+    server.is_probed = false;
+    server.probed = now;
+    bool is_silent = end == ProbeEnd::silent;
+    if (server.breaker == Breaker::closed) {
+        // Any reply that came meanwhile, to whatever question, has begun the count anew.
+        if (!is_silent) return;
+        if (++server.silences < policy_.silences) return suspect(upstream, now);
+        ++server.counters.opened;
+        server.back_off = policy_.back_off;
+    } else if (is_silent) {
+        server.back_off = std::min(2 * server.back_off, policy_.longest_back_off);
+    }
+    server.breaker = Breaker::open;
+    server.probe_at = now + server.back_off;
 }
 
 void Upstreams::measured(unsigned upstream, Time round_trip) {
     auto& srtt = servers_[upstream].srtt;
     srtt = srtt ? *srtt + (round_trip - *srtt) / 8 : round_trip;
-}
-
-/// While it is not closed only the trial counts: other questions were begun before, or for want
-/// of anyone else.
-void Upstreams::count_failure(Server& server, Time now, bool is_trial) {
-    // A name that is broken everywhere fails at every server now and then; of its good answers a slower one's
-    // are cancelled, so that nothing else would end its streak.
-    if (now - server.failed_at > policy_.streak_lapse) server.streak = 0;
-    server.failed_at = now;
-    ++server.streak;
-    if (server.breaker == Breaker::closed && server.streak >= policy_.failures) {
-        ++server.counters.opened;
-        open(server, policy_.back_off, now);
-    } else if (server.breaker == Breaker::half_open && is_trial) {
-        open(server, std::min(2 * server.back_off, policy_.longest_back_off), now);
-    }
-}
-
-void Upstreams::open(Server& server, Time back_off, Time now) {
-    server.breaker = Breaker::open;
-    server.back_off = back_off;
-    server.retry_at = now + back_off;
 }
 
 std::string_view to_string(Breaker state) {

@@ -1,14 +1,13 @@
 // What is known about the servers of one upstream group: where they are, how fast, how healthy.
 //
-// Each has a breaker. Closed, it is asked. Consecutive true failures (timeout, unreachable, SERVFAIL,
-// REFUSED) open it: it is not asked at all until its back-off has passed. Then the next question is its
-// trial, alone; half-open, nobody else asks. An answer closes the breaker, whosever it is; the trial's
-// failure opens it again for twice as long; a trial that was cancelled says nothing and is repeated after as
-// long as before.
+// Each has a breaker, and a question of our own, the probe, is the only thing that opens it. Any accepted
+// reply, whatever its rcode, shows that the server is alive: SERVFAIL and REFUSED are answers about a name.
+// Questions that hear nothing from it, several in a row without one reply between them, or an ICMP error,
+// which anybody can send, have it probed; only when the probe hears nothing either, the breaker opens. Silent
+// names and forgers thus cost a probe a second. While it is open the server is asked by probes alone, at
+// back-offs; half-open means that one is under way. Any reply closes it.
 //
-// While none is closed a question also goes to the one that was asked longest ago: round all of them, so
-// that the first that is back is found by as many questions as there are servers, and no client depends on
-// a trial alone.
+// While no breaker of the group is closed, all servers are asked as if all were.
 //
 // Control thread only.
 #pragma once
@@ -20,6 +19,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cache/key.hpp"
 #include "cache/time.hpp"
 #include "control/config/config.hpp"
 #include "dataplane/address.hpp"
@@ -30,8 +30,9 @@ struct UpstreamCounters {
     std::uint64_t sent = 0;     ///< questions asked: first datagrams
     std::uint64_t replies = 0;  ///< answers; SERVFAIL and REFUSED are failures
     std::uint64_t timeouts = 0; ///< questions whose deadline passed without an accepted reply
-    std::uint64_t failures = 0; ///< unreachable, SERVFAIL, REFUSED; timeouts not included
-    std::uint64_t opened = 0;   ///< times that the breaker opened, failed trials not included
+    std::uint64_t failures = 0; ///< replies that say SERVFAIL or REFUSED
+    std::uint64_t probes = 0;   ///< questions of our own, in `sent` too
+    std::uint64_t opened = 0;   ///< times that the breaker opened
 };
 
 enum class Breaker : std::uint8_t { closed, open, half_open };
@@ -41,10 +42,14 @@ std::string_view to_string(Breaker state); ///< "closed", "open", "half-open"
 struct UpstreamPolicy {
     unsigned outstanding = 4096;  ///< questions in flight to one upstream
     unsigned rate = 100'000;      ///< questions per second to one upstream, a tenth of a second's at once
-    unsigned failures = 4;        ///< consecutive true failures that open the breaker
-    Time streak_lapse = 10s;      ///< between two failures ends a streak, as an answer does
-    Time back_off = 5s;           ///< from there to the first trial; doubles with each that fails,
-    Time longest_back_off = 5min; ///< up to this
+    unsigned silences = 4;          ///< questions in a row without a reply that have the server probed
+    Time probe_interval = 1s;       ///< between two probes of a server whose breaker is closed
+    Time probe_deadline = 1500ms;   ///< a probe that hears nothing until then opens the breaker
+    Time back_off = 500ms;          ///< from there to the next probe; doubles with each that hears nothing,
+    Time longest_back_off = 2s;     ///< up to this: a name is to be had within 5 s of an outage's end
+    cache::Key probe = root_servers(); ///< what it asks: name and type
+
+    static cache::Key root_servers(); ///< ". NS"
 };
 
 class Upstreams {
@@ -66,14 +71,14 @@ class Upstreams {
     /// How long to wait before the first resend: clamp(4 x srtt, 100 ms, 1 s).
     Time resend_after(unsigned upstream) const;
     Breaker breaker(unsigned upstream) const { return servers_[upstream].breaker; }
-    /// When the next trial may go; of a breaker that is not closed.
-    Time retry_at(unsigned upstream) const { return servers_[upstream].retry_at; }
+    bool is_any_closed() const;
+    /// How many times a breaker has closed again: what was silent answers.
+    std::uint64_t recoveries() const { return recoveries_; }
 
-    /// Those that may be asked, by srtt, whose trial is due among them; while no breaker is closed, then the
-    /// one of the others that was asked longest ago. Never empty.
-    std::vector<unsigned> ranked(Time now) const;
+    /// Those that may be asked, by srtt. Never empty.
+    std::vector<unsigned> ranked() const;
     /// Whether it is among them.
-    bool may_be_asked(unsigned upstream, Time now) const;
+    bool may_be_asked(unsigned upstream) const;
 
     /// How much of a cap one may use: collections leave a quarter to questions that clients wait for.
     enum class Share : std::uint8_t { most, all };
@@ -87,20 +92,37 @@ class Upstreams {
     void replace(const std::vector<Config::Server>& servers);
 
     /// Called by Exchanges. `begin` counts a question as sent and outstanding; only while there is room.
-    /// True: it is the trial of a half-open breaker, which `is_trial` has to say later. Every begun question
-    /// ends with `end`, and with at most one verdict before it; a cancelled one has none, nor has one whose
-    /// failure anybody may have forged.
-    [[nodiscard]] bool begin(unsigned upstream, Time now);
-    void end(unsigned upstream, bool is_trial);
+    /// Every begun question ends with `end`.
+    void begin(unsigned upstream);
+    void end(unsigned upstream);
 
-    // The verdicts: how a question ended, and what that says about the server.
+    // The verdicts: what the end of a question says about the server.
 
-    /// An accepted reply. Only SERVFAIL and REFUSED say that the server itself is in trouble: then false.
-    bool judge_reply(unsigned upstream, unsigned rcode, Time now, bool is_trial);
-    /// None came for so long. A short silence, as a collection's, says nothing about a server whose round
-    /// trip is not known.
-    void judge_silence(unsigned upstream, Time waited, Time now, bool is_trial);
-    void judge_unreachable(unsigned upstream, Time now, bool is_trial);
+    /// An accepted reply. False: it says SERVFAIL or REFUSED.
+    bool judge_reply(unsigned upstream, unsigned rcode);
+    /// It is alive, if only with a truncated reply, or with one of no use.
+    void heard(unsigned upstream);
+    /// None came until the deadline.
+    void judge_timeout(unsigned upstream, Time waited, Time now);
+    /// None came for so long, then nobody waited any more (another server answered, a collection's limit). A
+    /// wait shorter than resend_after() says nothing.
+    void judge_silence(unsigned upstream, Time waited, Time now);
+    /// An ICMP error. Anybody may have sent it: it has the server probed, nothing else.
+    void suspect(unsigned upstream, Time now);
+
+    // Probes. Each that is due is begun, and ends with judge_probe(): cancelled, too, when it was not sent.
+
+    const cache::Key& probe() const { return policy_.probe; }
+    Time probe_deadline() const { return policy_.probe_deadline; }
+    std::optional<unsigned> probe_due(Time now) const;
+    /// When the next is due; Time::max() when none is. Of an open breaker, when it is tried again.
+    Time next_probe() const;
+    Time next_probe(unsigned upstream) const { return servers_[upstream].probe_at; }
+    bool is_probed(unsigned upstream) const { return servers_[upstream].is_probed; }
+    void begin_probe(unsigned upstream);
+    enum class ProbeEnd : std::uint8_t { heard, silent, cancelled };
+    void judge_probe(unsigned upstream, ProbeEnd end, Time now);
+
     void measured(unsigned upstream, Time round_trip); ///< of an answer over UDP
 
   private:
@@ -110,22 +132,19 @@ class Upstreams {
         unsigned outstanding = 0;
         std::optional<double> tokens; ///< questions that the rate allows now; none: as many as at once
         Time filled{};                ///< when `tokens` was brought up to date
-        unsigned streak = 0;          ///< true failures since the last answer,
-        Time failed_at{};             ///< and the latest of them
+        unsigned silences = 0;      ///< questions without a reply since the last reply
         Breaker breaker = Breaker::closed;
-        Time back_off{}; ///< while not closed: how long it is open,
-        Time retry_at{}; ///< and when the next trial may go
-        Time asked_at{}; ///< the latest question
+        bool is_probed = false;       ///< a probe is under way
+        Time probe_at = Time::max();  ///< when the next is due
+        std::optional<Time> probed{}; ///< when the latest ended
+        Time back_off{};              ///< while not closed: how long it is left alone
         UpstreamCounters counters;
     };
-    void count_failure(Server& server, Time now, bool is_trial);
-    void open(Server& server, Time back_off, Time now);
-    bool is_passable(const Server& server, Time now) const;
-    std::optional<unsigned> last_resort(Time now) const;
     double burst() const { return std::max(1.0, policy_.rate / 10.0); }
 
     UpstreamPolicy policy_;
     std::vector<Server> servers_;
+    std::uint64_t recoveries_ = 0;
 };
 
 } // namespace millrace::control

@@ -46,7 +46,7 @@ MUTATIONS = [
         "the last query before a flush publishes after it",
         "cache_test:TableTest.TheFloor*"),
     Mutation(
-        "stamped-when-stored", "control/fetch/table.cpp",
+        "stamped-when-stored", "control/fetch/table_effects.cpp",
         "    cache::Version version{fetch.id().generation, revision};\n    FetchSlot& slot",
         "    cache::Version version{++last_generation_, revision};\n    FetchSlot& slot",
         "the older query that ends last looks newest, and an answer's own merge looks old",
@@ -133,7 +133,7 @@ MUTATIONS = [
         "a result of one query enters the query that has its slot now",
         "control_test:Scenarios.S8*:EarlierRepair.*"),
     Mutation(
-        "order-without-its-version", "control/fetch/table.cpp",
+        "order-without-its-version", "control/fetch/table_effects.cpp",
         "    bool is_same = entry && entry->version == slot->published;\n",
         "    bool is_same = !entry || entry->version == slot->published;\n",
         "an order is published although what it was computed for is gone",
@@ -240,11 +240,11 @@ MUTATIONS = [
         "a late reply fits, now and then",
         "control_test:RecentPairs.*"),
     Mutation(
-        "nxdomain-is-a-failure", "control/upstream/upstreams.cpp",
-        "    if (rcode == unsigned(dns::Rcode::servfail) || rcode == unsigned(dns::Rcode::refused)) {\n",
-        "    if (rcode != unsigned(dns::Rcode::noerror)) {\n",
+        "nxdomain-is-silence", "control/upstream/upstreams.cpp",
+        "    heard(upstream);\n    bool is_failure",
+        "    if (rcode == 0) heard(upstream);\n    bool is_failure",
         "names that do not exist put good upstreams aside",
-        "control_test:EarlierRepair.Nxdomain*"),
+        "control_test:BreakerTest.*"),
     Mutation(
         "collections-not-displaced", "control/upstream/admission.cpp",
         "    if (free_.empty() && !collections_.empty()) displace(std::get<3>(*collections_.begin()));\n",
@@ -271,10 +271,16 @@ MUTATIONS = [
         "control_test:ExchangeTest.Truncated*"),
     Mutation(
         "forgers-open-breakers", "control/upstream/exchange.cpp",
-        "        if (!may_be_forged) group.judge_unreachable(",
-        "        group.judge_unreachable(",
-        "forged packets put a server without TCP aside",
+        "    } else if (is_silence && !exchange.is_driven) {\n",
+        "    } else if (is_silence) {\n",
+        "forged packets have a server without TCP counted as silent",
         "control_test:ExchangeTest.WhatFails*"),
+    Mutation(
+        "icmp-ends-an-exchange", "control/upstream/exchange.cpp",
+        "    if (exchange.over_tcp) return fail(exchange, ExchangeFailure::unreachable, when);\n    hint",
+        "    if (exchange.sent_at <= when) return fail(exchange, ExchangeFailure::unreachable, when);\n    hint",
+        "whoever sweeps ports with ICMP errors makes names fail",
+        "control_test:ExchangeTest.AnIcmpError*"),
     Mutation(
         "case-left-alone", "control/upstream/exchange.cpp",
         "    if (group_of(exchange).randomises_case(exchange.upstream)) return randomise_case(folded, random_);\n",
@@ -297,40 +303,52 @@ MUTATIONS = [
     # Breakers, and whose word counts.
     Mutation(
         "breaker-refuses-nobody", "control/upstream/exchange.cpp",
-        "    if (!groups_[key.group].may_be_asked(upstream, now)) {\n",
+        "    if (!groups_[key.group].may_be_asked(upstream)) {\n",
         "    if (limits_.exchanges == 0) {\n",
         "Fetches that ranked a server before it failed go on asking it",
         "control_test:ExchangeTest.AnOpenBreaker*"),
     Mutation(
         "open-servers-ranked", "control/upstream/upstreams.cpp",
-        "        if (is_passable(servers_[i], now)) order.push_back(i);\n",
-        "        if (is_passable(servers_[i], now + 1h)) order.push_back(i);\n",
+        "        if (may_be_asked(i)) order.push_back(i);\n",
+        "        order.push_back(i);\n",
         "clients wait for servers that are known to be dead",
         "control_test:Breaker*"),
     Mutation(
-        "any-failure-is-the-trials", "control/upstream/upstreams.cpp",
-        "server.breaker == Breaker::half_open && is_trial) {\n",
-        "server.breaker == Breaker::half_open && (is_trial || server.streak > 0)) {\n",
-        "questions from before the trial double the back-off",
-        "control_test:BreakerTest.*"),
+        "clients-questions-open-breakers", "control/upstream/upstreams.cpp",
+        "    if (++servers_[upstream].silences >= policy_.silences) suspect(upstream, now);\n",
+        "    if (++servers_[upstream].silences >= policy_.silences) servers_[upstream].breaker = Breaker::open;\n",
+        "silent names turn every server off",
+        "control_test:Breaker*"),
     Mutation(
-        "cancelled-trial-never-ends", "control/upstream/upstreams.cpp",
-        "    if (without_verdict) server.breaker = Breaker::open;\n",
-        "    if (without_verdict) server.breaker = Breaker::half_open;\n",
-        "a server whose trial lost a race is never asked again",
+        "servfail-is-silence", "control/upstream/upstreams.cpp",
+        "    server.silences = 0;\n    if (server.breaker == Breaker::closed) return;\n",
+        "    if (server.breaker == Breaker::closed) return;\n",
+        "a server that answers all but a few names is taken for dead",
+        "control_test:Breaker*"),
+    Mutation(
+        "probes-without-a-rate", "control/upstream/upstreams.cpp",
+        "    Time earliest = server.probed ? *server.probed + policy_.probe_interval : now;\n",
+        "    Time earliest = now;\n",
+        "whoever sends ICMP errors or asks for silent names makes a flood of probes",
         "control_test:BreakerTest.*"),
     Mutation(
         "back-off-not-doubled", "control/upstream/upstreams.cpp",
         "std::min(2 * server.back_off, policy_.longest_back_off)",
         "server.back_off",
-        "a dead server costs some client its patience every five seconds",
+        "a dead server is probed at the first rate for ever",
         "control_test:BreakerTest.*"),
     Mutation(
-        "last-resort-always-the-same", "control/upstream/upstreams.cpp",
-        "        if (!last || server.asked_at < servers_[*last].asked_at) last = i;\n",
-        "        if (!last) last = i;\n",
-        "when all are open and another than the first is back, nobody notices for minutes",
-        "control_test:Breaker*"),
+        "outage-outlives-itself", "control/upstream/upstreams.cpp",
+        "    ++recoveries_;\n",
+        "",
+        "names that were asked all through an outage stay SERVFAIL for minutes",
+        "control_test:OutageTest.*"),
+    Mutation(
+        "stale-only-after-patience", "control/fetch/table.cpp",
+        "upstreams_.is_any_closed() ? nullptr : table_.find_usable(key, hash, now)",
+        "nullptr",
+        "every client waits two seconds for servers that are known to be silent",
+        "control_test:OutageTest.*"),
     Mutation(
         "anyones-word-is-authentic", "control/message/entry_build.cpp",
         "    draft.authentic = answer.authentic && answer.is_trusted;\n",
@@ -597,13 +615,13 @@ MUTATIONS = [
 
     # Stale data and refreshes.
     Mutation(
-        "failure-over-stale-data", "control/fetch/table.cpp",
+        "failure-over-stale-data", "control/fetch/table_effects.cpp",
         "    if (const cache::Entry* stale = table_.find_usable(fetch.key(), fetch.hash(), now)) {\n",
         "    if (const cache::Entry* stale = table_.find_usable(fetch.key(), fetch.hash(), now);\n        stale && now < stale->expiry) {\n",
         "an upstream's outage takes answers away that clients could have",
         "control_test:FetchTest.Stale*"),
     Mutation(
-        "failure-without-back-off", "control/fetch/table.cpp",
+        "failure-without-back-off", "control/fetch/table_effects.cpp",
         "        stale->refresh_after.store((now + limits::stale_recheck).count(), std::memory_order_relaxed);\n",
         "",
         "every client asks dead upstreams again, and waits for it",
@@ -647,7 +665,7 @@ MUTATIONS = [
 
     # Rules: what is answered here, blocked, limited.
     Mutation(
-        "chains-not-checked", "control/fetch/table.cpp",
+        "chains-not-checked", "control/fetch/table_effects.cpp",
         "    ChainVerdict chain = aliases_.check_chain(slot->fetch->key(), answer);\n",
         "    ChainVerdict chain;\n",
         "a blocked name is reached by way of an alias",

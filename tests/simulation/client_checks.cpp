@@ -77,7 +77,7 @@ void ClientChecks::on_wake(unsigned index, std::uint32_t waiter, const cache::En
                    "a wait ends with one Wake", "a Wake for nobody");
     check_entry_given(entry, kind, worker.waits[waiter].key);
     Time waited = scene_.now - worker.waits[waiter].since;
-    scene_.require(waited <= control::limits::abandon_after + scene_.longest_pause + slack,
+    scene_.require(waited <= control::Config::Fanout{}.patience + scene_.longest_pause + slack,
                    "nobody waits for ever", "a UDP waiter was kept for too long");
     worker.waits[waiter] = {};
     --open_waits_;

@@ -17,6 +17,7 @@ namespace millrace::simulation {
 class Servers {
   public:
     static constexpr unsigned pool = 8;
+    static constexpr unsigned probed_name = 60'000; ///< that no client asks for
 
     explicit Servers(Scene& scene) : scene_(scene) {}
 

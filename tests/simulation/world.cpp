@@ -12,6 +12,14 @@ using dataplane::Verdict;
 
 namespace {
 
+cache::Key probe_of_servers() {
+    cache::Key key;
+    key.name = name_of(Servers::probed_name);
+    key.qtype = dns::type_a;
+    key.qclass = dns::class_in;
+    return key;
+}
+
 constexpr Time settling = 12s; // after the plan's last event: every deadline and every stall is over by then
 
 } // namespace
@@ -28,7 +36,8 @@ World::World(const Plan& plan, Tally& tally, Trace& trace)
       clock_(dataplane::TscClock::standing_still), access_({{*dataplane::parse_prefix("10.0.0.0/8")}}),
       table_({plan.entries, 2 * cache::Table::shard_octets() + plan.bytes}, grace_, cache::Hasher(plan.seed)),
       publisher_(table_, grace_, ttl_policy()),
-      upstreams_(Servers::endpoints(scene_.servers), {.outstanding = plan.outstanding, .rate = plan.rate}),
+      upstreams_(Servers::endpoints(scene_.servers),
+                 {.outstanding = plan.outstanding, .rate = plan.rate, .probe = probe_of_servers()}),
       ranker_(scene_), exchanges_(network_, random_, {&upstreams_, 1}, {.exchanges = plan.exchanges}),
       fetches_(table_, publisher_, exchanges_, upstreams_, *this, fetch_policy()),
       flushes_(table_, grace_, fetches_), fetch_table_(exchanges_.set_listener(*this)),

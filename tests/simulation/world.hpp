@@ -106,6 +106,7 @@ class World final : private control::Waker, private control::ExchangeListener, p
     void on_answer(control::FetchId fetch, control::Answer&& answer) override;
     void on_exchange_failed(control::FetchId fetch, unsigned upstream,
                             control::ExchangeFailure failure) override;
+    void on_exchange_hint(control::FetchId fetch, unsigned upstream, Time now) override;
     void on_exchange_event(control::FetchId fetch, unsigned upstream, control::ExchangeEvent event,
                            Time now) override;
 

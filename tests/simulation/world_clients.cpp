@@ -59,6 +59,7 @@ void World::reload(const PlanEvent& event) {
         scene_.servers = servers;
         scene_.merge = event.span % 4;
         scene_.quorum = std::max(1u, event.count);
+        exchanges_.close_probes(scene_.now);
         upstreams_.replace(Servers::endpoints(servers));
         fetches_.set_policy(fetch_policy());
     }

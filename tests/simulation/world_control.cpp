@@ -68,7 +68,9 @@ void World::after_control() {
     if (changed || scene_.steps % 64 == 0) entry_checks_.look();
     auto& s = scene_;
     s.require(fetches_.waiting() == checks_.waits(), "the FetchTable knows who waits", "the counts differ");
-    s.require(fetches_.live() || !exchanges_.open_count(), "no exchange outlives its Fetch",
+    std::uint32_t probes = 0;
+    for (unsigned i = 0; i < upstreams_.size(); ++i) probes += upstreams_.is_probed(i);
+    s.require(fetches_.live() || exchanges_.open_count() == probes, "no exchange outlives its Fetch",
               "no Fetch, yet an exchange");
     s.require(exchanges_.open_count() <= s.plan.exchanges, "exchanges are bounded", "too many");
     s.require(network_.open().size() <= exchanges_.open_count(), "no socket outlives its exchange",
@@ -194,6 +196,10 @@ void World::on_answer(control::FetchId fetch, control::Answer&& answer) {
 
 void World::on_exchange_failed(control::FetchId fetch, unsigned upstream, control::ExchangeFailure failure) {
     fetch_table_->on_exchange_failed(fetch, upstream, failure);
+}
+
+void World::on_exchange_hint(control::FetchId fetch, unsigned upstream, Time now) {
+    fetch_table_->on_exchange_hint(fetch, upstream, now);
 }
 
 void World::on_exchange_event(control::FetchId fetch, unsigned upstream, control::ExchangeEvent event,

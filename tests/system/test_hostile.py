@@ -62,7 +62,8 @@ class Scene:
         grown = self._held()[1] - memory
         assert grown < megabytes * 1024 or is_sanitized(self.one), f"{grown} KiB more than before"
         assert self.one.process.poll() is None
-        assert all(upstream["outstanding"] == 0 for upstream in self.one.ctl("status")["upstreams"])
+        # But for a probe.
+        assert all(upstream["outstanding"] <= 1 for upstream in self.one.ctl("status")["upstreams"])
 
     def _held(self):
         """Descriptors, but for sockets without a port, which wait for their next question; and KiB of memory."""
@@ -161,7 +162,7 @@ def test_one_that_closes_tcp_in_the_middle_of_a_message(scene):
     s = scene(truncated, half)
     s.ask(40)
     assert s.one.ctl("stats")["upstream_tcp"] > 0
-    assert s.upstream()["failures"] > 0, "that is the server's own doing"
+    assert s.upstream()["breaker"] == "closed", "it is alive"
     s.settle()
 
 

@@ -226,7 +226,7 @@ TEST_F(FetchTest, PatienceIsCountedFromTheFirstTry) {
     run(1s);
     auto again = ask_as(client, 7, a);
     run(2s);
-    EXPECT_EQ(woken(again).at, start + limits::abandon_after);
+    EXPECT_EQ(woken(again).at, start + Config::Fanout{}.patience);
 }
 
 TEST_F(FetchTest, ARetransmissionAfterAnotherClientWasDroppedReplacesItsOwn) {

@@ -288,7 +288,7 @@ TEST_F(Scenarios, S11_WaitersMoveToTheSuccessorAndKeepTheirArrival) {
     }
     run(1s);
     EXPECT_EQ(woken(patient).kind, WakeKind::abandon);
-    EXPECT_EQ(woken(patient).at, asked + limits::abandon_after);
+    EXPECT_EQ(woken(patient).at, asked + Config::Fanout{}.patience);
 }
 
 TEST_F(Scenarios, S11_SuccessorsStartABoundedNumberInEachTick) {

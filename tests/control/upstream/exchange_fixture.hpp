@@ -36,10 +36,11 @@ class ExchangeTest : public testing::Test, public ExchangeListener {
     Time start = clock.now;
     FakeNetwork network{clock};
     support::FakeRandom random;
-    std::vector<Upstreams> groups{Upstreams({one, two}, {.outstanding = 3, .failures = 2})};
+    std::vector<Upstreams> groups{Upstreams({one, two}, {.outstanding = 3, .silences = 2})};
     std::unique_ptr<Exchanges> exchanges = std::make_unique<Exchanges>(network, random, groups, limits());
     std::vector<std::pair<FetchId, Answer>> answers;
     std::vector<Failed> failures;
+    std::vector<unsigned> hints; ///< of upstreams
     std::function<void()> on_event; ///< what the listener does besides taking notes
 
     cache::Key key = make_key("a.com", LDNS_RR_TYPE_A);
@@ -65,6 +66,8 @@ class ExchangeTest : public testing::Test, public ExchangeListener {
         failures.push_back({id, upstream, failure, clock.now});
         if (on_event) on_event();
     }
+
+    void on_exchange_hint(FetchId, unsigned upstream, Time) override { hints.push_back(upstream); }
 
     bool open(unsigned upstream = 0, Time life = 3s) {
         return exchanges->open(fetch, key, upstream, clock.now + life, clock.now);

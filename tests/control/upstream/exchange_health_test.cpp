@@ -143,17 +143,67 @@ TEST_F(ExchangeTest, NoRoomForTcpSaysNothingAboutTheUpstream) {
 
 // Failures and health.
 
-TEST_F(ExchangeTest, UnreachableIsToldAtOnce) {
+TEST_F(ExchangeTest, AnIcmpErrorIsAHintAndItWaitsOn) {
     network.serve(one, [](FakeNetwork& net, const Sent& sent) {
         net.reply_error(sent, std::errc::connection_refused, 5ms);
+        net.reply(sent, make_reply(sent.message, address), 30ms);
     });
     ASSERT_TRUE(open());
     run(3s);
-    ASSERT_EQ(failures.size(), 1u);
-    EXPECT_EQ(failures[0].failure, ExchangeFailure::unreachable);
-    EXPECT_EQ(failures[0].at, start + 5ms);
-    EXPECT_EQ(health().failures, 1u);
-    EXPECT_EQ(counters().unreachable, 1u);
+    EXPECT_TRUE(failures.empty());
+    EXPECT_EQ(answers.size(), 1u);
+    EXPECT_EQ(hints, std::vector<unsigned>{0});
+    EXPECT_EQ(health().failures + health().timeouts, 0u);
+    EXPECT_EQ(counters().icmp, 2u) << "one of its probe";
+}
+
+TEST_F(ExchangeTest, AnErrorOfAResendIsAHintToo) {
+    network.serve(one, answering(address, 500ms));
+    ASSERT_TRUE(open());
+    network.send_error = std::errc::connection_refused;
+    run(450ms);
+    network.send_error = {};
+    EXPECT_EQ(hints, std::vector<unsigned>{0});
+    run(1s);
+    EXPECT_EQ(answers.size(), 1u);
+}
+
+TEST_F(ExchangeTest, WhatIsCancelledBeforeAReplyWasDueSaysNothing) {
+    for (int i = 0; i < 50; ++i) {
+        ASSERT_TRUE(open());
+        run(groups[0].resend_after(0) - 1us);
+        exchanges->close(fetch, 0, clock.now);
+    }
+    EXPECT_EQ(health().probes, 0u);
+    EXPECT_EQ(exchanges->next_timer(), Time::max());
+}
+
+TEST_F(ExchangeTest, SilenceHasItProbedWhereverItEnds) {
+    ASSERT_TRUE(open());
+    run(groups[0].resend_after(0));
+    exchanges->close(fetch, 0, clock.now); // another server was quicker
+    ASSERT_TRUE(open());
+    exchanges->collect(fetch, 0, clock.now + groups[0].resend_after(0));
+    run(1s);
+    EXPECT_EQ(health().probes, 1u);
+    run(2s);
+    EXPECT_NE(groups[0].breaker(0), Breaker::closed);
+    EXPECT_EQ(failures.size(), 1u) << "of probes nobody hears";
+    network.serve(one, answering({.rcode = 5}));
+    run(3s);
+    EXPECT_EQ(groups[0].breaker(0), Breaker::closed) << "whatever it replies, it is alive";
+    EXPECT_TRUE(answers.empty());
+}
+
+TEST_F(ExchangeTest, ATruncatedReplyShowsThatItIsAlive) {
+    groups[0].judge_timeout(0, 1s, clock.now);
+    network.serve(one, [](FakeNetwork& net, const Sent& sent) {
+        if (!sent.tcp) net.reply(sent, make_reply(sent.message, {.truncated = true}), 20ms);
+    });
+    ASSERT_TRUE(open(0, 100ms));
+    run(1s);
+    EXPECT_EQ(failures.size(), 1u);
+    EXPECT_EQ(health().probes, 0u) << "one silence after a reply";
 }
 
 TEST_F(ExchangeTest, ANetworkThatFailsAtOnceIsToldByTheNextTick) {
@@ -171,7 +221,7 @@ TEST_F(ExchangeTest, ANetworkThatFailsAtOnceIsToldByTheNextTick) {
     network.send_error = {};
 }
 
-TEST_F(ExchangeTest, ServfailAndRefusedAreAnswersThatCountAsFailures) {
+TEST_F(ExchangeTest, ServfailAndRefusedAreAnswersAboutAName) {
     for (unsigned rcode : {2u, 5u}) {
         network.serve(one, answering({.rcode = rcode}));
         ASSERT_TRUE(open());
@@ -181,26 +231,22 @@ TEST_F(ExchangeTest, ServfailAndRefusedAreAnswersThatCountAsFailures) {
         EXPECT_EQ(answers.back().second.rcode, rcode);
     }
     EXPECT_EQ(health().failures, 2u);
-    EXPECT_EQ(groups[0].breaker(0), Breaker::open);
+    EXPECT_EQ(health().probes, 0u);
+    EXPECT_EQ(groups[0].breaker(0), Breaker::closed);
     EXPECT_FALSE(groups[0].is_measured(0)); // a fast refusal is no speed
 }
 
 TEST_F(ExchangeTest, AnOpenBreakerRefuses) {
-    network.serve(one, answering({.rcode = 5}));
     for (int i = 0; i < 2; ++i) {
         ASSERT_TRUE(open());
-        run(1s);
+        run(6s);
     }
+    ASSERT_NE(groups[0].breaker(0), Breaker::closed);
     EXPECT_FALSE(open());
     EXPECT_FALSE(exchanges->open(fetch, key, 0, clock.now + 1s, clock.now, Purpose::collection));
     EXPECT_EQ(counters().refused_open, 2u);
     EXPECT_EQ(counters().refused_full, 0u);
     EXPECT_TRUE(open(1));
-    run(5s);
-    EXPECT_TRUE(open()) << "the trial";
-    EXPECT_FALSE(exchanges->open({2, 11}, make_key("b.com", 1), 0, clock.now + 1s, clock.now));
-    exchanges->close(fetch, 0);
-    EXPECT_EQ(groups[0].breaker(0), Breaker::open) << "it was cancelled";
 }
 
 TEST_F(ExchangeTest, NegativeAnswersAreHealthy) {
@@ -223,9 +269,9 @@ TEST_F(ExchangeTest, OneOutstandingPerQuestionAndUpstream) {
     EXPECT_FALSE(open());
     EXPECT_FALSE(exchanges->open({2, 11}, key, 0, clock.now + 1s, clock.now));
     EXPECT_TRUE(open(1));
-    exchanges->close(fetch, 0);
+    exchanges->close(fetch, 0, clock.now);
     EXPECT_TRUE(exchanges->open({2, 11}, key, 0, clock.now + 1s, clock.now));
-    exchanges->close(fetch, 0); // an old owner reaches nothing
+    exchanges->close(fetch, 0, clock.now); // an old owner reaches nothing
     EXPECT_EQ(exchanges->open_count(), 2u);
 }
 
@@ -252,7 +298,7 @@ TEST_F(ExchangeTest, SlotsRefuse) {
     EXPECT_TRUE(open(0));
     EXPECT_FALSE(open(1));
     EXPECT_EQ(counters().refused_full, 1u);
-    exchanges->close(fetch, 0);
+    exchanges->close(fetch, 0, clock.now);
     EXPECT_TRUE(open(1));
 }
 
@@ -261,7 +307,7 @@ TEST_F(ExchangeTest, ListenerMayCloseTheOthersAndOpenAgain) {
     ASSERT_TRUE(open(0, 50ms));
     ASSERT_TRUE(open(1, 50ms));
     on_event = [&] {
-        exchanges->close(fetch, 1);
+        exchanges->close(fetch, 1, clock.now);
         ASSERT_TRUE(exchanges->open({7, 70}, key, 0, clock.now + 1s, clock.now));
         ASSERT_TRUE(exchanges->open({7, 70}, key, 1, clock.now + 1s, clock.now));
         on_event = {};
@@ -292,7 +338,7 @@ TEST_F(ExchangeTest, ListenerMayCloseWithinANetworkCallback) {
     network.serve(two, answering(address, 10ms));
     ASSERT_TRUE(open(0));
     ASSERT_TRUE(open(1));
-    on_event = [&] { exchanges->close(fetch, 1 - answers[0].second.upstream); };
+    on_event = [&] { exchanges->close(fetch, 1 - answers[0].second.upstream, clock.now); };
     run(1s);
     EXPECT_EQ(answers.size(), 1u);
     EXPECT_EQ(exchanges->open_count(), 0u);

@@ -131,7 +131,7 @@ TEST_F(ExchangeTest, CloseCancelsWithoutATrace) {
     network.serve(one, answering(address));
     ASSERT_TRUE(open());
     run(10ms);
-    exchanges->close(fetch, 0);
+    exchanges->close(fetch, 0, clock.now);
     EXPECT_EQ(network.open_count(), 0u);
     EXPECT_EQ(exchanges->next_timer(), Time::max());
     run(5s);
@@ -140,7 +140,7 @@ TEST_F(ExchangeTest, CloseCancelsWithoutATrace) {
     EXPECT_FALSE(groups[0].is_measured(0));
     EXPECT_EQ(network.undeliverable, 1u);
     EXPECT_EQ(counters().cancelled, 1u);
-    exchanges->close(fetch, 0);
+    exchanges->close(fetch, 0, clock.now);
     EXPECT_EQ(counters().cancelled, 1u);
 }
 
@@ -205,7 +205,7 @@ TEST_F(ExchangeTest, ReplyFromElsewhereFindsNobody) {
 TEST_F(ExchangeTest, S5_LateReplyOfAClosedExchangeHarmsNobody) {
     ASSERT_TRUE(open());
     Sent a = network.sent[0];
-    exchanges->close(fetch, 0);
+    exchanges->close(fetch, 0, clock.now);
     FetchId successor{2, 11};
     ASSERT_TRUE(exchanges->open(successor, key, 0, clock.now + 3s, clock.now));
     Sent b = network.sent[1];
@@ -233,11 +233,11 @@ TEST_F(ExchangeTest, S5_APortAndIdAreNotUsedAgainForTenSeconds) {
     force();
     ASSERT_TRUE(open());
     EXPECT_EQ(id(), 1);
-    exchanges->close(fetch, 0);
+    exchanges->close(fetch, 0, clock.now);
     force();
     ASSERT_TRUE(open()); // draws 1 twice in vain
     EXPECT_EQ(id(), 2);
-    exchanges->close(fetch, 0);
+    exchanges->close(fetch, 0, clock.now);
     network.ports = {6000};
     for (int i = 0; i < 8; ++i) random.ids.push_back(i % 2 + 1);
     run(9s);
@@ -247,12 +247,12 @@ TEST_F(ExchangeTest, S5_APortAndIdAreNotUsedAgainForTenSeconds) {
     force();
     ASSERT_TRUE(open(1)); // another upstream is another matter
     EXPECT_EQ(id(), 1);
-    exchanges->close(fetch, 1);
+    exchanges->close(fetch, 1, clock.now);
     force();
     key = make_key("b.com", LDNS_RR_TYPE_A);
     ASSERT_TRUE(open()); // and so is another question
     EXPECT_EQ(id(), 1);
-    exchanges->close(fetch, 0);
+    exchanges->close(fetch, 0, clock.now);
     force();
     key = make_key("a.com", LDNS_RR_TYPE_A, cache::dnssec_ok);
     ASSERT_TRUE(open()); // but another flavour is the same question to a late reply

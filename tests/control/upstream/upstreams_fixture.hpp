@@ -17,22 +17,36 @@ class UpstreamsTest : public testing::Test {
     Upstreams upstreams{{*dataplane::parse_endpoint("192.0.2.1", 53),
                          *dataplane::parse_endpoint("192.0.2.2", 53),
                          *dataplane::parse_endpoint("192.0.2.3", 53)},
-                        {.outstanding = 2, .failures = 3, .back_off = 5s, .longest_back_off = 15s}};
+                        {.outstanding = 2, .silences = 3, .back_off = 1s, .longest_back_off = 3s}};
     Time now = support::clock_start();
 
-    void fail(unsigned upstream, int times) {
+    using ProbeEnd = Upstreams::ProbeEnd;
+
+    /// Questions that hear nothing.
+    void silence(unsigned upstream, int times) {
         for (int i = 0; i < times; ++i) {
-            bool is_trial = upstreams.begin(upstream, now);
-            upstreams.judge_silence(upstream, 1s, now, is_trial);
-            upstreams.end(upstream, is_trial);
+            upstreams.begin(upstream);
+            upstreams.judge_timeout(upstream, 1s, now);
+            upstreams.end(upstream);
         }
     }
-    void succeed(unsigned upstream) {
-        bool is_trial = upstreams.begin(upstream, now);
-        upstreams.judge_reply(upstream, 0, now, false);
-        upstreams.end(upstream, is_trial);
+    void reply(unsigned upstream, unsigned rcode = 0) {
+        upstreams.begin(upstream);
+        upstreams.judge_reply(upstream, rcode);
+        upstreams.end(upstream);
     }
-    bool begin(unsigned upstream) { return upstreams.begin(upstream, now); }
+    /// The probe that is due to this server. Heard, its reply was judged before, as any other.
+    void probe(unsigned upstream, ProbeEnd end) {
+        ASSERT_EQ(upstreams.probe_due(now), upstream);
+        upstreams.begin_probe(upstream);
+        if (end == ProbeEnd::heard) upstreams.judge_reply(upstream, 0);
+        upstreams.judge_probe(upstream, end, now);
+    }
+    void open(unsigned upstream) {
+        silence(upstream, 3);
+        probe(upstream, ProbeEnd::silent);
+        ASSERT_EQ(breaker(upstream), Breaker::open);
+    }
     Breaker breaker(unsigned upstream) const { return upstreams.breaker(upstream); }
 };
 
