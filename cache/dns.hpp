@@ -63,6 +63,11 @@ inline constexpr std::uint16_t prohibited = 18;
 inline constexpr std::uint16_t stale_nxdomain = 19;
 inline constexpr std::uint16_t no_reachable_authority = 22;
 inline constexpr std::uint16_t network_error = 23;
+
+/// Whether a validator says so about the name itself: 1, 2, and 5 to 12.
+constexpr bool is_of_dnssec(std::uint16_t code) {
+    return code == 1 || code == 2 || (code >= 5 && code <= 12);
+}
 } // namespace ede
 
 } // namespace millrace::dns

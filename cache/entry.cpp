@@ -10,16 +10,21 @@ Entry::Entry(const EntryDraft& draft)
     : version(draft.version), born(draft.born), expiry(draft.expiry), stale_until(draft.stale_until),
       records_size(std::uint16_t(draft.records.size())), ttl_count(std::uint16_t(draft.ttl_offsets.size())),
       answers(draft.answers), authorities(draft.authorities), info(draft.info.value_or(no_info)),
-      rcode(draft.rcode), authentic(draft.authentic), chained(draft.chained), rewritten(draft.rewritten),
-      failure(draft.failure), refresh_after(draft.refresh_after.value_or(draft.expiry).count()) {
+      rcode(draft.rcode), info_size(std::uint8_t(draft.info_text.size())), authentic(draft.authentic),
+      chained(draft.chained), rewritten(draft.rewritten), failure(draft.failure),
+      refresh_after(draft.refresh_after.value_or(draft.expiry).count()) {
     auto* offsets = reinterpret_cast<std::uint16_t*>(this + 1);
     if (ttl_count) std::memcpy(offsets, draft.ttl_offsets.data(), draft.ttl_offsets.size_bytes());
-    if (records_size) std::memcpy(offsets + ttl_count, draft.records.data(), draft.records.size());
+    auto* octets = reinterpret_cast<std::uint8_t*>(offsets + ttl_count);
+    if (records_size) std::memcpy(octets, draft.records.data(), draft.records.size());
+    if (info_size) std::memcpy(octets + records_size, draft.info_text.data(), draft.info_text.size());
 }
 
 EntryPtr Entry::make(const EntryDraft& draft) {
-    if (draft.records.size() > limits::message_octets) return nullptr;
-    std::size_t bytes = sizeof(Entry) + draft.ttl_offsets.size_bytes() + draft.records.size();
+    if (draft.records.size() > limits::message_octets || draft.info_text.size() > limits::info_octets)
+        return nullptr;
+    std::size_t bytes =
+        sizeof(Entry) + draft.ttl_offsets.size_bytes() + draft.records.size() + draft.info_text.size();
     void* memory = std::malloc(bytes);
     return EntryPtr(memory ? new (memory) Entry(draft) : nullptr);
 }

@@ -13,6 +13,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string_view>
 
 #include "cache/limits.hpp"
 #include "cache/time.hpp"
@@ -29,6 +30,7 @@ struct EntryDraft {
     bool rewritten = false;              ///< made by a rule of the operator's, which may change
     bool failure = false;                ///< a cached failure (RFC 9520), not an answer
     std::optional<std::uint16_t> info;   ///< extended error code for clients with EDNS (RFC 8914)
+    std::string_view info_text{};        ///< its text, at most limits::info_octets of printable ASCII
     Time born{};                         ///< when the first contributing reply arrived; TTLs count from here
     Time expiry{};                       ///< lowest over contributors and chain of (received + TTL)
     Time stale_until{};                  ///< end of its life as a stale answer (RFC 8767); not before expiry
@@ -63,6 +65,7 @@ class Entry {
     std::uint16_t answers, authorities;
     std::uint16_t info; ///< extended error code, or no_info
     std::uint8_t rcode;
+    std::uint8_t info_size; ///< of the extended error's text
     bool authentic : 1, chained : 1, rewritten : 1, failure : 1;
 
     /// Hints. `visited`: hit since the eviction hand last passed. `refresh_after`: microseconds since boot;
@@ -88,9 +91,10 @@ class Entry {
     std::span<const std::uint8_t> records() const {
         return {reinterpret_cast<const std::uint8_t*>(ttl_offsets().data() + ttl_count), records_size};
     }
+    std::span<const std::uint8_t> info_text() const { return {records().data() + records_size, info_size}; }
     /// What it occupies, for the memory bound: with malloc's header, in malloc's steps of 16.
     std::size_t bytes() const {
-        std::size_t octets = sizeof(Entry) + ttl_count * sizeof(std::uint16_t) + records_size;
+        std::size_t octets = sizeof(Entry) + ttl_count * sizeof(std::uint16_t) + records_size + info_size;
         return (octets + 8 + 15) / 16 * 16;
     }
 

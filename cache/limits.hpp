@@ -8,6 +8,7 @@ namespace millrace::cache::limits {
 inline constexpr std::size_t name_octets = 255;      ///< RFC 1035 2.3.4, the root label included
 inline constexpr std::size_t label_octets = 63;      ///< RFC 1035 2.3.4
 inline constexpr std::size_t message_octets = 65535; ///< RFC 1035 4.2.2, the two-octet length of TCP
+inline constexpr std::size_t info_octets = 120;      ///< of the text of an extended error
 inline constexpr std::size_t shard_slots = 4096;     ///< slots of one shard
 inline constexpr std::size_t shard_buckets = 512;    ///< of its map, which an Index stands before
 inline constexpr std::size_t shard_fill = 3700; ///< keys per shard that the number of shards is planned for

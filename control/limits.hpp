@@ -46,6 +46,7 @@ inline constexpr Time failure_memory =
 inline constexpr Time stale_recheck = 30s; ///< how long stale data is served before the next try (RFC 8767 5)
 inline constexpr Time stall = 2s;          ///< a worker that does not turn for so long is named
 inline constexpr Time log_interval = 60s; ///< between two log lines that clients or upstreams can bring about
+inline constexpr Time revoked_ttl = 5s;  ///< shortest life of a validator's SERVFAIL that revokes an answer
 inline constexpr Time disagreement_ttl = 30s; ///< longest life of an answer that another upstream denied
 inline constexpr Time follower_sweep = 50ms;  ///< how often the patience of clients of an alias is looked at
 inline constexpr Time ranking = 1s;           ///< longest time that an order of addresses is waited for

@@ -17,13 +17,15 @@ struct Body {
     bool truncated = false;
     bool authentic = false;
     std::uint16_t info = Entry::no_info;
+    std::span<const std::uint8_t> info_text = {};
     std::uint16_t answers = 0, authorities = 0;
     std::span<const std::uint8_t> records = {};
 };
 
 std::size_t opt_size(const Head& head, const Body& body) {
     if (!head.edns) return 0;
-    return dns::opt_octets + (body.info == Entry::no_info ? 0 : extended_error_octets);
+    return dns::opt_octets +
+           (body.info == Entry::no_info ? 0 : extended_error_octets + body.info_text.size());
 }
 
 std::uint16_t flags(const Head& head, const Body& body) {
@@ -43,18 +45,21 @@ void write_opt(const Head& head, const Body& body, cache::WireWriter& out) {
     out.u8(0); // version
     out.u16(head.dnssec_ok ? dns::opt_dnssec_ok : 0);
     bool has_info = body.info != Entry::no_info;
-    out.u16(has_info ? extended_error_octets : 0);
+    out.u16(std::uint16_t(has_info ? extended_error_octets + body.info_text.size() : 0));
     if (!has_info) return;
     out.u16(dns::option_extended_error);
-    out.u16(2);
+    out.u16(std::uint16_t(2 + body.info_text.size()));
     out.u16(body.info);
+    out.bytes(body.info_text);
 }
 
 /// The whole message; the records are copied as they are.
 std::size_t compose(const Head& head, std::span<const std::uint8_t> question, Body body,
                     std::span<std::uint8_t> out) {
     std::size_t limit = std::min<std::size_t>(head.limit, out.size());
-    if (dns::header_octets + question.size() + body.records.size() + opt_size(head, body) > limit) {
+    std::size_t without_opt = dns::header_octets + question.size() + body.records.size();
+    if (without_opt + opt_size(head, body) > limit) body.info = Entry::no_info; // the first to be left out
+    if (without_opt + opt_size(head, body) > limit) {
         body = {.rcode = body.rcode, .truncated = true};
     }
     if (dns::header_octets + question.size() + opt_size(head, body) > out.size()) return 0;
@@ -102,6 +107,7 @@ std::size_t write(const Head& head, std::span<const std::uint8_t> question, cons
     Body body{.rcode = Rcode(entry.rcode),
               .authentic = entry.authentic,
               .info = info_of(entry, age),
+              .info_text = age == Age::counted ? entry.info_text() : std::span<const std::uint8_t>{},
               .answers = entry.answers,
               .authorities = entry.authorities,
               .records = entry.records()};

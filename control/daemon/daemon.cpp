@@ -95,6 +95,7 @@ Daemon::Result Daemon::run() {
     Result started = workers_.start();
     if (started) {
         spdlog::info("ready: {} workers, {} upstreams", workers_.size(), upstreams_.size());
+        warn_of_mixed_groups(config_.live);
         if (unsigned ports = UdpSockets::source_ports(); ports < fewest_source_ports) {
             spdlog::warn("queries leave from {} source ports only: widen net.ipv4.ip_local_port_range",
                          ports);

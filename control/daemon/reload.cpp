@@ -5,6 +5,7 @@
 #include <system_error>
 
 #include <asio/post.hpp>
+#include <spdlog/spdlog.h>
 
 #include "control/limits.hpp"
 
@@ -86,6 +87,16 @@ FetchPolicy fetch_policy(const Config::Live& live) {
     return {live.fanout, live.merge, ttl_policy(live)};
 }
 
+void warn_of_mixed_groups(const Config::Live& live) {
+    for (const Config::Group& group : live.upstreams) {
+        auto trusted = std::ranges::count_if(group.servers, &Config::Server::trusted);
+        if (trusted == 0 || trusted == std::ssize(group.servers)) continue;
+        spdlog::warn("group {}: {} of {} servers are trusted; what the others say is served until a trusted "
+                     "one, asked at the same time, says that the name is bogus",
+                     group.name, trusted, group.servers.size());
+    }
+}
+
 dataplane::ClientPolicy client_policy(const Config::Live& live) {
     return {live.allow, live.limits};
 }
@@ -137,6 +148,7 @@ void Reload::apply(tl::expected<Loaded, ConfigError> loaded) {
         return finish(tl::unexpected(std::string("too many flushes are under way; try again")));
     }
     current_.live = next.live;
+    warn_of_mixed_groups(next.live);
 }
 
 /// In one step; the acknowledgement comes later. False: nothing was changed.

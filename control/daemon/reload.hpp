@@ -33,6 +33,9 @@ UpstreamPolicy upstream_policy(const Config::Live& live);
 FetchPolicy fetch_policy(const Config::Live& live);
 dataplane::ClientPolicy client_policy(const Config::Live& live);
 
+/// Logs the groups in which some servers are marked `trusted` and others are not.
+void warn_of_mixed_groups(const Config::Live& live);
+
 class Reload {
   public:
     struct Changes {

@@ -180,6 +180,8 @@ json stats(const Context& c) {
             {"malformed", exchanges.malformed},
             {"published", publications.published},
             {"merged", publications.merged},
+            {"bogus", fetches.bogus},
+            {"revoked", fetches.revoked},
             {"superseded", publications.superseded},
             {"cache_full", publications.full},
             {"evicted", c.table.evicted()},

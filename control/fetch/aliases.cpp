@@ -40,21 +40,23 @@ bool Aliases::join(const cache::Key& key, cache::Hash hash, const Waiter& waiter
 void Aliases::follow(const cache::Key& key, cache::Hash hash, const Alias& alias, std::vector<Waiter> waiters,
                      Time now) {
     const cache::Key& target = alias.target;
-    if (target.name.size == 0 || leads_to(target, key)) return fail(key, hash, waiters, now);
+    if (target.name.size == 0 || leads_to(target, key) || depth_of(key, hash) >= limits::chain) {
+        return fail(key, hash, alias, waiters, now);
+    }
     cache::Hash target_hash = table_.hasher()(target);
     if (auto answer = known_answer(alias, target_hash, now)) {
         return conclude(key, hash, alias, std::move(*answer), waiters, now);
     }
     const cache::Entry* entry = table_.find_usable(target, target_hash, now);
     bool has_failed = entry && entry->failure;
-    if (has_failed) return fail(key, hash, waiters, now); // RFC 9520: not again so soon
+    if (has_failed) return fail(key, hash, alias, waiters, now); // RFC 9520: not again so soon
     if (Follower* same = find(key, hash)) {
         std::ranges::move(waiters, std::back_inserter(same->waiters));
         return;
     }
-    if (!add(key, hash, alias, target_hash, waiters, now)) return fail(key, hash, waiters, now);
+    if (!add(key, hash, alias, target_hash, waiters, now)) return fail(key, hash, alias, waiters, now);
     if (find(target, target_hash) || fetches_.seek_target(target, target_hash, now)) return;
-    for (Follower& f : take_followers(target, target_hash)) fail(f.key, f.hash, f.waiters, now);
+    for (Follower& f : take_followers(target, target_hash)) fail(f.key, f.hash, f.alias, f.waiters, now);
 }
 
 ChainVerdict Aliases::check_chain(const cache::Key& key, Answer& answer) {
@@ -68,10 +70,10 @@ ChainVerdict Aliases::check_chain(const cache::Key& key, Answer& answer) {
 /// to do with.
 std::optional<Answer> Aliases::known_answer(const Alias& alias, cache::Hash hash, Time now) const {
     const cache::Key& target = alias.target;
-    if (auto answer = rule_for_target(local_->get(), alias, now)) return answer;
+    if (auto answer = local_ ? rule_for_target(local_->get(), alias, now) : std::nullopt) return answer;
     const cache::Entry* entry = table_.find_usable(target, hash, now);
     bool usable = entry && now < entry->expiry && !entry->failure && !entry->rewritten &&
-                  !leads_to_blocked(local_->get(), target.name.bytes(), *entry);
+                  !(local_ && leads_to_blocked(local_->get(), target.name.bytes(), *entry));
     return usable ? read_entry(target, *entry, now) : std::nullopt;
 }
 
@@ -79,20 +81,37 @@ std::optional<Answer> Aliases::known_answer(const Alias& alias, cache::Hash hash
 void Aliases::conclude(const cache::Key& key, cache::Hash hash, const Alias& alias, Answer&& answer,
                        const std::vector<Waiter>& waiters, Time now) {
     counters_.aliased += waiters.size();
-    if (!complete(alias, answer)) return fail(key, hash, waiters, now);
+    if (!complete(alias, answer)) return fail(key, hash, alias, waiters, now);
     Published published = fetches_.publish_now(key, hash, answer);
     waiters_.answer_in_time(waiters, published.entry, &published.hold, now);
     on_target_ended(key, hash, published.entry, Kind::answer, now);
 }
 
-/// Stale data of the name's own if there is any, and no other try for a while; else SERVFAIL. Who follows
-/// this name has to do with their own.
-void Aliases::fail(const cache::Key& key, cache::Hash hash, const std::vector<Waiter>& waiters, Time now) {
+/// Stale data of the name's own if there is any, and no other try for a while; else SERVFAIL, cached when an
+/// upstream was asked for the name. Who follows this name has to do with their own.
+void Aliases::fail(const cache::Key& key, cache::Hash hash, const Alias& alias,
+                   const std::vector<Waiter>& waiters, Time now) {
     const cache::Entry* stale = table_.find_usable(key, hash, now);
     on_target_ended(key, hash, publisher_.servfail(), Kind::answer, now);
-    if (!stale) return waiters_.answer_in_time(waiters, publisher_.servfail(), nullptr, now);
-    stale->refresh_after.store((now + limits::stale_recheck).count(), std::memory_order_relaxed);
-    for (const Waiter& w : waiters) waiters_.wake(w, stale, Kind::stale);
+    if (stale) {
+        stale->refresh_after.store((now + limits::stale_recheck).count(), std::memory_order_relaxed);
+        for (const Waiter& w : waiters) waiters_.wake(w, stale, Kind::stale);
+        return;
+    }
+    if (!alias.is_chased) return waiters_.answer_in_time(waiters, publisher_.servfail(), nullptr, now);
+    Published published = fetches_.publish_failure_now(key, hash, now);
+    waiters_.answer_in_time(waiters, published.entry, &published.hold, now);
+}
+
+/// How many names lead to the key one after the other: a chain that an upstream spells out name by name, each
+/// by a Fetch of its own, is as long as any other.
+unsigned Aliases::depth_of(const cache::Key& key, cache::Hash hash) const {
+    unsigned depth = 0;
+    auto [first, last] = followers_.equal_range(hash);
+    for (auto at = first; at != last; ++at) {
+        if (at->second.alias.target == key) depth = std::max(depth, at->second.depth);
+    }
+    return depth;
 }
 
 /// False: there is no place, and the waiters are where they were.
@@ -100,7 +119,7 @@ bool Aliases::add(const cache::Key& key, cache::Hash hash, const Alias& alias, c
                   std::vector<Waiter>& waiters, Time now) {
     if (followers_.size() >= limits::fetches || !following_.emplace(hash, target_hash).second) return false;
     if (followers_.empty()) patience_due_ = now + limits::follower_sweep;
-    followers_.emplace(target_hash, Follower{key, hash, alias, std::move(waiters)});
+    followers_.emplace(target_hash, Follower{key, hash, alias, std::move(waiters), depth_of(key, hash) + 1});
     return true;
 }
 
@@ -112,7 +131,7 @@ void Aliases::on_target_ended(const cache::Key& target, cache::Hash hash, const 
         if (answer) {
             conclude(f.key, f.hash, f.alias, std::move(*answer), f.waiters, now);
         } else {
-            fail(f.key, f.hash, f.waiters, now);
+            fail(f.key, f.hash, f.alias, f.waiters, now);
         }
     }
 }

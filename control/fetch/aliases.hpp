@@ -1,10 +1,10 @@
 // Questions that are answered by way of another name's answer.
 //
 // A rule of LocalNames, for the question's name or for one in a reply's chain of CNAMEs, makes an Alias: the
-// chain so far, and the key to be asked in the place of the first. Its target is answered here, or is in the
-// table, or has a Fetch of its own, which is an ordinary one: it is coalesced, cached and cancelled under its
-// own key, and knows nothing of who follows it. What it ends with is put behind the chain and published under
-// the first key, with a generation of that one's own, taken at that moment.
+// chain so far, and the key to be asked in the place of the first. So does a reply whose chain has no end.
+// The target is answered here, or is in the table, or has a Fetch of its own, which is an ordinary one: it is
+// coalesced, cached and cancelled under its own key, and knows nothing of who follows it. What it ends with
+// is put behind the chain and published under the first key, with a generation of its own, taken then.
 //
 // Control thread only.
 #pragma once
@@ -32,6 +32,7 @@ class TargetFetches {
     virtual bool seek_target(const cache::Key& target, cache::Hash hash, Time now) = 0;
     /// Publishes under a generation taken now.
     virtual Published publish_now(const cache::Key& key, cache::Hash hash, const Answer& answer) = 0;
+    virtual Published publish_failure_now(const cache::Key& key, cache::Hash hash, Time now) = 0;
     /// Resolves the key afresh for those who wait, soon.
     virtual void restart(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters) = 0;
 };
@@ -56,6 +57,10 @@ class Aliases {
     /// Those who wait get what the alias's target is answered with.
     void follow(const cache::Key& key, cache::Hash hash, const Alias& alias, std::vector<Waiter> waiters,
                 Time now);
+    /// What becomes of a reply to the key that is a chain of CNAMEs without its end.
+    Alias chased(const cache::Key& key, const Answer& answer) const {
+        return chased_alias(local_ ? &local_->get() : nullptr, key, answer);
+    }
     /// Holds a reply to the key against the block lists.
     ChainVerdict check_chain(const cache::Key& key, Answer& answer);
 
@@ -79,12 +84,15 @@ class Aliases {
         cache::Hash hash;
         Alias alias;
         std::vector<Waiter> waiters;
+        unsigned depth; ///< followers that follow it one after the other, itself included
     };
 
     std::optional<Answer> known_answer(const Alias& alias, cache::Hash hash, Time now) const;
     void conclude(const cache::Key& key, cache::Hash hash, const Alias& alias, Answer&& answer,
                   const std::vector<Waiter>& waiters, Time now);
-    void fail(const cache::Key& key, cache::Hash hash, const std::vector<Waiter>& waiters, Time now);
+    void fail(const cache::Key& key, cache::Hash hash, const Alias& alias, const std::vector<Waiter>& waiters,
+              Time now);
+    unsigned depth_of(const cache::Key& key, cache::Hash hash) const;
     bool add(const cache::Key& key, cache::Hash hash, const Alias& alias, cache::Hash target_hash,
              std::vector<Waiter>& waiters, Time now);
     Follower* find(const cache::Key& key, cache::Hash hash);

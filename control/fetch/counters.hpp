@@ -11,6 +11,8 @@ struct FetchCounters {
     std::uint64_t answered_late = 0;     ///< questions whose answer was published on their way here
     std::uint64_t disagreements = 0;     ///< positive against negative
     std::uint64_t failed = 0;            ///< Fetches that ended without an answer
+    std::uint64_t bogus = 0;             ///< of these, because a validator said that they are bogus,
+    std::uint64_t revoked = 0;           ///< and of these, after another server's answer was published
     std::uint64_t stale = 0;             ///< waiters that got stale data
     std::uint64_t abandoned = 0;         ///< waiters that got nothing
     std::uint64_t limited = 0;           ///< questions over a client's or a key's limit of Fetches

@@ -25,6 +25,12 @@ void Fetch::on_answer(Answer&& answer, Time now, FetchEffects& effects) {
     if (!attempt || attempt->phase != Phase::asked) return;
     attempt->phase = Phase::ended;
     heard_ = true;
+    bool is_final = attempt->candidate.is_validator && answer.is_bogus();
+    if (is_final) {
+        stop_asking(effects);
+        state_ = State::done;
+        return effects.fail(*this, FetchEffects::Cause::bogus, answer.info, now);
+    }
     if (state_ == State::asking) {
         weigh(std::move(answer), now, effects);
     } else if (state_ == State::collecting) {
@@ -83,8 +89,10 @@ void Fetch::stop_asking(FetchEffects& effects) {
 Time Fetch::next_timer() const {
     if (state_ == State::done) return Time::max();
     if (state_ == State::ranking) return ranking_ends_;
-    Time deadline = started_ + policy_.fanout.deadline;
-    return wants_more() ? std::min(next_batch_, deadline) : deadline;
+    Time next = started_ + policy_.fanout.deadline;
+    if (wants_more()) next = std::min(next, next_batch_);
+    if (bare_chain()) next = std::min(next, started_ + policy_.fanout.fallback);
+    return next;
 }
 
 /// While nothing is decided: does this reply decide?
@@ -98,13 +106,36 @@ void Fetch::weigh(Answer&& answer, Time now, FetchEffects& effects) {
         answers_.push_back(std::move(answer));
         return;
     case Kind::incomplete: answers_.push_back(std::move(answer)); return;
-    case Kind::failure: return;
+    case Kind::failure: return note_error(std::move(answer.info));
     }
+}
+
+void Fetch::note_error(std::optional<ExtendedError>&& error) {
+    auto weight = [](const std::optional<ExtendedError>& e) {
+        return !e ? 0 : e->is_of_dnssec() ? 3 : e->code != dns::ede::other ? 2 : 1;
+    };
+    if (weight(error) > weight(said_)) said_ = std::move(error);
+}
+
+/// While nothing is decided: a reply with a chain of CNAMEs whose end it does not tell.
+const Answer* Fetch::bare_chain() const {
+    if (state_ != State::asking) return nullptr;
+    auto at = std::ranges::find_if(
+        answers_, [](const Answer& a) { return a.kind == Kind::incomplete && !a.chain.empty(); });
+    return at == answers_.end() ? nullptr : &*at;
+}
+
+void Fetch::chase(const Answer& answer, FetchEffects& effects) {
+    stop_asking(effects);
+    state_ = State::done;
+    effects.chase(*this, answer);
 }
 
 /// After every event: when nobody who was asked is left to wait for, ask more, or draw the conclusion.
 void Fetch::go_on(Time now, FetchEffects& effects) {
     if (state_ == State::ranking || state_ == State::done) return;
+    const Answer* chain = bare_chain();
+    if (chain && now >= started_ + policy_.fanout.fallback) return chase(*chain, effects);
     while (!any(Phase::asked) && wants_more()) ask_batch(now, effects);
     if (any(Phase::asked)) return;
     if (state_ == State::collecting) return complete(now, effects);
@@ -136,15 +167,32 @@ Time Fetch::collect_limit(const Attempt& a) const {
 
 void Fetch::decide(Answer&& answer, Time now, FetchEffects& effects) {
     state_ = State::answered;
-    bool kept = effects.publish(*this, answer, 0, Time::max());
-    if (!kept) return cancel(effects);
     bool others = any(Phase::asked) || wants_more();
-    if (!others || !can_merge(key_, answer, policy_.merge.policy)) {
-        return rank(std::move(answer), Time::max(), now, effects);
-    }
+    bool merges = others && can_merge(key_, answer, policy_.merge.policy);
+    Time latest = merges ? Time::max() : lone_expiry(key_, answer, policy_.merge, policy_.ttl);
+    bool kept = effects.publish(*this, answer, 0, latest);
+    if (!kept) return cancel(effects);
+    bool is_over = !merges && (answer.is_trusted || !hear_validators(effects));
+    if (is_over) return rank(std::move(answer), latest, now, effects);
     answers_.clear();
     answers_.push_back(std::move(answer));
-    collect(now, effects);
+    if (merges) return collect(now, effects);
+    latest_expiry_ = latest;
+    state_ = State::collecting;
+}
+
+/// Leaves of those that were asked who may yet say that the name is bogus. False: nobody.
+bool Fetch::hear_validators(FetchEffects& effects) {
+    for (Attempt& a : attempts_) {
+        bool is_heard = a.phase == Phase::asked && a.candidate.is_validator;
+        if (is_heard) {
+            effects.collect_from(*this, a.candidate.upstream, collect_limit(a));
+            continue;
+        }
+        if (a.phase == Phase::asked) effects.cancel_upstream(*this, a.candidate.upstream);
+        a.phase = Phase::ended;
+    }
+    return any(Phase::asked);
 }
 
 /// The client has its answer; from here on the others complete it, in the background and within limits.
@@ -157,6 +205,9 @@ void Fetch::collect(Time now, FetchEffects& effects) {
 }
 
 void Fetch::complete(Time now, FetchEffects& effects) {
+    if (!can_merge(key_, answers_.front(), policy_.merge.policy)) {
+        return rank(Answer(answers_.front()), latest_expiry_, now, effects);
+    }
     Merged merged = merge(answers_, policy_.merge, policy_.ttl);
     if (merged.disagreement) effects.note_disagreement(*this);
     bool kept = merged.answer && effects.publish(*this, *merged.answer, 1, merged.latest_expiry);
@@ -179,11 +230,13 @@ void Fetch::rank(Answer&& answer, Time latest_expiry, Time now, FetchEffects& ef
 
 /// No decisive reply will come: the best of the others, else failure.
 void Fetch::give_up(Time now, FetchEffects& effects) {
+    const Answer* chain = bare_chain();
     state_ = State::done;
-    using Silence = FetchEffects::Silence;
-    auto silence = heard_ ? Silence::heard : refused_ ? Silence::unasked : Silence::unheard;
-    if (answers_.empty()) return effects.fail(*this, silence, now);
+    using Cause = FetchEffects::Cause;
+    auto cause = heard_ ? Cause::heard : refused_ ? Cause::unasked : Cause::unheard;
+    if (answers_.empty()) return effects.fail(*this, cause, said_, now);
     auto denial = std::ranges::find(answers_, Kind::nxdomain, &Answer::kind);
+    if (denial == answers_.end() && chain) return effects.chase(*this, *chain);
     effects.publish(*this, denial != answers_.end() ? *denial : answers_.front(), 0, Time::max());
 }
 

@@ -7,15 +7,21 @@
 // may still answer, each until its own collection limit; when the last has ended, they are merged, once, as
 // revision 1. If somebody ranks addresses, the order found for what is then published becomes revision 2.
 //
+// A validator that was asked is heard out even when a quicker server has decided: if it finds the name bogus
+// (SERVFAIL with an extended error of DNSSEC), that is final, and revokes what was published. A reply that
+// holds a chain of CNAMEs without its end waits for a better one until `fallback`; then the end is asked.
+//
 //     asking --decisive reply--> answered --merge possible--> collecting --last exchange ended--> ranking
 //        |                          |                                                                |
-//        \-- all failed, deadline --+----------------------------> done <----------------------------/
+//        \-- all failed, bogus, ----+----------------------------> done <----------------------------/
+//            chain only, deadline
 //
 // A state machine without I/O: events come in, what has to be done goes out through FetchEffects. It holds
 // its key, never a Slot. Control thread only.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -47,13 +53,18 @@ class FetchEffects {
     /// Begins to rank the addresses of what was published last. False: nobody ranks.
     virtual bool begin_ranking(const Fetch& fetch, std::span<const dataplane::Address> addresses) = 0;
     virtual void cancel_ranking(const Fetch& fetch) = 0;
-    /// Nobody had an answer.
-    enum class Silence : std::uint8_t {
+    /// Why there is no answer.
+    enum class Cause : std::uint8_t {
         heard,   ///< somebody replied, if only with a failure
         unheard, ///< nobody did, though all were asked
         unasked, ///< nobody did, and our own bounds kept us from asking somebody: says nothing about the name
+        bogus,   ///< a validator says so: final, and it revokes what a quicker server said
     };
-    virtual void fail(const Fetch& fetch, Silence silence, Time now) = 0;
+    /// `said`: the extended error that tells most, of those that failed.
+    virtual void fail(const Fetch& fetch, Cause cause, const std::optional<ExtendedError>& said,
+                      Time now) = 0;
+    /// All that is known is a chain of CNAMEs: its end is to be asked, and answers whoever waits.
+    virtual void chase(const Fetch& fetch, const Answer& answer) = 0;
     /// Upstreams contradicted each other: positive against negative.
     virtual void note_disagreement(const Fetch& fetch) = 0;
 };
@@ -68,6 +79,7 @@ struct FetchPolicy {
 struct Candidate {
     unsigned upstream;
     Time srtt;
+    bool is_validator = false; ///< its word that a name fails DNSSEC validation is final
 };
 
 class Fetch {
@@ -111,9 +123,13 @@ class Fetch {
     Time collect_limit(const Attempt& attempt) const;
     void ask_some(unsigned count, Time now, FetchEffects& effects);
     void weigh(Answer&& answer, Time now, FetchEffects& effects);
+    void note_error(std::optional<ExtendedError>&& error);
+    const Answer* bare_chain() const;
+    void chase(const Answer& answer, FetchEffects& effects);
     void go_on(Time now, FetchEffects& effects);
     void decide(Answer&& answer, Time now, FetchEffects& effects);
     void collect(Time now, FetchEffects& effects);
+    bool hear_validators(FetchEffects& effects);
     void complete(Time now, FetchEffects& effects);
     void rank(Answer&& answer, Time latest_expiry, Time now, FetchEffects& effects);
     void stop_asking(FetchEffects& effects);
@@ -126,6 +142,7 @@ class Fetch {
     Time started_, next_batch_;
     State state_ = State::asking;
     bool heard_ = false;
+    std::optional<ExtendedError> said_; ///< by those that failed, what tells most
     bool refused_ = false; ///< a bound of ours kept some upstream from being asked
     std::vector<Attempt> attempts_;
     std::vector<Answer> answers_;      ///< asking: incomplete ones; collecting: the winner, then the others;

@@ -79,6 +79,16 @@ bool has(const Answer& answer, const Address& address) {
     return std::ranges::any_of(answer.records, [&](const Record& r) { return address_of(r) == address; });
 }
 
+/// Whether the key asks for addresses that a merge may concern, and the answer has some.
+bool are_addresses(const cache::Key& key, const Answer& answer) {
+    bool asked = key.qtype == LDNS_RR_TYPE_A || key.qtype == LDNS_RR_TYPE_AAAA;
+    return asked && key.flavour == cache::plain && answer.kind == Kind::positive;
+}
+
+bool is_comparable(const Answer& answer) {
+    return !answer.is_signed && !answer.authentic && !answer.is_scoped;
+}
+
 bool is_denial(const Answer& answer) {
     return answer.kind == Kind::nxdomain || answer.kind == Kind::nodata;
 }
@@ -89,8 +99,7 @@ std::vector<const Answer*> agreeing(std::span<const Answer> answers) {
     std::vector<const Answer*> same;
     for (const Answer& answer : answers) {
         if (answer.kind != Kind::positive) continue;
-        bool agrees = !answer.is_signed && !answer.authentic && !answer.is_scoped &&
-                      same_chain(answers.front(), answer);
+        bool agrees = is_comparable(answer) && same_chain(answers.front(), answer);
         if (!agrees) return {};
         same.push_back(&answer);
     }
@@ -131,38 +140,73 @@ Time earliest_end(const Answer& united, std::span<const Answer* const> replies, 
 }
 
 /// What the replies make together, when that is something else than the winner alone.
-Merged combine(std::span<const Answer* const> replies, const Config::Merge& rule, const TtlPolicy& policy) {
+Merged publish_united(Answer&& united, std::span<const Answer* const> replies, const TtlPolicy& policy) {
     const Answer& winner = *replies.front();
-    Answer united = unite(replies);
-    if (rule.policy == Config::MergePolicy::quorum) keep_quorum(united, replies, rule.quorum);
     if (united.records.empty() || united.records.size() > limits::merged_addresses) return {};
     Time expiry = earliest_end(united, replies, policy);
     bool changes = united.records != winner.records || expiry < lowest_expiry(winner, policy);
     return changes ? Merged{std::move(united), expiry, false} : Merged{};
 }
 
+/// The winner as it is, but not for long.
+Merged briefly(const Answer& winner, const TtlPolicy& policy, bool is_denied) {
+    return {winner, std::min(lowest_expiry(winner, policy), winner.received + limits::disagreement_ttl),
+            is_denied};
+}
+
+bool same_addresses(const Answer& a, const Answer& b) {
+    auto within = [](const Answer& some, const Answer& all) {
+        return std::ranges::all_of(addresses_of(some), [&](const Address& one) { return has(all, one); });
+    };
+    return within(a, b) && within(b, a);
+}
+
+/// Votes are positive replies over the winner's chain, signed or not: no header bit makes one count less.
+Merged by_quorum(std::span<const Answer> answers, const Config::Merge& rule, const TtlPolicy& policy) {
+    const Answer& winner = answers.front();
+    std::vector<const Answer*> votes, plain;
+    for (const Answer& answer : answers) {
+        if (answer.kind != Kind::positive || !same_chain(winner, answer)) continue;
+        votes.push_back(&answer);
+        if (is_comparable(answer)) plain.push_back(&answer);
+    }
+    if (!is_comparable(winner)) {
+        auto agrees = [&](const Answer* vote) { return same_addresses(winner, *vote); };
+        bool enough = std::ranges::count_if(votes, agrees) >= std::ptrdiff_t(rule.quorum);
+        return enough ? Merged{} : briefly(winner, policy, false);
+    }
+    Answer united = unite(plain);
+    keep_quorum(united, votes, rule.quorum);
+    if (united.records.empty()) return briefly(winner, policy, false);
+    return publish_united(std::move(united), votes, policy);
+}
+
 } // namespace
 
 bool is_plain_addresses(const cache::Key& key, const Answer& answer) {
-    bool addresses = key.qtype == LDNS_RR_TYPE_A || key.qtype == LDNS_RR_TYPE_AAAA;
-    return addresses && key.flavour == cache::plain && answer.kind == Kind::positive && !answer.is_signed &&
-           !answer.authentic && !answer.is_scoped;
+    return are_addresses(key, answer) && is_comparable(answer);
 }
 
 bool can_merge(const cache::Key& key, const Answer& winner, Config::MergePolicy policy) {
-    bool merges = policy == Config::MergePolicy::unite || policy == Config::MergePolicy::quorum;
-    return merges && is_plain_addresses(key, winner);
+    if (policy == Config::MergePolicy::quorum) return are_addresses(key, winner);
+    return policy == Config::MergePolicy::unite && is_plain_addresses(key, winner);
+}
+
+Time lone_expiry(const cache::Key& key, const Answer& winner, const Config::Merge& rule,
+                 const TtlPolicy& policy) {
+    bool is_short = rule.policy == Config::MergePolicy::quorum && are_addresses(key, winner);
+    return is_short ? briefly(winner, policy, false).latest_expiry : Time::max();
 }
 
 Merged merge(std::span<const Answer> answers, const Config::Merge& rule, const TtlPolicy& policy) {
     const Answer& winner = answers.front();
     Merged merged;
     if (std::ranges::any_of(answers, is_denial)) {
-        // Positive against negative is never combined: the earlier decision stands, briefly.
-        Time latest = std::min(lowest_expiry(winner, policy), winner.received + limits::disagreement_ttl);
-        merged = {winner, latest, true};
+        merged = briefly(winner, policy, true); // positive against negative is never combined
+    } else if (rule.policy == Config::MergePolicy::quorum) {
+        merged = by_quorum(answers, rule, policy);
     } else if (auto replies = agreeing(answers); replies.size() > 1) {
-        merged = combine(replies, rule, policy);
+        merged = publish_united(unite(replies), replies, policy);
     }
     if (merged.answer) {
         set_ttls(merged.answer->chain, winner.received, merged.latest_expiry);

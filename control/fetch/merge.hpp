@@ -1,9 +1,11 @@
 // Merging the answers of several upstreams, where it is safe (dataplane/RULES.md, merging).
 //
 // Basic algorithm: the winner is the first decisive reply. `union` appends the addresses of every other reply
-// that agrees with it in everything else, each once, in the order of arrival. `quorum` keeps of that union
-// what enough replies hold; when nothing is left, the winner's own. One reply that does not agree in what a
-// merge depends on (its chain, a signature, AD), or too many addresses, and the winner stays whole and alone.
+// that agrees with it in everything else, each once, in the order of arrival; one reply that does not agree
+// in what a merge depends on (its chain, a signature, AD), or too many addresses, and the winner stays whole
+// and alone. `quorum` keeps of the union what enough replies hold. A winner whose addresses are not ours to
+// choose (signed, AD, for some client subnets) stays whole when enough replies hold the same ones. When too
+// few agree, the winner stays, briefly.
 //
 // Pure functions. Control thread.
 #pragma once
@@ -24,8 +26,12 @@ namespace millrace::control {
 /// unsigned, without AD, and not meant for some client subnets only.
 bool is_plain_addresses(const cache::Key& key, const Answer& answer);
 
-/// Whether asking more upstreams can change the winner: by the policy, and by is_plain_addresses.
+/// Whether more upstreams have a say in what becomes of the winner: by the policy, and by what it is.
 bool can_merge(const cache::Key& key, const Answer& winner, Config::MergePolicy policy);
+
+/// How long a winner may live to whom nobody else is left to agree; Time::max() where nobody has to.
+Time lone_expiry(const cache::Key& key, const Answer& winner, const Config::Merge& rule,
+                 const TtlPolicy& policy);
 
 struct Merged {
     std::optional<Answer> answer;     ///< what to publish in the winner's place; none: nothing changes

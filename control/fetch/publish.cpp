@@ -44,18 +44,23 @@ Published Publisher::publish(const cache::Key& key, cache::Hash hash, const Answ
 }
 
 Published Publisher::publish_failure(const cache::Key& key, cache::Hash hash, cache::Version version,
-                                     Time now, std::uint16_t info) {
+                                     Time now, const std::optional<ExtendedError>& said,
+                                     std::uint16_t info) {
     const cache::Entry* before = table_.find(key, hash);
     // The failure before this one, while it was not followed by an answer, says how long it was held; one of
     // long ago says nothing.
     Time held_for = before && before->failure ? before->expiry - before->born : Time{};
     bool goes_on = held_for > Time{} && now < before->expiry + held_for + limits::failure_memory;
-    Time life = std::clamp<Time>(goes_on ? 2 * held_for : Time{}, limits::failure_min, limits::failure_max);
-    cache::EntryPtr cached = build_failure(version, now, now + life, dns::ede::cached_error);
-    cache::EntryPtr told = build_failure(version, now, now + life, info);
+    bool revokes = version.revision > 0; // then the next question is not to be won by the same server at once
+    Time shortest = revokes ? limits::revoked_ttl : limits::failure_min;
+    Time life = std::clamp<Time>(goes_on ? 2 * held_for : Time{}, shortest, limits::failure_max);
+    cache::EntryPtr cached =
+        build_failure(version, now, now + life, said.value_or(ExtendedError(dns::ede::cached_error)));
+    cache::EntryPtr told = build_failure(version, now, now + life, ExtendedError(info));
     if (!cached || !told) return {cache::Publication::full, servfail()};
     Published published = place(key, hash, std::move(cached));
     counters_.failures += published.verdict == cache::Publication::accepted;
+    if (said) return published;
     cache::Reserve::Hold hold = reserve_.hold(told);
     if (!hold) return published;
     const cache::Entry* held = hold.entry();

@@ -38,10 +38,10 @@ class Publisher {
                       Time latest_expiry);
 
     /// All upstreams failed: cached for a while that doubles from one failure to the next (RFC 9520 3.2).
-    /// Who waits gets a private Entry that says why (`info`); who asks later, that it is a cached error
-    /// (RFC 8914 4.14).
+    /// What an upstream said of it (`said`) is told to all; without, who waits gets a private Entry that says
+    /// why (`info`), and who asks later hears of a cached error (RFC 8914 4.14).
     Published publish_failure(const cache::Key& key, cache::Hash hash, cache::Version version, Time now,
-                              std::uint16_t info);
+                              const std::optional<ExtendedError>& said, std::uint16_t info);
 
     /// The SERVFAIL for those who can be given nothing else. Static: never retired.
     const cache::Entry* servfail() const { return servfail_.get(); }

@@ -98,8 +98,8 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
         cache::Version published;  ///< the Entry in the table that is of this Fetch; generation 0: none
         cache::Reserve::Hold held; ///< its answer when the table was full: for later questions
     };
-    /// Waiters of a superseded Fetch, until its successor starts; or of one that a block
-    /// list leads elsewhere.
+    /// Waiters of a superseded Fetch, until its successor starts; or of one that is led elsewhere, by a block
+    /// list or by a chain of CNAMEs.
     struct Successor {
         cache::Key key;
         cache::Hash hash;
@@ -120,11 +120,13 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
                  Time latest_expiry) override;
     bool begin_ranking(const Fetch& fetch, std::span<const dataplane::Address> addresses) override;
     void cancel_ranking(const Fetch& fetch) override;
-    void fail(const Fetch& fetch, Silence silence, Time now) override;
+    void fail(const Fetch& fetch, Cause cause, const std::optional<ExtendedError>& said, Time now) override;
+    void chase(const Fetch& fetch, const Answer& answer) override;
     void note_disagreement(const Fetch& fetch) override;
 
     bool seek_target(const cache::Key& target, cache::Hash hash, Time now) override;
     Published publish_now(const cache::Key& key, cache::Hash hash, const Answer& answer) override;
+    Published publish_failure_now(const cache::Key& key, cache::Hash hash, Time now) override;
     void restart(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters) override;
 
     FetchSlot* find(FetchId id);

@@ -17,6 +17,7 @@ namespace {
 
 std::string describe(const Answer& answer) {
     std::string text = fmt::format("{}, rcode {}", to_string(answer.kind), answer.rcode);
+    if (answer.info) text += fmt::format(", extended error {} {}", answer.info->code, answer.info->text);
     for (const Record& r : answer.records) {
         ldns_rr_type type = ldns_rr_get_type(r.get());
         bool is_address = type == LDNS_RR_TYPE_A || type == LDNS_RR_TYPE_AAAA;
@@ -141,28 +142,44 @@ bool FetchTable::publish(const Fetch& fetch, const Answer& answer, std::uint32_t
     return true;
 }
 
-void FetchTable::fail(const Fetch& fetch, Silence silence, Time now) {
+void FetchTable::fail(const Fetch& fetch, Cause cause, const std::optional<ExtendedError>& said, Time now) {
     ++counters_.failed;
     FetchSlot& slot = slots_[fetch.id().slot];
-    if (const cache::Entry* stale = table_.find_usable(fetch.key(), fetch.hash(), now)) {
+    bool is_bogus = cause == Cause::bogus;
+    const cache::Entry* stale = table_.find_usable(fetch.key(), fetch.hash(), now);
+    if (stale && !is_bogus) {
         // Never a failure in the place of usable or stale data; and nobody tries again for a while, unless it
         // was our own doing.
         traces_.note(fetch.id(), now, "failed, the older answer stays");
-        if (silence != Silence::unasked) {
+        if (cause != Cause::unasked) {
             stale->refresh_after.store((now + limits::stale_recheck).count(), std::memory_order_relaxed);
         }
         return wake_all(slot, stale, WakeKind::stale);
     }
-    if (silence == Silence::unasked) { // not cached: it is not the name's fault
+    if (cause == Cause::unasked) { // not cached: it is not the name's fault
         counters_.refused += slot.waiters.size();
         return wake_all(slot, publisher_.servfail(), WakeKind::answer);
     }
-    cache::Version version{fetch.id().generation, 0};
+    bool revokes = is_bogus && slot.published.generation > 0;
+    counters_.bogus += is_bogus;
+    counters_.revoked += revokes;
+    if (is_bogus) traces_.note(fetch.id(), now, revokes ? "bogus: the answer is revoked" : "bogus: final");
+    slot.held = {};
+    cache::Version version{fetch.id().generation, revokes ? 1u : 0u};
     std::uint16_t info =
-        silence == Silence::heard ? dns::ede::network_error : dns::ede::no_reachable_authority;
-    Published published = publisher_.publish_failure(fetch.key(), fetch.hash(), version, now, info);
-    traces_.note(fetch.id(), now, "published", {}, describe(version, published.verdict, {}));
+        cause == Cause::unheard ? dns::ede::no_reachable_authority : dns::ede::network_error;
+    Published published = publisher_.publish_failure(fetch.key(), fetch.hash(), version, now, said, info);
+    Answer failed;
+    failed.info = said;
+    traces_.note(fetch.id(), now, "published", {}, describe(version, published.verdict, failed));
     wake_all(slot, published.entry, WakeKind::answer, &published.hold);
+}
+
+void FetchTable::chase(const Fetch& fetch, const Answer& answer) {
+    traces_.note(fetch.id(), now_, "its chain's end is asked", answer.upstream);
+    FetchSlot& slot = slots_[fetch.id().slot];
+    successors_.push_back(
+        {fetch.key(), fetch.hash(), slot.waiters.take(), aliases_.chased(fetch.key(), answer)});
 }
 
 void FetchTable::note_disagreement(const Fetch& fetch) {
@@ -193,7 +210,9 @@ void FetchTable::wake_all(FetchSlot& slot, const cache::Entry* entry, WakeKind k
 
 std::vector<Candidate> FetchTable::candidates() const {
     std::vector<Candidate> result;
-    for (unsigned upstream : upstreams_.ranked()) result.push_back({upstream, upstreams_.srtt(upstream)});
+    for (unsigned upstream : upstreams_.ranked()) {
+        result.push_back({upstream, upstreams_.srtt(upstream), upstreams_.is_validator(upstream)});
+    }
     return result;
 }
 
@@ -212,6 +231,15 @@ Published FetchTable::publish_now(const cache::Key& key, cache::Hash hash, const
     cache::Generation generation = ++last_generation_;
     table_.start(key, hash, generation);
     Published published = publisher_.publish(key, hash, answer, {generation, 0}, Time::max());
+    table_.finish(key, hash, generation);
+    return published;
+}
+
+Published FetchTable::publish_failure_now(const cache::Key& key, cache::Hash hash, Time now) {
+    cache::Generation generation = ++last_generation_;
+    table_.start(key, hash, generation);
+    Published published =
+        publisher_.publish_failure(key, hash, {generation, 0}, now, {}, dns::ede::network_error);
     table_.finish(key, hash, generation);
     return published;
 }

@@ -1,6 +1,7 @@
 #include "control/local/alias.hpp"
 
 #include <algorithm>
+#include <cassert>
 
 #include "control/limits.hpp"
 #include "control/message/entry_read.hpp"
@@ -72,9 +73,18 @@ bool extend(const LocalNames& local, Alias& alias) {
 } // namespace
 
 std::optional<Alias> alias_of(const LocalNames& local, const cache::Key& key) {
-    Alias alias{{}, key, std::nullopt, false};
+    Alias alias{{}, key, std::nullopt, false, false};
     bool leads = key.qtype != LDNS_RR_TYPE_CNAME && extend(local, alias) && !(alias.target == key);
     return leads ? std::optional(std::move(alias)) : std::nullopt;
+}
+
+Alias chased_alias(const LocalNames* local, const cache::Key& key, const Answer& answer) {
+    Alias alias{answer.chain, key, std::nullopt, false, true};
+    auto last = std::ranges::find_if(answer.chain.rbegin(), answer.chain.rend(), is_cname);
+    assert(last != answer.chain.rend());
+    alias.target.name = name_of(ldns_rr_rdf(last->get(), 0));
+    if (local && extend(*local, alias)) alias.is_chased = false;
+    return alias;
 }
 
 std::optional<Answer> own_alias(const LocalNames& local, const cache::Key& key, Time now) {
@@ -112,13 +122,14 @@ ChainVerdict apply_block_lists(const LocalNames& local, const cache::Key& key, A
         std::span chain = std::span(answer.chain).first(i + 1);
         auto blocked = read_local(local, *match, link, answer.received);
         if (!blocked) {
-            Alias alias{{chain.begin(), chain.end()}, link, info_of(local, *match), false};
+            Alias alias{{chain.begin(), chain.end()}, link, info_of(local, *match), false, false};
             extend(local, alias);
             return {true, std::move(alias)};
         }
         put_in_front(chain, *blocked);
         blocked->upstream = answer.upstream;
-        blocked->info = info_of(local, *match);
+        blocked->info.reset();
+        if (auto info = info_of(local, *match)) blocked->info.emplace(*info);
         answer = std::move(*blocked);
         return {true, std::nullopt};
     }
@@ -126,8 +137,11 @@ ChainVerdict apply_block_lists(const LocalNames& local, const cache::Key& key, A
 }
 
 bool complete(const Alias& alias, Answer& answer) {
+    bool was_rewritten = answer.is_rewritten;
     put_in_front(alias.chain, answer);
-    answer.info = alias.info;
+    answer.is_rewritten = was_rewritten || !alias.is_chased;
+    answer.info.reset();
+    if (alias.info) answer.info.emplace(*alias.info);
     return std::ranges::count_if(answer.chain, is_cname) <= std::ptrdiff_t(2 * limits::chain);
 }
 

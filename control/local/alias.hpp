@@ -23,10 +23,15 @@ struct Alias {
     cache::Key target;                 ///< without a name when the rules go in a circle: they lead to no key
     std::optional<std::uint16_t> info; ///< extended error of the block list that says so
     bool is_blocked = false;           ///< a block list has led it somewhere: no other will
+    bool is_chased = false;            ///< its chain is an upstream's, whose end is to be asked
 };
 
 /// What the rules make of the key. None: they lead its name nowhere.
 std::optional<Alias> alias_of(const dataplane::LocalNames& local, const cache::Key& key);
+
+/// A reply's chain of CNAMEs without its end, which is to be asked in the place of `key`; where rules lead
+/// that name elsewhere, they are followed. `local` may be null.
+Alias chased_alias(const dataplane::LocalNames* local, const cache::Key& key, const Answer& answer);
 
 /// What the rule for its name says to who asks for the CNAME itself. None: there is no such
 /// rule, or question.

@@ -5,14 +5,26 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "control/message/ldns.hpp"
 
+#include "cache/dns.hpp"
 #include "cache/time.hpp"
 
 namespace millrace::control {
+
+/// An extended error (RFC 8914 2): its code, and what else is said, fit to be passed on.
+struct ExtendedError {
+    std::uint16_t code;
+    std::string text; ///< printable ASCII, at most cache::limits::info_octets
+
+    ExtendedError(std::uint16_t number, std::string words = {}) : code(number), text(std::move(words)) {}
+    bool is_of_dnssec() const { return dns::ede::is_of_dnssec(code); }
+};
 
 /// A resource record, shared by the answers that contain it and never changed.
 using Record = std::shared_ptr<const ldns_rr>;
@@ -33,17 +45,20 @@ constexpr std::string_view to_string(Kind kind) {
 struct Answer {
     Kind kind = Kind::failure;
     std::uint8_t rcode = 2;            ///< as the upstream sent it
-    bool authentic = false;            ///< AD=1
+    bool authentic = false;            ///< AD=1; from a server that is not trusted it is cleared on arrival
     bool is_trusted = false;           ///< from a server whose AD is passed on
     bool is_signed = false;            ///< some kept or dropped record of the answer was an RRSIG
     bool is_scoped = false;            ///< meant for some client subnets only, though we never name one
     bool is_rewritten = false;         ///< by a rule of ours (LocalNames)
-    std::optional<std::uint16_t> info; ///< extended error code that goes with it (RFC 8914)
+    std::optional<ExtendedError> info; ///< that goes with it
     unsigned upstream = 0;             ///< index within the group
     Time received{};
     std::vector<Record> chain;     ///< the CNAME records in order from the question's name
     std::vector<Record> records;   ///< records of the asked type at the chain's end (with RRSIGs when DO)
     std::vector<Record> authority; ///< negative: the SOA (with RRSIGs and proofs when DO)
+
+    /// SERVFAIL because the name does not validate (RFC 8914 4).
+    bool is_bogus() const { return rcode == unsigned(dns::Rcode::servfail) && info && info->is_of_dnssec(); }
 };
 
 } // namespace millrace::control

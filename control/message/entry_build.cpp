@@ -129,7 +129,10 @@ cache::EntryPtr build_entry(const cache::Key& key, const Answer& answer, cache::
     draft.stale_until = plan.life().count() == 0 ? draft.expiry : draft.expiry + policy.stale;
     draft.chained = !answer.chain.empty();
     draft.rewritten = answer.is_rewritten;
-    draft.info = answer.info;
+    if (answer.info) {
+        draft.info = answer.info->code;
+        draft.info_text = answer.info->text;
+    }
     draft.answers = std::uint16_t(std::ranges::count_if(plan.records(), in_answer));
     draft.authorities = std::uint16_t(plan.records().size() - draft.answers);
     draft.records = writer.records();
@@ -137,12 +140,13 @@ cache::EntryPtr build_entry(const cache::Key& key, const Answer& answer, cache::
     return cache::Entry::make(draft);
 }
 
-cache::EntryPtr build_failure(cache::Version version, Time now, Time expiry, std::uint16_t info) {
+cache::EntryPtr build_failure(cache::Version version, Time now, Time expiry, const ExtendedError& info) {
     cache::EntryDraft draft;
     draft.version = version;
     draft.rcode = LDNS_RCODE_SERVFAIL;
     draft.failure = true;
-    draft.info = info;
+    draft.info = info.code;
+    draft.info_text = info.text;
     draft.born = now;
     draft.expiry = draft.stale_until = expiry;
     return cache::Entry::make(draft);

@@ -31,8 +31,8 @@ inline constexpr Time bare_negative_ttl = 5s;
 cache::EntryPtr build_entry(const cache::Key& key, const Answer& answer, cache::Version version,
                             const TtlPolicy& policy, std::optional<Time> latest_expiry = std::nullopt);
 
-/// A cached SERVFAIL (RFC 9520) without records, never stale. `info` is the extended error code (RFC 8914).
-cache::EntryPtr build_failure(cache::Version version, Time now, Time expiry, std::uint16_t info);
+/// A cached SERVFAIL (RFC 9520) without records, never stale.
+cache::EntryPtr build_failure(cache::Version version, Time now, Time expiry, const ExtendedError& info);
 
 /// A copy of `record` with another TTL (seconds). Null when memory is exhausted.
 Record with_ttl(const Record& record, std::uint32_t ttl);

@@ -165,10 +165,20 @@ RecordHandle opaque(const RecordView& view, std::uint32_t ttl, const Octets& rda
     return record;
 }
 
-/// What an OPT says beside the records (RFC 6891 6.1.3, RFC 7871 6).
+/// Fit to be passed on to clients, and printed: what is not printable ASCII becomes a question mark.
+std::string printable(std::span<const std::uint8_t> text) {
+    std::string out;
+    for (std::uint8_t c : text.first(std::min(text.size(), cache::limits::info_octets))) {
+        out += c >= ' ' && c <= '~' ? char(c) : '?';
+    }
+    return out;
+}
+
+/// What an OPT says beside the records (RFC 6891 6.1.3, RFC 7871 6, RFC 8914 2).
 struct Extension {
     unsigned upper_rcode = 0;
     bool is_scoped = false;
+    std::optional<ExtendedError> info;
 
     void read(std::uint32_t ttl, std::span<const std::uint8_t> options) {
         upper_rcode = ttl >> 24;
@@ -177,6 +187,10 @@ struct Extension {
             if (code == dns::option_client_subnet && size >= 4 && in.remaining() >= 4) {
                 is_scoped =
                     is_scoped || options[in.position() + 3] > 0; // family, source, then scope prefix length
+            }
+            if (code == dns::option_extended_error && size >= 2 && in.remaining() >= size && !info) {
+                auto option = options.subspan(in.position(), size);
+                info.emplace(cache::load_u16(option.data()), printable(option.subspan(2)));
             }
             in.skip(size);
         }
@@ -234,6 +248,7 @@ std::optional<MessageView> read_message(std::span<const std::uint8_t> octets) {
     }
     message.rcode = extension.upper_rcode << 4 | (message.flags & 0xfu);
     message.is_scoped = extension.is_scoped;
+    message.info = std::move(extension.info);
     return message;
 }
 

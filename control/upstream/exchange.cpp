@@ -345,6 +345,8 @@ void Exchanges::deliver(Exchange& exchange, std::span<const std::uint8_t> reply,
     bool is_good = group_of(exchange).judge_reply(exchange.upstream, answer->rcode);
     if (is_good && !exchange.over_tcp) measure(exchange, received); // how fast a failure comes is no measure
     answer->is_trusted = group_of(exchange).is_trusted(exchange.upstream);
+    // Anybody can set the bit: of a server that nobody trusts it is not even weighed.
+    answer->authentic = answer->authentic && answer->is_trusted;
     finish(exchange, std::move(*answer));
 }
 

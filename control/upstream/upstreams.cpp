@@ -29,6 +29,11 @@ Time Upstreams::resend_after(unsigned upstream) const {
     return std::clamp<Time>(4 * srtt(upstream), 100ms, 1s);
 }
 
+bool Upstreams::is_validator(unsigned upstream) const {
+    auto is_marked = [](const Server& s) { return s.config.trusted; };
+    return is_trusted(upstream) || std::ranges::none_of(servers_, is_marked);
+}
+
 bool Upstreams::is_any_closed() const {
     return std::ranges::any_of(servers_, [](const Server& s) { return s.breaker == Breaker::closed; });
 }

@@ -61,6 +61,8 @@ class Upstreams {
         return servers_[upstream].config.endpoint;
     }
     bool is_trusted(unsigned upstream) const { return servers_[upstream].config.trusted; }
+    /// Whether its word that a name fails DNSSEC validation is final: trusted, or in a group without marks.
+    bool is_validator(unsigned upstream) const;
     bool randomises_case(unsigned upstream) const { return servers_[upstream].config.randomise_case; }
     const UpstreamCounters& counters(unsigned upstream) const { return servers_[upstream].counters; }
     unsigned outstanding(unsigned upstream) const { return servers_[upstream].outstanding; }

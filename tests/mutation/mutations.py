@@ -350,6 +350,54 @@ MUTATIONS = [
         "every client waits two seconds for servers that are known to be silent",
         "control_test:OutageTest.*"),
     Mutation(
+        "anyones-ad-is-weighed", "control/upstream/exchange.cpp",
+        "    answer->authentic = answer->authentic && answer->is_trusted;\n",
+        "",
+        "one header bit of a lying server keeps all others out of the answer",
+        "control_test:MergeTest.*"),
+    Mutation(
+        "bogus-is-outvoted", "control/fetch/fetch.cpp",
+        "attempt->candidate.is_validator && answer.is_bogus()",
+        "state_ == State::asking && attempt->candidate.is_validator && answer.is_bogus() && answers_.size() > 7",
+        "a server that does not validate hands out what the validator refused",
+        "control_test:BogusTest.*"),
+    Mutation(
+        "bogus-only-in-time", "control/fetch/fetch.cpp",
+        "attempt->candidate.is_validator && answer.is_bogus()",
+        "state_ == State::asking && attempt->candidate.is_validator && answer.is_bogus()",
+        "a forged answer that comes first lives for its whole TTL",
+        "control_test:BogusTest.*"),
+    Mutation(
+        "validators-not-heard-out", "control/fetch/fetch.cpp",
+        "!merges && (answer.is_trusted || !hear_validators(effects));\n",
+        "!merges;\n",
+        "what is not merged is decided by the quickest server, validated or not",
+        "control_test:BogusTest.*"),
+    Mutation(
+        "anyones-bogus-is-final", "control/upstream/upstreams.cpp",
+        "    return is_trusted(upstream) || std::ranges::none_of(servers_, is_marked);\n",
+        "    return is_trusted(upstream) || std::ranges::none_of(servers_, is_marked) || upstream < 64;\n",
+        "a server that nobody trusts makes any name fail",
+        "control_test:BogusTest.*"),
+    Mutation(
+        "too-few-win", "control/fetch/merge.cpp",
+        "    if (united.records.empty()) return briefly(winner, policy, false);\n",
+        "    if (united.records.empty()) return {};\n",
+        "an address that nobody else has seen is served for its whole TTL",
+        "control_test:QuorumTest.*"),
+    Mutation(
+        "signed-winner-needs-nobody", "control/fetch/merge.cpp",
+        "        return enough ? Merged{} : briefly(winner, policy, false);\n",
+        "        return enough || !votes.empty() ? Merged{} : briefly(winner, policy, false);\n",
+        "a signature that nobody checked undoes the quorum",
+        "control_test:QuorumTest.*"),
+    Mutation(
+        "endless-chase", "control/fetch/aliases.cpp",
+        " || depth_of(key, hash) >= limits::chain) {\n",
+        ") {\n",
+        "a chain spelled out name by name is followed for ever",
+        "control_test:ChaseTest.*"),
+    Mutation(
         "anyones-word-is-authentic", "control/message/entry_build.cpp",
         "    draft.authentic = answer.authentic && answer.is_trusted;\n",
         "    draft.authentic = answer.authentic;\n",
@@ -357,8 +405,8 @@ MUTATIONS = [
         "control_test:*Authentic*"),
     Mutation(
         "cached-error-not-said", "control/fetch/publish.cpp",
-        "build_failure(version, now, now + life, dns::ede::cached_error);\n",
-        "build_failure(version, now, now + life, info);\n",
+        "said.value_or(ExtendedError(dns::ede::cached_error))",
+        "said.value_or(ExtendedError(info))",
         "clients believe that the servers were asked for them",
         "control_test:FetchTest.WhoWaited*"),
 
@@ -371,20 +419,20 @@ MUTATIONS = [
         "control_test:Scenarios.S16*"),
     Mutation(
         "signed-answers-merged", "control/fetch/merge.cpp",
-        "bool agrees = !answer.is_signed && ",
-        "bool agrees = ",
+        "return !answer.is_signed && ",
+        "return ",
         "what DNSSEC vouches for is mixed with what it does not",
         "control_test:Scenarios.S17*"),
     Mutation(
         "authentic-answers-merged", "control/fetch/merge.cpp",
-        "agrees = !answer.is_signed && !answer.authentic && ",
-        "agrees = !answer.is_signed && ",
+        "return !answer.is_signed && !answer.authentic && ",
+        "return !answer.is_signed && ",
         "what a validator vouched for is mixed with what it did not",
         "control_test:MergeTest.*"),
     Mutation(
         "scoped-answers-merged", "control/fetch/merge.cpp",
-        " && !answer.is_scoped &&\n",
-        " &&\n",
+        " && !answer.is_scoped;\n",
+        ";\n",
         "addresses meant for one network are given to all",
         "control_test:MergeTest.*Subnets*"),
     Mutation(
@@ -616,8 +664,8 @@ MUTATIONS = [
     # Stale data and refreshes.
     Mutation(
         "failure-over-stale-data", "control/fetch/table_effects.cpp",
-        "    if (const cache::Entry* stale = table_.find_usable(fetch.key(), fetch.hash(), now)) {\n",
-        "    if (const cache::Entry* stale = table_.find_usable(fetch.key(), fetch.hash(), now);\n        stale && now < stale->expiry) {\n",
+        "    if (stale && !is_bogus) {\n",
+        "    if (stale && !is_bogus && now < stale->expiry) {\n",
         "an upstream's outage takes answers away that clients could have",
         "control_test:FetchTest.Stale*"),
     Mutation(

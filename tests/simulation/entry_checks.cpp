@@ -124,13 +124,14 @@ void EntryChecks::on_published(std::uint32_t index, const cache::Entry& entry, b
     if (entry.version.generation <= floor_) fail("nothing is published at or below the floor", entry, "");
     check(entry, index);
     bool same_fetch = entry.version.generation == state.newest.generation;
-    if (same_fetch && entry.expiry > state.newest_expiry) {
+    if (same_fetch && !entry.failure && entry.expiry > state.newest_expiry) {
         fail("a later revision never lengthens a life", entry, "");
     }
     if (entry.version.revision == 2 &&
         !(same_fetch && had_entry && std::ranges::is_permutation(content_.hosts, state.hosts))) {
         fail("a ranking changes the order of the very Entry that it is for", entry, "");
     }
+    scene_.tally.add(Seen::revocations, same_fetch && entry.failure);
     state.hosts = content_.hosts;
     state.newest = entry.version;
     state.newest_expiry = entry.expiry;

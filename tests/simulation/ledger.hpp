@@ -64,6 +64,7 @@ struct Said {
     unsigned rcode = 0;
     unsigned chain = 0;
     bool is_signed = false, authentic = false, scoped = false, forged = false;
+    bool bogus = false; ///< a failure that a validator is the cause of
     std::uint32_t ttl = 0; ///< the lowest
     Moment made = 0;
     control::Socket asked_by = 0; ///< whose question it answers

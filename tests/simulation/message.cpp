@@ -69,6 +69,15 @@ void append_scope(Octets& out) {
     out.insert(out.end(), {24, 24, 192, 0, 2});
 }
 
+/// An OPT with the extended error "DNSSEC bogus" (RFC 8914 4.7).
+void append_bogus(Octets& out) {
+    out.push_back(0);
+    append_u16(out, type_opt);
+    append_u16(out, 1232);
+    append_u32(out, 0);
+    for (unsigned field : {6u, 15u, 2u, 6u}) append_u16(out, field);
+}
+
 /// The answer section of a reply: the chain and what lies at its end. Returns the number of records.
 unsigned append_answers(Octets& out, const Ledger& ledger, const Said& said, std::uint32_t number) {
     unsigned count = 0;
@@ -255,10 +264,10 @@ std::optional<Asked> read_asked(std::span<const std::uint8_t> query) {
     std::size_t size = query.size() > header_octets ? question_size(query) : 0;
     if (size == 0 || header_octets + size > query.size()) return std::nullopt;
     auto meaning = meaning_of(query.subspan(header_octets, size - 4));
-    if (!meaning || meaning->link) return std::nullopt;
+    if (!meaning) return std::nullopt;
     const std::uint8_t* type = &query[header_octets + size - 4];
     return Asked{meaning->name, cache::load_u16(type), cache::load_u16(query.data()),
-                 bool(cache::load_u16(&query[2]) & flag_unchecked)};
+                 bool(cache::load_u16(&query[2]) & flag_unchecked), meaning->link};
 }
 
 Octets write_reply(std::span<const std::uint8_t> query, const Ledger& ledger, std::uint32_t number) {
@@ -276,8 +285,12 @@ Octets write_reply(std::span<const std::uint8_t> query, const Ledger& ledger, st
     if (has_soa(said.nature)) append_soa(out, said.ttl, number);
     cache::store_u16(&out[6], std::uint16_t(answers));
     cache::store_u16(&out[8], has_soa(said.nature));
-    cache::store_u16(&out[10], said.scoped);
-    if (said.scoped) append_scope(out);
+    cache::store_u16(&out[10], said.scoped || said.bogus);
+    if (said.bogus) {
+        append_bogus(out);
+    } else if (said.scoped) {
+        append_scope(out);
+    }
     return out;
 }
 

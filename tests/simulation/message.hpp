@@ -36,6 +36,7 @@ struct Asked {
     unsigned name = 0;
     std::uint16_t qtype = 0, id = 0;
     bool unchecked = false;
+    unsigned link = 0; ///< of the name's chain; 0: the name itself
 };
 std::optional<Asked> read_asked(std::span<const std::uint8_t> query);
 

@@ -85,15 +85,18 @@ void EntryChecks::check_hosts(const KeyState& key) {
 Time EntryChecks::check_origin(const cache::Entry& entry, const KeyState& key,
                                const GenerationState& generation) {
     const char* invariant = "an entry derives from accepted replies of its own generation";
+    bool is_bogus = std::ranges::any_of(
+        generation.accepted, [&](const Accepted& a) { return scene_.ledger.find_said(a.said)->bogus; });
     if (entry.failure) {
         bool decided = std::ranges::any_of(generation.accepted, [&](const Accepted& a) {
             return scene_.ledger.find_said(a.said)->decides();
         });
-        if (decided) fail("a failure is published only when nobody had an answer", entry, "");
+        if (decided && !is_bogus) fail("a failure is published only when nobody had an answer", entry, "");
         if (entry.records_size || entry.rcode != rcode_servfail)
             fail(invariant, entry, "a failure with records");
         return Time::max();
     }
+    if (is_bogus) fail("a validator's word is final", entry, "an answer");
     for (const Accepted& accepted : generation.accepted) {
         const Said& said = *scene_.ledger.find_said(accepted.said);
         bool same_word = entry.authentic == (said.authentic && Servers::is_trusted(said.server));
@@ -139,9 +142,15 @@ Time EntryChecks::check_merge(const cache::Entry& entry, const KeyState& key,
         const Said& said = *scene_.ledger.find_said(accepted.said);
         if (said.nature == Nature::nxdomain || said.nature == Nature::nodata) flaw = "positive with negative";
         if (said.nature != Nature::positive) continue;
-        if (said.is_signed || said.authentic) flaw = "a signed or authentic answer";
-        if (said.scoped) flaw = "an answer for some subnets only";
-        if (said.chain != content_.chain) flaw = "chains that differ";
+        // A quorum counts replies that must not be added to.
+        bool votes = policy == Policy::quorum && winner;
+        bool is_authentic = said.authentic && Servers::is_trusted(said.server);
+        if (!votes && (said.is_signed || is_authentic)) flaw = "a signed or authentic answer";
+        if (!votes && said.scoped) flaw = "an answer for some subnets only";
+        if (said.chain != content_.chain) {
+            if (votes) continue;
+            flaw = "chains that differ";
+        }
         bool is_first = !winner;
         if (is_first) winner = &said;
         auto is_added = [&](auto host) {

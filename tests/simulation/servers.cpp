@@ -36,6 +36,11 @@ std::uint32_t Servers::answer(unsigned server, const Asked& asked, std::uint64_t
     if (scene_.has(Danger::failures) && chance.is(200, Topic::failure, server, asked.name, nth)) {
         said.nature = Nature::failure;
         said.rcode = nth % 2 ? rcode_servfail : rcode_refused;
+        said.bogus = said.rcode == rcode_servfail && is_trusted(server);
+    }
+    if (asked.link) { // nobody has more of a chain than its beginning: asked for its end, nobody knows it
+        said.nature = Nature::failure;
+        said.rcode = rcode_servfail;
     }
     if (!tcp && scene_.has(Danger::truncation) &&
         chance.is(150, Topic::truncation, server, asked.name, nth)) {

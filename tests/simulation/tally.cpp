@@ -39,6 +39,7 @@ constexpr std::array<std::string_view, seen_count> names{
     "zombies refused",
     "failed fetches",
     "disagreements",
+    "revocations",
     "waiters refused",
     "retransmissions replaced",
     "upstream queries",

@@ -41,6 +41,7 @@ enum class Seen : std::uint8_t {
     zombies_refused,
     failed_fetches,
     disagreements,
+    revocations,
     waiters_refused,
     retransmissions_replaced,
     upstream_queries,

@@ -29,7 +29,23 @@ struct ReplySpec {
     std::vector<std::string> answer{}, authority{}, additional{};
     unsigned rcode = 0;
     bool truncated = false, authentic = false;
+    int info = -1;           ///< an extended error (RFC 8914), if not negative,
+    std::string info_text{}; ///< and its text
 };
+
+/// Puts an OPT with an extended error behind a message without OPT.
+inline void append_error(std::vector<std::uint8_t>& message, const ReplySpec& spec) {
+    auto u16 = [&](std::size_t value) {
+        message.push_back(std::uint8_t(value >> 8));
+        message.push_back(std::uint8_t(value));
+    };
+    std::size_t size = 2 + spec.info_text.size();
+    message.push_back(0); // the root
+    for (std::size_t value : {41ul, 1232ul, 0ul, 0ul, size + 4, 15ul, size}) u16(value);
+    u16(std::size_t(spec.info));
+    message.insert(message.end(), spec.info_text.begin(), spec.info_text.end());
+    ++message[11]; // ARCOUNT
+}
 
 /// The reply to `query`, with its ID and its question as it was sent.
 inline std::vector<std::uint8_t> make_reply(std::span<const std::uint8_t> query, const ReplySpec& spec) {
@@ -57,7 +73,9 @@ inline std::vector<std::uint8_t> make_reply(std::span<const std::uint8_t> query,
     add(LDNS_SECTION_ANSWER, spec.answer);
     add(LDNS_SECTION_AUTHORITY, spec.authority);
     add(LDNS_SECTION_ADDITIONAL, spec.additional);
-    return control::to_wire(*reply);
+    auto message = control::to_wire(*reply);
+    if (spec.info >= 0) append_error(message, spec);
+    return message;
 }
 
 } // namespace millrace::support

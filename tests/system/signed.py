@@ -43,6 +43,7 @@ def start(lab):
   module-config: "validator iterator"
   trust-anchor-file: "{with_anchors}"
   local-zone: "up.test" static
+  ede: yes
   val-log-level: 2""", stubs)
         addresses.nsd.append(f"{nsd}:{PORT}")
         addresses.unbound.append(f"{unbound}:{PORT}")

@@ -12,6 +12,7 @@ import signed
 from conftest import NOBODY, end, loopback, socket_config
 from lab import Daemon
 from support import Client, addresses, until
+from upstream import Upstream
 
 CD, AD, RD = dns.flags.CD, dns.flags.AD, dns.flags.RD
 FIRST, SECOND = ["192.0.2.11"], ["192.0.2.12"]  # www in the two editions
@@ -150,7 +151,6 @@ def test_keys_and_delegations_are_data_like_others(clients, zone):
     assert {rrset.rdtype for rrset in plain.answer} == {dns.rdatatype.DS}
 
 
-# Last: that a server says SERVFAIL to every question of a few counts against it.
 @pytest.mark.parametrize("zone", signed.ZONES)
 def test_bogus_data_is_for_those_who_check_themselves(clients, zone):
     for name, client in clients.items():
@@ -161,3 +161,32 @@ def test_bogus_data_is_for_those_who_check_themselves(clients, zone):
             assert reply.rcode() == dns.rcode.NOERROR and addresses(reply) == [signed.BOGUS], name
             assert reply.flags & CD and not reply.flags & AD
     assert addresses(clients["trusted"].ask(f"www.{zone}")) == FIRST, "one bad name is not the server's fault"
+
+
+def dnssec_errors(reply):
+    return [int(option.code) for option in reply.options if option.otype == 15 and int(option.code) in (6, 7, 9)]
+
+
+@pytest.mark.parametrize("zone", signed.ZONES)
+def test_why_it_is_bogus_reaches_the_client_from_the_cache_too(clients, zone):
+    for _ in range(2):
+        reply = clients["trusted"].ask(f"bogus.{zone}", use_edns=0)
+        assert reply.rcode() == dns.rcode.SERVFAIL and dnssec_errors(reply)
+
+
+def test_a_quicker_server_that_does_not_validate_is_overruled(lab, daemon, signed_zones):
+    """It may answer first; what it said is revoked when the validator has spoken."""
+    quick = Upstream(f"127.0.{lab.names.number}.28", 5302)
+    try:
+        daemon(socket_config(lab, [quick.endpoint, {"address": signed_zones.unbound[0], "trusted": True}]), NOBODY)
+        client = Client(loopback(lab), 5300)
+        name = f"bogus.{signed.ZONES[0]}"
+        client.ask(f"www.{signed.ZONES[0]}")
+        replies = []
+        assert until(lambda: replies.append(client.ask(name, use_edns=0)) or dnssec_errors(replies[-1]))
+        for _ in range(20):
+            reply = client.ask(name, use_edns=0)
+            assert reply.rcode() == dns.rcode.SERVFAIL and not reply.answer
+        assert quick.asked[f"{name}."] > 0
+    finally:
+        quick.close()

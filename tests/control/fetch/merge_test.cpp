@@ -89,6 +89,7 @@ TEST_F(MergeTest, TheSameAddressesWithAShorterLifeShortenIt) {
 }
 
 TEST_F(MergeTest, AnAnswerWithAdIsNotAddedToOneWithout) {
+    upstreams.replace({server(0), {server(1), true}, server(2)});
     serve(0, {"1.1.1.1"}, 1ms);
     script(1, {.answer = {"a.com. 60 IN A 2.2.2.2"}, .authentic = true}, 5ms);
     silence(2);
@@ -107,6 +108,15 @@ TEST_F(MergeTest, AuthenticIsWhatATrustedServerSaysAndItIsNeverMerged) {
     EXPECT_EQ(cached_addresses(a), Hosts{"1.1.1.1"});
     EXPECT_TRUE(cached(a)->authentic);
     EXPECT_EQ(queries_to(2), 0u) << "nobody else can change it";
+}
+
+TEST_F(MergeTest, AdOfAServerThatIsNotTrustedIsNotWeighed) {
+    script(0, {.answer = {"a.com. 60 IN A 1.1.1.1"}, .authentic = true}, 1ms);
+    serve(1, {"2.2.2.2"}, 5ms);
+    silence(2);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached_addresses(a), (Hosts{"1.1.1.1", "2.2.2.2"}));
 }
 
 TEST_F(MergeTest, AuthenticFromAServerThatIsNotTrustedIsNot) {
@@ -183,23 +193,67 @@ TEST_F(QuorumTest, OnlyWhatEnoughRepliesHold) {
     EXPECT_EQ(cached(a)->version, (Version{1, 1}));
 }
 
-TEST_F(QuorumTest, WithoutAnyTheWinnersOwn) {
-    serve(0, {"1.1.1.1"}, 1ms);
-    serve(1, {"2.2.2.2"}, 5ms);
-    serve(2, {"3.3.3.3"}, 5ms);
+TEST_F(QuorumTest, WithoutAnyTheWinnersOwnBriefly) {
+    serve(0, {"1.1.1.1"}, 1ms, 600);
+    serve(1, {"2.2.2.2"}, 5ms, 600);
+    serve(2, {"3.3.3.3"}, 5ms, 600);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached_addresses(a), Hosts{"1.1.1.1"});
+    EXPECT_EQ(cached(a)->expiry, start + 1ms + 30s);
+}
+
+TEST_F(QuorumTest, RepliesThatGiveNothingDoNotShortenItsLife) {
+    serve(0, {"1.1.1.1"}, 1ms, 600);
+    serve(1, {"1.1.1.1"}, 5ms, 500);
+    serve(2, {"2.2.2.2"}, 5ms, 1);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached(a)->expiry, start + 1ms + 500s);
+    EXPECT_EQ(cached_addresses(a), Hosts{"1.1.1.1"});
+}
+
+TEST_F(QuorumTest, OneWhomNobodyIsLeftToAgreeWithLivesBriefly) {
+    for (unsigned i : {1u, 2u}) script(i, servfail, 1ms);
+    serve(0, {"1.1.1.1"}, 5ms, 600);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached(a)->expiry, start + 5ms + 30s);
+}
+
+TEST_F(QuorumTest, AHeaderBitOfTheQuickestServerUndoesNothing) {
+    script(0, {.answer = {"a.com. 600 IN A 6.6.6.6"}, .authentic = true}, 1ms);
+    for (unsigned i : {1u, 2u}) serve(i, {"1.1.1.1"}, 5ms, 600);
     ask(a);
     run(2s);
     EXPECT_EQ(cached_addresses(a), Hosts{"1.1.1.1"});
 }
 
-TEST_F(QuorumTest, RepliesThatGiveNothingDoNotShortenItsLife) {
-    serve(0, {"1.1.1.1"}, 1ms, 600);
-    serve(1, {"2.2.2.2"}, 5ms, 1);
-    silence(2);
+/// What cannot be changed needs others that hold the same: signed, of a trusted validator, of another chain.
+TEST_F(QuorumTest, AWinnerThatCannotBeChangedNeedsOthersThatAgree) {
+    const std::string signature = "a.com. 600 IN RRSIG A 8 2 600 20300101000000 20200101000000 1 a.com. AAAA";
+    for (bool agree : {false, true}) {
+        script(0, {.answer = {"a.com. 600 IN A 6.6.6.6", signature}}, 1ms);
+        for (unsigned i : {1u, 2u}) serve(i, {agree ? "6.6.6.6" : "1.1.1.1"}, 5ms, 600);
+        Time asked = clock.now;
+        cache::Key key = make_key(agree ? "b.com" : "a.com", LDNS_RR_TYPE_A);
+        if (agree) {
+            script(0, {.answer = {"b.com. 600 IN A 6.6.6.6", "b" + signature.substr(1)}}, 1ms);
+        }
+        ask(key);
+        run(2s);
+        EXPECT_EQ(cached_addresses(key), Hosts{"6.6.6.6"});
+        EXPECT_EQ(cached(key)->expiry, asked + 1ms + (agree ? 600s : 30s));
+    }
+}
+
+TEST_F(QuorumTest, AWinnerOfAnotherChainLivesBriefly) {
+    script(0, {.answer = {"a.com. 600 IN CNAME x.net.", "x.net. 600 IN A 6.6.6.6"}}, 1ms);
+    for (unsigned i : {1u, 2u}) serve(i, {"1.1.1.1"}, 5ms, 600);
     ask(a);
     run(2s);
-    EXPECT_EQ(cached(a)->expiry, start + 1ms + 600s);
-    EXPECT_EQ(cached(a)->version, (Version{1, 0}));
+    EXPECT_EQ(cached_addresses(a), Hosts{"6.6.6.6"});
+    EXPECT_EQ(cached(a)->expiry, start + 1ms + 30s);
 }
 
 TEST_F(QuorumTest, AnAddressOfOneReplyTwiceIsHeldOnce) {

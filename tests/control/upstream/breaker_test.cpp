@@ -336,6 +336,8 @@ TEST_F(BreakerFetchTest, DenialsBadPacketsAndOurOwnCancellationsNeverOpenIt) {
         auto reply = make_reply(sent.message, {.answer = {record(sent, "9.9.9.9", 60)}});
         reply[at] ^= 0xff;
         net.reply(sent, reply, 1ms);
+        reply[at] ^= 0xff;
+        net.reply(sent, reply, 20ms);
     };
     script(0, {.authority = {"com. 60 IN SOA a. b. 1 2 3 4 5"}, .rcode = 3}, 5ms);
     network.serve(server(1), [=](FakeNetwork& net, const Sent& sent) { spoil(net, sent, 0); });
@@ -345,7 +347,6 @@ TEST_F(BreakerFetchTest, DenialsBadPacketsAndOurOwnCancellationsNeverOpenIt) {
         EXPECT_EQ(upstreams.breaker(i), Breaker::closed);
         EXPECT_EQ(upstreams.counters(i).failures + upstreams.counters(i).timeouts, 0u);
     }
-    EXPECT_GT(exchanges.counters().cancelled, 0u);
     EXPECT_GT(exchanges.counters().mismatched + exchanges.counters().malformed, 0u);
 }
 

@@ -71,7 +71,7 @@ TEST_F(ExchangeTest, TellsWhoseAdMayBePassedOn) {
     run(1s);
     ASSERT_EQ(answers.size(), 2u);
     for (const auto& [id, answer] : answers) {
-        EXPECT_TRUE(answer.authentic);
+        EXPECT_EQ(answer.authentic, answer.is_trusted);
         EXPECT_EQ(answer.is_trusted, answer.upstream == 0);
     }
 }

@@ -1,0 +1,121 @@
+// Replies that hold a chain of CNAMEs without its end.
+#include "tests/control/fetch/scenarios_fixture.hpp"
+
+namespace millrace::control {
+namespace {
+
+/// Upstreams that answer by name.
+class ChaseTest : public Scenarios {
+  protected:
+    using Says = std::map<std::string, ReplySpec>;
+    void serve_by_name(unsigned i, const Says& says, Time delay = 5ms) {
+        network.serve(server(i), [=](FakeNetwork& net, const Sent& sent) {
+            auto found = says.find(question_name(sent));
+            if (found != says.end()) net.reply(sent, make_reply(sent.message, found->second), delay);
+        });
+    }
+    void all_say(const Says& says) {
+        for (unsigned i : {0u, 1u, 2u}) serve_by_name(i, says);
+    }
+    cache::Key x = make_key("x.net", LDNS_RR_TYPE_A);
+    const ReplySpec bare{.answer = {"a.com. 60 IN CNAME x.net."}};
+    const ReplySpec end{.answer = {"x.net. 60 IN A 1.1.1.1"}};
+    const ReplySpec whole{.answer = {"a.com. 60 IN CNAME x.net.", "x.net. 60 IN A 2.2.2.2"}};
+};
+
+TEST_F(ChaseTest, ItsEndIsAskedUnderItsOwnKeyAndTheChainCompleted) {
+    all_say({{"a.com.", bare}, {"x.net.", end}});
+    auto token = ask(a);
+    run(1s);
+    EXPECT_EQ(woken(token).addresses, Hosts{"1.1.1.1"});
+    EXPECT_EQ(cached_addresses(a), Hosts{"1.1.1.1"});
+    EXPECT_EQ(cached_addresses(x), Hosts{"1.1.1.1"});
+    EXPECT_TRUE(cached(a)->chained);
+    EXPECT_FALSE(cached(a)->rewritten) << "no rule of ours made it";
+    EXPECT_GT(cached(a)->version.generation, cached(x)->version.generation);
+    EXPECT_EQ(fetches.live(), 0u);
+}
+
+TEST_F(ChaseTest, AServerWithTheWholeChainIsPreferredWhileItIsInTime) {
+    serve_by_name(0, {{"a.com.", bare}, {"x.net.", end}});
+    serve_by_name(1, {{"a.com.", whole}}, 200ms);
+    silence(2);
+    auto token = ask(a);
+    run(1s);
+    EXPECT_EQ(woken(token).addresses, Hosts{"2.2.2.2"});
+    EXPECT_FALSE(cached(x));
+}
+
+TEST_F(ChaseTest, OneThatIsLateIsNotWaitedFor) {
+    serve_by_name(0, {{"a.com.", bare}, {"x.net.", end}});
+    for (unsigned i : {1u, 2u}) serve_by_name(i, {{"a.com.", whole}}, 2s);
+    auto token = ask(a);
+    run(400ms);
+    EXPECT_EQ(woken(token).addresses, Hosts{"1.1.1.1"});
+}
+
+TEST_F(ChaseTest, WhatIsKnownOfTheEndIsNotAskedAgain) {
+    all_say({{"a.com.", bare}, {"x.net.", end}});
+    ask(x);
+    run(1s);
+    std::uint64_t before = fetches.counters().fetches;
+    auto token = ask(a);
+    run(1s);
+    EXPECT_EQ(woken(token).addresses, Hosts{"1.1.1.1"});
+    EXPECT_EQ(fetches.counters().fetches, before + 1);
+}
+
+TEST_F(ChaseTest, NegativeAnswersOfTheEndAreTheAnswer) {
+    all_say({{"a.com.", bare},
+             {"x.net.", {.authority = {"net. 60 IN SOA ns.net. h.net. 1 2 3 4 60"}, .rcode = 3}}});
+    auto token = ask(a);
+    run(1s);
+    EXPECT_EQ(woken(token).rcode, LDNS_RCODE_NXDOMAIN);
+    EXPECT_EQ(cached(a)->answers, 1u);
+}
+
+TEST_F(ChaseTest, AnEndThatFailsIsAFailureOfTheNameAndCached) {
+    all_say({{"a.com.", bare}, {"x.net.", servfail}});
+    auto token = ask(a);
+    run(1s);
+    EXPECT_EQ(woken(token).rcode, LDNS_RCODE_SERVFAIL);
+    ASSERT_TRUE(cached(a));
+    EXPECT_TRUE(cached(a)->failure);
+}
+
+TEST_F(ChaseTest, ACircleEnds) {
+    all_say({{"a.com.", {.answer = {"a.com. 60 IN CNAME b.com."}}},
+             {"b.com.", {.answer = {"b.com. 60 IN CNAME a.com."}}}});
+    auto first = ask(a), second = ask(b);
+    run(1s);
+    EXPECT_EQ(woken(first).rcode, LDNS_RCODE_SERVFAIL);
+    EXPECT_EQ(woken(second).rcode, LDNS_RCODE_SERVFAIL);
+    EXPECT_LT(fetches.counters().fetches, 6u);
+}
+
+TEST_F(ChaseTest, AChainThatIsSpelledOutNameByNameEnds) {
+    for (unsigned i : {0u, 1u, 2u}) {
+        network.serve(server(i), [](FakeNetwork& net, const Sent& sent) {
+            std::string name = question_name(sent);
+            net.reply(sent, make_reply(sent.message, {.answer = {name + " 60 IN CNAME x" + name}}), 1ms);
+        });
+    }
+    auto token = ask(a);
+    run(1s);
+    EXPECT_EQ(woken(token).rcode, LDNS_RCODE_SERVFAIL);
+    EXPECT_EQ(fetches.counters().fetches, limits::chain + 1u);
+    EXPECT_EQ(fetches.live(), 0u);
+}
+
+TEST_F(ChaseTest, ClientsOfTheEndKnowNothingOfIt) {
+    all_say({{"a.com.", bare}, {"x.net.", end}});
+    ask(a);
+    run(7ms);
+    auto token = ask(x);
+    run(1s);
+    EXPECT_EQ(woken(token).addresses, Hosts{"1.1.1.1"});
+    EXPECT_EQ(fetches.counters().fetches, 2u) << "coalesced";
+}
+
+} // namespace
+} // namespace millrace::control
