@@ -142,6 +142,15 @@ void Table::swap_in(Shard& shard, Node& node, EntryPtr entry) {
     grace_.retire(std::move(before));
 }
 
+void Table::withdraw(const Key& key, Hash hash) {
+    assert_owner();
+    Shard* s = shard(index(hash));
+    Node* node = s ? find(*s, key, hash) : nullptr;
+    if (!node || !node->second.entry.load(std::memory_order_relaxed)) return;
+    swap_in(*s, *node, nullptr);
+    queue_for_upkeep(index(hash), *s);
+}
+
 std::size_t Table::flush(std::size_t index, Generation last,
                          const std::function<bool(const KeyRef&, const Entry&)>& matches) {
     assert_owner();

@@ -113,6 +113,9 @@ class Table {
     /// the Entry only when accepted.
     Publication publish(const Key& key, Hash hash, EntryPtr& entry);
 
+    /// Empties the key's slot: what it held may not be served any more, and nothing can take its place.
+    void withdraw(const Key& key, Hash hash);
+
     /// Empties the slots of one shard (0 to shard_count() - 1) that hold a generation at or below `last` and
     /// whose key `matches`; returns how many.
     std::size_t flush(std::size_t shard, Generation last,

@@ -11,7 +11,8 @@ namespace millrace::control::limits {
 
 inline constexpr std::uint32_t fetches = 16384;      ///< live at once; further misses get stale or SERVFAIL
 inline constexpr unsigned waiters_per_fetch = 4096;  ///< clients that wait for one question
-inline constexpr unsigned waiters_per_client = 1000; ///< questions that one client address waits for
+inline constexpr unsigned waiters_per_prefix = 1000; ///< questions that the clients of one prefix wait for
+inline constexpr std::size_t crowded = dataplane::limits::waiters / 4 * 3; ///< of one worker, then some go
 inline constexpr unsigned upstreams = 64;            ///< servers of one group
 inline constexpr std::uint16_t upstream_edns_octets = 1232; ///< largest reply asked for over UDP
 inline constexpr unsigned chain = 11;                       ///< CNAMEs that lead from one name to the next

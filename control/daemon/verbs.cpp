@@ -180,6 +180,7 @@ json stats(const Context& c) {
             {"malformed", exchanges.malformed},
             {"published", publications.published},
             {"merged", publications.merged},
+            {"fetches_displaced", fetches.displaced},
             {"bogus", fetches.bogus},
             {"revoked", fetches.revoked},
             {"superseded", publications.superseded},

@@ -4,11 +4,27 @@
 #include <cassert>
 #include <iterator>
 
+#include "cache/keyed_hash.hpp"
 #include "control/limits.hpp"
 
 namespace millrace::control {
 
 using WakeKind = dataplane::Wake::Kind;
+
+namespace {
+
+/// A stand-in for the zone, which a forwarder does not know: the last two labels of the name.
+std::uint64_t zone_of(const cache::Key& key) {
+    auto name = key.name.bytes();
+    std::size_t at = 0, last = 0, last_but_one = 0;
+    for (; name[at] != 0; at += 1u + name[at]) {
+        last_but_one = last;
+        last = at;
+    }
+    return cache::keyed_hash(name.subspan(last_but_one), key.group);
+}
+
+} // namespace
 
 FetchTable::FetchTable(cache::Table& table, Publisher& publisher, Exchanges& exchanges, Upstreams& upstreams,
                        Waker& waker, const FetchPolicy& policy)
@@ -30,10 +46,18 @@ void FetchTable::set_policy(const FetchPolicy& policy) {
     waiters_.set_patience(policy.fanout.patience);
 }
 
-void FetchTable::resolve(const cache::Key& key, cache::Hash hash, const Waiter& waiter, Time now) {
+void FetchTable::resolve(const cache::Key& key, cache::Hash hash, const Waiter& asking, Time now) {
     now_ = now;
-    if (!waiters_.admit(waiter) || closed_) return waiters_.refuse(waiter);
+    Waiter waiter = asking;
+    waiter.prefix = prefix_of(waiter.client.address);
+    bool is_admitted = waiters_.admit(waiter);
+    if (closed_) return waiters_.refuse(waiter);
     if (answer_from_table(key, hash, waiter, now)) return;
+    if (!is_admitted) {
+        const cache::Entry* stale = table_.find_usable(key, hash, now);
+        return waiters_.give_stale_or_refuse(waiter, stale, &FetchCounters::refused);
+    }
+    if (waiters_.count_of(waiter.source) > limits::crowded) make_way(waiter.prefix, zone_of(key));
     FetchSlot* slot = find(key, hash);
     bool is_again = slot && slot->waiters.has_retransmission(waiter);
     bool is_ours = !is_again && exchanges_.is_asking(waiter.client.address, key);
@@ -124,8 +148,10 @@ void FetchTable::start(const cache::Key& key, cache::Hash hash, std::vector<Wait
 
 void FetchTable::start_fetch(const cache::Key& key, cache::Hash hash, const std::vector<Waiter>& waiters,
                              Time now, Traces::Done trace) {
-    if (free_.empty()) {
-        for (const Waiter& w : waiters) waiters_.refuse(w);
+    std::uint64_t prefix = waiters.empty() ? 0 : waiters.front().prefix, zone = zone_of(key);
+    if (free_.empty() && !make_way(prefix, zone)) {
+        const cache::Entry* stale = table_.find_usable(key, hash, now);
+        for (const Waiter& w : waiters) waiters_.give_stale_or_refuse(w, stale, &FetchCounters::refused);
         return;
     }
     std::uint32_t index = free_.back();
@@ -135,6 +161,10 @@ void FetchTable::start_fetch(const cache::Key& key, cache::Hash hash, const std:
     if (trace) traces_.begin(id, std::move(trace));
     traces_.note(id, now, "started");
     FetchSlot& slot = slots_[index];
+    slot.prefix = prefix;
+    slot.zone = zone;
+    prefixes_.enter(index, prefix);
+    zones_.enter(index, zone);
     slot.fetch = std::make_unique<Fetch>(id, key, hash, candidates(), policy_, now);
     by_hash_.emplace(hash, index);
     ++counters_.fetches;
@@ -245,6 +275,37 @@ void FetchTable::start_successor(Successor&& successor, Time now) {
     start(key, hash, std::move(waiters), now);
 }
 
+std::uint64_t FetchTable::prefix_of(const dataplane::Address& client) const {
+    return access_ ? access_->prefix_of(client) : cache::keyed_hash(client.octets);
+}
+
+/// Room is short: the oldest Fetch of the client prefix, or of the zone, that holds most ends. So who has
+/// little always gets some, and who asks for silent names pushes out his own (as Unbound's jostle list and
+/// BIND's fetches-per-zone). False: nobody holds more than one, or it is `but_for`, which asks for room.
+bool FetchTable::make_way(std::uint64_t prefix, std::uint64_t zone, const FetchSlot* but_for) {
+    auto by_prefix = prefixes_.largest(prefix), by_zone = zones_.largest(zone);
+    if (!by_prefix && !by_zone) return false;
+    bool is_prefixs = by_prefix && (!by_zone || by_prefix->count >= by_zone->count);
+    FetchSlot& oldest = slots_[(is_prefixs ? by_prefix : by_zone)->slot];
+    if (&oldest == but_for) return false;
+    displace(oldest);
+    return true;
+}
+
+void FetchTable::displace(FetchSlot& slot) {
+    ++counters_.displaced;
+    const cache::Key key = slot.fetch->key();
+    cache::Hash hash = slot.fetch->hash();
+    traces_.note(slot.fetch->id(), now_, "displaced");
+    slot.fetch->cancel(*this);
+    const cache::Entry* stale = table_.find_usable(key, hash, now_);
+    for (const Waiter& w : slot.waiters.take()) {
+        waiters_.give_stale_or_refuse(w, stale, &FetchCounters::refused);
+    }
+    settle(slot);
+    aliases_.on_target_ended(key, hash, publisher_.servfail(), WakeKind::answer, now_);
+}
+
 void FetchTable::close() {
     closed_ = true;
     for (const Successor& successor : std::exchange(successors_, {})) waiters_.abandon(successor.waiters);
@@ -274,6 +335,8 @@ void FetchTable::free(FetchSlot& slot) {
     auto [first, last] = by_hash_.equal_range(slot.fetch->hash());
     by_hash_.erase(std::find_if(first, last, [&](const auto& entry) { return entry.second == id.slot; }));
     table_.finish(slot.fetch->key(), slot.fetch->hash(), id.generation);
+    prefixes_.leave(id.slot);
+    zones_.leave(id.slot);
     slot.fetch.reset();
     slot.published = {};
     slot.held = {};

@@ -21,6 +21,7 @@
 #include "control/fetch/fetch.hpp"
 #include "control/fetch/publish.hpp"
 #include "control/fetch/ranker.hpp"
+#include "control/fetch/shares.hpp"
 #include "control/fetch/trace.hpp"
 #include "control/fetch/waiters.hpp"
 #include "control/limits.hpp"
@@ -47,7 +48,7 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     ~FetchTable() override; ///< asserts that nothing is left: close() comes first
 
     /// A question that the cache did not answer, and who waits for it.
-    void resolve(const cache::Key& key, cache::Hash hash, const Waiter& waiter, Time now);
+    void resolve(const cache::Key& key, cache::Hash hash, const Waiter& asking, Time now);
 
     /// A worker hit an Entry that is about to expire. Dropped when another version is published by now, when
     /// a Fetch is live already, and under pressure: the worker asks again.
@@ -97,6 +98,7 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
         Time timer = Time::max();  ///< as filed in timers_
         cache::Version published;  ///< the Entry in the table that is of this Fetch; generation 0: none
         cache::Reserve::Hold held; ///< its answer when the table was full: for later questions
+        std::uint64_t prefix = 0, zone = 0; ///< on whose account it runs: keyed hashes
     };
     /// Waiters of a superseded Fetch, until its successor starts; or of one that is led elsewhere, by a block
     /// list or by a chain of CNAMEs.
@@ -144,6 +146,9 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     void start_successor(Successor&& successor, Time now);
     void settle(FetchSlot& slot);
     void free(FetchSlot& slot);
+    std::uint64_t prefix_of(const dataplane::Address& client) const;
+    bool make_way(std::uint64_t prefix, std::uint64_t zone, const FetchSlot* but_for = nullptr);
+    void displace(FetchSlot& slot);
     void wake_all(FetchSlot& slot, const cache::Entry* entry, dataplane::Wake::Kind kind,
                   cache::Reserve::Hold* hold = nullptr);
     std::vector<Candidate> candidates() const;
@@ -162,6 +167,7 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     Traces traces_;
     std::vector<FetchSlot> slots_;
     std::vector<std::uint32_t> free_;
+    Shares prefixes_{limits::fetches}, zones_{limits::fetches};
     std::unordered_multimap<cache::Hash, std::uint32_t> by_hash_; ///< live ones
     std::set<std::pair<Time, std::uint32_t>> timers_;
     std::deque<Successor> successors_; ///< at most as many as there are waiters

@@ -93,6 +93,9 @@ bool FetchTable::ask_upstream(const Fetch& fetch, unsigned upstream, Time deadli
         fetch.state() == Fetch::State::collecting ||
         (slots_[fetch.id().slot].waiters.empty() && !aliases_.has_followers(fetch.key(), fetch.hash()));
     auto purpose = collects ? Purpose::collection : Purpose::answer;
+    bool is_crowded = !collects && !exchanges_.has_room(fetch.key().group, upstream);
+    const FetchSlot& slot = slots_[fetch.id().slot];
+    if (is_crowded) make_way(slot.prefix, slot.zone, &slot);
     bool asked = exchanges_.open(fetch.id(), fetch.key(), upstream, deadline, now, purpose);
     if (!asked) traces_.note(fetch.id(), now, "not asked", upstream, "its breaker, or a limit of ours");
     return asked;
@@ -169,6 +172,7 @@ void FetchTable::fail(const Fetch& fetch, Cause cause, const std::optional<Exten
     std::uint16_t info =
         cause == Cause::unheard ? dns::ede::no_reachable_authority : dns::ede::network_error;
     Published published = publisher_.publish_failure(fetch.key(), fetch.hash(), version, now, said, info);
+    if (is_bogus && published.verdict == cache::Publication::full) table_.withdraw(fetch.key(), fetch.hash());
     Answer failed;
     failed.info = said;
     traces_.note(fetch.id(), now, "published", {}, describe(version, published.verdict, failed));

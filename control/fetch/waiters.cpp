@@ -1,5 +1,6 @@
 #include "control/fetch/waiters.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "cache/keyed_hash.hpp"
@@ -15,7 +16,11 @@ Time Waiters::due(const Waiter& waiter, const cache::Entry* stale) const {
 
 bool Waiters::admit(const Waiter& waiter) {
     ++count_;
-    return ++waits_of_client_[waiter.client.address] <= limits::waiters_per_client;
+    if (!waiter.is_tcp()) {
+        by_source_.resize(std::max<std::size_t>(by_source_.size(), waiter.source + 1));
+        ++by_source_[waiter.source];
+    }
+    return ++by_prefix_[waiter.prefix] <= limits::waiters_per_prefix;
 }
 
 void Waiters::join(WaiterList& list, const Waiter& waiter) {
@@ -46,8 +51,9 @@ void Waiters::wake(const Waiter& waiter, const cache::Entry* entry, Kind kind) {
     counters_.stale += kind == Kind::stale;
     counters_.abandoned += kind == Kind::abandon;
     --count_;
-    auto at = waits_of_client_.find(waiter.client.address);
-    if (--at->second == 0) waits_of_client_.erase(at);
+    if (!waiter.is_tcp()) --by_source_[waiter.source];
+    auto at = by_prefix_.find(waiter.prefix);
+    if (--at->second == 0) by_prefix_.erase(at);
     waker_.wake(waiter, entry, kind);
 }
 

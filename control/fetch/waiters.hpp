@@ -9,7 +9,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <span>
 #include <unordered_map>
 #include <vector>
@@ -31,6 +30,7 @@ struct Waiter {
     dataplane::Endpoint client;
     std::uint16_t id = 0; ///< of the message: recognises a retransmission
     Time arrived{};
+    std::uint64_t prefix = 0; ///< its client's, as limits count; a keyed hash, set by the FetchTable
 
     static constexpr std::uint32_t tcp_source = 0xffffffff;
     bool is_tcp() const { return source == tcp_source; }
@@ -86,8 +86,12 @@ class Waiters {
     /// Of those who come from here on.
     void set_patience(Time patience) { patience_ = patience; }
 
-    /// One more waits: from here on it is owed its end. False: its client waits for too much already.
+    /// One more waits: from here on it is owed its end. False: its prefix waits for too much already.
     [[nodiscard]] bool admit(const Waiter& waiter);
+    /// Those of one worker. Its clients' credits are bounded.
+    std::size_t count_of(std::uint32_t source) const {
+        return source < by_source_.size() ? by_source_[source] : 0;
+    }
     /// Adds it to a list, in the place of the question that it repeats; when the list is full it is refused.
     void join(WaiterList& list, const Waiter& waiter);
 
@@ -121,7 +125,8 @@ class Waiters {
     const cache::Entry* servfail_;
     FetchCounters& counters_;
     Time patience_ = Config::Fanout{}.patience;
-    std::map<dataplane::Address, unsigned> waits_of_client_;
+    std::unordered_map<std::uint64_t, unsigned> by_prefix_;
+    std::vector<std::size_t> by_source_; ///< of workers
     std::size_t count_ = 0;
 };
 

@@ -18,6 +18,22 @@ Admission::Admission(std::span<Upstreams> groups, std::uint32_t places)
     for (std::uint32_t place = places; place-- > 0;) free_.push_back(place);
 }
 
+bool Admission::has_room(unsigned group, unsigned upstream) const {
+    bool has_places = !free_.empty() || !collections_.empty();
+    bool is_below_cap =
+        groups_[group].has_room(upstream) || oldest_collection(group, upstream) != collections_.end();
+    return has_places && is_below_cap;
+}
+
+/// The end when there is none.
+std::set<Admission::Collection>::const_iterator Admission::oldest_collection(unsigned group,
+                                                                             unsigned upstream) const {
+    auto oldest = collections_.lower_bound({group, upstream, 0, 0});
+    bool found =
+        oldest != collections_.end() && std::get<0>(*oldest) == group && std::get<1>(*oldest) == upstream;
+    return found ? oldest : collections_.end();
+}
+
 bool Admission::make_room(const cache::Key& key, unsigned upstream, Purpose purpose, Time now,
                           const std::function<void(std::uint32_t place)>& displace) {
     using Share = Upstreams::Share;
@@ -28,10 +44,8 @@ bool Admission::make_room(const cache::Key& key, unsigned upstream, Purpose purp
     }
     if (!group.is_in_rate(upstream, now, Share::all)) return false;
     if (!group.has_room(upstream)) {
-        auto oldest = collections_.lower_bound({key.group, upstream, 0, 0});
-        bool found = oldest != collections_.end() && std::get<0>(*oldest) == key.group &&
-                     std::get<1>(*oldest) == upstream;
-        if (!found) return false;
+        auto oldest = oldest_collection(key.group, upstream);
+        if (oldest == collections_.end()) return false;
         displace(std::get<3>(*oldest));
         if (!group.has_room(upstream)) return false; // the cap was lowered while more were in flight
     }

@@ -37,6 +37,8 @@ class Admission {
     /// back. Never at 127.0.0.1 and ::1, which every local client has.
     bool is_open_to(const dataplane::Address& address, const cache::Key& question) const;
 
+    /// Whether there is room for one more that a client waits for, if only in the place of a collection.
+    bool has_room(unsigned group, unsigned upstream) const;
     /// Whether one more may be asked. What a client waits for takes the place of the upstream's oldest
     /// collection; when it is places that are short, of some upstream's: `displace` ends it, and with
     /// it calls leave().
@@ -65,6 +67,8 @@ class Admission {
     };
     /// Group, upstream, age, place of one that collects.
     using Collection = std::tuple<unsigned, unsigned, std::uint64_t, std::uint32_t>;
+
+    std::set<Collection>::const_iterator oldest_collection(unsigned group, unsigned upstream) const;
 
     std::span<Upstreams> groups_;
     std::vector<Question> questions_; ///< by place

@@ -114,6 +114,9 @@ class Exchanges final : private NetworkHandler {
     bool open(FetchId fetch, const cache::Key& key, unsigned upstream, Time deadline, Time now,
               Purpose purpose = Purpose::answer);
 
+    /// Whether a question that a client waits for would find room.
+    bool has_room(unsigned group, unsigned upstream) const { return admission_.has_room(group, upstream); }
+
     /// Cancels at once: socket and timers go. Unknown ones are ignored.
     void close(FetchId fetch, unsigned upstream, Time now);
     /// Cancels the probes: afterwards, when no Fetch has an exchange, none is open.

@@ -592,6 +592,24 @@ MUTATIONS = [
 
     # Waiters, credits, Wakes.
     Mutation(
+        "whoever-holds-most-keeps-it", "control/fetch/table_effects.cpp",
+        "    if (is_crowded) make_way(slot.prefix, slot.zone, &slot);\n",
+        "",
+        "one client's silent names take the upstream's places from all others",
+        "control_test:SharesTest.*"),
+    Mutation(
+        "waits-without-a-share", "control/fetch/table.cpp",
+        "    if (waiters_.count_of(waiter.source) > limits::crowded) make_way(waiter.prefix, zone_of(key));\n",
+        "",
+        "silent names take every credit of a worker, and everybody's misses fail",
+        "control_test:SharesTest.*"),
+    Mutation(
+        "the-youngest-gives-way", "control/fetch/shares.cpp",
+        "    return Largest{oldest_[most], counts_[most]};\n",
+        "    return Largest{youngest_[most], counts_[most]};\n",
+        "a flood pushes out what would be answered, and keeps what is silent",
+        "control_test:Shares*"),
+    Mutation(
         "abandoned-credit-lost", "dataplane/worker.cpp",
         "    free_waiters_.push_back(wake.waiter); // within its capacity: the credit comes back\n"
         "    if (wake.kind == Wake::Kind::abandon) return c_.counters.add(Event::wake_abandoned);\n",

@@ -1,0 +1,48 @@
+// Who holds how many of the live Fetches, so that whoever holds most gives way when room is short.
+//
+// Basic algorithm (stochastic fairness queueing, McKenney 1990): whoever it is, a client prefix or a zone, is
+// hashed into one of a fixed number of buckets, which count their Fetches and know them by age. The hash is
+// keyed: nobody can choose to share another's bucket. Everything takes constant time but largest(), which
+// looks at every count, and is called only when somebody has to give way.
+//
+// Control thread only.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+namespace millrace::control {
+
+class Shares {
+  public:
+    /// `slots`: how many Fetches there may be.
+    explicit Shares(std::uint32_t slots) : places_(slots) {}
+
+    void enter(std::uint32_t slot, std::uint64_t holder); ///< a hash that is keyed
+    void leave(std::uint32_t slot);
+
+    /// The oldest Fetch of whoever holds most, and how many that are.
+    struct Largest {
+        std::uint32_t slot;
+        std::uint32_t count;
+    };
+    /// None while nobody holds more than one. `holder` is preferred when it holds as many as anybody.
+    std::optional<Largest> largest(std::uint64_t holder) const;
+
+  private:
+    static constexpr std::uint32_t nobody = 0xffffffff;
+    static constexpr std::size_t buckets = 4096;
+    /// A Fetch's neighbours in age within its bucket.
+    struct Place {
+        std::uint32_t older = nobody, younger = nobody;
+        std::uint32_t bucket = nobody;
+    };
+    std::vector<Place> places_;
+    std::array<std::uint32_t, buckets> counts_{};
+    std::vector<std::uint32_t> oldest_ = std::vector<std::uint32_t>(buckets, nobody);
+    std::vector<std::uint32_t> youngest_ = std::vector<std::uint32_t>(buckets, nobody);
+};
+
+} // namespace millrace::control
