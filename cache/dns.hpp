@@ -34,6 +34,7 @@ enum class Rcode : std::uint16_t {
 
 // Types and classes (control has ldns's names for the rest).
 inline constexpr std::uint16_t type_a = 1, type_ns = 2, type_soa = 6, type_hinfo = 13, type_txt = 16;
+inline constexpr std::uint16_t type_nxname = 128; ///< in denials alone, never asked for (RFC 9824)
 inline constexpr std::uint16_t type_opt = 41, type_ixfr = 251, type_axfr = 252, type_any = 255;
 inline constexpr std::uint16_t class_in = 1, class_chaos = 3;
 
@@ -63,6 +64,7 @@ inline constexpr std::uint16_t prohibited = 18;
 inline constexpr std::uint16_t stale_nxdomain = 19;
 inline constexpr std::uint16_t no_reachable_authority = 22;
 inline constexpr std::uint16_t network_error = 23;
+inline constexpr std::uint16_t invalid_query_type = 30; ///< RFC 9824 10.4
 
 /// Whether a validator says so about the name itself: 1, 2, and 5 to 12.
 constexpr bool is_of_dnssec(std::uint16_t code) {

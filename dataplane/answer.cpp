@@ -118,7 +118,7 @@ std::size_t write(const Head& head, std::span<const std::uint8_t> question, cons
 }
 
 std::size_t write(const Query& query, std::span<const std::uint8_t> question, std::span<std::uint8_t> out) {
-    Body body{.rcode = query.rcode, .truncated = query.action == Query::Action::truncate};
+    Body body{.rcode = query.rcode, .truncated = query.action == Query::Action::truncate, .info = query.info};
     // RFC 8482 4.2: HINFO "RFC8482" "", owner the question's name, TTL 3600.
     static constexpr std::uint8_t hinfo[] = {dns::pointer_bits,
                                              dns::header_octets,

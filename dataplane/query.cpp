@@ -12,19 +12,43 @@ struct Query::Sections {
     std::uint16_t flags, questions, answers, authorities, additionals;
 };
 
+/// What is behind the question.
+struct Query::Records {
+    bool is_wrong = false; ///< not one OPT and nothing else, or cut short
+    std::uint32_t opt_flags = 0;
+    std::span<const std::uint8_t> options; ///< of the OPT, as sent
+};
+
+namespace {
+
+/// Whether each option ends within the OPT's RDATA (RFC 6891 6.1.2). What they say is not looked at.
+bool are_whole(std::span<const std::uint8_t> options) {
+    cache::WireReader in(options);
+    while (in.remaining() > 0) {
+        in.u16(); // its code
+        in.skip(in.u16());
+    }
+    return in.ok();
+}
+
+} // namespace
+
 void Query::parse(std::span<const std::uint8_t> message, Transport transport, std::uint8_t group,
                   Query& out) {
     Sections sections{};
     out.head = {};
     out.rcode = Rcode::noerror; // of the query that was in this place before
+    out.info = cache::Entry::no_info;
     out.key.group = group;
     if (!out.parse_header(message, sections)) return;
     cache::WireReader in(message.subspan(dns::header_octets));
-    if (!out.parse_question(in)) return;
-    if (out.parse_records(in, sections, transport)) out.judge(transport);
+    bool is_asked = out.parse_question(in, sections);
+    Records records = out.parse_records(in, sections);
+    if (transport == Transport::tcp) out.head.limit = cache::limits::message_octets;
+    if (is_asked && out.judge_records(records, sections)) out.judge_question(transport);
 }
 
-/// The rows of the table up to QDCOUNT. False: judged.
+/// False: to be dropped.
 bool Query::parse_header(std::span<const std::uint8_t> message, Sections& s) {
     action = Action::drop;
     verdict = Verdict::drop_short;
@@ -36,78 +60,90 @@ bool Query::parse_header(std::span<const std::uint8_t> message, Sections& s) {
     if (s.flags & dns::response) return false;
     head.opcode = (s.flags & dns::opcode_mask) >> 11;
     head.recursion_desired = s.flags & dns::recursion_desired;
-    head.checking_disabled = s.flags & dns::checking_disabled;
-    head.authentic_wanted = s.flags & dns::authentic_data;
+    // CD and AD are bits of queries; what others say with them is not known (RFC 6895 2).
+    head.checking_disabled = head.opcode == 0 && s.flags & dns::checking_disabled;
+    head.authentic_wanted = head.opcode == 0 && s.flags & dns::authentic_data;
     head.limit = limits::plain_octets;
-    if (head.opcode != 0) {
-        answer_with(Rcode::notimp);
-        return false;
-    }
-    if (s.questions != 1) {
-        answer_with(Rcode::formerr);
-        return false;
-    }
     return true;
 }
 
-/// The question, and zone transfers. False: judged.
-bool Query::parse_question(cache::WireReader& in) {
-    bool named = cache::read_name(in, key.name);
-    key.qtype = in.u16();
-    key.qclass = in.u16();
-    if (!named || !in.ok()) {
-        answer_with(Rcode::formerr);
-        return false;
+/// The rows of the table up to zone transfers. False: judged. `in` is behind the question, or questions,
+/// so that an OPT can still be found: replies without a question have one too (RFC 6891 6.1.1).
+bool Query::parse_question(cache::WireReader& in, const Sections& s) {
+    if (head.opcode == 0 && s.questions == 1) {
+        cache::WireReader question = in;
+        bool named = cache::read_name(question, key.name);
+        key.qtype = question.u16();
+        key.qclass = question.u16();
+        if (named && question.ok()) {
+            in = question;
+            head.question_size = std::uint16_t(in.position());
+            // Before the sections are counted: an IXFR rightly carries an SOA as authority (RFC 1995 3).
+            bool is_transfer = key.qtype == dns::type_axfr || key.qtype == dns::type_ixfr;
+            if (is_transfer) answer_with(Rcode::refused);
+            return !is_transfer;
+        }
     }
-    head.question_size = std::uint16_t(in.position());
-    // Before the sections are counted: an IXFR rightly carries an SOA in its authority section (RFC 1995 3).
-    if (key.qtype == dns::type_axfr || key.qtype == dns::type_ixfr) {
-        answer_with(Rcode::refused);
-        return false;
+    answer_with(head.opcode == 0 ? Rcode::formerr : Rcode::notimp);
+    for (unsigned i = 0; i < s.questions && in.ok(); ++i) {
+        in.skip_name();
+        in.skip(dns::type_class_octets);
     }
-    return true;
+    return false;
 }
 
-/// Walks every record behind the question for its OPT (RFC 6891 6.1.1). False: judged.
-bool Query::parse_records(cache::WireReader& in, const Sections& s, Transport transport) {
-    bool malformed = s.answers > 0 || s.authorities > 0 || s.flags & dns::truncated;
+/// Walks every record behind the question for its OPT (RFC 6891 6.1.1).
+Query::Records Query::parse_records(cache::WireReader& in, const Sections& s) {
+    Records found;
     unsigned before_additional = s.answers + s.authorities;
     unsigned records = before_additional + s.additionals;
-    std::uint32_t opt_flags = 0;
     for (unsigned i = 0; i < records && in.ok(); ++i) {
         std::size_t owner = in.position();
         in.skip_name();
         bool owner_is_root = in.position() == owner + 1;
         std::uint16_t type = in.u16(), size = in.u16();
         std::uint32_t ttl = in.u32();
-        in.skip(in.u16());
-        if (type != dns::type_opt || !in.ok()) continue;
-        malformed = malformed || head.edns || i < before_additional || !owner_is_root;
+        auto data = in.take(in.u16());
+        bool is_opt = type == dns::type_opt && in.ok();
+        // Nothing else is taken for a query, as by Unbound: we could check neither a TSIG nor a SIG(0).
+        found.is_wrong = found.is_wrong || !is_opt || head.edns || i < before_additional || !owner_is_root;
+        if (!is_opt) continue;
         head.edns = true;
         head.limit = std::clamp<std::uint16_t>(size, limits::plain_octets, limits::edns_octets);
-        opt_flags = ttl;
+        head.dnssec_ok = ttl & dns::opt_dnssec_ok; // copied, whatever the reply (RFC 3225 3)
+        found.opt_flags = ttl;
+        found.options = data;
     }
-    if (transport == Transport::tcp) head.limit = cache::limits::message_octets;
-    if (malformed || !in.ok()) {
-        answer_with(Rcode::formerr);
-        return false;
+    found.is_wrong = found.is_wrong || !in.ok();
+    return found;
+}
+
+/// The rows about records, TC and EDNS. False: judged.
+bool Query::judge_records(const Records& records, const Sections& s) {
+    Rcode code = Rcode::noerror;
+    if (records.is_wrong || s.flags & dns::truncated) {
+        code = Rcode::formerr;
+    } else if (records.opt_flags & dns::opt_version) {
+        code = Rcode::badvers;
+    } else if (!are_whole(records.options)) {
+        code = Rcode::formerr;
     }
-    head.dnssec_ok = opt_flags & dns::opt_dnssec_ok;
+    if (code != Rcode::noerror) answer_with(code);
     head.authentic_wanted = head.authentic_wanted || head.dnssec_ok;
-    if (opt_flags & dns::opt_version) {
-        answer_with(Rcode::badvers);
-        return false;
-    }
-    return true;
+    return code == Rcode::noerror;
 }
 
 /// A well-formed query: the rows about classes, types and RD.
-void Query::judge(Transport transport) {
+void Query::judge_question(Transport transport) {
     if (key.qclass == dns::class_chaos) {
         action = Action::chaos;
         return;
     }
     if (key.qclass != dns::class_in) return answer_with(Rcode::notimp);
+    if (key.qtype == dns::type_nxname) {
+        info = dns::ede::invalid_query_type;
+        return answer_with(Rcode::formerr);
+    }
     if (key.qtype != dns::type_any && !is_data_type(key.qtype)) return answer_with(Rcode::notimp);
     if (key.qtype == dns::type_any) {
         action = transport == Transport::udp ? Action::truncate : Action::minimal;

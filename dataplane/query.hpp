@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "cache/dns.hpp"
+#include "cache/entry.hpp"
 #include "cache/key.hpp"
 #include "dataplane/counters.hpp"
 #include "dataplane/limits.hpp"
@@ -48,8 +49,9 @@ struct Query {
     };
 
     Action action = Action::drop;
-    Verdict verdict = Verdict::drop_short; ///< meaningful when dropped
-    Rcode rcode = Rcode::noerror;          ///< of a reply without a look-up
+    Verdict verdict = Verdict::drop_short;      ///< meaningful when dropped
+    Rcode rcode = Rcode::noerror;               ///< of a reply without a look-up,
+    std::uint16_t info = cache::Entry::no_info; ///< and its extended error (RFC 8914)
     Head head;
     cache::Key key; ///< meaningful to look up, and of class CH
 
@@ -59,10 +61,12 @@ struct Query {
 
   private:
     struct Sections;
+    struct Records;
     bool parse_header(std::span<const std::uint8_t> message, Sections& sections);
-    bool parse_question(cache::WireReader& in);
-    bool parse_records(cache::WireReader& in, const Sections& sections, Transport transport);
-    void judge(Transport transport);
+    bool parse_question(cache::WireReader& in, const Sections& sections);
+    Records parse_records(cache::WireReader& in, const Sections& sections);
+    bool judge_records(const Records& records, const Sections& sections);
+    void judge_question(Transport transport);
     void answer_with(Rcode code) {
         action = Action::reply;
         rcode = code;

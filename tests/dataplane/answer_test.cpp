@@ -119,6 +119,15 @@ TEST(Answer, Errors) {
     EXPECT_EQ(error_to(header(9, rd, 1, 0, 0, 1) + question("a") + opt(1232, 1 << 16)),
               header(9, 0x8180, 1, 0, 0, 1) + question("a") + opt(1232, 1u << 24))
         << "BADVERS is 16";
+    EXPECT_EQ(error_to(header(9, 4 << 11 | rd | cd | ad, 1, 0, 0, 1) + question("a") + opt(4096, do_bit)),
+              header(9, 0xa104, 0, 0, 0, 1) + opt(1232, do_bit))
+        << "an OPT for an OPT, but neither CD nor AD";
+    EXPECT_EQ(error_to(header(9, rd, 0, 0, 0, 1) + opt()), header(9, 0x8181, 0, 0, 0, 1) + opt());
+    EXPECT_EQ(error_to(header(9, rd, 1, 0, 0, 1) + question("a", 252) + opt()),
+              header(9, 0x8185, 1, 0, 0, 1) + question("a", 252) + opt());
+    EXPECT_EQ(error_to(header(9, rd, 1, 0, 0, 1) + question("a", 128) + opt()),
+              header(9, 0x8181, 1, 0, 0, 1) + question("a", 128) + opt(1232, 0, {0, 15, 0, 2, 0, 30}))
+        << "RFC 9824 3.5";
     EXPECT_EQ(error_to(query("a", 255)), header(0x1234, 0x8380, 1) + question("a", 255));
     Bytes hinfo = Bytes{0xc0, 12} + u16(13) + u16(1) + u32(3600) + u16(9) +
                   Bytes{7, 'R', 'F', 'C', '8', '4', '8', '2', 0};

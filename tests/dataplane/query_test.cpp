@@ -31,6 +31,11 @@ const Bytes name_of_257 = [] {
     return name + Bytes{0};
 }();
 
+/// With one octet of RDATA.
+Bytes record(std::string_view owner, unsigned type) {
+    return question(owner, type) + u32(0) + u16(1) + Bytes{9};
+}
+
 const Row rows[] = {
     {"an ordinary query", query("www.example"), Action::look_up},
     {"with OPT", header(1, rd, 1, 0, 0, 1) + question("a") + opt(), Action::look_up},
@@ -39,9 +44,31 @@ const Row rows[] = {
     {"trailing octets", query("a") + Bytes{1, 2, 3}, Action::look_up},
     {"unknown EDNS option and flags",
      header(1, rd, 1, 0, 0, 1) + question("a") + opt(1232, 0x7fff, {0, 99, 0, 1, 7}), Action::look_up},
-    {"additional record beside OPT",
-     header(1, rd, 1, 0, 0, 2) + question("a") + question("x") + u32(0) + u16(1) + Bytes{9} + opt(),
-     Action::look_up},
+    {"empty EDNS options",
+     header(1, rd, 1, 0, 0, 1) + question("a") + opt(1232, 0, {0, 99, 0, 0, 0, 98, 0, 0}), Action::look_up},
+    {"record before OPT", header(1, rd, 1, 0, 0, 2) + question("a") + record("x", 1) + opt(), Action::reply,
+     Rcode::formerr},
+    {"record behind OPT", header(1, rd, 1, 0, 0, 2) + question("a") + opt() + record("x", 1), Action::reply,
+     Rcode::formerr},
+    {"record instead of OPT", header(1, rd, 1, 0, 0, 1) + question("a") + record("", 1), Action::reply,
+     Rcode::formerr},
+    {"TSIG", header(1, rd, 1, 0, 0, 2) + question("a") + opt() + record("key", 250), Action::reply,
+     Rcode::formerr},
+    {"TSIG alone", header(1, rd, 1, 0, 0, 1) + question("a") + record("key", 250), Action::reply,
+     Rcode::formerr},
+    {"SIG(0)", header(1, rd, 1, 0, 0, 1) + question("a") + record("", 24), Action::reply, Rcode::formerr},
+    {"option past the end", header(1, rd, 1, 0, 0, 1) + question("a") + opt(1232, 0, {0, 99, 0, 2, 7}),
+     Action::reply, Rcode::formerr},
+    {"second option past the end",
+     header(1, rd, 1, 0, 0, 1) + question("a") + opt(1232, 0, {0, 99, 0, 1, 7, 0, 99, 0, 1}), Action::reply,
+     Rcode::formerr},
+    {"option without its length", header(1, rd, 1, 0, 0, 1) + question("a") + opt(1232, 0, {0, 99}),
+     Action::reply, Rcode::formerr},
+    {"one octet of an option", header(1, rd, 1, 0, 0, 1) + question("a") + opt(1232, 0, {0}), Action::reply,
+     Rcode::formerr},
+    {"EDNS version 1, whose options may be others",
+     header(1, rd, 1, 0, 0, 1) + question("a") + opt(1232, 1 << 16, {0, 99, 0, 2, 7}), Action::reply,
+     Rcode::badvers},
     {"opcode NOTIFY", header(1, 4 << 11 | rd, 1) + question("a"), Action::reply, Rcode::notimp, false},
     {"opcode UPDATE", header(1, 5 << 11, 1) + question("a"), Action::reply, Rcode::notimp, false},
     {"QDCOUNT 0", header(1, rd, 0), Action::reply, Rcode::formerr, false},
@@ -77,13 +104,75 @@ const Row rows[] = {
     {"class ANY", header(1, rd, 1) + question("a", 1, 255), Action::reply, Rcode::notimp},
     {"type 0", query("a", 0), Action::reply, Rcode::notimp},
     {"type OPT", query("a", 41), Action::reply, Rcode::notimp},
-    {"type 128", query("a", 128), Action::reply, Rcode::notimp},
+    {"type NXNAME", query("a", 128), Action::reply, Rcode::formerr},
+    {"type NXNAME of class CH", header(1, rd, 1) + question("a", 128, 3), Action::chaos},
+    {"type 129", query("a", 129), Action::reply, Rcode::notimp},
     {"type MAILA", query("a", 254), Action::reply, Rcode::notimp},
     {"type 127", query("a", 127), Action::look_up},
     {"type 256", query("a", 256), Action::look_up},
     {"RD=0", header(1, 0, 1) + question("a"), Action::reply, Rcode::refused},
     {"ANY over UDP", query("a", 255), Action::truncate},
 };
+
+/// RFC 6891 6.1.1: in the reply as well, whatever it says.
+TEST(Query, AnOptIsFoundInEveryQueryThatCanBeWalked) {
+    Bytes end = opt(1000, do_bit), name = question("www.example");
+    const Row with[] = {
+        {"opcode STATUS", header(1, 2 << 11, 1, 0, 0, 1) + name + end, Action::reply, Rcode::notimp},
+        {"opcode NOTIFY with its SOA", header(1, 4 << 11, 1, 1, 0, 1) + name + record("a", 6) + end,
+         Action::reply, Rcode::notimp},
+        {"opcode UPDATE with a TSIG",
+         header(1, 5 << 11, 1, 0, 1, 2) + name + record("a", 1) + end + record("k", 250), Action::reply,
+         Rcode::notimp},
+        {"opcode 15 without a question", header(1, 15 << 11, 0, 0, 0, 1) + end, Action::reply, Rcode::notimp},
+        {"QDCOUNT 0", header(1, rd, 0, 0, 0, 1) + end, Action::reply, Rcode::formerr},
+        {"QDCOUNT 2", header(1, rd, 2, 0, 0, 1) + name + name + end, Action::reply, Rcode::formerr},
+        {"compressed qname", header(1, rd, 1, 0, 0, 1) + Bytes{0xc0, 12, 0, 1, 0, 1} + end, Action::reply,
+         Rcode::formerr},
+        {"AXFR", header(1, rd, 1, 0, 0, 1) + question("a", 252) + end, Action::reply, Rcode::refused},
+        {"IXFR with its SOA", header(1, rd, 1, 0, 1, 1) + question("a", 251) + record("a", 6) + end,
+         Action::reply, Rcode::refused},
+        {"TC=1", header(1, rd | tc, 1, 0, 0, 1) + name + end, Action::reply, Rcode::formerr},
+        {"a TSIG behind it", header(1, rd, 1, 0, 0, 2) + name + end + record("k", 250), Action::reply,
+         Rcode::formerr},
+        {"a record cut short behind it", header(1, rd, 1, 0, 0, 2) + name + end + Bytes{0}, Action::reply,
+         Rcode::formerr},
+        {"type NXNAME", header(1, rd, 1, 0, 0, 1) + question("a", 128) + end, Action::reply, Rcode::formerr},
+        {"class HS", header(1, rd, 1, 0, 0, 1) + question("a", 1, 4) + end, Action::reply, Rcode::notimp},
+        {"RD=0", header(1, 0, 1, 0, 0, 1) + name + end, Action::reply, Rcode::refused},
+    };
+    for (const Row& row : with) {
+        for (Transport transport : {Transport::udp, Transport::tcp}) {
+            Query query = parse(row.message, transport);
+            EXPECT_EQ(query.rcode, row.rcode) << row.what;
+            EXPECT_TRUE(query.head.edns && query.head.dnssec_ok) << row.what;
+            EXPECT_EQ(query.head.limit, transport == Transport::udp ? 1000 : 65535) << row.what;
+        }
+    }
+    const Bytes without[] = {
+        header(1, 6 << 11, 0) + Bytes{0, 1, 0, 8, 0, 0, 41, 0, 0, 0, 0, 0}, // RFC 8490: no records
+        header(1, rd, 0, 0, 0, 1),
+        header(1, rd, 1, 0, 0, 1) + Bytes{0x41} + Bytes(65, 'a') + Bytes{0, 0, 1, 0, 1} + end,
+        header(1, rd, 1, 0, 0, 1) + name_of_257 + u16(1) + u16(1) + end,
+        header(1, rd, 2, 0, 0, 1) + name + end,
+        header(1, rd, 1) + question("a", 252) + end,
+    };
+    for (const Bytes& message : without) EXPECT_FALSE(parse(message).head.edns);
+}
+
+/// They are bits of queries; an opcode that we don't know may mean something else by them.
+TEST(Query, TheBitsOfOtherOpcodesAreNotCopied) {
+    Query query = parse(header(1, 4 << 11 | rd | cd | ad, 1) + question("a"));
+    EXPECT_FALSE(query.head.checking_disabled || query.head.authentic_wanted);
+    EXPECT_TRUE(query.head.recursion_desired) << "as the opcode";
+}
+
+TEST(Query, WalkingEndsWithTheOctets) {
+    EXPECT_EQ(parse(header(1, rd, 65535, 65535, 65535, 65535) + Bytes(40, 0)).rcode, Rcode::formerr);
+    Query query = parse(header(1, rd, 8, 0, 0, 65535) + Bytes(40, 0) + opt());
+    EXPECT_TRUE(query.head.edns) << "eight questions for the root";
+    EXPECT_EQ(query.rcode, Rcode::formerr);
+}
 
 TEST(Query, EveryRowOfTheRules) {
     for (const Row& row : rows) {
@@ -103,6 +192,7 @@ TEST(Query, NothingIsLeftOfTheQueryBefore) {
             Query::parse(before.message, Transport::udp, 0, query);
             Query::parse(row.message, Transport::udp, 0, query);
             EXPECT_EQ(query.action, fresh.action) << before.what << ", then " << row.what;
+            EXPECT_EQ(query.info, fresh.info) << before.what << ", then " << row.what;
             EXPECT_EQ(query.rcode, fresh.rcode) << before.what << ", then " << row.what;
             EXPECT_EQ(query.head.limit, fresh.head.limit) << before.what << ", then " << row.what;
             EXPECT_EQ(query.head.edns, fresh.head.edns) << before.what << ", then " << row.what;

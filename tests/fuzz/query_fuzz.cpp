@@ -21,6 +21,8 @@ void check(const Query& query, const std::vector<std::uint8_t>& message,
     require(size >= dns::header_octets + query.head.question_size);
     require(size <= std::max<std::size_t>(query.head.limit, 512));
     require(reply[0] == message[0] && reply[1] == message[1] && (reply[2] & 0x80));
+    require(reply[10] == 0 && reply[11] == query.head.edns); // an OPT for an OPT
+    require(query.head.opcode == 0 || (reply[3] & 0x70) == 0);
     require(std::equal(reply.begin() + dns::header_octets,
                        reply.begin() + dns::header_octets + query.head.question_size,
                        message.begin() + dns::header_octets));

@@ -766,4 +766,22 @@ MUTATIONS = [
         "full - at > 2 * room",
         "limits let more pass than they say",
         "dataplane_test:RateTable.*"),
+    Mutation(
+        "option-past-its-end", "dataplane/query.cpp",
+        "!are_whole(records.options)",
+        "false && !are_whole(records.options)",
+        "a query that is malformed is answered as if it were not",
+        "dataplane_test:Query.*"),
+    Mutation(
+        "a-tsig-ignored", "dataplane/query.cpp",
+        "found.is_wrong || !is_opt || head.edns",
+        "found.is_wrong || head.edns",
+        "a signed query gets an unsigned answer",
+        "dataplane_test:Query.*"),
+    Mutation(
+        "no-opt-where-it-had-one", "dataplane/query.cpp",
+        "        in.skip_name();\n        in.skip(dns::type_class_octets);\n",
+        "        in.fail();\n",
+        "clients take us for a server without EDNS, and ask again without it",
+        "dataplane_test:*Opt*"),
 ]

@@ -86,6 +86,8 @@ def is_any(question):
 RULES = [
     rule("types that ask for something else are not implemented (RFC 8906), unbound finds them malformed and echoes the OPT",
          "rcode RA AD options", lambda q, m, u: is_meta(q) and m.rcode() == dns.rcode.NOTIMP and u.rcode() == dns.rcode.FORMERR),
+    rule("NXNAME is malformed for both (RFC 9824), unbound gives the query back as it came", "RA AD options",
+         lambda q, m, u: q.qtype == "TYPE128" and m.rcode() == u.rcode() == dns.rcode.FORMERR),
     rule("an EDNS version that we don't know is said before the type is judged, and unbound echoes its version",
          "rcode RA AD edns options do", lambda q, m, u: is_meta(q) and m.rcode() == dns.rcode.BADVERS and m.edns == 0),
     rule("ANY over UDP: come back over TCP (RFC 8482)", "rcode TC answer authority RA",

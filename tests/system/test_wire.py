@@ -14,6 +14,7 @@ from support import Subscriber
 NAME = "shared.lab.example"
 QUESTION = b"\x06shared\x03lab\x07example\x00" + b"\x00\x01\x00\x01"
 OPT = b"\x00" + b"\x00\x29" + b"\x04\xd0" + b"\x00\x00\x00\x00" + b"\x00\x00"
+TSIG = b"\x01k\x00" + b"\x00\xfa\x00\xff" + b"\x00\x00\x00\x00" + b"\x00\x10" + b"\x00" * 16
 SOA = b"\x03lab\x07example\x00" + b"\x00\x06\x00\x01" + b"\x00\x00\x00\x00" + b"\x00\x16" + b"\x00\x00" + bytes(20)
 
 
@@ -33,11 +34,14 @@ ROWS = [
     ("nothing", b"\x00", None, 0),
     ("a response", query(flags=0x8100), None, 0),
     ("opcode STATUS", query(flags=0x1100), "NOTIMP", None),
+    ("opcode STATUS with OPT", query(QUESTION + OPT, 0x1130, (1, 0, 0, 1)), "NOTIMP", None),
     ("opcode NOTIFY", query(flags=0x2100), "NOTIMP", None),
     ("opcode UPDATE", query(flags=0x2900), "NOTIMP", None),
     ("two questions", query(QUESTION * 2, counts=(2, 0, 0, 0)), "FORMERR", None),
     ("no question", query(b"", counts=(0, 0, 0, 0)), "FORMERR", 0),
+    ("no question but an OPT", query(OPT, counts=(0, 0, 0, 1)), "FORMERR", 0),
     ("AXFR", query(typed(252)), "REFUSED", 1),
+    ("AXFR with OPT", query(typed(252) + OPT, counts=(1, 0, 0, 1)), "REFUSED", 1),
     ("IXFR with its SOA", query(typed(251) + SOA, counts=(1, 0, 1, 0)), "REFUSED", 1),
     ("a record in the answer section", query(QUESTION + SOA, counts=(1, 1, 0, 0)), "FORMERR", None),
     ("a record in the authority section", query(QUESTION + SOA, counts=(1, 0, 1, 0)), "FORMERR", None),
@@ -46,6 +50,10 @@ ROWS = [
     ("OPT with a name", query(QUESTION + b"\x01a" + OPT, counts=(1, 0, 0, 1)), "FORMERR", None),
     ("OPT longer than the message", query(QUESTION + OPT[:-1] + b"\x09", counts=(1, 0, 0, 1)), "FORMERR", None),
     ("ARCOUNT without a record", query(counts=(1, 0, 0, 1)), "FORMERR", None),
+    ("TSIG", query(QUESTION + TSIG, counts=(1, 0, 0, 1)), "FORMERR", None),
+    ("TSIG behind OPT", query(QUESTION + OPT + TSIG, counts=(1, 0, 0, 2)), "FORMERR", None),
+    ("a record beside OPT", query(QUESTION + SOA + OPT, counts=(1, 0, 0, 2)), "FORMERR", None),
+    ("an option past its end", query(QUESTION + OPT[:-1] + b"\x05\x00\x0a\x00\x02x", counts=(1, 0, 0, 1)), "FORMERR", None),
     ("TC", query(flags=0x0300), "FORMERR", None),
     ("a pointer in the question", query(b"\xc0\x0c\x00\x01\x00\x01"), "FORMERR", 0),
     ("a label of type 0x40", query(b"\x41a\x00\x00\x01\x00\x01"), "FORMERR", 0),
@@ -61,7 +69,8 @@ ROWS = [
     ("type 0", query(typed(0)), "NOTIMP", 1),
     ("type OPT", query(typed(41)), "NOTIMP", 1),
     ("type MAILB", query(typed(253)), "NOTIMP", 1),
-    ("type 128", query(typed(128)), "NOTIMP", 1),
+    ("type NXNAME", query(typed(128) + OPT, counts=(1, 0, 0, 1)), "FORMERR", 1),
+    ("type 129", query(typed(129)), "NOTIMP", 1),
     ("unknown type", query(typed(65280)), "NOERROR", 1),
     ("RD=0", query(flags=0), "REFUSED", 1),
 ]
@@ -84,7 +93,9 @@ def test_rows(client, what, wire, rcode, questions, tcp):
         assert int.from_bytes(reply[4:6], "big") == questions
     if questions == 1:
         assert reply[12:].startswith(wire[12:12 + len(QUESTION)])
-    dns.message.from_wire(reply)  # and it is well-formed
+    said = dns.message.from_wire(reply)  # and it is well-formed
+    assert (said.edns == 0) == (OPT[:-2] in wire and what != "OPT longer than the message"), "an OPT for an OPT"
+    assert flags & 0x0030 == 0 or flags & 0x7800 == 0, "CD and AD are bits of queries"
 
 
 def nothing_comes(client, wire, tcp):
