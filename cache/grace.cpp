@@ -1,5 +1,6 @@
 #include "cache/grace.hpp"
 
+#include <cstddef>
 #include <cstdlib>
 #include <new>
 #include <utility>
@@ -7,6 +8,10 @@
 namespace millrace::cache {
 
 void Grace::Reader::online() {
+    static_assert(offsetof(Reader, id_) / 64 == offsetof(Reader, qsbr_) / 64 &&
+                      offsetof(Reader, finished_) / 64 == offsetof(Reader, qsbr_) / 64 &&
+                      offsetof(Reader, sent_) / 64 != offsetof(Reader, qsbr_) / 64,
+                  "a Wake sent takes no line away from the reader, which every turn of its reads");
     rte_rcu_qsbr_thread_online(qsbr_, id_);
 }
 void Grace::Reader::offline() {

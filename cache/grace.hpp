@@ -51,10 +51,12 @@ class Grace {
 
       private:
         friend class Grace;
+        // The reader's line: it reads the first two in every turn.
         rte_rcu_qsbr* qsbr_ = nullptr;
         unsigned id_ = 0;
-        std::uint64_t sent_ = 0;                             // control's alone
-        alignas(64) std::atomic<std::uint64_t> finished_{0}; // written by the reader alone
+        std::atomic<std::uint64_t> finished_{0}; // written by the reader alone
+        // Control's line, written for every Wake.
+        alignas(64) std::uint64_t sent_ = 0;
     };
 
     /// A point that every reader must get past.
