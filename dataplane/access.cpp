@@ -30,31 +30,47 @@ std::uint64_t scramble(std::uint64_t x) {
     return x ^ x >> 33;
 }
 
+std::uint64_t events_per_second(unsigned per_us) {
+    return std::uint64_t(per_us) * 1'000'000;
+}
+
 } // namespace
 
-Access::Access(ClientPolicy policy) : compiled_(std::make_unique<Compiled>(std::move(policy))) {
+Access::Access(ClientPolicy policy, unsigned packets_per_us)
+    : packets_per_us_(packets_per_us),
+      compiled_(std::make_unique<Compiled>(std::move(policy), packets_per_us, nullptr)),
+      starts_(RateTable::places_for(events_per_second(limits::questions_per_us_of_control),
+                                    limits::starts_per_key)) {
     arc4random_buf(&secret_, sizeof secret_);
 }
 
 /// Basic algorithm: prefixes nest or are disjoint, so in rising order each one either lies within the range
 /// before it or begins a new one.
-Access::Compiled::Compiled(ClientPolicy policy) : limits(policy.limits) {
+Access::Compiled::Compiled(ClientPolicy policy, unsigned packets_per_us, std::shared_ptr<Rates> rates)
+    : limits_(policy.limits), rates_(std::move(rates)) {
     for (const Prefix& p : policy.allow) {
-        allowed.push_back({filled(p.address, p.bits, false), filled(p.address, p.bits, true)});
+        allowed_.push_back({filled(p.address, p.bits, false), filled(p.address, p.bits, true)});
     }
-    std::ranges::sort(allowed, [](const Range& a, const Range& b) {
+    std::ranges::sort(allowed_, [](const Range& a, const Range& b) {
         return a.first != b.first ? a.first < b.first : a.last > b.last;
     });
     std::vector<Range> disjoint;
-    for (const Range& range : allowed) {
+    for (const Range& range : allowed_) {
         if (disjoint.empty() || disjoint.back().last < range.first) disjoint.push_back(range);
     }
-    allowed = std::move(disjoint);
+    allowed_ = std::move(disjoint);
+
+    std::uint64_t received = events_per_second(packets_per_us);
+    std::uint64_t missed = events_per_second(limits::questions_per_us_of_control);
+    Rates::Places places{
+        RateTable::places_for(received, limits_.queries), RateTable::places_for(received, limits_.errors),
+        RateTable::places_for(received, limits_.responses), RateTable::places_for(missed, limits_.fetches)};
+    if (!rates_ || rates_->places() != places) rates_ = std::make_shared<Rates>(places);
 }
 
 bool Access::allows(const Address& client) const {
-    const auto& allowed = compiled_.get().allowed;
-    auto above = std::ranges::upper_bound(allowed, client, {}, &Range::first);
+    const auto& allowed = compiled_.get().allowed_;
+    auto above = std::ranges::upper_bound(allowed, client, {}, &Compiled::Range::first);
     return above != allowed.begin() && client <= std::prev(above)->last;
 }
 
@@ -69,8 +85,39 @@ std::uint64_t Access::mixed(std::uint64_t prefix, std::uint64_t with) {
     return scramble(prefix ^ scramble(with));
 }
 
+Access::Taken Access::takes_query(std::uint64_t prefix, bool tcp, Time now) const {
+    const Compiled& c = compiled_.get();
+    return c.rates_->queries.take(mixed(prefix, tcp), c.limits_.queries, now);
+}
+
+Access::Taken Access::takes_error(std::uint64_t prefix, Time now) const {
+    const Compiled& c = compiled_.get();
+    return c.rates_->errors.take(prefix, c.limits_.errors, now);
+}
+
+Access::Taken Access::takes_response(std::uint64_t prefix, std::uint64_t answer, Time now) const {
+    const Compiled& c = compiled_.get();
+    return c.rates_->responses.take(mixed(prefix, answer), c.limits_.responses, now);
+}
+
+Access::Taken Access::takes_fetch(std::uint64_t prefix, bool tcp, std::uint64_t key, Time now) const {
+    const Compiled& c = compiled_.get();
+    Taken of_all = c.rates_->fetches.take(mixed(prefix, tcp), c.limits_.fetches, now);
+    if (of_all == Taken::no) return of_all;
+    Taken of_key = starts_.take(mixed(key, prefix), limits::starts_per_key, now);
+    return of_key == Taken::no ? of_key : std::max(of_all, of_key);
+}
+
+std::unique_ptr<const Access::Compiled> Access::compile(ClientPolicy policy) const {
+    return std::make_unique<const Compiled>(std::move(policy), packets_per_us_, compiled_.get().rates_);
+}
+
+void Access::replace(std::unique_ptr<const Compiled> policy, cache::Grace& grace) {
+    compiled_.replace(std::move(policy), grace);
+}
+
 void Access::replace(ClientPolicy policy, cache::Grace& grace) {
-    compiled_.replace(std::make_unique<Compiled>(std::move(policy)), grace);
+    replace(compile(std::move(policy)), grace);
 }
 
 } // namespace millrace::dataplane

@@ -1,7 +1,9 @@
 // Who may ask, and how often. Read by every worker without a lock; control replaces the policy whole.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "cache/replaceable.hpp"
@@ -13,7 +15,7 @@ namespace millrace::dataplane {
 
 /// Of the clients of one prefix together, per second, with one second's worth at once; 0: no limit.
 struct RateLimits {
-    unsigned queries = 0;   ///< beyond: dropped; over TCP refused
+    unsigned queries = 0;   ///< beyond: dropped, or truncated by `slip`; over TCP refused
     unsigned errors = 0;    ///< error replies over UDP (not NXDOMAIN); beyond: dropped
     unsigned responses = 0; ///< same answers over UDP; beyond: dropped, or truncated by `slip`
     unsigned fetches = 0;   ///< questions that have to be asked upstream; beyond: stale data or SERVFAIL
@@ -34,12 +36,16 @@ struct ClientPolicy {
 
 class Access {
   public:
-    explicit Access(ClientPolicy policy);
+    using Taken = RateTable::Taken;
+
+    /// `packets_per_us` is what all workers together may receive: it and the limits say how large the tables
+    /// of rates are.
+    explicit Access(ClientPolicy policy, unsigned packets_per_us = limits::packets_per_us_of_socket);
 
     // Registered, online readers; control too.
 
     bool allows(const Address& client) const;
-    const RateLimits& limits() const { return compiled_.get().limits; }
+    const RateLimits& limits() const;
     /// Names the client's prefix in what follows; a keyed hash.
     std::uint64_t prefix_of(const Address& client) const;
 
@@ -48,45 +54,59 @@ class Access {
     // TCP has buckets of its own where a source may be forged over UDP: what a forger uses up is not the
     // victim's way around it.
 
-    bool takes_query(std::uint64_t prefix, bool tcp, Time now) const {
-        return rates_.take(mixed(prefix, tcp ? 32 : 64), limits().queries, now);
-    }
-    bool takes_error(std::uint64_t prefix, Time now) const {
-        return rates_.take(mixed(prefix, 1), limits().errors, now);
-    }
+    Taken takes_query(std::uint64_t prefix, bool tcp, Time now) const;
+    Taken takes_error(std::uint64_t prefix, Time now) const;
     /// `answer` is the hash of what makes answers the same.
-    bool takes_response(std::uint64_t prefix, std::uint64_t answer, Time now) const {
-        return rates_.take(mixed(prefix, answer | 16), limits().responses, now);
-    }
+    Taken takes_response(std::uint64_t prefix, std::uint64_t answer, Time now) const;
+    /// Of all keys, and of this one more than limits::starts_per_key. `key` is its hash.
+    Taken takes_fetch(std::uint64_t prefix, bool tcp, std::uint64_t key, Time now) const;
 
-    bool takes_fetch(std::uint64_t prefix, bool tcp, Time now) const {
-        return rates_.take(mixed(prefix, tcp ? 4 : 128), limits().fetches, now);
-    }
-    /// Of one key, for the clients of one prefix. `key` is its hash.
-    bool takes_start(std::uint64_t key, std::uint64_t prefix, Time now) const {
-        return rates_.take(mixed(key, prefix), limits::starts_per_key, now);
-    }
-
+    class Compiled; ///< a policy with its tables
+    /// Any thread, while nobody replaces the policy: it may take a while, as all memory of the tables is
+    /// touched. Tables that would be as large as those of now are those of now, counts and all.
+    std::unique_ptr<const Compiled> compile(ClientPolicy policy) const;
     /// Control. Bursts that begin after the next grace period see the new policy.
+    void replace(std::unique_ptr<const Compiled> policy, cache::Grace& grace);
     void replace(ClientPolicy policy, cache::Grace& grace);
 
   private:
+    /// A table for each limit: what one counts is not in the way of another.
+    struct Rates {
+        using Places = std::array<std::size_t, 4>;
+        explicit Rates(const Places& p) : queries(p[0]), errors(p[1]), responses(p[2]), fetches(p[3]) {}
+        Places places() const {
+            return {queries.places(), errors.places(), responses.places(), fetches.places()};
+        }
+        RateTable queries, errors, responses, fetches;
+    };
+    static std::uint64_t mixed(std::uint64_t prefix, std::uint64_t with);
+
+    unsigned packets_per_us_;
+    cache::Replaceable<Compiled> compiled_;
+    mutable RateTable starts_; ///< counts, whoever reads
+    std::uint64_t secret_;
+};
+
+class Access::Compiled final : public cache::Retired {
+  public:
+    Compiled(ClientPolicy policy, unsigned packets_per_us, std::shared_ptr<Rates> rates);
+    /// Without the tables, which the next policy may go on with.
+    std::size_t bytes() const override { return sizeof *this + allowed_.capacity() * sizeof(Range); }
+
+  private:
+    friend class Access;
     /// The prefixes as disjoint ranges in rising order: one binary search. (rte_lpm and rte_fib allocate from
     /// EAL's heap, which a daemon on kernel sockets alone does not have.)
     struct Range {
         Address first, last;
     };
-    struct Compiled final : cache::Retired {
-        explicit Compiled(ClientPolicy policy);
-        std::size_t bytes() const override { return sizeof *this + allowed.capacity() * sizeof(Range); }
-        std::vector<Range> allowed;
-        RateLimits limits;
-    };
-    static std::uint64_t mixed(std::uint64_t prefix, std::uint64_t with);
-
-    cache::Replaceable<Compiled> compiled_;
-    mutable RateTable rates_; ///< counts, whoever reads
-    std::uint64_t secret_;
+    std::vector<Range> allowed_;
+    RateLimits limits_;
+    std::shared_ptr<Rates> rates_; ///< count, whoever reads
 };
+
+inline const RateLimits& Access::limits() const {
+    return compiled_.get().limits_;
+}
 
 } // namespace millrace::dataplane

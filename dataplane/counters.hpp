@@ -38,10 +38,11 @@ enum class Event : std::uint8_t {
     refresh_dropped,  ///< ... or found the miss ring full
     local,            ///< answered by a special-use zone or by the operator's records
     blocked,          ///< answered by a block list
-    rate_queries,     ///< of those dropped or refused for their rate: too many queries,
+    rate_queries,     ///< of those dropped, refused or slipped for their rate: too many queries,
     rate_errors,      ///< too many errors,
     rate_responses,   ///< too many answers of one kind
     slipped,          ///< answered with TC=1 instead
+    rate_table_full,  ///< something that counted towards a rate was forgotten for something else
     servfail_full,    ///< SERVFAIL or stale because no waiter credit or miss-ring place was left
     wake_answered,    ///< a waiter was answered
     wake_abandoned,   ///< a waiter was given up by control

@@ -32,23 +32,48 @@ bool Gate::admit(const Message& message, Query& query, std::span<std::uint8_t> o
         if (may_send_error(message)) reply = refuse(query, question, out);
         return false;
     }
-    if (unlikely(access_.limits().queries > 0) &&
-        !access_.takes_query(access_.prefix_of(message.client), message.transport == Transport::tcp,
-                             message.now)) {
-        counters_.add(Event::rate_queries);
-        if (message.transport == Transport::tcp) {
-            reply = refuse(query, question, out);
-        } else {
-            counters_.add(Verdict::drop_rate);
-        }
-        return false;
-    }
+    if (unlikely(access_.limits().queries > 0) && !within_queries(message, query, out, reply)) return false;
     if (query.action == Query::Action::look_up) return !answer_here(message, query, out, reply);
     if (query.action == Query::Action::chaos && answer_chaos(message, query, out, reply)) return false;
     if (is_error(unsigned(query.rcode)) && !may_send_error(message)) return false;
     reply = answer::write(query, question, out);
     counters_.add(Verdict::answered);
     return false;
+}
+
+/// False: the client's prefix asks too much. Then there is a reply, or the drop is counted.
+bool Gate::within_queries(const Message& message, const Query& query, std::span<std::uint8_t> out,
+                          std::size_t& reply) {
+    bool tcp = message.transport == Transport::tcp;
+    std::uint64_t prefix = access_.prefix_of(message.client);
+    if (likely(within(access_.takes_query(prefix, tcp, message.now)))) return true;
+    counters_.add(Event::rate_queries);
+    auto question = question_of(message, query);
+    if (tcp) {
+        reply = refuse(query, question, out);
+    } else if (query.action != Query::Action::reply && slips(prefix)) { // an error would be one over TCP too
+        reply = answer::write_truncated(query.head, question, out);
+        counters_.add(Verdict::answered);
+    } else {
+        counters_.add(Verdict::drop_rate);
+    }
+    return false;
+}
+
+bool Gate::within(Access::Taken taken) {
+    if (unlikely(taken == Access::Taken::displacing)) counters_.add(Event::rate_table_full);
+    return taken != Access::Taken::no;
+}
+
+/// Of what is over a limit: whether it gets TC=1. Of one prefix every `slip`-th, so that nobody who sends in
+/// the name of others can see to it that they get none.
+bool Gate::slips(std::uint64_t prefix) {
+    unsigned slip = access_.limits().slip;
+    std::uint8_t& over = over_[prefix % over_.size()];
+    if (slip == 0 || ++over < slip) return false;
+    over = 0;
+    counters_.add(Event::slipped);
+    return true;
 }
 
 std::size_t Gate::refuse(const Query& query, std::span<const std::uint8_t> question,
@@ -60,7 +85,7 @@ std::size_t Gate::refuse(const Query& query, std::span<const std::uint8_t> quest
 /// False: counted as dropped.
 bool Gate::may_send_error(const Message& message) {
     if (likely(access_.limits().errors == 0) || message.transport == Transport::tcp) return true;
-    if (access_.takes_error(access_.prefix_of(message.client), message.now)) return true;
+    if (within(access_.takes_error(access_.prefix_of(message.client), message.now))) return true;
     counters_.add(Event::rate_errors);
     counters_.add(Verdict::drop_rate);
     return false;
@@ -121,17 +146,15 @@ Gate::Charge Gate::charge_of(const Address& client, const Query& query, cache::H
 Gate::Flow Gate::flow(const Charge& charge, const cache::Entry& answer, Time now) {
     if (likely(charge.prefix == 0)) return Flow::send;
     if (is_error(answer.rcode)) {
-        if (access_.takes_error(charge.prefix, now)) return Flow::send;
+        if (within(access_.takes_error(charge.prefix, now))) return Flow::send;
         counters_.add(Event::rate_errors);
         return Flow::drop;
     }
     bool denied = answer.rcode == unsigned(Rcode::nxdomain);
-    if (access_.takes_response(charge.prefix, denied ? charge.denial : charge.answer, now)) return Flow::send;
+    std::uint64_t kind = denied ? charge.denial : charge.answer;
+    if (within(access_.takes_response(charge.prefix, kind, now))) return Flow::send;
     counters_.add(Event::rate_responses);
-    unsigned slip = access_.limits().slip;
-    if (slip == 0 || ++over_ % slip != 0) return Flow::drop;
-    counters_.add(Event::slipped);
-    return Flow::slip;
+    return slips(charge.prefix) ? Flow::slip : Flow::drop;
 }
 
 } // namespace millrace::dataplane

@@ -4,6 +4,7 @@
 // Threads: each front end has its own, used by its own thread, online for RCU. No lock, no allocation.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 
@@ -47,6 +48,10 @@ class Gate {
     Flow flow(const Charge& charge, const cache::Entry& answer, Time now);
 
   private:
+    bool within(Access::Taken taken);
+    bool slips(std::uint64_t prefix);
+    bool within_queries(const Message& message, const Query& query, std::span<std::uint8_t> out,
+                        std::size_t& reply);
     void send_local(const Message& message, const Query& query, const cache::Entry& entry, std::uint8_t above,
                     std::uint16_t info, std::span<std::uint8_t> out, std::size_t& reply);
     std::size_t refuse(const Query& query, std::span<const std::uint8_t> question,
@@ -60,7 +65,8 @@ class Gate {
     const cache::Replaceable<LocalNames>* local_;
     Counters& counters_;
     std::uint8_t group_;
-    unsigned over_ = 0; ///< answers over their limit, for the slip
+    /// What was over a limit since the last slip, by some bits of the client's prefix.
+    std::array<std::uint8_t, 256> over_{};
 };
 
 } // namespace millrace::dataplane

@@ -48,6 +48,12 @@ inline constexpr unsigned packets_per_us = 5; ///< at which nothing is lost
 static_assert((longest_nap + waking).count() * packets_per_us <= rx_descriptors,
               "a burst that finds the lcore asleep waits in the receive ring");
 
+// What is counted for `limits`, eight octets a place. Tables are sized for all that the front ends can take
+// in, every packet of it another prefix's or for another name.
+inline constexpr std::size_t most_places = std::size_t(1) << 22; ///< 32 MiB, at most four tables of it
+inline constexpr unsigned packets_per_us_of_socket = 1;          ///< a worker on a kernel socket
+inline constexpr unsigned questions_per_us_of_control = 1;       ///< TCP and misses
+
 // A packet buffer, and the memory that DPDK is given.
 inline constexpr std::size_t headroom = RTE_PKTMBUF_HEADROOM; ///< before every received frame
 inline constexpr std::size_t header_room = 128; ///< the query's own headers, options and tags included

@@ -55,6 +55,14 @@ dataplane::EalPlan eal_plan(const Config::Boot& boot) {
     return plan;
 }
 
+/// What all workers together can take in.
+unsigned packets_per_us(const Config::Boot& boot) {
+    auto lcores = std::size_t(0);
+    for (const Config::Port& port : boot.ports) lcores += port.lcores.size();
+    return unsigned(lcores * dataplane::limits::packets_per_us +
+                    boot.listen.size() * dataplane::limits::packets_per_us_of_socket);
+}
+
 std::string list_text(const std::vector<std::string>& keys) {
     return keys.empty() ? "nothing" : fmt::format("{}", fmt::join(keys, ", "));
 }
@@ -62,8 +70,8 @@ std::string list_text(const std::vector<std::string>& keys) {
 } // namespace
 
 Daemon::Daemon(const Config& config, const std::string& path, LocalNamesPtr local)
-    : config_(config), access_(client_policy(config.live)), local_(std::move(local)),
-      table_({config.boot.cache_entries, config.boot.cache_memory}, grace_),
+    : config_(config), access_(client_policy(config.live), packets_per_us(config.boot)),
+      local_(std::move(local)), table_({config.boot.cache_entries, config.boot.cache_memory}, grace_),
       publisher_(table_, grace_, ttl_policy(config.live)), network_(io_, {.sockets = exchange_capacity()}),
       upstreams_(config.live.upstreams.front().servers, upstream_policy(config.live)),
       exchanges_(network_, random_, {&upstreams_, 1}, {.exchanges = exchange_capacity()}),

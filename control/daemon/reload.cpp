@@ -124,7 +124,7 @@ void Reload::read() {
         helper_ = std::thread([this, path = path_, boot = current_.boot] {
             // Else it would share the one CPU that EAL has bound control to.
             sched_setaffinity(0, sizeof helpers_cpus_, &helpers_cpus_);
-            auto loaded = load(path, boot);
+            auto loaded = load(path, boot, p_.access);
             asio::post(p_.io, [this, loaded = std::move(loaded)]() mutable { apply(std::move(loaded)); });
         });
     } catch (const std::system_error& error) {
@@ -132,19 +132,21 @@ void Reload::read() {
     }
 }
 
-tl::expected<Reload::Loaded, ConfigError> Reload::load(const std::string& path, const Config::Boot& boot) {
+tl::expected<Reload::Loaded, ConfigError> Reload::load(const std::string& path, const Config::Boot& boot,
+                                                       const dataplane::Access& access) {
     auto config = load_beside(path, boot);
     if (!config) return tl::unexpected(config.error());
     auto local = build_local_names(config->live);
     if (!local) return tl::unexpected(local.error());
-    return Loaded{std::move(*config), std::move(*local)};
+    auto policy = access.compile(client_policy(config->live)); // its tables are large
+    return Loaded{std::move(*config), std::move(*local), std::move(policy)};
 }
 
 void Reload::apply(tl::expected<Loaded, ConfigError> loaded) {
     if (!loaded) return finish(tl::unexpected(to_string(loaded.error())));
     const Config& next = loaded->config;
     Changes changes{live_keys(current_.live, next.live), restart_keys(current_.boot, next.boot)};
-    if (!put_in_place(next.live, changes, std::move(loaded->local))) {
+    if (!put_in_place(next.live, changes, std::move(loaded->local), std::move(loaded->access))) {
         return finish(tl::unexpected(std::string("too many flushes are under way; try again")));
     }
     current_.live = next.live;
@@ -152,7 +154,8 @@ void Reload::apply(tl::expected<Loaded, ConfigError> loaded) {
 }
 
 /// In one step; the acknowledgement comes later. False: nothing was changed.
-bool Reload::put_in_place(const Config::Live& next, const Changes& changes, LocalNamesPtr local) {
+bool Reload::put_in_place(const Config::Live& next, const Changes& changes, LocalNamesPtr local,
+                          AccessPolicyPtr access) {
     bool flushes = std::ranges::any_of(changes.changed, concerns_answers);
     auto acknowledge = [this, changes](std::size_t) { finish(changes); };
     // Answers made by rules are in the table too, and others that new rules name. A list's file may have
@@ -167,7 +170,7 @@ bool Reload::put_in_place(const Config::Live& next, const Changes& changes, Loca
         p_.exchanges.close_probes(boot_time());
         p_.upstreams.replace(next.upstreams.front().servers);
     }
-    p_.access.replace(client_policy(next), p_.grace);
+    p_.access.replace(std::move(access), p_.grace);
     p_.tcp.set_policy(next.tcp);
     p_.upstreams.set_policy(upstream_policy(next));
     p_.publisher.set_policy(ttl_policy(next));

@@ -7,12 +7,13 @@
 // them. The reload is acknowledged when the flush is, so nothing of the old upstreams appears after it. Other
 // changes wait for a grace period alone. Keys that need a restart are named and keep their old values.
 //
-// Control thread, but for the helper, which shares nothing with it.
+// Control thread, but for the helper, which shares nothing with it but what Access::compile reads.
 #pragma once
 
 #include <utility> // asio 1.22 with GCC 12 needs it first
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -52,16 +53,20 @@ class Reload {
     void begin(Done done);
 
   private:
+    using AccessPolicyPtr = std::unique_ptr<const dataplane::Access::Compiled>;
     void read();
     /// What the helper thread makes of the file, and of those that it names.
     struct Loaded {
         Config config;
         LocalNamesPtr local;
+        AccessPolicyPtr access;
     };
-    static tl::expected<Loaded, ConfigError> load(const std::string& path, const Config::Boot& boot);
+    static tl::expected<Loaded, ConfigError> load(const std::string& path, const Config::Boot& boot,
+                                                  const dataplane::Access& access);
     void apply(tl::expected<Loaded, ConfigError> loaded);
     void finish(const tl::expected<Changes, std::string>& result);
-    bool put_in_place(const Config::Live& next, const Changes& changes, LocalNamesPtr local);
+    bool put_in_place(const Config::Live& next, const Changes& changes, LocalNamesPtr local,
+                      AccessPolicyPtr access);
 
     std::string path_;
     cpu_set_t helpers_cpus_; ///< those that this process was started on, but for the polling lcores'

@@ -148,6 +148,7 @@ json stats(const Context& c) {
             {"rate_errors", totals.of(Event::rate_errors)},
             {"rate_responses", totals.of(Event::rate_responses)},
             {"slipped", totals.of(Event::slipped)},
+            {"rate_table_full", totals.of(Event::rate_table_full) + fetches.rate_table_full},
             {"overloaded", totals.of(Event::servfail_full)},
             {"refresh_asked", totals.of(Event::refresh_asked)},
             {"refresh_dropped", totals.of(Event::refresh_dropped) + fetches.refreshes_dropped},

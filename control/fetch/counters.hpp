@@ -16,6 +16,7 @@ struct FetchCounters {
     std::uint64_t stale = 0;             ///< waiters that got stale data
     std::uint64_t abandoned = 0;         ///< waiters that got nothing
     std::uint64_t limited = 0;           ///< questions over a client's or a key's limit of Fetches
+    std::uint64_t rate_table_full = 0;   ///< what counted towards such a limit and was forgotten for another
     std::uint64_t refused = 0;           ///< waiters turned away by a limit (SERVFAIL)
     std::uint64_t displaced = 0;         ///< Fetches ended because whoever held most had to give way
     std::uint64_t loops = 0;             ///< questions of our own that came back (SERVFAIL)

@@ -112,10 +112,12 @@ bool FetchTable::answer_stale_at_once(const cache::Key& key, cache::Hash hash, c
 
 /// Within the limits of the client's prefix and of the key (CacheFlush, NXNS). Successors that a flush or a
 /// reload forces do not come this way.
-bool FetchTable::may_start(cache::Hash hash, const Waiter& waiter, Time now) const {
+bool FetchTable::may_start(cache::Hash hash, const Waiter& waiter, Time now) {
     if (!access_) return true;
     std::uint64_t prefix = access_->prefix_of(waiter.client.address);
-    return access_->takes_fetch(prefix, waiter.is_tcp(), now) && access_->takes_start(hash, prefix, now);
+    auto taken = access_->takes_fetch(prefix, waiter.is_tcp(), hash, now);
+    if (taken == dataplane::Access::Taken::displacing) ++counters_.rate_table_full;
+    return taken != dataplane::Access::Taken::no;
 }
 
 void FetchTable::refresh(const cache::Key& key, cache::Hash hash, cache::Version version, Time now) {

@@ -136,7 +136,7 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     bool answer_from_table(const cache::Key& key, cache::Hash hash, const Waiter& waiter, Time now);
     bool answer_from_reserve(FetchSlot& slot, const Waiter& waiter, Time now);
     bool answer_stale_at_once(const cache::Key& key, cache::Hash hash, const Waiter& waiter, Time now);
-    bool may_start(cache::Hash hash, const Waiter& waiter, Time now) const;
+    bool may_start(cache::Hash hash, const Waiter& waiter, Time now);
     void start(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters, Time now);
     void start_fetch(const cache::Key& key, cache::Hash hash, const std::vector<Waiter>& waiters, Time now,
                      Traces::Done trace = nullptr);

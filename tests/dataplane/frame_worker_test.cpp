@@ -151,7 +151,7 @@ TEST_F(FrameWorker, AMissIsCountedAndHandedOver) {
 }
 
 TEST_F(FrameWorker, WhoMayNotAskIsRefused) {
-    access_.replace({}, grace_);
+    access_.replace(ClientPolicy{}, grace_);
     auto frames = turn(build({.payload = query()}));
     EXPECT_EQ(counters_.get(Verdict::refused), 1U);
     EXPECT_EQ(frames, Frames{expected_frame(

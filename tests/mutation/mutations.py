@@ -762,10 +762,34 @@ MUTATIONS = [
         "control_test:TwoAliases.*"),
     Mutation(
         "twice-the-rate", "dataplane/rate_table.hpp",
-        "full - at > room",
-        "full - at > 2 * room",
+        "owed + cost > second",
+        "owed + cost > 2 * second",
         "limits let more pass than they say",
         "dataplane_test:RateTable.*"),
+    Mutation(
+        "a-strangers-place", "dataplane/rate_table.hpp",
+        "is_own ? ahead : 0",
+        "ahead",
+        "when tables are full, clients within their limits are dropped for what others do",
+        "dataplane_test:RateTable.NobodyPays*"),
+    Mutation(
+        "the-busiest-forgotten", "dataplane/rate_table.hpp",
+        "to_go >= ahead",
+        "to_go <= ahead && place",
+        "among many clients no flood is over its rate, as it is always the one forgotten",
+        "dataplane_test:RateTable.AFloodAmongMany*"),
+    Mutation(
+        "tables-of-no-size", "dataplane/rate_table.hpp",
+        "rate == 0 ? 0 : 2 * events / rate",
+        "0 * events + rate",
+        "rates are forgotten before they are reached",
+        "dataplane_test:*Rate*"),
+    Mutation(
+        "no-slip-of-queries", "dataplane/gate.cpp",
+        "query.action != Query::Action::reply && slips(prefix)",
+        "false",
+        "who sends in a victim's name silences it",
+        "dataplane_test:GateTest.Queries*"),
     Mutation(
         "option-past-its-end", "dataplane/query.cpp",
         "!are_whole(records.options)",
