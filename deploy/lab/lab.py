@@ -8,11 +8,11 @@ import dataclasses
 import json
 import pathlib
 import shutil
-import socket
 from dataclasses import dataclass
 
 from . import network, servers
 from .children import Children, LabError
+from .lock import Lock
 
 STATE = pathlib.Path("/run/millrace-lab")
 
@@ -59,15 +59,11 @@ class Lab:
         self.names = names
         self.folder = STATE / names.name
         self.children = Children(self.folder / "children")
-        self._lock = None
+        self._lock = Lock(STATE, f"{names.name}.lock")
 
     def __enter__(self):
-        self._lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        try:
-            self._lock.bind(f"\0millrace-lab-{self.names.name}")  # an abstract name: it can be bound once, and leaves no file
-        except OSError:
-            self._lock.close()
-            raise LabError(f'another run holds the lab "{self.names.name}"; stop that one first') from None
+        if not self._lock.take():
+            raise LabError(f'another run holds the lab "{self.names.name}"; stop that one first')
         self._clear()
         self.folder.mkdir(mode=0o755, parents=True)
         (self.folder / "names").write_text(json.dumps(dataclasses.asdict(self.names)), encoding="ascii")
@@ -75,7 +71,7 @@ class Lab:
 
     def __exit__(self, *_):
         self._clear()
-        self._lock.close()
+        self._lock.release()
 
     def start_servers(self):
         """Three nsd servers; returns their "address:port"."""
@@ -86,7 +82,7 @@ class Lab:
         return [f"{address}:{self.names.port}" for address in self.names.upstreams]
 
     def make_network(self):
-        network.make(self.names)
+        network.make(self.names, self._begun)
 
     def inside(self, *command):
         """The command, to be run in the subscribers' namespace."""
@@ -94,10 +90,13 @@ class Lab:
 
     def _clear(self):
         self.children.end()
-        network.remove(self.names)
+        network.remove(self.names, self._begun)
         shutil.rmtree(self.folder, ignore_errors=True)
-        if STATE.exists() and not any(STATE.iterdir()):
-            STATE.rmdir()
+
+    @property
+    def _begun(self):
+        """A file that is there while a namespace of ours may be without its mark."""
+        return self.folder / "namespace-begun"
 
 
 def clean():

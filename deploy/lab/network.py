@@ -5,14 +5,21 @@ import os
 
 from .children import LabError, run
 
-MARK = "millrace-lab"  # the alias of our interfaces: what does not carry it is not ours to remove
+MARK = "millrace-lab"  # the alias of our interfaces, a namespace's lo too: what does not carry it is not ours to remove
 
 
-def make(names):
+def make(names, begun):
+    """`begun` is a file that says so while the namespace has no mark yet."""
+    space = names.namespace
     if _alias(names.edge) is not None:
         raise LabError(f"there is an interface {names.edge} already, and it is not the lab's: remove or rename it")
-    space = names.namespace
+    if _exists(space):
+        raise LabError(f"there is a network namespace {space} already, and it is not the lab's: if nothing needs it, "
+                       f"remove it with `ip netns del {space}`")
+    begun.touch()
     _ip("netns", "add", space)
+    _ip("-n", space, "link", "set", "lo", "alias", MARK)
+    begun.unlink()
     # One queue: veth has as many as there are CPUs otherwise, and those without an AF_XDP socket stay with the kernel.
     _ip("link", "add", names.edge, "numrxqueues", 1, "numtxqueues", 1, "type", "veth",
         "peer", "name", names.sub, "numrxqueues", 1, "numtxqueues", 1, "netns", space)
@@ -27,16 +34,20 @@ def make(names):
     _ip("-n", space, "link", "set", "lo", "up")
 
 
-def remove(names):
+def remove(names, begun):
     if _alias(names.edge) == MARK:
         _ip("link", "del", names.edge)
-    if os.path.exists(f"/run/netns/{names.namespace}"):
+    if _exists(names.namespace) and (begun.exists() or _alias("lo", "-n", names.namespace) == MARK):
         _ip("netns", "del", names.namespace)
 
 
-def _alias(interface):
+def _exists(space):
+    return os.path.exists(f"/run/netns/{space}")
+
+
+def _alias(interface, *where):
     """The interface's alias, "" without one, None without such an interface."""
-    shown = run(["ip", "-j", "link", "show", "dev", interface])
+    shown = run(["ip", *where, "-j", "link", "show", "dev", interface])
     return None if shown.returncode else json.loads(shown.stdout)[0].get("ifalias", "")
 
 
