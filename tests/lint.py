@@ -37,7 +37,7 @@ def main():
         problems += returns(name, "\n".join(lines))
         if name.endswith(".hpp") and "#pragma once" not in lines:
             problems.append(f"{name}: no #pragma once")
-    problems += [*mutations(root), *pages(root)]
+    problems += [*mutations(root), *pages(root), *rate_limits(root)]
     print("\n".join(problems) or "nothing to complain about")
     return bool(problems)
 
@@ -63,6 +63,14 @@ def pages(root):
         for file, function in re.findall(r"^\| \d+\. .*\| `([\w./]+)` \| `([\w:]+)", text, re.MULTILINE):
             if not re.search(rf"^\S.*\b{function}\(", (root / file).read_text(encoding="utf-8"), re.MULTILINE):
                 yield f"{name}: {file} does not define {function}"
+
+
+def rate_limits(root):
+    """An nsd that we start loses no answers on purpose: a test would take them for ours."""
+    for file in sorted(f for folder in ("deploy", "tests", "bench") for f in (root / folder).rglob("*.py")):
+        text = file.read_text(encoding="utf-8")
+        if len(re.findall(r"^ +xfrdfile: ", text, re.MULTILINE)) != len(re.findall(r"^ +rrl-ratelimit: 0\b", text, re.MULTILINE)):
+            yield f"{file.relative_to(root)}: an nsd without rrl-ratelimit: 0"
 
 
 def top_level(root):
