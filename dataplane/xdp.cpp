@@ -2,8 +2,6 @@
 
 #include <array>
 #include <cerrno>
-#include <cstddef>
-#include <cstdio>
 #include <cstring>
 #include <string_view>
 #include <utility>
@@ -13,8 +11,7 @@
 #include <linux/if_link.h>
 #include <net/if.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/un.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #pragma GCC diagnostic push
@@ -27,6 +24,7 @@ namespace millrace::dataplane {
 
 namespace {
 
+constexpr const char* lock_folder = "/run/millrace";
 constexpr std::string_view program_name = "millrace_dns", map_name = "service_addrs";
 
 using Result = tl::expected<void, std::string>;
@@ -111,18 +109,16 @@ std::string XdpFilter::program_path() const {
     return "/proc/self/fd/" + std::to_string(program_.get());
 }
 
-/// An abstract socket's name belongs to one process of the network namespace and goes with it,
-/// however it dies.
+/// An interface is known by its number within its network namespace.
 Result XdpFilter::lock() {
-    lock_ = Descriptor(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-    if (!lock_) return failure("cannot open a Unix socket", errno);
-    sockaddr_un name{};
-    name.sun_family = AF_UNIX;
-    int length = std::snprintf(name.sun_path + 1, sizeof name.sun_path - 1, "millrace-xdp/%u", index_);
-    auto size = socklen_t(offsetof(sockaddr_un, sun_path) + 1 + std::size_t(length));
-    if (bind(lock_.get(), reinterpret_cast<sockaddr*>(&name), size) == 0) return {};
-    if (errno != EADDRINUSE) return failure("cannot bind a Unix socket", errno);
-    return tl::unexpected("another millraced is serving " + interface_ + "; stop it first");
+    struct stat space {};
+    if (stat("/proc/self/ns/net", &space) != 0) return failure("cannot tell the network namespace", errno);
+    auto name = "xdp-" + std::to_string(space.st_ino) + "-" + std::to_string(index_) + ".lock";
+    auto taken =
+        LockFile::take(lock_folder, name, "another millraced is serving " + interface_ + "; stop it first");
+    if (!taken) return tl::unexpected(taken.error());
+    lock_ = std::move(*taken);
+    return {};
 }
 
 /// Takes away a program of ours; nothing, or an error for somebody else's.

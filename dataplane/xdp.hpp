@@ -16,6 +16,7 @@
 
 #include "dataplane/address.hpp"
 #include "dataplane/descriptor.hpp"
+#include "dataplane/lock_file.hpp"
 
 namespace millrace::dataplane {
 
@@ -46,7 +47,7 @@ class XdpFilter {
 
     std::string interface_;
     unsigned index_;
-    Descriptor lock_;    ///< abstract socket whose name says that this interface is being served
+    LockFile lock_;      ///< whose name says that this interface is being served
     Descriptor program_; ///< memfd with the program's ELF object
 };
 

@@ -679,6 +679,14 @@ MUTATIONS = [
         "one connection takes every Fetch there is",
         "control_test:TcpServerTest.AClientHas*"),
 
+    # Who else may take what is ours.
+    Mutation(
+        "lock-in-a-folder-of-anybody", "dataplane/lock_file.cpp",
+        "    if (!is_trusted(status)) return",
+        "    if (false) return",
+        "any user holds the lock of an interface, and millraced does not start",
+        "dataplane_test:LockFileTest.*"),
+
     # Stale data and refreshes.
     Mutation(
         "failure-over-stale-data", "control/fetch/table_effects.cpp",

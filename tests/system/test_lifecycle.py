@@ -1,7 +1,9 @@
 """Starting and ending on the port: what is attached is detached again, whatever happened."""
 
 import json
+import pathlib
 import signal
+import socket
 import threading
 
 import pytest
@@ -87,9 +89,21 @@ def test_two_daemons_do_not_share_an_interface(lab, start, daemon, nsd):
     first = start()
     second = daemon(xdp_config(lab.names, nsd, LCORE), ready=False)
     assert second.launch().wait(20) != 0
-    assert second.log.read_text().strip()
+    assert f"another millraced is serving {lab.names.edge}" in second.log.read_text()
     assert attached(lab) and first.process.poll() is None
     assert Subscriber(lab).ask("shared.lab.example").answer
+
+
+def test_the_lock_of_an_interface_is_roots(lab, start):
+    """Any user could bind the abstract name that it once was."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as squatter:
+        squatter.bind(f"\0millrace-xdp/{socket.if_nametoindex(lab.names.edge)}")
+        one = start()
+        locks = list(pathlib.Path("/run/millrace").glob("xdp-*.lock"))
+        assert locks and all(file.owner() == "root" for file in locks)
+        quit_by_command(one)
+        assert one.wait() == 0
+    assert not set(locks) & set(pathlib.Path("/run/millrace").glob("xdp-*.lock"))
 
 
 def test_the_interface_can_be_taken_away(lab, start, subscriber):
