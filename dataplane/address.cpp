@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include <arpa/inet.h>
+#include <net/if.h>
 #include <netinet/in.h>
 
 namespace millrace::dataplane {
@@ -17,6 +18,26 @@ std::optional<Number> parse_number(std::string_view text, unsigned highest) {
     auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
     if (error != std::errc{} || end != text.data() + text.size() || value > highest) return std::nullopt;
     return value;
+}
+
+/// The index of the interface that `text` names, or is the index of; 0: there is none.
+std::uint32_t parse_zone(std::string_view text) {
+    char name[IF_NAMESIZE];
+    auto index = parse_number<std::uint32_t>(text, UINT32_MAX);
+    if (index) return if_indextoname(*index, name) ? *index : 0;
+    // No interface has a colon in its name; the kernel would take what is in front of it.
+    bool is_name = text.find_first_of(std::string_view("\0:", 2)) == text.npos;
+    return is_name ? if_nametoindex(std::string(text).c_str()) : 0;
+}
+
+/// An address, with a zone if it is one that needs it.
+std::optional<Endpoint> parse_host(std::string_view text) {
+    auto percent = text.find('%');
+    auto address = parse_address(text.substr(0, percent));
+    if (!address) return std::nullopt;
+    if (percent == text.npos) return Endpoint{*address};
+    std::uint32_t zone = address->is_link_local() ? parse_zone(text.substr(percent + 1)) : 0;
+    return zone == 0 ? std::nullopt : std::optional(Endpoint{*address, 0, zone});
 }
 
 } // namespace
@@ -63,10 +84,11 @@ std::optional<Endpoint> parse_endpoint(std::string_view text, std::uint16_t defa
         port = text.substr(colon + 1);
         if (port.empty()) return std::nullopt;
     }
-    auto address = parse_address(host);
+    auto endpoint = parse_host(host);
     auto number = port.empty() ? std::optional(default_port) : parse_number<std::uint16_t>(port, 65535);
-    if (!address || !number || *number == 0) return std::nullopt;
-    return Endpoint{*address, *number};
+    if (!endpoint || !number || *number == 0) return std::nullopt;
+    endpoint->port = *number;
+    return endpoint;
 }
 
 std::optional<Prefix> parse_prefix(std::string_view text) {
@@ -115,6 +137,11 @@ std::string to_string(const Address& address) {
 
 std::string to_string(const Endpoint& endpoint) {
     std::string host = to_string(endpoint.address);
+    if (endpoint.zone != 0) {
+        char name[IF_NAMESIZE];
+        host += "%";
+        host += if_indextoname(endpoint.zone, name) ? name : std::to_string(endpoint.zone);
+    }
     if (!endpoint.address.is_v4()) host = "[" + host + "]";
     return host + ":" + std::to_string(endpoint.port);
 }
@@ -137,6 +164,7 @@ socklen_t to_sockaddr(const Endpoint& endpoint, sockaddr_storage& out) {
     in6->sin6_family = AF_INET6;
     in6->sin6_port = htons(endpoint.port);
     std::memcpy(&in6->sin6_addr, endpoint.address.octets.data(), 16);
+    in6->sin6_scope_id = endpoint.zone;
     return sizeof *in6;
 }
 
@@ -146,7 +174,8 @@ Endpoint from_sockaddr(const sockaddr_storage& in) {
         return {Address::v4(&v4->sin_addr), ntohs(v4->sin_port)};
     }
     auto* v6 = reinterpret_cast<const sockaddr_in6*>(&in);
-    return {Address::v6(&v6->sin6_addr), ntohs(v6->sin6_port)};
+    Address address = Address::v6(&v6->sin6_addr);
+    return {address, ntohs(v6->sin6_port), address.is_link_local() ? v6->sin6_scope_id : 0};
 }
 
 } // namespace millrace::dataplane

@@ -39,6 +39,8 @@ struct Address {
     const std::uint8_t* v4_octets() const { return octets.data() + 12; }
     /// Neither multicast, nor broadcast, nor unspecified: something that a reply may be sent to.
     bool is_unicast() const;
+    /// fe80::/10 (RFC 4291 2.5.6): the same on every link, so that the way to it is known with a zone alone.
+    bool is_link_local() const { return !is_v4() && octets[0] == 0xfe && (octets[1] & 0xc0) == 0x80; }
     // By words of eight octets: this is asked several times for each packet.
     bool operator==(const Address& other) const {
         return ((word(0) ^ other.word(0)) | (word(8) ^ other.word(8))) == 0;
@@ -61,6 +63,7 @@ struct Address {
 struct Endpoint {
     Address address;
     std::uint16_t port = 0;
+    std::uint32_t zone = 0; ///< of a link-local address: the interface's index (RFC 4007 6); 0: none
 
     auto operator<=>(const Endpoint&) const = default;
 };
@@ -81,16 +84,16 @@ struct Prefix {
     bool operator==(const Prefix&) const = default;
 };
 
-/// Text forms. Parsing accepts no host names, no zones, no surplus characters, and, for a prefix,
-/// no host bits.
+/// Text forms. Parsing accepts no host names, no surplus characters, for a prefix no host bits, and zones
+/// only of an endpoint whose address is link-local: names or indices of interfaces (RFC 4007 11).
 std::optional<Address> parse_address(std::string_view text);
-std::optional<Endpoint> parse_endpoint(std::string_view text,
-                                       std::uint16_t default_port); ///< "1.2.3.4:53", "[::1]:53"
-std::optional<Prefix> parse_prefix(std::string_view text);          ///< "10.0.0.0/8"
-std::optional<Mac> parse_mac(std::string_view text); ///< "02:00:00:00:00:01", of a single station
+/// "1.2.3.4:53", "[::1]:53", "[fe80::1%eth0]:53"; without the port also "1.2.3.4", "::1", "fe80::1%eth0"
+std::optional<Endpoint> parse_endpoint(std::string_view text, std::uint16_t default_port);
+std::optional<Prefix> parse_prefix(std::string_view text); ///< "10.0.0.0/8"
+std::optional<Mac> parse_mac(std::string_view text);       ///< "02:00:00:00:00:01", of a single station
 std::string to_string(const Mac& mac);
 std::string to_string(const Address& address);
-std::string to_string(const Endpoint& endpoint);
+std::string to_string(const Endpoint& endpoint); ///< a zone by its name, while the interface is there
 std::string to_string(const Prefix& prefix);
 
 /// The kernel's form of an endpoint, and back.

@@ -44,6 +44,8 @@ constexpr Time week = 168h; ///< RFC 8767 4 and 5: more than a week helps nobody
 
 constexpr const char* probe_form = "a name and a type, such as \"example.com A\"";
 constexpr const char* endpoint_form = "an address and port, such as \"192.0.2.1:53\" or \"[2001:db8::1]:53\"";
+constexpr const char* zone_form =
+    "a link-local address with an interface of this machine, such as \"[fe80::1%eth0]:53\"";
 
 template <class Enum, std::size_t N>
 Enum read_choice(const Value& at, const Choice<Enum> (&choices)[N]) {
@@ -153,7 +155,8 @@ std::vector<Config::Port> read_ports(const Value& at) {
 
 std::vector<Endpoint> read_listen(const Value& at) {
     return read_distinct<Endpoint>(at, bounds::items, endpoint_form, [](const std::string& t) {
-        return dataplane::parse_endpoint(t, dns::port);
+        auto endpoint = dataplane::parse_endpoint(t, dns::port);
+        return endpoint && endpoint->zone == 0 ? endpoint : std::nullopt;
     });
 }
 
@@ -239,20 +242,20 @@ Config::BlockList read_block_list(const Value& at) {
     return out;
 }
 
-std::optional<Endpoint> parse_server(const std::string& text) {
+Endpoint read_server_address(const Value& at) {
+    std::string text = at.text(endpoint_form);
     auto endpoint = dataplane::parse_endpoint(text, dns::port);
-    return endpoint && endpoint->address.is_unicast() ? endpoint : std::nullopt;
+    bool valid = endpoint && endpoint->address.is_unicast();
+    bool link_local = valid ? endpoint->address.is_link_local() : text.find('%') != text.npos;
+    if (valid && link_local == (endpoint->zone != 0)) return *endpoint;
+    at.fail(link_local ? zone_form : endpoint_form);
+    return {};
 }
 
 /// "192.0.2.1:53", or a map with what is special about the server.
 Config::Server read_server(const Value& at) {
     Config::Server out;
-    auto read_endpoint = [&](const Value& v) {
-        if (auto endpoint = parse_server(v.text(endpoint_form)))
-            out.endpoint = *endpoint;
-        else
-            v.fail(endpoint_form);
-    };
+    auto read_endpoint = [&](const Value& v) { out.endpoint = read_server_address(v); };
     if (!at.is_map()) {
         read_endpoint(at);
         return out;

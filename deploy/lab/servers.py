@@ -97,7 +97,7 @@ def ask(address, port, name, qtype=1, timeout=0.3):
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as s:
         s.settimeout(timeout)
         try:
-            s.connect((address, port))
+            s.connect(socket.getaddrinfo(address, port, type=socket.SOCK_DGRAM)[0][4])  # with the zone of "fe80::1%eth0"
             s.send(query)
             reply = s.recv(4096)
         except OSError:

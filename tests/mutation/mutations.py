@@ -686,6 +686,12 @@ MUTATIONS = [
         "    if (false) return",
         "any user holds the lock of an interface, and millraced does not start",
         "dataplane_test:LockFileTest.*"),
+    Mutation(
+        "zone-forgotten", "dataplane/address.cpp",
+        "    in6->sin6_scope_id = endpoint.zone;\n",
+        "",
+        "no link-local upstream is ever reached",
+        "dataplane_test:Endpoint.*"),
 
     # Stale data and refreshes.
     Mutation(

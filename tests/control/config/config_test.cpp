@@ -196,6 +196,7 @@ const std::string endpoint_form =
     "expected an address and port, such as \"192.0.2.1:53\" or \"[2001:db8::1]:53\", found ";
 const Refused addresses[] = {
     {upstreams + "listen: ['localhost:53']", "t:2: listen[0]: " + endpoint_form + "\"localhost:53\""},
+    {upstreams + "listen: ['[fe80::1%lo]:53']", "t:2: listen[0]: " + endpoint_form + "\"[fe80::1%lo]:53\""},
     {upstreams + "listen: ['127.0.0.1:0']", "t:2: listen[0]: " + endpoint_form + "\"127.0.0.1:0\""},
     {upstreams + "listen:\n - '127.0.0.1'\n - 127.0.0.1:53",
      "t:4: listen[1]: expected each item once, found \"127.0.0.1:53\""},

@@ -37,6 +37,21 @@ TEST(ConfigServers, AMapOfDefaultsIsItsEndpoint) {
     EXPECT_NE(to_yaml(map).find("servers: [\"192.0.2.1:53\"]"), std::string::npos) << to_yaml(map);
 }
 
+TEST(ConfigServers, ALinkLocalAddressHasAZone) {
+    Config config = parsed(group_of("    - fe80::1%lo\n"
+                                    "    - '[fe80::1%lo]:5353'\n"
+                                    "    - '[fe80::2%1]'\n"
+                                    "    - {address: 'fe80::3%lo', trusted: true}\n"));
+    const auto& servers = config.live.upstreams.at(0).servers;
+    ASSERT_EQ(servers.size(), 4u);
+    EXPECT_EQ(to_string(servers[0].endpoint), "[fe80::1%lo]:53");
+    EXPECT_EQ(to_string(servers[1].endpoint), "[fe80::1%lo]:5353");
+    EXPECT_EQ(to_string(servers[2].endpoint), "[fe80::2%lo]:53");
+    EXPECT_EQ(to_string(servers[3].endpoint), "[fe80::3%lo]:53");
+    EXPECT_EQ(servers[3].endpoint.zone, 1u);
+    EXPECT_EQ(parsed(to_yaml(config)), config);
+}
+
 struct RefusedServers {
     std::string servers, words;
 };
@@ -50,7 +65,19 @@ TEST_P(ConfigRefusesServers, WithTheseWords) {
 
 const std::string endpoint_form =
     "expected an address and port, such as \"192.0.2.1:53\" or \"[2001:db8::1]:53\", found ";
+const std::string zone_form =
+    "expected a link-local address with an interface of this machine, such as \"[fe80::1%eth0]:53\", found ";
 const RefusedServers servers[] = {
+    {"    - fe80::1", "t:4: upstreams[0].servers[0]: " + zone_form + "\"fe80::1\""},
+    {"    - address: '[febf::1]:53'",
+     "t:4: upstreams[0].servers[0].address: " + zone_form + "\"[febf::1]:53\""},
+    {"    - fe80::1%nowhere0", "t:4: upstreams[0].servers[0]: " + zone_form + "\"fe80::1%nowhere0\""},
+    {"    - fe80::1%", "t:4: upstreams[0].servers[0]: " + zone_form + "\"fe80::1%\""},
+    {"    - fe80::1%lo:53", "t:4: upstreams[0].servers[0]: " + zone_form + "\"fe80::1%lo:53\""},
+    {"    - 2001:db8::1%lo", "t:4: upstreams[0].servers[0]: " + zone_form + "\"2001:db8::1%lo\""},
+    {"    - 192.0.2.1%lo", "t:4: upstreams[0].servers[0]: " + zone_form + "\"192.0.2.1%lo\""},
+    {"    - fe80::1%lo\n    - '[fe80::1%1]:53'",
+     "t:5: upstreams[0].servers[1]: expected each server once, found \"[fe80::1%lo]:53\""},
     {"    - 192.0.2.1\n    - {address: 192.0.2.1, trusted: true}",
      "t:5: upstreams[0].servers[1]: expected each server once, found \"192.0.2.1:53\""},
     {"    - {trusted: true}", "t:4: upstreams[0].servers[0].address: " + endpoint_form + "nothing"},
