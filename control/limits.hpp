@@ -50,6 +50,7 @@ inline constexpr Time log_interval = 60s; ///< between two log lines that client
 inline constexpr Time revoked_ttl = 5s;  ///< shortest life of a validator's SERVFAIL that revokes an answer
 inline constexpr Time disagreement_ttl = 30s; ///< longest life of an answer that another upstream denied
 inline constexpr Time follower_sweep = 50ms;  ///< how often the patience of clients of an alias is looked at
+inline constexpr Time tcp_question = 5s;      ///< from a question's first octet over TCP to its last
 inline constexpr Time ranking = 1s;           ///< longest time that an order of addresses is waited for
 inline constexpr Time collect_min = 200ms;    ///< a collecting exchange's shortest time
 

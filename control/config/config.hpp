@@ -88,7 +88,7 @@ struct Config {
         unsigned connections = 1024; ///< all listeners together,
         unsigned per_client = 64;    ///< and of one client address
         unsigned pipeline = 64;      ///< questions of one connection in work
-        Time idle = 10s;             ///< after which a silent connection is closed
+        Time idle = 10s;             ///< after its last answer a connection is closed
 
         bool operator==(const Tcp&) const = default;
     };

@@ -59,6 +59,7 @@ bool Loop::tick() {
     unsigned handlers = 0;
     while (handlers < handlers_per_tick && boot_time() - now < handler_time && p_.io.poll_one()) ++handlers;
     p_.fetches.tick(boot_time());
+    p_.tcp.tick(now);
     p_.workers.end_sleeps(); // before what takes longer
     flushing_ = p_.flushes.tick();
     p_.table.upkeep(now);

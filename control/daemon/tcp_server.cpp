@@ -1,8 +1,6 @@
 #include "control/daemon/tcp_server.hpp"
 
-#include <deque>
-
-#include "cache/time.hpp"
+#include "control/daemon/tcp_connection.hpp"
 #include "control/limits.hpp"
 #include "dataplane/answer.hpp"
 
@@ -13,122 +11,6 @@ using dataplane::Event;
 using dataplane::Query;
 using dataplane::Verdict;
 namespace answer = dataplane::answer;
-
-/// One client. Lives in `open_`, and in the handlers of what it waits for.
-class TcpServer::Connection : public std::enable_shared_from_this<Connection> {
-  public:
-    Connection(TcpServer& server, tcp::socket socket, std::uint64_t id, dataplane::Endpoint client)
-        : server_(server), socket_(std::move(socket)), idle_(socket_.get_executor()), id_(id),
-          client_(client) {}
-
-    const dataplane::Endpoint& client() const { return client_; }
-    std::uint64_t id() const { return id_; }
-
-    void start() {
-        restart_idle_timer();
-        read_length();
-    }
-
-    /// A question went into the FetchTable; `reply` or `skip` ends it.
-    void wait() { ++in_work_; }
-    void skip() {
-        --in_work_;
-        resume_reading();
-    }
-
-    void reply(std::vector<std::uint8_t> message) {
-        bool idle = replies_.empty();
-        queued_octets_ += message.size();
-        replies_.push_back(std::move(message));
-        if (idle) write_next();
-    }
-
-    void close() {
-        asio::error_code ignored;
-        socket_.close(ignored);
-        idle_.cancel();
-        server_.forget(*this);
-    }
-
-  private:
-    void read_length() {
-        reading_ = true;
-        auto keep = shared_from_this();
-        asio::async_read(socket_, asio::buffer(length_), [this, keep](asio::error_code error, std::size_t) {
-            if (error == asio::error::eof) return end_of_questions();
-            if (error) return close();
-            message_.resize(cache::load_u16(length_.data()));
-            read_message();
-        });
-    }
-
-    /// The client closed its half: it may still wait for answers (RFC 7766 6.2.4 does not forbid it).
-    void end_of_questions() {
-        reading_ = false;
-        ended_ = true;
-        resume_reading();
-    }
-
-    void read_message() {
-        auto keep = shared_from_this();
-        asio::async_read(socket_, asio::buffer(message_), [this, keep](asio::error_code error, std::size_t) {
-            if (error) return close();
-            reading_ = false;
-            restart_idle_timer();
-            server_.answer(*this, message_);
-            resume_reading();
-        });
-    }
-
-    /// Reads on while there is room for another question. Deferred: a wake must not start a question.
-    void resume_reading() {
-        if (ended_ && in_work_ == 0 && replies_.empty()) return close();
-        bool full = in_work_ + replies_.size() >= server_.policy_.pipeline ||
-                    queued_octets_ >= limits::tcp_queued_octets;
-        if (reading_ || ended_ || full || !socket_.is_open()) return;
-        reading_ = true;
-        asio::post(socket_.get_executor(), [this, keep = shared_from_this()] {
-            if (socket_.is_open()) read_length();
-        });
-    }
-
-    void write_next() {
-        std::vector<std::uint8_t>& message = replies_.front();
-        cache::store_u16(out_length_.data(), std::uint16_t(message.size()));
-        std::array<asio::const_buffer, 2> parts{asio::buffer(out_length_), asio::buffer(message)};
-        asio::async_write(socket_, parts,
-                          [this, keep = shared_from_this()](asio::error_code error, std::size_t) {
-                              if (error || !socket_.is_open()) return close();
-                              queued_octets_ -= replies_.front().size();
-                              replies_.pop_front();
-                              if (!replies_.empty()) write_next();
-                              restart_idle_timer();
-                              resume_reading();
-                          });
-    }
-
-    void restart_idle_timer() {
-        idle_.expires_after(server_.policy_.idle);
-        idle_.async_wait([this, keep = shared_from_this()](asio::error_code error) {
-            if (error) return;
-            ++server_.connections_.timeouts;
-            close();
-        });
-    }
-
-    TcpServer& server_;
-    tcp::socket socket_;
-    asio::steady_timer idle_;
-    std::uint64_t id_;
-    dataplane::Endpoint client_;
-    std::array<std::uint8_t, 2> length_{}, out_length_{};
-    std::vector<std::uint8_t> message_;
-    std::deque<std::vector<std::uint8_t>> replies_;
-    std::size_t in_work_ = 0;       ///< questions in the FetchTable
-    std::size_t queued_octets_ = 0; ///< of replies_
-    bool reading_ = false;
-    bool ended_ = false; ///< the client has sent its last question
-};
 
 namespace {
 
@@ -164,20 +46,10 @@ std::size_t room_for(const dataplane::Head& head, const cache::Entry& entry) {
 TcpServer::TcpServer(asio::io_context& io, const cache::Table& table, FetchTable& fetches,
                      const dataplane::Access& access, const cache::Replaceable<dataplane::LocalNames>* local,
                      const Config::Tcp& policy)
-    : io_(io), table_(table), fetches_(fetches), scratch_(cache::limits::message_octets),
+    : io_(io), table_(table), fetches_(fetches), access_(access), scratch_(cache::limits::message_octets),
       gate_(access, local, counters_, 0) {
     set_policy(policy);
 }
-
-namespace {
-
-/// Whose connections count together: an IPv6 host has a whole /64 to itself (RFC 4291 2.5.1).
-dataplane::Address host_of(dataplane::Address client) {
-    if (!client.is_v4()) std::fill(client.octets.begin() + 8, client.octets.end(), 0);
-    return client;
-}
-
-} // namespace
 
 void TcpServer::set_policy(const Config::Tcp& policy) {
     policy_ = policy;
@@ -185,17 +57,24 @@ void TcpServer::set_policy(const Config::Tcp& policy) {
     policy_.connections = std::min(policy.connections, exchange_capacity() / 2);
 }
 
-bool TcpServer::has_room(const dataplane::Address& client) const {
-    auto held = connections_of_client_.find(host_of(client));
-    return open_.size() < policy_.connections &&
-           (held == connections_of_client_.end() || held->second < policy_.per_client);
+void TcpServer::forget(const Connection& connection) {
+    TcpPlaces::Id id = connection.id();
+    places_.remove(id);
+    open_.erase(id); // may be the end of it
 }
 
-void TcpServer::forget(const Connection& connection) {
-    dataplane::Address client = connection.client().address; // erase() may be the end of it
-    if (open_.erase(connection.id()) == 0) return;
-    auto held = connections_of_client_.find(host_of(client));
-    if (--held->second == 0) connections_of_client_.erase(held);
+void TcpServer::close_one(TcpPlaces::Id id) {
+    auto connection = open_.at(id);
+    connection->close();
+}
+
+void TcpServer::tick(Time now) {
+    for (unsigned closed = 0; closed < limits::closes_per_turn; ++closed) {
+        auto id = places_.overdue(now);
+        if (!id) return;
+        ++(open_.at(*id)->is_within_question() ? connections_.unfinished : connections_.timeouts);
+        close_one(*id);
+    }
 }
 
 TcpServer::~TcpServer() {
@@ -221,20 +100,12 @@ tl::expected<void, std::string> TcpServer::listen(const dataplane::Endpoint& end
 void TcpServer::accept(Listener& listener) {
     listener.acceptor.async_accept([this, &listener](asio::error_code error, tcp::socket socket) {
         if (error == asio::error::operation_aborted) return;
-        asio::error_code gone;
-        tcp::endpoint peer = error ? tcp::endpoint() : socket.remote_endpoint(gone);
-        dataplane::Endpoint client = error ? dataplane::Endpoint() : endpoint_of(peer);
-        if (!error && !gone && has_room(client.address)) {
-            ++connections_.accepted;
-            ++connections_of_client_[host_of(client.address)];
-            auto connection = std::make_shared<Connection>(*this, std::move(socket), ++last_id_, client);
-            open_.emplace(last_id_, connection);
-            connection->start();
-        } else {
-            ++connections_.refused;
+        if (!error) {
+            take(std::move(socket));
+            return accept(listener);
         }
+        ++connections_.refused;
         // Without descriptors the next accept would fail at once, and again: wait for some to be closed.
-        if (!error) return accept(listener);
         listener.retry.expires_after(100ms);
         listener.retry.async_wait([this, &listener](asio::error_code cancelled) {
             if (!cancelled) accept(listener);
@@ -242,7 +113,41 @@ void TcpServer::accept(Listener& listener) {
     });
 }
 
+/// A client that has connected; what is not kept is closed as `socket` ends.
+void TcpServer::take(tcp::socket socket) {
+    asio::error_code gone;
+    dataplane::Endpoint client = endpoint_of(socket.remote_endpoint(gone));
+    if (!gone && !access_.allows(client.address)) {
+        ++connections_.foreign;
+        return;
+    }
+    std::uint64_t prefix = access_.prefix_of(client.address);
+    bool full = places_.of_client(client.address) >= policy_.per_client;
+    if (gone || full || !make_room(prefix)) {
+        ++connections_.refused;
+        return;
+    }
+    ++connections_.accepted;
+    auto connection = std::make_shared<Connection>(*this, std::move(socket), ++last_id_, client);
+    open_.emplace(last_id_, connection);
+    places_.add(last_id_, client.address, prefix, connection->state());
+    connection->start();
+}
+
+bool TcpServer::make_room(std::uint64_t prefix) {
+    if (places_.size() < policy_.connections) return true;
+    auto id = places_.gives_way_to(prefix);
+    if (!id) return false;
+    ++connections_.displaced;
+    close_one(*id);
+    return true;
+}
+
 void TcpServer::answer(Connection& connection, std::span<const std::uint8_t> message) {
+    if (!access_.allows(connection.client().address)) { // since a reload
+        ++connections_.foreign;
+        return connection.close();
+    }
     Query query;
     std::size_t reply = 0;
     dataplane::Gate::Message judged{message, dataplane::Transport::tcp, connection.client().address,

@@ -2,7 +2,8 @@
 //
 // The same Query::parse and answer::write as on every port. A question that the cache does not answer waits
 // in the FetchTable like any other, but without a ring or a credit: bounded by connections and by questions
-// per connection, beyond which a connection is not read from. Control thread only.
+// per connection, beyond which a connection is not read from. When all connections are taken, who holds most
+// gives way (tcp_places.hpp). Control thread only.
 #pragma once
 
 #include <utility> // asio 1.22 with GCC 12 needs it first
@@ -18,15 +19,20 @@
 
 #include "cache/table.hpp"
 #include "control/config/config.hpp"
+#include "control/daemon/tcp_places.hpp"
 #include "control/fetch/table.hpp"
 #include "dataplane/gate.hpp"
 
 namespace millrace::control {
 
+/// Of connections.
 struct TcpCounters {
-    std::uint64_t accepted = 0; ///< connections
-    std::uint64_t refused = 0;  ///< connections closed at once: too many, in all or of one client
-    std::uint64_t timeouts = 0; ///< closed because idle
+    std::uint64_t accepted = 0;
+    std::uint64_t foreign = 0;    ///< closed at once: outside `allow`
+    std::uint64_t refused = 0;    ///< closed at once: too many, in all or of one client
+    std::uint64_t displaced = 0;  ///< closed for one of a client prefix that holds fewer
+    std::uint64_t unfinished = 0; ///< closed in the midst of a question
+    std::uint64_t timeouts = 0;   ///< closed because idle, or because replies were not read
 };
 
 class TcpServer {
@@ -43,6 +49,9 @@ class TcpServer {
     /// The end of a wait of one of our waiters.
     void wake(const Waiter& waiter, const cache::Entry* entry, dataplane::Wake::Kind kind);
 
+    /// Closes whose time has come, so many in one call.
+    void tick(Time now);
+
     /// For connections and questions that come from here on.
     void set_policy(const Config::Tcp& policy);
 
@@ -51,6 +60,7 @@ class TcpServer {
 
     const dataplane::Counters& counters() const { return counters_; } ///< of the questions, as a worker's
     const TcpCounters& connections() const { return connections_; }
+    std::size_t open() const { return places_.size(); } ///< connections now
 
   private:
     class Connection;
@@ -67,7 +77,9 @@ class TcpServer {
         asio::steady_timer retry; ///< of an accept that failed
     };
     void accept(Listener& listener);
-    bool has_room(const dataplane::Address& client) const;
+    void take(asio::ip::tcp::socket socket);
+    bool make_room(std::uint64_t prefix);
+    void close_one(TcpPlaces::Id id);
     void forget(const Connection& connection);
     void answer(Connection& connection, std::span<const std::uint8_t> message);
     void look_up(Connection& connection, const dataplane::Query& query,
@@ -79,11 +91,12 @@ class TcpServer {
     const cache::Table& table_;
     FetchTable& fetches_;
     std::vector<std::unique_ptr<Listener>> listeners_;
-    std::unordered_map<std::uint64_t, std::shared_ptr<Connection>> open_;
+    const dataplane::Access& access_;
+    std::unordered_map<TcpPlaces::Id, std::shared_ptr<Connection>> open_;
+    TcpPlaces places_; ///< of open_
     std::unordered_map<std::uint64_t, Pending> pending_;
     Config::Tcp policy_;
-    std::map<dataplane::Address, unsigned> connections_of_client_; ///< an IPv6 client is its /64
-    std::vector<std::uint8_t> scratch_;                            ///< a reply of the gate's
+    std::vector<std::uint8_t> scratch_; ///< a reply of the gate's
     std::uint64_t last_id_ = 0;
     dataplane::Counters counters_;
     dataplane::Gate gate_;

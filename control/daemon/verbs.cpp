@@ -121,74 +121,88 @@ std::uint64_t breakers_opened(const Upstreams& upstreams) {
     return opened;
 }
 
-/// received = answered + misses + refused + all of dropped;
-/// misses = woken + abandoned + those that still wait.
-json stats(const Context& c) {
-    Totals totals(c);
-    std::uint64_t received = 0;
-    json dropped = dropped_of(totals, received);
+/// What became of questions to upstreams, and of their answers.
+json upstream_stats(const Context& c) {
     const ExchangeCounters& exchanges = c.exchanges.counters();
-    const FetchCounters& fetches = c.fetches.counters();
     const PublishCounters& publications = c.publisher.counters();
-    const TcpCounters& tcp = c.tcp.connections();
-    return {{"received", received},
-            {"answered", totals.of(Verdict::answered)},
-            {"hits", totals.of(Event::hit) + totals.of(Event::stale_hit)},
-            {"stale_hits", totals.of(Event::stale_hit)},
-            {"misses", totals.of(Verdict::missed)},
-            {"refused", totals.of(Verdict::refused)},
-            {"dropped", dropped},
-            {"woken", totals.of(Event::wake_answered)},
-            {"abandoned", totals.of(Event::wake_abandoned)},
-            {"local", totals.of(Event::local)},
-            {"blocked", totals.of(Event::blocked)},
-            {"chains_blocked", fetches.chains_blocked},
-            {"aliased", fetches.aliased},
-            {"rate_queries", totals.of(Event::rate_queries)},
-            {"rate_errors", totals.of(Event::rate_errors)},
-            {"rate_responses", totals.of(Event::rate_responses)},
-            {"slipped", totals.of(Event::slipped)},
-            {"rate_table_full", totals.of(Event::rate_table_full) + fetches.rate_table_full},
-            {"overloaded", totals.of(Event::servfail_full)},
-            {"refresh_asked", totals.of(Event::refresh_asked)},
-            {"refresh_dropped", totals.of(Event::refresh_dropped) + fetches.refreshes_dropped},
-            {"refreshes", fetches.refreshes},
-            {"ranked_late", fetches.ranked_late},
-            {"displaced", exchanges.displaced},
+    return {{"displaced", exchanges.displaced},
             {"limbo", c.grace.limbo_entries()},
-            {"send_failed", totals.of(Event::send_failed)},
-            {"buffer_exhausted", totals.of(Event::buffer_exhausted)},
-            {"coalesced", fetches.coalesced},
-            {"answered_late", fetches.answered_late},
-            {"fetches", fetches.fetches},
-            {"failed", fetches.failed},
-            {"stale_served", fetches.stale},
-            {"limited", fetches.refused + fetches.limited},
-            {"disagreements", fetches.disagreements},
             {"upstream_queries", exchanges.sent},
             {"upstream_resent", exchanges.resent},
             {"upstream_tcp", exchanges.tcp},
             {"upstream_accepted", exchanges.accepted},
             {"upstream_timeouts", exchanges.timeouts},
             {"upstream_unreachable", exchanges.unreachable},
+            {"upstream_icmp", exchanges.icmp},
             {"upstream_refused", exchanges.refused_full},
             {"upstream_not_asked", exchanges.refused_open},
             {"breakers_opened", breakers_opened(c.upstreams)},
-            {"loops", fetches.loops},
             {"cancelled", exchanges.cancelled},
             {"late", exchanges.late},
             {"mismatched", exchanges.mismatched},
             {"malformed", exchanges.malformed},
             {"published", publications.published},
             {"merged", publications.merged},
-            {"fetches_displaced", fetches.displaced},
-            {"bogus", fetches.bogus},
-            {"revoked", fetches.revoked},
             {"superseded", publications.superseded},
             {"cache_full", publications.full},
             {"evicted", c.table.evicted()},
-            {"rebuilt", c.table.rebuilt()},
-            {"tcp", {{"accepted", tcp.accepted}, {"refused", tcp.refused}, {"timeouts", tcp.timeouts}}}};
+            {"rebuilt", c.table.rebuilt()}};
+}
+
+/// received = answered + misses + refused + all of dropped;
+/// misses = woken + abandoned + those that still wait.
+json stats(const Context& c) {
+    Totals totals(c);
+    std::uint64_t received = 0;
+    json dropped = dropped_of(totals, received);
+    const FetchCounters& fetches = c.fetches.counters();
+    const TcpCounters& tcp = c.tcp.connections();
+    json all = upstream_stats(c);
+    all.update({{"received", received},
+                {"answered", totals.of(Verdict::answered)},
+                {"hits", totals.of(Event::hit) + totals.of(Event::stale_hit)},
+                {"stale_hits", totals.of(Event::stale_hit)},
+                {"misses", totals.of(Verdict::missed)},
+                {"refused", totals.of(Verdict::refused)},
+                {"dropped", dropped},
+                {"woken", totals.of(Event::wake_answered)},
+                {"abandoned", totals.of(Event::wake_abandoned)},
+                {"local", totals.of(Event::local)},
+                {"blocked", totals.of(Event::blocked)},
+                {"chains_blocked", fetches.chains_blocked},
+                {"aliased", fetches.aliased},
+                {"rate_queries", totals.of(Event::rate_queries)},
+                {"rate_errors", totals.of(Event::rate_errors)},
+                {"rate_responses", totals.of(Event::rate_responses)},
+                {"slipped", totals.of(Event::slipped)},
+                {"rate_table_full", totals.of(Event::rate_table_full) + fetches.rate_table_full},
+                {"overloaded", totals.of(Event::servfail_full)},
+                {"refresh_asked", totals.of(Event::refresh_asked)},
+                {"refresh_dropped", totals.of(Event::refresh_dropped) + fetches.refreshes_dropped},
+                {"refreshes", fetches.refreshes},
+                {"ranked_late", fetches.ranked_late},
+                {"send_failed", totals.of(Event::send_failed)},
+                {"buffer_exhausted", totals.of(Event::buffer_exhausted)},
+                {"coalesced", fetches.coalesced},
+                {"answered_late", fetches.answered_late},
+                {"fetches", fetches.fetches},
+                {"failed", fetches.failed},
+                {"stale_served", fetches.stale},
+                {"limited", fetches.refused + fetches.limited},
+                {"disagreements", fetches.disagreements},
+                {"loops", fetches.loops},
+                {"fetches_displaced", fetches.displaced},
+                {"bogus", fetches.bogus},
+                {"revoked", fetches.revoked},
+                {"tcp",
+                 {{"open", c.tcp.open()},
+                  {"accepted", tcp.accepted},
+                  {"foreign", tcp.foreign},
+                  {"refused", tcp.refused},
+                  {"displaced", tcp.displaced},
+                  {"unfinished", tcp.unfinished},
+                  {"timeouts", tcp.timeouts}}}});
+    return all;
 }
 
 json lookup(const Context& c, const cache::Key& key) {

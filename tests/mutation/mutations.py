@@ -667,17 +667,47 @@ MUTATIONS = [
         "questions to upstreams leave no descriptor to clients over TCP, and the daemon turns them away",
         "control_test:ExchangeCapacity.*"),
     Mutation(
-        "unread-replies-without-bound", "control/daemon/tcp_server.cpp",
-        " ||\n                    queued_octets_ >= limits::tcp_queued_octets;\n",
+        "unread-replies-without-bound", "control/daemon/tcp_connection.cpp",
+        " || queued_octets_ >= limits::tcp_queued_octets;\n",
         ";\n",
         "a client that never reads takes the memory of everybody's answers",
         "control_test:TcpServerTest.AClientThat*"),
     Mutation(
-        "pipeline-without-bound", "control/daemon/tcp_server.cpp",
-        "in_work_ + replies_.size() >= server_.policy_.pipeline ||\n                    ",
+        "pipeline-without-bound", "control/daemon/tcp_connection.cpp",
+        "in_work_ + replies_.size() >= server_.policy_.pipeline || ",
         "",
         "one connection takes every Fetch there is",
         "control_test:TcpServerTest.AClientHas*"),
+    Mutation(
+        "foreign-clients-keep-connections", "control/daemon/tcp_server.cpp",
+        "    if (!gone && !access_.allows(client.address)) {\n",
+        "    if (false) {\n",
+        "clients that may not ask hold the connections of those who may",
+        "control_test:TcpServerTest.AForeign*"),
+    Mutation(
+        "first-come-keeps-all-connections", "control/daemon/tcp_server.cpp",
+        "    auto id = places_.gives_way_to(prefix);\n",
+        "    std::optional<TcpPlaces::Id> id;\n",
+        "a few addresses take every connection, and nobody else is served over TCP",
+        "control_test:TcpServerTest.WhenAll*"),
+    Mutation(
+        "any-prefix-gives-way", "control/daemon/tcp_places.hpp",
+        "return held != other.held ? held > other.held : first < other.first;",
+        "return first < other.first;",
+        "who holds many connections and uses them pushes out those who hold one",
+        "control_test:TcpPlacesTest.*:TcpServerTest.WhenAll*"),
+    Mutation(
+        "dribbled-question-keeps-connection", "control/daemon/tcp_connection.cpp",
+        "        if (got > 0 && !is_within_question()) begin_question();\n",
+        "        if (got > 0) begin_question();\n",
+        "a client that sends an octet now and then holds a connection for longer",
+        "control_test:TcpServerTest.AQuestionThatNeverEnds*"),
+    Mutation(
+        "question-in-work-is-idle", "control/daemon/tcp_connection.cpp",
+        "    bool idle = in_work_ == 0 && !is_within_question();\n",
+        "    bool idle = !is_within_question();\n",
+        "a client that waits for a slow answer loses its connection, and the answer",
+        "control_test:TcpServerTest.AConnectionWith*"),
 
     # Who else may take what is ours.
     Mutation(

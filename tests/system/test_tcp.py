@@ -9,7 +9,7 @@ import dns.message
 import pytest
 
 from conftest import loopback, socket_config
-from support import until
+from support import Client, until
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -104,6 +104,25 @@ def test_a_client_that_never_reads_costs_little(own, lab, local):
         s.sendall(prefixed("www.lab.example", 1))
         assert read_reply(s).id == 1
     for s in clients:
+        s.close()
+
+
+def test_who_holds_all_connections_gives_way(daemon, lab, nsd):
+    number = lab.names.number
+    one = daemon(socket_config(lab, nsd, tcp={"connections": 8, "per-client": 4, "idle": "10m"}))
+    address = loopback(lab)
+    greedy = [Client(address, 5300, bind=f"127.0.{number}.{last}").socket(socket.SOCK_STREAM)
+              for last in (101, 102) for _ in range(4)]
+    assert until(lambda: one.ctl("stats")["tcp"]["accepted"] == 8)
+    assert Client(address, 5300, bind=f"127.1.{number}.1").ask("www.lab.example", tcp=True).answer
+    assert greedy[0].recv(1) == b"", "it was idle for longest"
+    assert until(lambda: one.ctl("stats")["tcp"]["open"] == 7)
+    more = Client(address, 5300, bind=f"127.0.{number}.103").socket(socket.SOCK_STREAM)
+    again = Client(address, 5300, bind=f"127.0.{number}.103").socket(socket.SOCK_STREAM)
+    assert again.recv(1) == b"", "its prefix holds most"
+    tcp = one.ctl("stats")["tcp"]
+    assert (tcp["displaced"], tcp["refused"], tcp["accepted"]) == (1, 1, 10)
+    for s in (*greedy, more, again):
         s.close()
 
 

@@ -1,6 +1,7 @@
-// Clients over TCP on loopback: what one of them can make the daemon hold.
+// Clients over TCP on loopback: what one of them can make the daemon hold, and for how long.
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <thread>
 
 #include <linux/sockios.h>
@@ -21,9 +22,14 @@ using namespace test;
 /// A blocking socket whose owner reads when it likes.
 class TcpClient {
   public:
-    explicit TcpClient(const dataplane::Endpoint& server) : fd_(::socket(AF_INET, SOCK_STREAM, 0)) {
-        sockaddr_storage to{};
+    explicit TcpClient(const dataplane::Endpoint& server, const char* from = nullptr)
+        : fd_(::socket(AF_INET, SOCK_STREAM, 0)) {
+        sockaddr_storage to{}, own{};
         socklen_t size = dataplane::to_sockaddr(server, to);
+        if (from) {
+            dataplane::to_sockaddr({*dataplane::parse_address(from), 0}, own);
+            EXPECT_EQ(::bind(fd_, reinterpret_cast<sockaddr*>(&own), size), 0);
+        }
         int room = 65536; // the kernel shall not hold much for it
         ::setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
         EXPECT_EQ(::connect(fd_, reinterpret_cast<sockaddr*>(&to), size), 0);
@@ -39,6 +45,19 @@ class TcpClient {
         Bytes room(1 << 20);
         ssize_t got = ::recv(fd_, room.data(), room.size(), MSG_DONTWAIT);
         return std::size_t(std::max<ssize_t>(got, 0));
+    }
+    /// Whether the server has closed it.
+    bool is_closed() const {
+        char octet;
+        ssize_t got = ::recv(fd_, &octet, 1, MSG_DONTWAIT | MSG_PEEK);
+        return got == 0 || (got < 0 && errno != EAGAIN);
+    }
+    /// Whether the server has read what we sent.
+    bool is_read() const {
+        int not_acknowledged = 0, not_read = 0;
+        ::ioctl(fd_, SIOCOUTQ, &not_acknowledged);
+        ::ioctl(other_end(), SIOCINQ, &not_read);
+        return not_acknowledged == 0 && not_read == 0;
     }
     /// Octets on their way to us that the server has got rid of: in its end's buffer, and in ours.
     std::size_t in_kernel() const {
@@ -91,6 +110,34 @@ class TcpServerTest : public testing::Test, public Waker {
             if (value() != before) same = 0;
             before = value();
         }
+    }
+    /// Turns until it is so; a test that waits in vain fails after a minute.
+    template <class Condition>
+    void until(Condition condition) {
+        auto end = std::chrono::steady_clock::now() + 60s;
+        while (!condition()) {
+            if (std::chrono::steady_clock::now() > end) FAIL() << "a minute has passed";
+            turn();
+        }
+    }
+    /// A client that the server has accepted. It connects from `from`.
+    std::unique_ptr<TcpClient> accepted(const char* from) {
+        std::uint64_t before = server.connections().accepted;
+        auto client = std::make_unique<TcpClient>(endpoint, from);
+        until([&] { return server.connections().accepted > before; });
+        return client;
+    }
+    /// Sends, and lets the server see it.
+    void send(TcpClient& client, const Bytes& octets) {
+        client.send(octets);
+        until([&] { return client.is_read(); });
+        io.poll(); // what it read may wait for its handler
+    }
+    /// Asks what is in the table, and reads the answer.
+    void ask(TcpClient& client, const Bytes& message) {
+        client.send(framed(message));
+        until([&] { return client.skip() > 0; });
+        io.poll();
     }
     std::uint64_t answered() const { return server.counters().get(dataplane::Verdict::answered); }
 
@@ -157,6 +204,97 @@ TEST_F(TcpServerTest, AClientHasALimitedNumberOfQuestionsInWork) {
     client.send(all);
     settle([&] { return fetches.waiting(); });
     EXPECT_EQ(fetches.waiting(), 8u);
+}
+
+TEST_F(TcpServerTest, AForeignClientIsClosedAtOnce) {
+    access.replace({{*dataplane::parse_prefix("127.0.0.0/9")}}, grace);
+    TcpClient foreign(endpoint, "127.201.0.1");
+    until([&] { return foreign.is_closed(); });
+    auto own = accepted("127.101.0.1");
+    EXPECT_FALSE(own->is_closed());
+    EXPECT_EQ(server.connections().foreign, 1u);
+    EXPECT_EQ(server.connections().refused, 0u);
+    EXPECT_EQ(server.connections().accepted, 1u);
+}
+
+TEST_F(TcpServerTest, AClientThatAReloadMadeForeignIsClosedWhenItAsks) {
+    publish_huge(make_key("huge.example", LDNS_RR_TYPE_A));
+    auto client = accepted("127.201.0.1");
+    access.replace({{*dataplane::parse_prefix("127.0.0.0/9")}}, grace);
+    client->send(framed(query("huge.example", 1)));
+    until([&] { return client->is_closed(); });
+    EXPECT_EQ(server.connections().foreign, 1u);
+    EXPECT_EQ(answered(), 0u);
+}
+
+TEST_F(TcpServerTest, WhenAllConnectionsAreTakenThePrefixThatHoldsMostGivesWay) {
+    publish_huge(make_key("huge.example", LDNS_RR_TYPE_A));
+    policy.connections = 4;
+    server.set_policy(policy);
+    auto first = accepted("127.201.0.1"), second = accepted("127.201.0.2"), third = accepted("127.201.0.3");
+    auto other = accepted("127.202.0.1");
+    ask(*first, query("huge.example", 1));
+    auto newcomer = accepted("127.203.0.1");
+    EXPECT_TRUE(second->is_closed()) << "idle for longer than the first, which has asked";
+    auto again = accepted("127.202.0.2");
+    EXPECT_TRUE(third->is_closed()) << "2 against 1";
+    EXPECT_EQ(server.connections().displaced, 2u);
+    TcpClient too_many(endpoint, "127.202.0.3");
+    until([&] { return too_many.is_closed(); });
+    EXPECT_EQ(server.connections().refused, 1u);
+    for (TcpClient* kept : {first.get(), other.get(), newcomer.get(), again.get()}) {
+        EXPECT_FALSE(kept->is_closed());
+        ask(*kept, query("huge.example", 1));
+    }
+}
+
+TEST_F(TcpServerTest, AQuestionThatNeverEndsHasADeadlineFromItsFirstOctet) {
+    policy.idle = 600s;
+    server.set_policy(policy);
+    auto slow = accepted("127.201.0.1"), half = accepted("127.201.0.1"), idle = accepted("127.201.0.1");
+    Bytes question = framed(query("never.example", 1));
+    send(*half, Bytes(question.begin(), question.end() - 1));
+    send(*slow, {question[0]});
+    Time begun = boot_time();
+    std::this_thread::sleep_for(1ms); // the second octet has a time of its own
+    send(*slow, {question[1], question[2]});
+    server.tick(begun + limits::tcp_question);
+    EXPECT_EQ(server.connections().unfinished, 2u);
+    EXPECT_EQ(server.connections().timeouts, 0u);
+    EXPECT_TRUE(slow->is_closed());
+    EXPECT_TRUE(half->is_closed());
+    EXPECT_FALSE(idle->is_closed()) << "it has asked nothing, and may for `idle`";
+}
+
+TEST_F(TcpServerTest, AConnectionWithAQuestionInWorkIsNotIdle) {
+    policy.idle = 600s;
+    server.set_policy(policy);
+    auto asking = accepted("127.201.0.1"), idle = accepted("127.201.0.1");
+    send(*asking, framed(query("silent.example", 1)));
+    ASSERT_EQ(fetches.waiting(), 1u);
+    server.tick(boot_time() + 24h);
+    EXPECT_TRUE(idle->is_closed());
+    EXPECT_FALSE(asking->is_closed());
+    Time answered_after = boot_time();
+    fetches.tick(answered_after + 60s); // it is given up
+    until([&] { return asking->skip() > 0; });
+    io.poll();
+    server.tick(answered_after + 600s - 1us);
+    EXPECT_FALSE(asking->is_closed()) << "idle since its answer, not since its question";
+    server.tick(boot_time() + 600s);
+    EXPECT_TRUE(asking->is_closed());
+    EXPECT_EQ(server.connections().timeouts, 2u);
+}
+
+TEST_F(TcpServerTest, RepliesThatAreNotReadHoldNoConnectionForEver) {
+    publish_huge(make_key("huge.example", LDNS_RR_TYPE_A));
+    TcpClient client(endpoint);
+    Bytes all;
+    for (unsigned i = 0; i < 400; ++i) all = all + framed(query("huge.example", 1, i));
+    client.send(all);
+    settle([&] { return answered(); });
+    server.tick(boot_time() + policy.idle);
+    EXPECT_EQ(server.connections().timeouts, 1u);
 }
 
 } // namespace
