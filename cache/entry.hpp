@@ -37,6 +37,8 @@ struct EntryDraft {
     std::optional<Time> refresh_after{}; ///< when a hit first asks for a refresh; none: at the expiry
     std::uint16_t answers = 0;           ///< ANCOUNT
     std::uint16_t authorities = 0;       ///< NSCOUNT
+    std::uint8_t rotating = 0; ///< addresses at the end of `records` whose order is free (RFC 1794), each
+    bool rotates_ipv6 = false; ///< an AAAA record of 28 octets; else an A record of 16
     std::span<const std::uint8_t> records;      ///< as described above
     std::span<const std::uint16_t> ttl_offsets; ///< of each record's TTL within `records`
 };
@@ -66,7 +68,8 @@ class Entry {
     std::uint16_t info; ///< extended error code, or no_info
     std::uint8_t rcode;
     std::uint8_t info_size; ///< of the extended error's text
-    bool authentic : 1, chained : 1, rewritten : 1, failure : 1;
+    bool authentic : 1, chained : 1, rewritten : 1, failure : 1, rotates_ipv6 : 1;
+    std::uint8_t rotating;
 
     /// Hints. `visited`: hit since the eviction hand last passed. `refresh_after`: microseconds since boot;
     /// until then nobody asks for a refresh, and an expired entry is answered stale at once. First the start
@@ -91,6 +94,8 @@ class Entry {
     std::span<const std::uint8_t> records() const {
         return {reinterpret_cast<const std::uint8_t*>(ttl_offsets().data() + ttl_count), records_size};
     }
+    /// Octets of each rotating record: a pointer, type, class, TTL, RDLENGTH, the address.
+    std::size_t rotating_octets() const { return rotates_ipv6 ? 28 : 16; }
     std::span<const std::uint8_t> info_text() const { return {records().data() + records_size, info_size}; }
     /// What it occupies, for the memory bound: with malloc's header, in malloc's steps of 16.
     std::size_t bytes() const {

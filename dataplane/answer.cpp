@@ -20,6 +20,8 @@ struct Body {
     std::span<const std::uint8_t> info_text = {};
     std::uint16_t answers = 0, authorities = 0;
     std::span<const std::uint8_t> records = {};
+    std::span<const std::uint8_t> turned = {}; ///< the end of `records` that is written where `turn_at` is
+    std::size_t turn_at = 0;
 };
 
 std::size_t opt_size(const Head& head, const Body& body) {
@@ -73,7 +75,14 @@ std::size_t compose(const Head& head, std::span<const std::uint8_t> question, Bo
     cache::store_u16(&out[10], head.edns ? 1 : 0);
     std::size_t size = dns::header_octets + question.size();
     cache::WireWriter rest(out.subspan(size));
-    rest.bytes(body.records);
+    if (body.turned.empty()) [[likely]] {
+        rest.bytes(body.records);
+    } else {
+        std::size_t kept = body.records.size() - body.turned.size();
+        rest.bytes(body.records.first(body.turn_at));
+        rest.bytes(body.turned);
+        rest.bytes(body.records.first(kept).subspan(body.turn_at));
+    }
     if (head.edns) write_opt(head, body, rest);
     return size + rest.size();
 }
@@ -95,6 +104,14 @@ void age_ttls(const Entry& entry, Time now, Age age, std::span<std::uint8_t> rec
     }
 }
 
+/// Another address first in each reply (RFC 1794), as the client's ID has it: that is as good as drawn.
+void rotate(const Head& head, const Entry& entry, Body& body) {
+    std::size_t turn = std::size_t(head.id) * entry.rotating >> 16, octets = entry.rotating_octets();
+    if (turn == 0) return;
+    body.turned = body.records.last(turn * octets);
+    body.turn_at = body.records.size() - entry.rotating * octets;
+}
+
 std::uint16_t info_of(const Entry& entry, Age age) {
     if (age == Age::counted) return entry.info;
     return entry.rcode == unsigned(Rcode::nxdomain) ? dns::ede::stale_nxdomain : dns::ede::stale_answer;
@@ -111,6 +128,7 @@ std::size_t write(const Head& head, std::span<const std::uint8_t> question, cons
               .answers = entry.answers,
               .authorities = entry.authorities,
               .records = entry.records()};
+    rotate(head, entry, body);
     std::size_t size = compose(head, question, body, out);
     if (size > 0 && !is_truncated(out))
         age_ttls(entry, now, age, out.subspan(dns::header_octets + question.size(), entry.records_size));

@@ -146,6 +146,7 @@ struct Config {
         Time max_ttl = 24h;     ///< and at most this long (RFC 8767 4)
         Time negative_ttl = 1h; ///< most that a negative answer lives (RFC 2308 5)
         Time stale = 24h;       ///< how long after its expiry an answer may still serve (RFC 8767 5)
+        bool rotate = true;     ///< addresses change places from reply to reply (RFC 1794)
 
         bool operator==(const Live&) const = default;
     };

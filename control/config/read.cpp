@@ -339,6 +339,7 @@ void read_cache(const Value& at, Config& out) {
         {"max-ttl", [&](const Value& v) { out.live.max_ttl = v.duration(1s, bounds::week); }},
         {"negative-ttl", [&](const Value& v) { out.live.negative_ttl = v.duration(0s, bounds::day); }},
         {"stale", [&](const Value& v) { out.live.stale = v.duration(0s, bounds::week); }},
+        {"rotate", [&](const Value& v) { out.live.rotate = v.flag(); }},
     });
     if (out.live.min_ttl > out.live.max_ttl) {
         at.at("min-ttl").fail("at most max-ttl, " + yaml::duration_text(out.live.max_ttl),

@@ -60,6 +60,7 @@ std::vector<std::string> live_keys(const Config::Live& now, const Config::Live& 
     if (now.max_ttl != next.max_ttl) keys.push_back("cache.max-ttl");
     if (now.negative_ttl != next.negative_ttl) keys.push_back("cache.negative-ttl");
     if (now.stale != next.stale) keys.push_back("cache.stale");
+    if (now.rotate != next.rotate) keys.push_back("cache.rotate");
     return keys;
 }
 
@@ -72,7 +73,8 @@ bool concerns_answers(const std::string& key) {
 } // namespace
 
 TtlPolicy ttl_policy(const Config::Live& live) {
-    return {live.min_ttl, live.max_ttl, live.negative_ttl, live.stale};
+    bool rotates = live.rotate && live.merge.policy != Config::MergePolicy::order;
+    return {live.min_ttl, live.max_ttl, live.negative_ttl, live.stale, rotates};
 }
 
 UpstreamPolicy upstream_policy(const Config::Live& live) {

@@ -4,6 +4,7 @@
 
 #include "control/limits.hpp"
 #include "control/local/alias.hpp"
+#include "control/message/records.hpp"
 
 namespace millrace::control {
 
@@ -18,6 +19,13 @@ bool is_ruled(const dataplane::LocalNames& local, const cache::KeyRef& key, cons
 }
 
 } // namespace
+
+bool Flushes::leads_there(std::span<const std::uint8_t> qname, const cache::Entry& entry,
+                          const NamePredicate& matches) {
+    return entry.chained && std::ranges::any_of(chain_targets(qname, entry), [&](const cache::Name& target) {
+               return matches(target.bytes());
+           });
+}
 
 bool Flushes::flush_name(const cache::Name& name, Done done) {
     auto matches = [name](std::span<const std::uint8_t> other) {
@@ -62,9 +70,16 @@ bool Flushes::flush_rewritten(const cache::Replaceable<dataplane::LocalNames>& l
 bool Flushes::begin(const NamePredicate& matches, Done done) {
     if (jobs_.size() >= limits::flushes) return false;
     cache::Generation last = fetches_.last_generation();
-    fetches_.supersede([&](const cache::Key& key) { return matches(key.name.bytes()); });
-    auto by_name = [matches](const cache::KeyRef& key, const cache::Entry&) { return matches(key.name()); };
-    jobs_.push_back({by_name, last, std::move(done), 0, 0, std::nullopt});
+    // A Fetch that has published, and collects, may have done so through the name.
+    fetches_.supersede([&](const cache::Key& key) {
+        if (matches(key.name.bytes())) return true;
+        const cache::Entry* entry = table_.find(key, table_.hasher()(key));
+        return entry && leads_there(key.name.bytes(), *entry, matches);
+    });
+    auto concerns = [matches](const cache::KeyRef& key, const cache::Entry& entry) {
+        return matches(key.name()) || leads_there(key.name(), entry, matches);
+    };
+    jobs_.push_back({concerns, last, std::move(done), 0, 0, std::nullopt});
     return true;
 }
 

@@ -27,7 +27,7 @@ class Flushes {
 
     // False: too many flushes are under way, and nothing was done.
 
-    /// All types and flavours of one name.
+    /// All types and flavours of one name, and of those whose chain of CNAMEs leads through it.
     bool flush_name(const cache::Name& name, Done done);
     /// ... and of every name below it.
     bool flush_zone(const cache::Name& zone, Done done);
@@ -58,6 +58,8 @@ class Flushes {
         std::optional<cache::Grace::Period> period;
     };
     bool begin(const NamePredicate& matches, Done done);
+    static bool leads_there(std::span<const std::uint8_t> qname, const cache::Entry& entry,
+                            const NamePredicate& matches);
 
     cache::Table& table_;
     cache::Grace& grace_;

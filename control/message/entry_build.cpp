@@ -105,6 +105,17 @@ class Plan {
     std::uint32_t life_ = dns::most_ttl; ///< seconds, the lowest TTL
 };
 
+/// How many addresses end the records, each of `octets`. None when they are followed by anything.
+std::uint8_t rotating(const RecordWriter& writer, std::size_t addresses, std::size_t octets) {
+    constexpr std::size_t ttl_at = 6; // behind a pointer, type and class
+    auto offsets = writer.ttl_offsets();
+    if (addresses < 2 || addresses > 255 || writer.records().size() < addresses * octets) return 0;
+    for (std::size_t i = 1; i <= addresses; ++i) {
+        if (offsets[offsets.size() - i] != writer.records().size() - i * octets + ttl_at) return 0;
+    }
+    return std::uint8_t(addresses);
+}
+
 } // namespace
 
 cache::EntryPtr build_entry(const cache::Key& key, const Answer& answer, cache::Version version,
@@ -137,6 +148,11 @@ cache::EntryPtr build_entry(const cache::Key& key, const Answer& answer, cache::
     draft.authorities = std::uint16_t(plan.records().size() - draft.answers);
     draft.records = writer.records();
     draft.ttl_offsets = writer.ttl_offsets();
+    draft.rotates_ipv6 = key.qtype == LDNS_RR_TYPE_AAAA;
+    bool rotates = policy.rotate && (key.qtype == LDNS_RR_TYPE_A || draft.rotates_ipv6);
+    if (rotates && version.revision < 2) { // a ranking's order stays
+        draft.rotating = rotating(writer, answer.records.size(), draft.rotates_ipv6 ? 28 : 16);
+    }
     return cache::Entry::make(draft);
 }
 

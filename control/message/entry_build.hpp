@@ -10,12 +10,13 @@
 
 namespace millrace::control {
 
-/// How long answers live. Whole seconds matter; parts of a second are cut off.
+/// How long answers live, and how they are shown. Whole seconds matter; parts of a second are cut off.
 struct TtlPolicy {
     Time min_ttl{};
     Time max_ttl = 24h;
     Time negative_ttl = 1h; ///< cap of NXDOMAIN and NODATA (RFC 2308 5)
     Time stale = 24h;       ///< life after the expiry, stale only (RFC 8767)
+    bool rotate = false;    ///< addresses change places from reply to reply (RFC 1794)
 };
 
 /// Life of an NXDOMAIN or NODATA that came without SOA, when the caller uses it for want of a better one.

@@ -85,6 +85,38 @@ TEST(Answer, TheReplyFitsItsLimitToTheOctet) {
     EXPECT_LT(reply_to(query(fits + "a"), *entry, 0s).size(), 64u) << "one octet more";
 }
 
+TEST(Answer, AddressesTakeTurnsToBeTheFirst) {
+    auto entry = entry_of({1, 0}, {1, 2, 3}, 1000s, 60s, 0s, true);
+    auto to = [&](unsigned id) { return reply_to(header(id, rd, 1) + question("a"), *entry, 1010s); };
+    auto expected = [](unsigned id, unsigned a, unsigned b, unsigned c) {
+        return header(id, 0x8180, 1, 3) + question("a") + record(a, 50) + record(b, 50) + record(c, 50);
+    };
+    EXPECT_EQ(to(0), expected(0, 1, 2, 3));
+    EXPECT_EQ(to(0x5556), expected(0x5556, 3, 1, 2));
+    EXPECT_EQ(to(0xffff), expected(0xffff, 2, 3, 1));
+    unsigned first[4] = {};
+    for (unsigned id = 0; id < 0x10000; ++id) ++first[to(id)[12 + question("a").size() + 15]];
+    for (unsigned host : {1u, 2u, 3u}) EXPECT_NEAR(first[host], 0x10000 / 3, 1);
+}
+
+TEST(Answer, AnErrorsTextIsTheFirstToBeLeftOut) {
+    std::vector<std::uint8_t> hosts(20, 7);
+    auto plain = entry_of({1, 0}, hosts, 0s, 60s);
+    cache::EntryDraft draft;
+    draft.info = 4;
+    draft.info_text = "an extended error whose text does not fit beside so many addresses";
+    draft.expiry = draft.stale_until = 60s;
+    draft.answers = 20;
+    draft.records = plain->records();
+    draft.ttl_offsets = plain->ttl_offsets();
+    auto entry = cache::Entry::make(draft);
+    Bytes small = header(1, rd, 1, 0, 0, 1) + question("a") + opt(512, 0);
+    EXPECT_EQ(reply_to(small, *entry, 0s), reply_to(small, *plain, 0s)) << "no records are lost for it";
+    Bytes large = header(1, rd, 1, 0, 0, 1) + question("a") + opt(1232, 0);
+    std::size_t added = 6 + draft.info_text.size();
+    EXPECT_EQ(reply_to(large, *entry, 0s).size(), reply_to(large, *plain, 0s).size() + added);
+}
+
 TEST(Answer, AuthenticOnlyForThoseWhoAsked) {
     auto plain = entry_of({1, 0}, {7}, 0s, 60s);
     auto make = [&](bool authentic) {

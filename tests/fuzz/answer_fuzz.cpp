@@ -36,6 +36,7 @@ struct Scene {
     unsigned rcode = 0;
     bool authentic = false;
     std::optional<std::uint16_t> info;
+    std::string info_text;
     std::vector<Record> records;
     std::size_t answers = 0;
     Time born{}, now{};
@@ -75,7 +76,10 @@ Scene draw(fuzz::Input& in) {
     unsigned bits = in.u8();
     s.rcode = bits & 15;
     s.authentic = bits & 16;
-    if (bits & 32) s.info = std::uint16_t(in.u16() % 0xffff);
+    if (bits & 32) {
+        s.info = std::uint16_t(in.u16() % 0xffff);
+        s.info_text.assign(in.u8() % (cache::limits::info_octets + 1), 'x');
+    }
     s.age = bits & 64 ? answer::Age::stale : answer::Age::counted;
     unsigned room = in.u8();
     s.room = room % 4 == 0 ? 65535 : room % 4 == 1 ? in.u16() : in.u16() % 2048;
@@ -103,6 +107,7 @@ cache::EntryPtr make_entry(const Scene& s) {
     draft.rcode = std::uint8_t(s.rcode);
     draft.authentic = s.authentic;
     draft.info = s.info;
+    draft.info_text = s.info_text;
     draft.born = s.born;
     draft.answers = std::uint16_t(s.answers);
     draft.authorities = std::uint16_t(s.records.size() - s.answers);
@@ -111,9 +116,10 @@ cache::EntryPtr make_entry(const Scene& s) {
     return cache::Entry::make(draft);
 }
 
-Bytes opt(const Head& head, unsigned rcode, std::optional<std::uint16_t> info) {
+Bytes opt(const Head& head, unsigned rcode, std::optional<std::uint16_t> info, const std::string& text) {
     if (!head.edns) return {};
-    Bytes ede = info ? test::u16(15) + test::u16(2) + test::u16(*info) : Bytes{};
+    Bytes ede = info ? test::u16(15) + test::u16(unsigned(2 + text.size())) + test::u16(*info) : Bytes{};
+    if (info) ede.insert(ede.end(), text.begin(), text.end());
     return test::opt(1232, rcode >> 4 << 24 | (head.dnssec_ok ? 0x8000u : 0), ede);
 }
 
@@ -127,6 +133,7 @@ struct Said {
     unsigned rcode;
     bool authentic = false, truncated = false;
     std::optional<std::uint16_t> info{};
+    std::string info_text{};
     Bytes records{};
     std::size_t answers = 0, authorities = 0;
 };
@@ -136,9 +143,13 @@ Bytes expect(const Head& head, const Bytes& question, const Said& said, std::siz
     auto message = [&](const Said& s) {
         return test::header(head.id, flags(head, s.rcode, s.authentic, s.truncated), !question.empty(),
                             unsigned(s.answers), unsigned(s.authorities), head.edns) +
-               question + s.records + opt(head, s.rcode, s.info);
+               question + s.records + opt(head, s.rcode, s.info, s.info_text);
     };
     Bytes whole = message(said);
+    if (whole.size() <= std::min<std::size_t>(head.limit, room)) return whole;
+    Said silent = said;
+    silent.info.reset();
+    whole = message(silent);
     if (whole.size() <= std::min<std::size_t>(head.limit, room)) return whole;
     Bytes truncated = message({.rcode = said.rcode, .truncated = true});
     return truncated.size() <= room ? truncated : Bytes{};
@@ -164,13 +175,16 @@ void check(const Scene& s, const Said& said, Write write) {
 }
 
 Said say(const Scene& s) {
-    Said said{.rcode = s.rcode, .authentic = s.authentic, .info = s.info};
+    Said said{.rcode = s.rcode, .authentic = s.authentic, .info = s.info, .info_text = s.info_text};
     std::int64_t elapsed = std::max<std::int64_t>(0, (s.now - s.born) / 1s);
     for (const Record& record : s.records) {
         auto left = std::uint32_t(std::max<std::int64_t>(0, std::int64_t(record.ttl) - elapsed));
         said.records = std::move(said.records) + record.wire(s.age == answer::Age::stale ? 30 : left);
     }
-    if (s.age == answer::Age::stale) said.info = s.rcode == 3 ? 19 : 3;
+    if (s.age == answer::Age::stale) {
+        said.info = s.rcode == 3 ? 19 : 3;
+        said.info_text.clear();
+    }
     said.answers = s.answers;
     said.authorities = s.records.size() - s.answers;
     return said;

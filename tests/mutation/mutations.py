@@ -142,10 +142,28 @@ MUTATIONS = [
     # Flush and reload.
     Mutation(
         "flush-leaves-the-live", "control/fetch/flush.cpp",
-        "    fetches_.supersede([&](const cache::Key& key) { return matches(key.name.bytes()); });\n",
+        "        if (matches(key.name.bytes())) return true;\n",
         "",
         "what was collected before a flush appears after it",
         "control_test:Scenarios.S11*"),
+    Mutation(
+        "flush-leaves-the-aliases", "control/fetch/flush.cpp",
+        "        return matches(key.name()) || leads_there(key.name(), entry, matches);\n",
+        "        return matches(key.name()) || (entry.failure && leads_there(key.name(), entry, matches));\n",
+        "an address that was flushed is still served under the names that lead to it",
+        "control_test:FlushOfATarget.*"),
+    Mutation(
+        "flush-leaves-what-collects-aliases", "control/fetch/flush.cpp",
+        "        return entry && leads_there(key.name.bytes(), *entry, matches);\n",
+        "        return entry && entry->failure;\n",
+        "a merge brings back what was flushed under a name that led there",
+        "control_test:FlushOfATarget.*"),
+    Mutation(
+        "signatures-rotated-with-addresses", "control/message/entry_build.cpp",
+        "        if (offsets[offsets.size() - i] != writer.records().size() - i * octets + ttl_at) return 0;\n",
+        "        if (offsets[offsets.size() - i] < ttl_at) return 0;\n",
+        "replies are cut in the middle of a record",
+        "control_test:BuildEntry.*"),
     Mutation(
         "flush-spares-the-last", "cache/table.cpp",
         "entry->version.generation > last ||",

@@ -30,7 +30,7 @@ inline cache::EntryPtr bare_entry(std::uint8_t rcode, std::span<const std::uint8
 
 /// An Entry with one A record per address octet 192.0.2.x, owner the question's name.
 inline cache::EntryPtr entry_of(cache::Version version, const std::vector<std::uint8_t>& hosts, Time born,
-                                Time ttl, Time stale = 0s) {
+                                Time ttl, Time stale = 0s, bool rotates = false) {
     std::vector<std::uint8_t> records;
     std::vector<std::uint16_t> offsets;
     for (std::uint8_t host : hosts) {
@@ -49,6 +49,7 @@ inline cache::EntryPtr entry_of(cache::Version version, const std::vector<std::u
                                .stale_until = born + ttl + stale,
                                .answers = std::uint16_t(hosts.size()),
                                .authorities = 0,
+                               .rotating = std::uint8_t(rotates ? hosts.size() : 0),
                                .records = records,
                                .ttl_offsets = offsets});
 }

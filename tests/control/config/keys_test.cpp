@@ -83,6 +83,7 @@ const std::vector<Documented>& documented() {
         {"cache.max-ttl", upstreams, in_map("cache", "max-ttl: 2d")},
         {"cache.negative-ttl", upstreams, in_map("cache", "negative-ttl: 2h")},
         {"cache.stale", upstreams, in_map("cache", "stale: 0s")},
+        {"cache.rotate", upstreams, in_map("cache", "rotate: false")},
         {"control.socket", upstreams, in_map("control", "socket: /tmp/s")},
     };
     return keys;

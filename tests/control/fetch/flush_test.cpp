@@ -42,6 +42,50 @@ TEST_F(UnderTheFloor, NobodyGetsStaleDataByTheTimerOrByAFailure) {
     EXPECT_EQ(woken(failed).rcode, 2);
 }
 
+/// a.com leads through x.net to its address.
+class FlushOfATarget : public Scenarios {
+  protected:
+    void serve_chain(unsigned i, const char* host, Time delay) {
+        script(i, {.answer = {"a.com. 600 IN CNAME x.net.", std::string("x.net. 600 IN A ") + host}}, delay);
+    }
+    std::size_t flush(bool zone) {
+        std::size_t removed = 0;
+        auto done = [&](std::size_t emptied) { removed = emptied; };
+        bool begun = zone ? flushes.flush_zone(*cache::parse_name("net"), done)
+                          : flushes.flush_name(*cache::parse_name("x.net"), done);
+        EXPECT_TRUE(begun);
+        while (flushes.is_waiting()) flushes.tick();
+        return removed;
+    }
+};
+
+TEST_F(FlushOfATarget, TakesTheNamesThatLeadThere) {
+    for (bool zone : {false, true}) {
+        serve_chain(0, "1.1.1.1", 1ms);
+        ask(a);
+        run(3s);
+        ASSERT_TRUE(cached(a));
+        EXPECT_EQ(flush(zone), 1u);
+        EXPECT_FALSE(cached(a));
+    }
+    serve(0, {"1.1.1.1"}, 1ms);
+    ask(a);
+    run(3s);
+    EXPECT_EQ(flush(true), 0u);
+}
+
+TEST_F(FlushOfATarget, NothingThatAFetchHasCollectedAppearsAfterIt) {
+    serve_chain(0, "1.1.1.1", 1ms);
+    serve_chain(1, "2.2.2.2", 300ms);
+    silence(2);
+    ask(a);
+    run(100ms);
+    ASSERT_EQ(cached_addresses(a), Hosts{"1.1.1.1"});
+    flush(false);
+    run(3s);
+    EXPECT_FALSE(cached(a)) << "the merge of what was collected before";
+}
+
 class ManyShards : public FetchTest {
   protected:
     ManyShards() : FetchTest(3, {}, 2 * limits::flush_shards_per_tick * cache::limits::shard_fill) {}

@@ -56,6 +56,33 @@ TEST(BuildEntry, WritesWhatALdnsReaderReads) {
     EXPECT_EQ(lines[1], "b.a.com.\t50\tIN\tA\t192.0.2.1");
 }
 
+TEST(BuildEntry, SaysWhichAddressesMayChangePlaces) {
+    TtlPolicy rotates;
+    rotates.rotate = true;
+    auto rotating = [&](std::uint16_t type, const Lines& answer, std::uint8_t flavour = cache::plain,
+                        std::uint32_t revision = 1) {
+        Key key = make_key("a.com", type, flavour);
+        auto entry = build_entry(key, *parse(key, {.answer = answer}), {5, revision}, rotates);
+        EXPECT_EQ(entry->rotates_ipv6, type == LDNS_RR_TYPE_AAAA);
+        return unsigned(entry->rotating);
+    };
+    const Lines two{"a.com. 60 IN A 192.0.2.1", "a.com. 60 IN A 192.0.2.2"};
+    EXPECT_EQ(rotating(LDNS_RR_TYPE_A, two), 2u);
+    EXPECT_EQ(rotating(LDNS_RR_TYPE_A, two, cache::plain, 2), 0u) << "a ranking's order stays";
+    EXPECT_EQ(rotating(LDNS_RR_TYPE_A, {two[0]}), 0u);
+    EXPECT_EQ(rotating(LDNS_RR_TYPE_AAAA, {"a.com. 60 IN AAAA ::1", "a.com. 60 IN AAAA ::2"}), 2u);
+    EXPECT_EQ(rotating(LDNS_RR_TYPE_A, {"a.com. 60 IN CNAME b.a.com.", "b.a.com. 60 IN A 192.0.2.1",
+                                        "b.a.com. 60 IN A 192.0.2.2", "b.a.com. 60 IN A 192.0.2.3"}),
+              3u);
+    EXPECT_EQ(rotating(LDNS_RR_TYPE_A, {two[0], two[1], signature}, cache::dnssec_ok), 0u);
+    EXPECT_EQ(rotating(LDNS_RR_TYPE_MX, {"a.com. 60 IN MX 1 a.com.", "a.com. 60 IN MX 2 a.com."}), 0u);
+    EXPECT_EQ(build_entry(make_key("a.com", LDNS_RR_TYPE_A),
+                          *parse(make_key("a.com", LDNS_RR_TYPE_A), {.answer = two}), version, policy)
+                  ->rotating,
+              0u)
+        << "switched off";
+}
+
 TEST(BuildEntry, CompressesOnlyWhereReadersExpectIt) {
     Key key = make_key("a.com", LDNS_RR_TYPE_SRV);
     auto entry = entry_of(key, {.answer = {"a.com. 60 IN SRV 1 2 3 x.a.com."}});
