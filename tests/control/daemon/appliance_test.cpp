@@ -45,7 +45,7 @@ TEST_F(OneWorker, S18_AThousandClientsOfOneColdName) {
 
 TEST_F(OneWorker, S18_LimitsPerClientAndPerQuestion) {
     silence();
-    for (unsigned i = 0; i <= limits::waiters_per_client; ++i) { // one address, many ports
+    for (unsigned i = 0; i <= limits::waiters_per_prefix; ++i) { // one address, many ports
         units[0]->port.queries.push_back(
             {{*dataplane::parse_address("10.9.9.9"), std::uint16_t(2000 + i)}, query("a.com", 1, i)});
     }
@@ -53,8 +53,8 @@ TEST_F(OneWorker, S18_LimitsPerClientAndPerQuestion) {
     run(2ms);
     auto got = replies();
     ASSERT_EQ(got.size(), 1u);
-    EXPECT_EQ(rcode(got[0].message), 2u) << "one more than a client may wait for";
-    EXPECT_EQ(fetches.waiting(), limits::waiters_per_client);
+    EXPECT_EQ(rcode(got[0].message), 2u) << "one more than the clients of a prefix may wait for";
+    EXPECT_EQ(fetches.waiting(), limits::waiters_per_prefix);
 }
 
 class TwoWorkers : public Appliance {

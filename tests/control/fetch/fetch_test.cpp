@@ -257,7 +257,7 @@ TEST_F(FetchTest, ARefreshBesideALiveFetchIsDropped) {
 
 TEST_F(FetchTest, OneClientWaitsForALimitedNumber) {
     dataplane::Address address = *dataplane::parse_address("10.1.1.1");
-    for (unsigned i = 0; i < limits::waiters_per_client; ++i) ask_as({address, std::uint16_t(i + 1)}, 1, a);
+    for (unsigned i = 0; i < limits::waiters_per_prefix; ++i) ask_as({address, std::uint16_t(i + 1)}, 1, a);
     auto refused = ask_as({address, 60000}, 1, a);
     EXPECT_EQ(woken(refused).rcode, 2);
     auto other = ask(a);
