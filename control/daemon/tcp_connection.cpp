@@ -37,7 +37,7 @@ void TcpServer::Connection::close() {
 void TcpServer::Connection::read_length() {
     reading_ = true;
     auto note = [this](asio::error_code error, std::size_t got) {
-        if (got > 0 && !is_within_question()) begin_question();
+        if (got == 1) begin_question();
         return error ? 0 : length_.size() - got;
     };
     asio::async_read(socket_, asio::buffer(length_), note,
