@@ -9,6 +9,7 @@
 
 #include "control/command/client.hpp"
 #include "control/command/tables.hpp"
+#include "control/config/control_socket.hpp"
 
 namespace {
 
@@ -17,7 +18,7 @@ using namespace millrace::control;
 constexpr int refused = 1, unusable = 2;
 
 struct Options {
-    std::string socket = "/run/millrace/control.sock";
+    std::string socket = control_socket_to_ask();
     bool json = false;
     bool all = false;
     bool zone = false;
@@ -70,6 +71,9 @@ void add_config(CLI::App& app, Options& options) {
 
 void add_commands(CLI::App& app, Options& options) {
     app.add_option("--socket", options.socket, "control socket of the daemon")->capture_default_str();
+    app.footer(
+        "Unless --socket names it, the control socket is $XDG_RUNTIME_DIR/millrace/control.sock for a user "
+        "who may not write to /run/millrace and has one there, else /run/millrace/control.sock.");
     app.add_flag("--json", options.json, "print the JSON object");
     app.fallthrough(); // these two may also follow the command
     app.require_subcommand(1);

@@ -16,6 +16,7 @@
 
 #include "cache/key.hpp"
 #include "cache/time.hpp"
+#include "control/config/control_socket.hpp"
 #include "dataplane/access.hpp"
 #include "dataplane/address.hpp"
 #include "dataplane/idle.hpp"
@@ -127,7 +128,7 @@ struct Config {
         std::vector<dataplane::Endpoint> listen = default_listen(); ///< kernel sockets, UDP and TCP
         std::size_t cache_entries = 1'000'000;
         std::size_t cache_memory = std::size_t(1) << 30; ///< bytes
-        std::string control_socket = "/run/millrace/control.sock";
+        std::string control_socket = default_control_socket();
 
         bool operator==(const Boot&) const = default;
     };

@@ -175,7 +175,10 @@ Daemon::Result Daemon::open_streams() {
 }
 
 Daemon::Result Daemon::open_commands() {
-    return commands_.open(config_.boot.control_socket);
+    return commands_.open(config_.boot.control_socket).map_error([](const std::string& why) {
+        return why + "; `control: socket` in the configuration names another place, or for an ordinary user "
+                     "$XDG_RUNTIME_DIR";
+    });
 }
 
 } // namespace millrace::control

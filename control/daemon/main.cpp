@@ -39,6 +39,9 @@ int main(int argc, char** argv) {
     bool check = false;
     app.add_option("--config", path, "YAML configuration file")->required();
     app.add_flag("--check", check, "print the configuration in effect and exit; 2 if it has an error");
+    app.footer("The control socket is what `control: socket` says, else /run/millrace/control.sock, or for a "
+               "user who "
+               "may not write there, $XDG_RUNTIME_DIR/millrace/control.sock.");
     app.set_version_flag("--version", MILLRACE_VERSION);
     try {
         app.parse(argc, argv);

@@ -1,11 +1,14 @@
 """millraced --check, its errors, and millracectl."""
 
 import json
+import os
 
 import pytest
 
+from conftest import NOBODY
 from lab.children import run
 from lab.daemon import write_config
+from support import until
 
 GOOD = """\
 upstreams:
@@ -97,6 +100,24 @@ def test_ctl_for_people_and_for_programs(build, sockets, local):
     assert found["found"] is True and found["addresses"] == ["192.0.2.80"] and found["rcode"] == "NOERROR"
     assert {"generation", "revision", "ttl"} <= set(found)
     assert sockets.ctl("cache", "lookup", "unheard.lab.example", "A")["found"] is False
+
+
+def test_an_ordinary_user_needs_no_key_for_the_control_socket(build, lab):
+    folder = lab.folder / "ordinary"
+    folder.mkdir(exist_ok=True)
+    os.chown(folder, 65534, 65534)
+    config = folder / "millrace.yaml"
+    write_config(config, {"listen": [f"127.0.{lab.names.number}.54:5300"],
+                          "upstreams": [{"group": "default", "servers": ["127.0.0.1:9"]}]})
+    with_folder = [*NOBODY, "env", f"XDG_RUNTIME_DIR={folder}"]
+    process = lab.children.start([*with_folder, build / "millraced", "--config", config], folder / "log")
+    assert until(lambda: run([*with_folder, build / "millracectl", "status"]).returncode == 0), (folder / "log").read_text()
+    assert (folder / "millrace" / "control.sock").is_socket()
+    assert run([*with_folder, build / "millracectl", "quit"]).returncode == 0
+    assert process.wait(10) == 0
+    done = run([*NOBODY, "env", "-u", "XDG_RUNTIME_DIR", build / "millraced", "--config", config])
+    assert done.returncode == 1 and "control.sock" in done.stdout, done.stdout
+    assert "control: socket" in done.stdout and "XDG_RUNTIME_DIR" in done.stdout, done.stdout
 
 
 def test_the_control_socket_is_not_for_everybody(sockets):

@@ -35,11 +35,12 @@ control: {socket: /run/millrace/control.sock}
     EXPECT_EQ(to_string(config.boot.ports[0].addresses.at(1)), "2001:db8::53");
     EXPECT_EQ(config.live.allow.size(), 5u);
     EXPECT_EQ(to_string(config.live.upstreams.at(0).servers.at(2).endpoint), "127.0.0.13:5301");
-    // But for these four the sample is the default.
+    // But for these five the sample is the default.
     Config plain;
     plain.boot.ports = config.boot.ports;
     plain.live.allow = config.live.allow;
     plain.live.upstreams = config.live.upstreams;
+    plain.boot.control_socket = config.boot.control_socket;
     EXPECT_EQ(config, plain);
 }
 
@@ -69,6 +70,20 @@ TEST(Config, LocalNamesAndLists) {
     }
     EXPECT_EQ(complaint(upstreams + "local: {version: \"" + std::string(255, 'x') + "\"}"), "no complaint");
     EXPECT_NE(complaint(upstreams + "local: {version: \"" + std::string(256, 'x') + "\"}"), "no complaint");
+}
+
+TEST(Config, TheControlSocketOfAnOrdinaryUser) {
+    const std::string of_root = "/run/millrace/control.sock";
+    EXPECT_EQ(control_socket_of(true, "/run/user/1000"), of_root);
+    EXPECT_EQ(control_socket_of(true, nullptr), of_root);
+    EXPECT_EQ(control_socket_of(false, "/run/user/1000"), "/run/user/1000/millrace/control.sock");
+    for (const char* useless : {"", "relative", "/with\nnewline"}) {
+        EXPECT_EQ(control_socket_of(false, useless), of_root) << useless;
+    }
+    EXPECT_EQ(control_socket_of(false, nullptr), of_root);
+    EXPECT_EQ(control_socket_of(false, ("/" + std::string(84, 'x')).c_str()).size(), 107u);
+    EXPECT_EQ(control_socket_of(false, ("/" + std::string(85, 'x')).c_str()), of_root)
+        << "longer than a path may be";
 }
 
 TEST(Config, Defaults) {
