@@ -3,7 +3,8 @@
 //
 // A rule stands for one name exactly, for every name below one, or both. Of several that match a name,
 // the one of the earliest source wins; within a source the one of the longest name (as in response
-// policy zones, draft-vixie-dnsop-dns-rpz).
+// policy zones, draft-vixie-dnsop-dns-rpz). Of a source that is a zone, what stands for the names below one
+// ends where the zone has a name of its own, with or without a rule (RFC 4592 2.2.2, 3.3.1).
 //
 // Basic algorithm: a question's labels are hashed from the root leftwards, so that every name that the
 // question lies at or below costs one step. A filter of 16 bits for each name in the set, three of them
@@ -24,6 +25,8 @@ namespace millrace::dataplane {
 
 class LocalNames final : public cache::Retired {
   public:
+    static constexpr unsigned most_sources = 32;
+
     enum class Action : std::uint8_t {
         forward,  ///< as if no later source named it (PASSTHRU)
         nxdomain, ///< no such name
@@ -54,8 +57,9 @@ class LocalNames final : public cache::Retired {
     /// The text of a name in class CH (RFC 4892); null: none is told.
     const cache::Entry* chaos(std::span<const std::uint8_t> name, std::uint16_t qtype) const;
 
-    /// The same but for blocking, for the names of a CNAME chain.
-    std::optional<Match> find_blocked(std::span<const std::uint8_t> name) const;
+    /// The same for a name of a CNAME chain: only what block lists say, and Action::forward, which keeps
+    /// them away from the rest of the chain. None when there are no block lists.
+    std::optional<Match> find_for_chain(std::span<const std::uint8_t> name) const;
 
     std::size_t size() const { return nodes_.size(); } ///< names
     std::size_t bytes() const override;
@@ -64,14 +68,22 @@ class LocalNames final : public cache::Retired {
 
   private:
     static constexpr std::uint32_t none = 0xffffffff;
-    /// One name. Rules of the sources that come first, for the name itself and for those below it.
+    static constexpr std::uint32_t link_bit = 0x80000000;
+    /// One name. For the name itself and for those below it: `none`, or a rule's index, or link_bit and the
+    /// index of a Link. Links are there only while rules are collected, or when some rule stops others.
     struct Node {
-        std::uint32_t name; ///< where it begins in names_: a size, then that many octets
+        std::uint32_t name; ///< where it begins in names_; the ends of a name may be names too
+        std::uint8_t size;
         std::uint32_t exact = none, below = none;
+    };
+    /// A rule, and those of later sources: as in Node.
+    struct Link {
+        std::uint32_t rule, next;
     };
     struct Rule {
         Action action;
         bool is_blocked;
+        bool stops; ///< no rule, but the end of this source's for the names below one
         std::uint16_t source;
         std::uint16_t info;
         std::uint32_t first; ///< of entries_, or index of targets_
@@ -94,8 +106,14 @@ class LocalNames final : public cache::Retired {
     LocalNames() = default;
     const Node* find_node(std::uint64_t hash, std::span<const std::uint8_t> name) const;
     bool may_hold(std::uint64_t hash) const;
+    template <class Visit>
+    void visit(std::span<const std::uint8_t> name, Visit each) const;
+    std::optional<Match> find_past_stops(std::span<const std::uint8_t> name) const;
     std::span<const std::uint8_t> name_of(const Node& node) const {
-        return {names_.data() + node.name + 1, names_[node.name]};
+        return {names_.data() + node.name, node.size};
+    }
+    Link link(std::uint32_t at) const {
+        return at != none && at & link_bit ? links_[at & ~link_bit] : Link{at, none};
     }
 
     std::vector<std::uint8_t> names_;
@@ -103,11 +121,13 @@ class LocalNames final : public cache::Retired {
     std::vector<Bucket> buckets_;       ///< a power of two of them, at most two thirds in use
     std::vector<std::uint64_t> filter_; ///< a power of two of words
     std::vector<Rule> rules_;
+    std::vector<Link> links_;
     std::vector<TypedEntry> entries_;
     std::vector<cache::Name> targets_;
     std::vector<Chaos> chaos_;
     bool has_root_ = false; ///< the root is one of the names
     bool blocks_ = false;   ///< some rule is a block list's
+    bool stops_ = false;    ///< some rule stops others
 };
 
 /// Collects rules; used by one thread. Sources are numbered in the order in which they count.
@@ -128,17 +148,25 @@ class LocalNames::Builder {
 
     /// False: an earlier rule for this name and reach stays (of an earlier source, or of this one).
     bool add(std::span<const std::uint8_t> name, unsigned reach, RuleId rule);
+    /// The source is a zone, and all its rules are there: those for the names below one end at the names that
+    /// the zone has there, and above these (RFC 4592). Returns how many names that takes.
+    std::size_t end_wildcards(unsigned source);
     void chaos(const cache::Name& name, cache::EntryPtr text);
 
     std::unique_ptr<const LocalNames> build(); ///< leaves the builder empty
 
   private:
     Node& node_of(std::span<const std::uint8_t> name);
+    Node& add_node(std::uint64_t hash, std::uint32_t at, std::size_t size);
+    void end_wildcards_above(const Node& node, RuleId stop);
     bool take(std::uint32_t& taken, RuleId rule);
+    std::uint32_t with_rule(std::uint32_t taken, RuleId rule);
+    bool has(std::uint32_t taken, unsigned source) const;
     void grow();
     RuleId add_rule(Rule rule);
 
     std::unique_ptr<LocalNames> made_;
+    std::uint32_t wildcards_ = 0; ///< a bit for each source that has rules for the names below one
 };
 
 } // namespace millrace::dataplane

@@ -16,6 +16,7 @@ LIBRARIES = {
     r"<spdlog/": ["control/"],
     r"<yaml-cpp/": ["control/config"],
     r"<rte_eth": ["dataplane/e"],
+    r"<idn2": ["control/local/list_line.cpp"],
     r"<xxhash": ["cache/key.cpp", "control/upstream/recent_pairs.cpp"],
     r"<(bpf|linux/bpf|xdp)/": ["dataplane/xdp"],
 }

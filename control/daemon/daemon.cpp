@@ -69,16 +69,16 @@ std::string list_text(const std::vector<std::string>& keys) {
 
 } // namespace
 
-Daemon::Daemon(const Config& config, const std::string& path, LocalNamesPtr local)
+Daemon::Daemon(const Config& config, const std::string& path, LocalRules local)
     : config_(config), access_(client_policy(config.live), packets_per_us(config.boot)),
-      local_(std::move(local)), table_({config.boot.cache_entries, config.boot.cache_memory}, grace_),
+      local_(std::move(local.names)), table_({config.boot.cache_entries, config.boot.cache_memory}, grace_),
       publisher_(table_, grace_, ttl_policy(config.live)), network_(io_, {.sockets = exchange_capacity()}),
       upstreams_(config.live.upstreams.front().servers, upstream_policy(config.live)),
       exchanges_(network_, random_, {&upstreams_, 1}, {.exchanges = exchange_capacity()}),
       fetches_(table_, publisher_, exchanges_, upstreams_, router_, fetch_policy(config.live)),
       flushes_(table_, grace_, fetches_), tcp_(io_, table_, fetches_, access_, &local_, config.live.tcp),
-      workers_(table_, grace_, access_, &local_), reload_(path, config, parts_), commands_(io_),
-      signals_(io_, SIGINT, SIGTERM), hangups_(io_, SIGHUP) {
+      workers_(table_, grace_, access_, &local_), reload_(path, config, std::move(local.lists), parts_),
+      commands_(io_), signals_(io_, SIGINT, SIGTERM), hangups_(io_, SIGHUP) {
     router_.connect(workers_, tcp_);
     fetches_.set_local(&local_);
     fetches_.set_access(&access_);
@@ -131,6 +131,9 @@ void Daemon::reload_on_hangup() {
             if (!result) return spdlog::error("not reloaded: {}", result.error());
             spdlog::info("reloaded; changed: {}; needs a restart: {}", list_text(result->changed),
                          list_text(result->needs_restart));
+            for (const auto& [file, before, names] : result->lists) {
+                spdlog::info("{} has changed: {} names, before {}", file, names, before);
+            }
         });
         reload_on_hangup();
     });

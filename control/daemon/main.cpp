@@ -24,7 +24,7 @@ void raise_descriptor_limit() {
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-int serve(const Config& config, const std::string& path, LocalNamesPtr local) {
+int serve(const Config& config, const std::string& path, LocalRules local) {
     raise_descriptor_limit();
     Daemon daemon(config, path, std::move(local));
     Daemon::Result result = daemon.start();

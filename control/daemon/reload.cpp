@@ -64,6 +64,23 @@ std::vector<std::string> live_keys(const Config::Live& now, const Config::Live& 
     return keys;
 }
 
+/// Lists are known by their files.
+std::vector<Reload::ListChange> changed_lists(const std::vector<ReadList>& now,
+                                              const std::vector<ReadList>& next) {
+    std::vector<Reload::ListChange> changes;
+    for (const ReadList& list : next) {
+        auto before = std::ranges::find(now, list.file, &ReadList::file);
+        bool is_same = std::ranges::any_of(
+            now, [&](const ReadList& l) { return l.file == list.file && l.digest == list.digest; });
+        if (!is_same) changes.push_back({list.file, before == now.end() ? 0 : before->names, list.names});
+    }
+    for (const ReadList& list : now) {
+        bool is_gone = std::ranges::find(next, list.file, &ReadList::file) == next.end();
+        if (is_gone) changes.push_back({list.file, list.names, 0});
+    }
+    return changes;
+}
+
 /// Whether answers that are cached already depend on the key.
 bool concerns_answers(const std::string& key) {
     static constexpr std::string_view others[] = {"allow", "fanout", "limits", "tcp", "local", "block"};
@@ -103,9 +120,9 @@ dataplane::ClientPolicy client_policy(const Config::Live& live) {
     return {live.allow, live.limits};
 }
 
-Reload::Reload(std::string path, Config current, const Parts& parts)
+Reload::Reload(std::string path, Config current, std::vector<ReadList> lists, const Parts& parts)
     : path_(std::move(path)), helpers_cpus_(cpus_beside(current.boot)), current_(std::move(current)),
-      p_(parts) {}
+      lists_(std::move(lists)), p_(parts) {}
 
 Reload::~Reload() {
     if (helper_.joinable()) helper_.join();
@@ -147,11 +164,13 @@ tl::expected<Reload::Loaded, ConfigError> Reload::load(const std::string& path, 
 void Reload::apply(tl::expected<Loaded, ConfigError> loaded) {
     if (!loaded) return finish(tl::unexpected(to_string(loaded.error())));
     const Config& next = loaded->config;
-    Changes changes{live_keys(current_.live, next.live), restart_keys(current_.boot, next.boot)};
-    if (!put_in_place(next.live, changes, std::move(loaded->local), std::move(loaded->access))) {
+    Changes changes{live_keys(current_.live, next.live), restart_keys(current_.boot, next.boot),
+                    changed_lists(lists_, loaded->local.lists)};
+    if (!put_in_place(next.live, changes, std::move(loaded->local.names), std::move(loaded->access))) {
         return finish(tl::unexpected(std::string("too many flushes are under way; try again")));
     }
     current_.live = next.live;
+    lists_ = std::move(loaded->local.lists);
     warn_of_mixed_groups(next.live);
 }
 

@@ -39,14 +39,21 @@ void warn_of_mixed_groups(const Config::Live& live);
 
 class Reload {
   public:
+    /// A block list that is not what it was, though its key may be.
+    struct ListChange {
+        std::string file;
+        std::size_t before, names; ///< that it had, and has; 0 when it was not, or is no longer, read
+    };
     struct Changes {
         std::vector<std::string> changed;       ///< keys whose new values are in effect
         std::vector<std::string> needs_restart; ///< keys whose new values are not
+        std::vector<ListChange> lists;
     };
     /// Told once: after the acknowledgement, or why nothing was changed.
     using Done = std::function<void(const tl::expected<Changes, std::string>&)>;
 
-    Reload(std::string path, Config current, const Parts& parts);
+    /// `lists` are those in effect.
+    Reload(std::string path, Config current, std::vector<ReadList> lists, const Parts& parts);
     ~Reload(); ///< waits for the helper
 
     /// One at a time; who asks meanwhile is told after one more, which reads the file as it is then.
@@ -58,7 +65,7 @@ class Reload {
     /// What the helper thread makes of the file, and of those that it names.
     struct Loaded {
         Config config;
-        LocalNamesPtr local;
+        LocalRules local;
         AccessPolicyPtr access;
     };
     static tl::expected<Loaded, ConfigError> load(const std::string& path, const Config::Boot& boot,
@@ -71,6 +78,7 @@ class Reload {
     std::string path_;
     cpu_set_t helpers_cpus_; ///< those that this process was started on, but for the polling lcores'
     Config current_;
+    std::vector<ReadList> lists_;
     Parts p_;
     std::vector<Done> done_; ///< of the one under way
     std::vector<Done> next_; ///< of those who asked meanwhile

@@ -252,8 +252,12 @@ void config_reload(const Context& c, Responder responder) {
     auto held = std::make_shared<Responder>(std::move(responder));
     c.reload.begin([held](const tl::expected<Reload::Changes, std::string>& result) {
         if (!result) return held->fail(result.error());
-        held->respond(
-            {{"reloaded", true}, {"changed", result->changed}, {"needs_restart", result->needs_restart}});
+        json reply{
+            {"reloaded", true}, {"changed", result->changed}, {"needs_restart", result->needs_restart}};
+        for (const auto& [file, before, names] : result->lists) {
+            reply["lists"].push_back({{"file", file}, {"names_before", before}, {"names", names}});
+        }
+        held->respond(reply);
     });
 }
 

@@ -52,6 +52,12 @@ void put_in_front(std::span<const Record> chain, Answer& answer) {
     answer.is_rewritten = true;
 }
 
+/// Whether the rule for the name that was asked lets its whole chain pass (PASSTHRU, `local: forward`).
+bool passes(const LocalNames& local, std::span<const std::uint8_t> qname) {
+    auto match = local.find_for_chain(qname);
+    return match && local.action(*match) == LocalNames::Action::forward;
+}
+
 /// Follows rules from the alias's target on. False: there is none.
 bool extend(const LocalNames& local, Alias& alias) {
     bool any = false;
@@ -107,18 +113,23 @@ std::optional<Answer> rule_for_target(const LocalNames& local, const Alias& alia
 
 bool leads_to_blocked(const LocalNames& local, std::span<const std::uint8_t> qname,
                       const cache::Entry& entry) {
-    return entry.chained && std::ranges::any_of(chain_targets(qname, entry), [&](const cache::Name& name) {
-               return local.find_blocked(name.bytes()).has_value();
-           });
+    if (!entry.chained || passes(local, qname)) return false;
+    for (const cache::Name& name : chain_targets(qname, entry)) {
+        if (auto match = local.find_for_chain(name.bytes()))
+            return local.action(*match) != LocalNames::Action::forward;
+    }
+    return false;
 }
 
 ChainVerdict apply_block_lists(const LocalNames& local, const cache::Key& key, Answer& answer) {
+    if (answer.chain.empty() || passes(local, key.name.bytes())) return {};
     for (std::size_t i = 0; i < answer.chain.size(); ++i) {
         if (!is_cname(answer.chain[i])) continue;
         cache::Key link = key;
         link.name = name_of(ldns_rr_rdf(answer.chain[i].get(), 0));
-        auto match = local.find_blocked(link.name.bytes());
+        auto match = local.find_for_chain(link.name.bytes());
         if (!match) continue;
+        if (local.action(*match) == LocalNames::Action::forward) return {};
         std::span chain = std::span(answer.chain).first(i + 1);
         auto blocked = read_local(local, *match, link, answer.received);
         if (!blocked) {

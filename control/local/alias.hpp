@@ -1,8 +1,9 @@
 // Names that rules lead to other names, and block lists along the CNAMEs of a reply: what LocalNames says
 // about both without asking anybody.
 //
-// Rules that lead from one name to the next are followed to their end, those of block lists
-// once. Threads: pure.
+// Rules that lead from one name to the next are followed to their end, those of block lists once. Of a chain
+// the earliest name that a rule knows decides: one that passes lets all behind it pass, whatever list
+// denies that (as in BIND, Unbound and PowerDNS Recursor). Threads: pure.
 #pragma once
 
 #include <cstdint>

@@ -1,11 +1,15 @@
 // Files of names to be blocked, read into a LocalNames::Builder.
 //
-// Strict: a line that makes no sense refuses the whole file, as a half-read list blocks nobody knows what.
-// What a response policy zone asks for that is not done here (triggers other than query names, rpz-drop,
-// rpz-tcp-only, wildcard targets) is skipped and counted. Threads: pure.
+// What their authors write is not the operator's doing: a line that is no name, and a record that is not of
+// the zone or asks for what is not done here (triggers other than query names, rpz-drop, rpz-tcp-only,
+// wildcard targets), is skipped, counted and named. What is no zone at all is refused. Threads: pure.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "control/config/config.hpp"
 #include "dataplane/local_names.hpp"
@@ -13,8 +17,16 @@
 namespace millrace::control {
 
 struct BlockListResult {
-    std::size_t names = 0;   ///< taken
-    std::size_t skipped = 0; ///< records of a response policy zone that are not done here
+    struct Skipped {
+        int line;
+        std::string why; ///< and what stands there, escaped and cut
+    };
+    void skip(int line, std::string_view why, std::string_view what);
+
+    std::size_t names = 0;      ///< taken: no list before this one has them
+    std::size_t skipped = 0;    ///< lines or records
+    std::vector<Skipped> first; ///< of these, limits::named_lines at most
+    std::uint64_t digest = 0;   ///< of what it says, whatever the order; comparable within this process
 };
 
 tl::expected<BlockListResult, ConfigError> read_block_list(const Config::BlockList& list, unsigned source,
@@ -24,5 +36,12 @@ tl::expected<BlockListResult, ConfigError> read_block_list(const Config::BlockLi
 tl::expected<BlockListResult, ConfigError> read_block_list(const Config::BlockList& list, std::FILE* file,
                                                            unsigned source,
                                                            dataplane::LocalNames::Builder& names);
+
+/// What a list's reason is to clients.
+std::uint16_t info_of(Config::BlockList::Reason reason);
+/// The rule by which a list denies names: NXDOMAIN or NODATA.
+dataplane::LocalNames::Builder::RuleId denial(dataplane::LocalNames::Builder& names, unsigned source,
+                                              const Config::BlockList& list,
+                                              dataplane::LocalNames::Action action);
 
 } // namespace millrace::control

@@ -5,7 +5,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
-#include "control/config/yaml.hpp"
+#include "control/limits.hpp"
 #include "control/local/block_list.hpp"
 #include "control/local/entry.hpp"
 #include "control/local/special_names.hpp"
@@ -20,6 +20,7 @@ using dataplane::LocalNames;
 using Builder = LocalNames::Builder;
 
 enum Source : unsigned { forwarded, own_records, special, lists };
+static_assert(lists + limits::block_lists <= LocalNames::most_sources);
 
 constexpr std::uint32_t denial_ttl = 60; // of types that the operator's names do not have
 
@@ -77,9 +78,17 @@ void add_chaos(const Config::Local& local, Builder& names) {
     add("id.server", local.id);
 }
 
+void log_list(const std::string& file, const BlockListResult& read) {
+    if (read.skipped == 0) return spdlog::info("{}: {} names", file, read.names);
+    spdlog::warn("{}: {} names, {} lines skipped{}", file, read.names, read.skipped,
+                 read.skipped > read.first.size() ? fmt::format(", of which the first {}:", read.first.size())
+                                                  : ":");
+    for (const auto& [line, why] : read.first) spdlog::warn("{}:{}: {}", file, line, why);
+}
+
 } // namespace
 
-tl::expected<LocalNamesPtr, ConfigError> build_local_names(const Config::Live& live) {
+tl::expected<LocalRules, ConfigError> build_local_names(const Config::Live& live) {
     Builder names;
     auto forward = names.forward(forwarded, false);
     for (const std::string& name : live.local.forward) {
@@ -92,14 +101,15 @@ tl::expected<LocalNamesPtr, ConfigError> build_local_names(const Config::Live& l
     }
     if (live.local.special_names) add_special_names(names, special);
     add_chaos(live.local, names);
+    std::vector<ReadList> read;
     for (std::size_t i = 0; i < live.block.size(); ++i) {
-        auto read = read_block_list(live.block[i], unsigned(lists + i), names);
-        if (!read) return tl::unexpected(read.error());
-        spdlog::info(
-            "{}: {} names{}", live.block[i].file, read->names,
-            read->skipped ? fmt::format(", {} records skipped that millraced cannot do", read->skipped) : "");
+        const std::string& file = live.block[i].file;
+        auto list = read_block_list(live.block[i], unsigned(lists + i), names);
+        if (!list) return tl::unexpected(list.error());
+        log_list(file, *list);
+        read.push_back({file, list->names, list->digest});
     }
-    return names.build();
+    return LocalRules{names.build(), std::move(read)};
 }
 
 } // namespace millrace::control

@@ -4,7 +4,10 @@
 // lists in their order. Threads: pure; at start and on the helper thread of a reload.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include <tl/expected.hpp>
 
@@ -15,7 +18,19 @@ namespace millrace::control {
 
 using LocalNamesPtr = std::unique_ptr<const dataplane::LocalNames>;
 
-/// An error names the file and line.
-tl::expected<LocalNamesPtr, ConfigError> build_local_names(const Config::Live& live);
+/// A block list as it was read.
+struct ReadList {
+    std::string file;
+    std::size_t names;    ///< that no list before it has
+    std::uint64_t digest; ///< of what it says
+};
+
+struct LocalRules {
+    LocalNamesPtr names;
+    std::vector<ReadList> lists;
+};
+
+/// An error names the file and line. Of what lists are skipped, the log has the number and the first lines.
+tl::expected<LocalRules, ConfigError> build_local_names(const Config::Live& live);
 
 } // namespace millrace::control

@@ -76,6 +76,45 @@ TEST_F(LocalNamesTest, TheEarlierSourceCountsThenTheLongerName) {
     EXPECT_EQ(source_of("net"), -1);
 }
 
+TEST_F(LocalNamesTest, ASourceThatIsStoppedLeavesTheWordToTheNext) {
+    auto rule = [&](unsigned source, std::uint16_t info) {
+        return names.deny(source, true, Action::nxdomain, info, entry_of({}, {1}, 0s, 60s));
+    };
+    add("com", Builder::below, rule(1, 10));
+    add("x.y.a.com", Builder::exact, rule(1, 11));
+    add(".", Builder::below, rule(3, 30));
+    add("com", Builder::below, rule(2, 20));
+    add("b.com", Builder::exact, rule(1, 12));
+    EXPECT_EQ(names.end_wildcards(2), 0u) << "nothing is below its wildcard";
+    EXPECT_EQ(names.end_wildcards(1), 2u) << "a.com and y.a.com";
+    EXPECT_EQ(names.end_wildcards(4), 0u);
+    built = names.build();
+    EXPECT_EQ(source_of("z.com"), 10);
+    EXPECT_EQ(source_of("b.com"), 12);
+    EXPECT_EQ(source_of("z.b.com"), 20);
+    EXPECT_EQ(source_of("a.com"), 20) << "an empty non-terminal";
+    EXPECT_EQ(source_of("z.a.com"), 20);
+    EXPECT_EQ(source_of("y.a.com"), 20);
+    EXPECT_EQ(source_of("x.y.a.com"), 11);
+    EXPECT_EQ(source_of("z.x.y.a.com"), 20);
+    EXPECT_EQ(source_of("net"), 30);
+    EXPECT_EQ(built->find(name("z.a.com").bytes())->above, 4) << "com is in the set, not a.com";
+}
+
+/// A name costs what it is long, however many labels it has.
+TEST_F(LocalNamesTest, EndedWildcardsTakeNoOctetsOfNames) {
+    std::string deep;
+    for (int i = 0; i < 126; ++i) deep += "a.";
+    add(".", Builder::below, deny(0));
+    add(deep, Builder::exact, deny(0));
+    EXPECT_EQ(names.end_wildcards(0), 125u);
+    built = names.build();
+    EXPECT_LT(built->bytes(), 20'000u);
+    EXPECT_FALSE(built->find(name("b." + deep.substr(2)).bytes()));
+    EXPECT_TRUE(built->find(name(deep).bytes()));
+    EXPECT_TRUE(built->find(name("b.").bytes()));
+}
+
 TEST_F(LocalNamesTest, OfTheSameNameTheEarlierRuleStays) {
     EXPECT_TRUE(names.add(name("a.com").bytes(), Builder::exact, deny(1)));
     EXPECT_FALSE(names.add(name("a.com").bytes(), Builder::exact, deny(1)));
@@ -96,7 +135,7 @@ TEST_F(LocalNamesTest, RecordsAnswerTheirTypesAndTheRestIsNoData) {
     EXPECT_EQ(built->action(match), Action::records);
     EXPECT_EQ(built->answer(match, 1)->answers, 1);
     EXPECT_EQ(built->answer(match, 28)->answers, 0);
-    EXPECT_FALSE(built->find_blocked(name("a.com").bytes())) << "no block list says it";
+    EXPECT_FALSE(built->find_for_chain(name("a.com").bytes())) << "no block list says it";
 }
 
 TEST_F(LocalNamesTest, ForwardedNamesAreNotAnsweredAndNotBlocked) {
@@ -106,8 +145,10 @@ TEST_F(LocalNamesTest, ForwardedNamesAreNotAnsweredAndNotBlocked) {
     auto match = built->find(name("x.good.a.com").bytes());
     ASSERT_TRUE(match);
     EXPECT_EQ(built->answer(*match, 1), nullptr);
-    EXPECT_FALSE(built->find_blocked(name("x.good.a.com").bytes()));
-    EXPECT_TRUE(built->find_blocked(name("bad.a.com").bytes()));
+    EXPECT_EQ(built->find_for_chain(name("x.good.a.com").bytes())->rule, match->rule);
+    auto blocked = built->find_for_chain(name("bad.a.com").bytes());
+    ASSERT_TRUE(blocked);
+    EXPECT_TRUE(built->is_blocked(*blocked));
 }
 
 TEST_F(LocalNamesTest, TextsOfClassChaos) {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string_view>
 
+#include "control/limits.hpp"
 #include "control/local/block_list.hpp"
 #include "dataplane/answer.hpp"
 
@@ -57,6 +58,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     require(read || read.error().line > 0);
     auto names = builder.build();
     require(!read || read->names <= 2 * names->size());
+    require(names->size() <= size); // each label costs its author an octet at least
+    for (const auto& [line, why] : read ? read->first : std::vector<control::BlockListResult::Skipped>()) {
+        require(line > 0 && why.size() < 512);
+        for (char c : why) require(c >= ' ' && c <= '~');
+    }
+    require(!read || read->first.size() <= control::limits::named_lines);
     std::string_view text(reinterpret_cast<const char*>(data + 1), size - 1);
     for (unsigned tries = 0; !text.empty() && tries < 64; ++tries) {
         auto word = text.substr(0, text.find_first_of(" \n\t"));

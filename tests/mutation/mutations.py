@@ -799,6 +799,36 @@ MUTATIONS = [
         "a blocked name is reached by way of an alias",
         "control_test:AliasTest.*"),
     Mutation(
+        "passing-names-have-their-chains-checked", "control/local/alias.cpp",
+        "    if (answer.chain.empty() || passes(local, key.name.bytes())) return {};\n",
+        "    if (answer.chain.empty()) return {};\n",
+        "a name that the operator lets pass is denied for a name that it leads to",
+        "control_test:PassingTest.*"),
+    Mutation(
+        "a-later-name-of-a-chain-decides", "control/local/alias.cpp",
+        "        if (local.action(*match) == LocalNames::Action::forward) return {};\n",
+        "        if (local.action(*match) == LocalNames::Action::forward) continue;\n",
+        "a rule for a name further on overrules the earliest",
+        "control_test:PassingTest.*"),
+    Mutation(
+        "wildcards-go-past-names", "control/local/policy_zone.cpp",
+        "        names_.end_wildcards(source_);\n",
+        "",
+        "a zone's wildcard denies names that its author kept out of it (RFC 4592)",
+        "control_test:LocalBuildTest.NamesOfAZone*"),
+    Mutation(
+        "comments-begin-anywhere", "control/local/list_line.cpp",
+        "        if (at == 0 || space.find(line[at - 1]) != space.npos) return line.substr(0, at);\n",
+        "        return line.substr(0, at);\n",
+        "a rule that hides a banner denies the whole site",
+        "control_test:LocalBuildTest.ALineThatIsNoName*"),
+    Mutation(
+        "lists-are-compared-by-their-size", "control/daemon/reload.cpp",
+        "l.digest == list.digest",
+        "l.names == list.names",
+        "a reload says that a list is as it was, when a name was exchanged",
+        "control_test:ReloadTest.Lists*"),
+    Mutation(
         "rewritten-answers-outlive-their-rule", "control/fetch/flush.cpp",
         "entry.rewritten || is_ruled(",
         "is_ruled(",

@@ -126,7 +126,10 @@ def test_a_reload_swaps_the_lists_and_spares_what_they_do_not_concern(front):
         client.ask(name)
     (folder / "rpz").write_text("@ SOA a. b. 1 2 3 4 5\nhost-11.lab.example CNAME .\n")
     (folder / "names").write_text("chain-2.lab.example\n")
-    assert one.ctl("config", "reload")["changed"] == []
+    done = one.ctl("config", "reload")
+    assert done["changed"] == []
+    assert done["lists"] == [{"file": f"{folder}/rpz", "names_before": 10, "names": 1},
+                             {"file": f"{folder}/names", "names_before": 1, "names": 1}], "host-3 is forwarded"
     asked = one.ctl("stats")["upstream_queries"]
     assert client.ask("host-10.lab.example").answer and one.ctl("stats")["upstream_queries"] == asked, "still cached"
     assert addresses(client.ask("host-4.lab.example")) == ["198.19.0.4"]
@@ -142,13 +145,38 @@ def test_a_reload_swaps_the_lists_and_spares_what_they_do_not_concern(front):
 
 def test_a_bad_list_changes_nothing_and_says_where(front):
     one, client, rewrite, folder = front
-    (folder / "names").write_text("good.example\n<html>not a list</html>\n")
+    (folder / "rpz").write_text("@ SOA a. b. 1 2 3 4 5\n\nhost-1.lab.example A 1.2\n\n")
     done = one.ctl_process("config", "reload")
-    assert done.returncode != 0 and f"{folder}/names:2: expected a domain name" in done.stdout
-    assert client.ask("host-4.lab.example").rcode() == dns.rcode.NXDOMAIN
+    assert done.returncode != 0 and f"{folder}/rpz:3: expected a record" in done.stdout
+    assert client.ask("host-1.lab.example").rcode() == dns.rcode.NXDOMAIN
     rewrite(block=[{"file": "/nowhere"}])
     assert "/nowhere: expected a readable file" in one.ctl_process("config", "reload").stdout
     assert client.ask("host-1.lab.example").rcode() == dns.rcode.NXDOMAIN
+
+
+def test_a_line_that_is_no_name_is_skipped_and_logged(front):
+    one, client, _, folder = front
+    (folder / "names").write_text("\ufefffe80::1%lo0 localhost\r\n||host-4.lab.example^\r\n<html>\r\nb\xfccher.lab.example\r\n",
+                                  encoding="utf-8")
+    assert one.ctl("config", "reload")["reloaded"]
+    assert f"{folder}/names: 2 names, 1 lines skipped:" in one.last_lines()
+    assert f'{folder}/names:3: no name: "<html>"' in one.last_lines()
+    for name in ("host-4.lab.example", "xn--bcher-kva.lab.example"):
+        assert client.ask(name).rcode() == dns.rcode.NXDOMAIN
+
+
+def test_a_name_that_passes_does_so_with_its_whole_chain(front):
+    one, client, rewrite, folder = front
+    assert client.ask("chain.lab.example").rcode() == dns.rcode.NXDOMAIN
+    (folder / "pass").write_text("@ SOA a. b. 1 2 3 4 5\nchain.lab.example CNAME rpz-passthru.\n")
+    rewrite(block=[{"file": str(folder / "rpz"), "format": "rpz"}, {"file": str(folder / "pass"), "format": "rpz"}])
+    assert one.ctl("config", "reload")["reloaded"]
+    assert addresses(client.ask("chain.lab.example")) == ["192.0.2.41"]
+    rewrite(local={**LOCAL, "forward": ["split.lab.example"]})
+    assert one.ctl("config", "reload")["reloaded"]
+    assert client.ask("chain.lab.example").rcode() == dns.rcode.NXDOMAIN
+    answer = client.ask("split.lab.example").answer
+    assert "split-1.lab.example." in answer[0].to_text() and "host-8" not in str(answer)
 
 
 def test_a_million_names_are_swapped_while_clients_ask(front):

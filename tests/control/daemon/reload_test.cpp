@@ -37,6 +37,7 @@ class ReloadTest : public FetchTest {
     /// The file is read, checked and put in place; the acknowledgement may still be missing.
     void begin(const std::string& text) {
         std::ofstream(path) << text;
+        io.restart();
         auto working = asio::make_work_guard(io);
         reload.begin([this](auto outcome) { result = std::move(outcome); });
         if (!result) io.run_one(); // the helper's message
@@ -53,6 +54,7 @@ class ReloadTest : public FetchTest {
     Reload reload{
         path,
         *parse_config(servers, "t"),
+        {},
         {io, grace, table, publisher, upstreams, exchanges, fetches, flushes, access, local, workers, tcp}};
     std::optional<tl::expected<Reload::Changes, std::string>> result;
 };
@@ -94,6 +96,40 @@ TEST_F(ReloadTest, WhatAnswersDoNotDependOnLeavesThem) {
     EXPECT_EQ(table.floor(0), 0u);
     EXPECT_EQ(cached_addresses(a), Hosts{"1.1.1.1"});
     EXPECT_TRUE(access.allows(*dataplane::parse_address("192.0.2.1")));
+}
+
+TEST_F(ReloadTest, ListsThatChangedAreNamedWithTheirNumbers) {
+    std::string list = path + ".list", other = path + ".other";
+    auto reloaded = [&](const std::string& keys) {
+        result.reset();
+        begin(servers + keys);
+        while (!result) {
+            flushes.tick();
+            worker.quiescent();
+        }
+        std::string text;
+        for (const auto& [file, before, names] : (*result)->lists) {
+            text +=
+                file.substr(path.size()) + " " + std::to_string(before) + " " + std::to_string(names) + ";";
+        }
+        return text;
+    };
+    std::string both = "block: [{file: " + list + "}, {file: " + other + "}]\n";
+    std::ofstream(list) << "a.com\n";
+    std::ofstream(other) << "z.com\n";
+    EXPECT_EQ(reloaded(both), ".list 0 1;.other 0 1;");
+    EXPECT_EQ((*result)->changed, std::vector<std::string>{"block"});
+    EXPECT_EQ(reloaded(both), "");
+    std::ofstream(list) << "# the same\na.com\n";
+    EXPECT_EQ(reloaded(both), "");
+    std::ofstream(list) << "a.com\nb.com\nc.com\n";
+    EXPECT_EQ(reloaded(both), ".list 1 3;");
+    EXPECT_TRUE((*result)->changed.empty());
+    std::ofstream(list) << "a.com\nb.com\nd.com\n";
+    EXPECT_EQ(reloaded(both), ".list 3 3;");
+    EXPECT_EQ(reloaded("block: [{file: " + list + "}]\n"), ".other 1 0;");
+    unlink(list.c_str());
+    unlink(other.c_str());
 }
 
 TEST_F(ReloadTest, ABadFileChangesNothing) {

@@ -145,6 +145,83 @@ TEST_F(AliasTest, ANameInAChainThatARuleLeadsElsewhere) {
     EXPECT_EQ(lines(a)[1], "tracker.net.\t60\tIN\tCNAME\twalled.garden.");
 }
 
+/// What passes, and what denies, by name and source; source 0 is `local: forward`.
+class PassingTest : public AliasTest {
+  protected:
+    void pass(const std::string& name, unsigned source) { add(name, names.forward(source, source > 0)); }
+    void deny(const std::string& name, unsigned source) {
+        add(name, names.deny(source, true, LocalNames::Action::nxdomain, 15, test::bare_entry(3)));
+    }
+    /// Asks for a.com, which leads to mid.net, and that to end.net.
+    int rcode_of_chain() {
+        use();
+        serve_zone({{"a.com.",
+                     {"a.com. 60 IN CNAME mid.net.", "mid.net. 60 IN CNAME end.net.",
+                      "end.net. 60 IN A 192.0.2.66"}}});
+        auto client = ask(a);
+        run(20ms);
+        return woken(client).rcode;
+    }
+};
+
+TEST_F(PassingTest, TheNameThatWasAskedDecidesForItsWholeChain) {
+    for (unsigned passing : {0u, 1u, 2u}) {
+        for (unsigned denying : {1u, 2u}) {
+            names = Builder();
+            pass("a.com", passing);
+            deny("mid.net", denying);
+            deny("end.net", denying);
+            EXPECT_EQ(rcode_of_chain(), 0) << passing << denying;
+            EXPECT_EQ(lines(a).size(), 3u);
+            EXPECT_FALSE(cached(a)->rewritten);
+            std::optional<std::size_t> flushed;
+            ASSERT_TRUE(flushes.flush_rewritten(local, [&](std::size_t n) { flushed = n; }));
+            while (!flushed) flushes.tick();
+            EXPECT_EQ(*flushed, 0u) << "the same rules concern nothing of it";
+            flushes.flush_all([](std::size_t) {});
+            for (int i = 0; i < 10; ++i) flushes.tick();
+        }
+    }
+    EXPECT_EQ(fetches.counters().chains_blocked, 0u);
+}
+
+TEST_F(PassingTest, ThenTheEarliestNameOfTheChainThatARuleKnows) {
+    pass("mid.net", 2);
+    deny("end.net", 1);
+    EXPECT_EQ(rcode_of_chain(), 0);
+    flushes.flush_all([](std::size_t) {});
+    for (int i = 0; i < 10; ++i) flushes.tick();
+    names = Builder();
+    deny("mid.net", 2);
+    pass("end.net", 1);
+    EXPECT_EQ(rcode_of_chain(), 3);
+}
+
+TEST_F(PassingTest, OneNameOnTwoListsIsTheEarlierOnes) {
+    pass("mid.net", 1);
+    deny("mid.net", 2);
+    EXPECT_EQ(rcode_of_chain(), 0);
+    flushes.flush_all([](std::size_t) {});
+    for (int i = 0; i < 10; ++i) flushes.tick();
+    names = Builder();
+    deny("mid.net", 1);
+    pass("mid.net", 2);
+    EXPECT_EQ(rcode_of_chain(), 3);
+}
+
+TEST_F(PassingTest, ANameThatPassesNoLongerIsEmptied) {
+    pass("a.com", 1);
+    deny("end.net", 2);
+    EXPECT_EQ(rcode_of_chain(), 0);
+    names = Builder();
+    deny("end.net", 2);
+    use();
+    std::optional<std::size_t> flushed;
+    ASSERT_TRUE(flushes.flush_rewritten(local, [&](std::size_t n) { flushed = n; }));
+    while (!flushed) flushes.tick();
+    EXPECT_EQ(*flushed, 1u);
+}
+
 TEST_F(AliasTest, WhoAsksForTheCnameItselfGetsIt) {
     add("a.com", alias("walled.garden"));
     use();

@@ -1,11 +1,16 @@
 // From configuration and files to LocalNames: special-use zones, records, plain lists and policy zones.
+#include "control/local/block_list.hpp"
 #include "control/local/build.hpp"
 #include "control/message/entry_text.hpp"
 
 #include <filesystem>
 #include <fstream>
+#include <set>
+#include <sstream>
 
 #include <gtest/gtest.h>
+#include <spdlog/sinks/ostream_sink.h>
+#include <spdlog/spdlog.h>
 
 #include "control/message/reply.hpp"
 #include "dataplane/answer.hpp"
@@ -32,7 +37,18 @@ class LocalBuildTest : public testing::Test {
     void build() {
         auto made = build_local_names(live);
         ASSERT_TRUE(made) << to_string(made.error());
-        names = std::move(*made);
+        names = std::move(made->names);
+        lists = std::move(made->lists);
+    }
+    /// What is read of a list, as far as nothing is wrong with all of it.
+    BlockListResult read(const std::string& text,
+                         Config::BlockList::Format format = Config::BlockList::Format::names) {
+        live.block.clear();
+        LocalNames::Builder builder;
+        auto result = read_block_list(list(text, format), 0, builder);
+        EXPECT_TRUE(result) << to_string(result.error());
+        names = builder.build();
+        return result.value_or(BlockListResult{});
     }
     std::string error() {
         auto made = build_local_names(live);
@@ -58,6 +74,7 @@ class LocalBuildTest : public testing::Test {
     std::filesystem::path folder = "/tmp/millrace-local-" + std::to_string(getpid());
     Config::Live live;
     LocalNamesPtr names;
+    std::vector<ReadList> lists;
 };
 
 TEST_F(LocalBuildTest, SpecialUseZones) {
@@ -147,25 +164,149 @@ TEST_F(LocalBuildTest, PlainListsAndHostsFiles) {
     EXPECT_EQ(says("ip6-loopback"), "-");
 }
 
-TEST_F(LocalBuildTest, ListsThatMakeNoSenseAreRefusedWhole) {
-    struct {
-        const char* text;
-        int line;
-    } rows[] = {{"good.com\n<html>\n", 2}, {"a.com b.com\n", 1}, {"a.com\n\n\xc3\xa4.com\n", 3},
-                {"0.0.0.0 a..com\n", 1},   {"a.com\n.\n", 2},    {"a.com\n*.com\n", 2}};
-    for (const auto& row : rows) {
-        live.block.clear();
-        list(row.text);
-        EXPECT_NE(error().find("list0:" + std::to_string(row.line) + ":"), std::string::npos)
-            << row.text << error();
+TEST_F(LocalBuildTest, ListsAsTheyArePublished) {
+    std::string comment(20'000, 'x');
+    auto result =
+        read("\xef\xbb\xbf# Title: a hosts file, by way of Windows\r\n"
+             "127.0.0.1 localhost\r\n127.0.0.1 localhost.localdomain\r\n127.0.0.1 local\r\n"
+             "255.255.255.255 broadcasthost\r\n::1 localhost\r\n::1 ip6-localhost\r\n"
+             "fe80::1%lo0 localhost\r\nff00::0 ip6-localnet\r\nff02::1 ip6-allnodes\r\n"
+             "0.0.0.0 0.0.0.0\r\n0.0.0.0 hosts.example # why\r\n::\ttab.example\r\n"
+             "fe80::1%lo0 zone.example\n||adblock.example^\n||*.adstar.example^ # why\n*.star.example\n"
+             ".dot.example\nEnds.Example.\nb\xc3\xbc"
+             "cher.example\nFa\xc3\x9f.example\n"
+             "0.0.0.0 例え.テスト\n! " +
+             comment + "\n# " + comment + "\nlong.example # " + comment +
+             "\n \t\n\n_under.example\nlast.example\r");
+    EXPECT_EQ(result.skipped, 0u) << (result.first.empty() ? "" : result.first[0].why);
+    for (const char* name :
+         {"hosts.example", "tab.example", "zone.example", "adblock.example", "adstar.example", "star.example",
+          "dot.example", "ends.example", "xn--bcher-kva.example", "xn--fa-hia.example",
+          "xn--r8jz45g.xn--zckzah", "long.example", "_under.example", "last.example"}) {
+        EXPECT_EQ(says(name), "NXDOMAIN") << name;
+        EXPECT_EQ(says("x." + std::string(name)), "NXDOMAIN") << name;
     }
-    live.block.clear();
-    list("a.com\n" + std::string(5000, 'a') + "\n");
-    EXPECT_NE(error().find("list0:2:"), std::string::npos) << "a line longer than any name";
+    EXPECT_EQ(result.names, 14u);
+    for (const char* name : {"localhost.localdomain", "example", "0.0.0.0", "why"}) {
+        EXPECT_EQ(says(name), "-") << name;
+    }
+    read("\xef\xbb\xbf"
+         "first.example\n\xef\xbb\xbf"
+         "second.example\n");
+    EXPECT_EQ(says("first.example"), "NXDOMAIN") << "behind the mark";
+}
+
+TEST_F(LocalBuildTest, ALineThatIsNoNameIsSkippedAndNamedAndDeniesNothing) {
+    std::string rows[] = {"a.example##.banner",
+                          "a.example#@#.banner",
+                          "a.example#why",
+                          "||a.example^$third-party",
+                          "||a.example",
+                          "@@||a.example^",
+                          "|a.example^",
+                          "a.example b.example",
+                          "<html>",
+                          "a..example",
+                          "*",
+                          ".",
+                          "*.",
+                          "||^",
+                          "||",
+                          "ads.*",
+                          "*ads.example",
+                          "1.2.3.4",
+                          "::1",
+                          "fe80::1%lo0",
+                          "||1.2.3.4^",
+                          "http://a.example/",
+                          std::string(64, 'a') + ".example",
+                          std::string(20'000, 'a'),
+                          "0.0.0.0 a..example",
+                          "\xff.example",
+                          "\xc3",
+                          std::string("a.example\0b", 11),
+                          std::string("\xc3\xbc\0.example", 11),
+                          std::string(300, '\xcc') + ".example"};
+    for (const std::string& row : rows) {
+        auto result = read("good.example\n" + row + "\nlast.example\n");
+        EXPECT_EQ(result.skipped, 1u) << row;
+        ASSERT_EQ(result.first.size(), 1u) << row;
+        EXPECT_EQ(result.first[0].line, 2) << row;
+        EXPECT_EQ(result.names, 2u) << row;
+        EXPECT_EQ(names->size(), 2u) << row;
+    }
+    EXPECT_EQ(read("0.0.0.0 good.example b@d.example fine.example\n").skipped, 1u);
+    EXPECT_EQ(says("good.example"), "NXDOMAIN");
+    EXPECT_EQ(says("fine.example"), "NXDOMAIN") << "beside one that is none";
+}
+
+TEST_F(LocalBuildTest, WhatIsSkippedIsLoggedEscapedAndBounded) {
+    std::ostringstream log;
+    auto before = spdlog::default_logger();
+    spdlog::set_default_logger(
+        std::make_shared<spdlog::logger>("t", std::make_shared<spdlog::sinks::ostream_sink_mt>(log)));
+    std::string text = "good.example\n";
+    for (int i = 0; i < 30; ++i) text += "\x1b[2J\\" + std::string(9000, '*') + "\n";
+    list(text);
+    build();
+    spdlog::set_default_logger(before);
+    EXPECT_NE(log.str().find("list0: 1 names, 30 lines skipped, of which the first 10:"), std::string::npos)
+        << log.str();
+    EXPECT_NE(log.str().find("list0:2: no name: "), std::string::npos) << log.str();
+    EXPECT_NE(log.str().find("list0:11: no name: "), std::string::npos);
+    EXPECT_EQ(log.str().find("list0:12:"), std::string::npos);
+    EXPECT_EQ(log.str().find('\x1b'), std::string::npos);
+    EXPECT_LT(log.str().size(), 4000u);
+}
+
+TEST_F(LocalBuildTest, AFileThatCannotBeReadIsRefused) {
     live.block = {{"/nowhere/list"}};
     EXPECT_NE(error().find("/nowhere/list: expected a readable file"), std::string::npos) << error();
     live.block = {{"/tmp"}};
     EXPECT_NE(error().find("a regular file"), std::string::npos) << error();
+}
+
+/// The earlier list counts, for the names below too, whichever of the two lets pass.
+TEST_F(LocalBuildTest, ListsThatPassAndListsThatDeny) {
+    std::string head = "@ SOA a. b. 1 2 3 4 5\n";
+    std::string passes = head + "good.com CNAME rpz-passthru.\n*.good.com CNAME rpz-passthru.\n";
+    std::string denies =
+        head + "good.com CNAME .\n*.good.com CNAME .\nx.good.com CNAME .\n*.x.good.com CNAME .\n";
+    using Format = Config::BlockList::Format;
+    for (bool plain : {false, true}) {
+        for (bool passing_first : {false, true}) {
+            live.block.clear();
+            if (passing_first) list(passes, Format::rpz);
+            list(plain ? "good.com\nx.good.com\n" : denies, plain ? Format::names : Format::rpz);
+            if (!passing_first) list(passes, Format::rpz);
+            build();
+            for (const char* name : {"good.com", "x.good.com", "y.x.good.com", "y.good.com"}) {
+                EXPECT_EQ(says(name), passing_first ? "forward" : "NXDOMAIN") << name << plain;
+            }
+        }
+    }
+}
+
+TEST_F(LocalBuildTest, WhichListsSayTheSame) {
+    list("a.com\nb.com\n");
+    build();
+    auto digest = lists[0].digest;
+    EXPECT_EQ(lists[0].names, 2u);
+    read("# other words\nb.com\n\n0.0.0.0 a.com\n");
+    build();
+    EXPECT_EQ(lists[0].digest, digest);
+    read("a.com\nc.com\n");
+    build();
+    EXPECT_EQ(lists[0].names, 2u);
+    EXPECT_NE(lists[0].digest, digest);
+    std::set<std::uint64_t> digests;
+    for (const char* target : {".", "*.", "rpz-passthru.", "other.com."}) {
+        live.block.clear();
+        list("@ SOA a. b. 1 2 3 4 5\na.com CNAME " + std::string(target), Config::BlockList::Format::rpz);
+        build();
+        digests.insert(lists[0].digest);
+    }
+    EXPECT_EQ(digests.size(), 4u);
 }
 
 constexpr const char* zone = R"($TTL 60
@@ -197,7 +338,8 @@ TEST_F(LocalBuildTest, PolicyZones) {
     } rows[] = {{"gone.com", "NXDOMAIN"},
                 {"x.gone.com", "NXDOMAIN"},
                 {"pass.gone.com", "forward"},
-                {"x.pass.gone.com", "NXDOMAIN"},
+                {"x.pass.gone.com", "-"}, // the zone has pass.gone.com, and no wildcard below it
+                {"x.y.gone.com", "NXDOMAIN"},
                 {"empty.com", "NODATA"},
                 {"x.empty.com", "-"},
                 {"garden.com", "alias walled.garden."},
@@ -213,11 +355,84 @@ TEST_F(LocalBuildTest, PolicyZones) {
     EXPECT_EQ(says("y.x.data.com", LDNS_RR_TYPE_AAAA), "y.x.data.com.\t30\tIN\tAAAA\t2001:db8::1;");
 }
 
+/// RFC 4592 2.2.2 and 3.3.1, with b.gone.com as an empty non-terminal.
+TEST_F(LocalBuildTest, NamesOfAZoneEndItsWildcards) {
+    std::string head = "@ SOA a. b. 1 2 3 4 5\n";
+    list(head +
+             "*.gone.com CNAME .\na.b.gone.com CNAME .\nd.e.f.gone.com CNAME *.\n*.d.e.f.gone.com CNAME .\n",
+         Config::BlockList::Format::rpz);
+    struct {
+        const char* name;
+        const char* alone;
+        const char* with_others; ///< lists behind it
+    } rows[] = {{"gone.com", "-", "-"},
+                {"x.gone.com", "NXDOMAIN", "NXDOMAIN"},
+                {"y.x.gone.com", "NXDOMAIN", "NXDOMAIN"},
+                {"b.gone.com", "-", "NODATA"},
+                {"c.b.gone.com", "-", "NODATA"},
+                {"a.b.gone.com", "NXDOMAIN", "NXDOMAIN"},
+                {"x.a.b.gone.com", "-", "NODATA"},
+                {"f.gone.com", "-", "forward"},
+                {"e.f.gone.com", "-", "NODATA"},
+                {"x.e.f.gone.com", "-", "NODATA"},
+                {"d.e.f.gone.com", "NODATA", "NODATA"},
+                {"x.d.e.f.gone.com", "NXDOMAIN", "NXDOMAIN"}};
+    build();
+    for (const auto& row : rows) EXPECT_EQ(says(row.name), row.alone) << row.name;
+    list(head + "f.gone.com CNAME rpz-passthru.\n", Config::BlockList::Format::rpz);
+    list(head + "*.gone.com CNAME *.\n", Config::BlockList::Format::rpz);
+    build();
+    for (const auto& row : rows) EXPECT_EQ(says(row.name), row.with_others) << row.name;
+}
+
+TEST_F(LocalBuildTest, RecordsOfAZoneThatAreSkippedAreNamed) {
+    auto result = read("@ SOA a. b. 1 2 3 4 5 ; a comment\n\nx.other. CNAME .\ny CNAME .\nz CNAME rpz-drop.\n"
+                       "32.1.2.0.192.rpz-ip CNAME .\n",
+                       Config::BlockList::Format::rpz);
+    EXPECT_EQ(result.names, 1u);
+    EXPECT_EQ(result.skipped, 3u);
+    ASSERT_EQ(result.first.size(), 3u);
+    EXPECT_EQ(result.first[0].line, 3);
+    EXPECT_EQ(result.first[0].why, "outside the zone: \"x.other.\"");
+    EXPECT_EQ(result.first[1].line, 5);
+    EXPECT_EQ(result.first[1].why, "not done here: \"z.rpz.\"");
+    EXPECT_EQ(result.first[2].line, 6);
+    EXPECT_EQ(says("y"), "NXDOMAIN");
+}
+
+TEST_F(LocalBuildTest, AnErrorInAZoneNamesItsOwnLine) {
+    std::string head = "\xef\xbb\xbf$TTL 60\r\n; (\r\n@ SOA a. b. (\r\n 1 2 ; (\r\n 3 4 5 )\r\n\r\n";
+    std::string many;
+    for (int i = 0; i < 300; ++i) many += "m A 192.0.2." + std::to_string(i % 250) + "\n";
+    struct {
+        std::string text;
+        int line;
+    } rows[] = {
+        {"x A 1.2.3\n", 7},
+        {"ok CNAME .\n\n\nx A 1.2.3\n\n\n", 10},
+        {"ok TXT \"(\" \";\" \"\\\"(\"\nx A 1.2.3", 8},
+        {"ok A (\n192.0.2.1\n)\nx A (\n1.2.3\n)\nok CNAME .\n", 10},
+        {"ok CNAME . ; )\nx A ( 192.0.2.1\n", 8},
+        {"x CNAME \\# 0\n", 7},
+        {"$INCLUDE /etc/passwd\n", 7},
+        {"ok CNAME .\nx TXT " + std::string(20'000, 'a') + "\n", 8},
+        {"ok CNAME .\nx TXT (\n" + std::string(9'000, ' ') + "\n" + std::string(9'000, ' ') + ")\n", 8},
+        {"ok CNAME .\n" + many + "ok CNAME .\n", 8}};
+    for (const auto& row : rows) {
+        live.block.clear();
+        list(head + row.text, Config::BlockList::Format::rpz);
+        EXPECT_NE(error().find("list0:" + std::to_string(row.line) + ":"), std::string::npos)
+            << row.text << error();
+    }
+    live.block.clear();
+    list(head + "a TXT \"(\" \";\"\r\nb CNAME .\r\n", Config::BlockList::Format::rpz);
+    EXPECT_EQ(error(), "");
+}
+
 TEST_F(LocalBuildTest, PolicyZonesThatMakeNoSense) {
     std::string label(60, 'a'), name = label + "." + label + "." + label;
     std::string long_origin = "$ORIGIN " + name + ".\n@ SOA a. b. 1 2 3 4 5\n" + name + " CNAME .\n";
-    for (const char* text : {"a.com CNAME .\n", "@ SOA a. b. 1 2 3 4 5\nx.other. CNAME .\n",
-                             "@ SOA a. b. 1 2 3 4 5\nx A 1.2.3\n", "@ SOA a. b. 1 2 3\n",
+    for (const char* text : {"a.com CNAME .\n", "@ SOA a. b. 1 2 3 4 5\nx A 1.2.3\n", "@ SOA a. b. 1 2 3\n",
                              "@ SOA a. b. 1 2 3 4 5\nx CNAME \\# 0\n", "@ SOA a. b. 1 2 3 4 5\nx A \\# 0\n",
                              long_origin.c_str()}) {
         live.block.clear();

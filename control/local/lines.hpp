@@ -1,0 +1,31 @@
+// The lines of a list, whoever wrote it: bounded, numbered, without a byte order mark.
+//
+// Work is linear in octets, memory bounded. Threads: one.
+#pragma once
+
+#include <cstddef>
+#include <cstdio>
+#include <string>
+#include <string_view>
+
+namespace millrace::control {
+
+class Lines {
+  public:
+    explicit Lines(std::FILE* file) : file_(file) {} ///< which outlives it
+
+    bool next(); ///< false: there is none left
+
+    /// Without its end, LF or CRLF; of a line that is cut, the beginning.
+    std::string_view text() const { return text_; }
+    bool is_cut() const { return is_cut_; } ///< it is longer than limits::list_line
+    int number() const { return number_; }  ///< from 1 on
+
+  private:
+    std::FILE* file_;
+    std::string text_;
+    bool is_cut_ = false;
+    int number_ = 0;
+};
+
+} // namespace millrace::control

@@ -1,0 +1,261 @@
+#include "control/local/policy_zone.hpp"
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <fmt/format.h>
+
+#include "cache/keyed_hash.hpp"
+#include "control/limits.hpp"
+#include "control/local/entry.hpp"
+#include "control/local/lines.hpp"
+#include "control/message/record_text.hpp"
+#include "control/message/records.hpp"
+
+namespace millrace::control {
+
+namespace {
+
+using dataplane::LocalNames;
+using Action = LocalNames::Action;
+using Builder = LocalNames::Builder;
+using Result = tl::expected<BlockListResult, ConfigError>;
+
+/// Of what a record says.
+std::uint64_t digest_of(const ldns_rr* record) {
+    auto mix = [](const ldns_rdf* field, std::uint64_t hash) {
+        return cache::keyed_hash({ldns_rdf_data(field), ldns_rdf_size(field)}, hash);
+    };
+    std::uint64_t hash = cache::keyed_mix(ldns_rr_ttl(record), ldns_rr_get_type(record));
+    hash = mix(ldns_rr_owner(record), hash);
+    for (std::size_t i = 0; i < ldns_rr_rd_count(record); ++i) hash = mix(ldns_rr_rdf(record, i), hash);
+    return hash;
+}
+
+class PolicyZone {
+  public:
+    PolicyZone(const Config::BlockList& list, unsigned source, Builder& names)
+        : list_(list), source_(source), names_(names),
+          nxdomain_(denial(names, source, list, Action::nxdomain)),
+          nodata_(denial(names, source, list, Action::nodata)), forward_(names.forward(source, true)) {}
+
+    /// Of an entry that begins on the line. False: makes no sense.
+    bool add(RecordHandle record, int line) {
+        cache::Name owner = name_of(ldns_rr_owner(record.get()));
+        ldns_rr_type type = ldns_rr_get_type(record.get());
+        if (!apex_) {
+            apex_ = owner;
+            return type == LDNS_RR_TYPE_SOA;
+        }
+        if (owner == *apex_) return true; // SOA and NS are the zone's own
+        if (!cache::is_at_or_below(owner.bytes(), apex_->bytes()))
+            return skip(line, "outside the zone", owner);
+        auto trigger = relative(owner);
+        if (!trigger) return skip(line, "not a query name", owner);
+        result_.digest += digest_of(record.get());
+        if (type == LDNS_RR_TYPE_CNAME) {
+            return add_alias(*trigger, name_of(ldns_rr_rdf(record.get(), 0)), owner, line);
+        }
+        Data& data = data_[std::string(reinterpret_cast<const char*>(owner.octets.data()), owner.size)];
+        if (data.records.empty()) data.line = line;
+        data.records.push_back(std::move(record));
+        return true;
+    }
+
+    /// The records, by owner. A line: those of the owner on it exceed a message.
+    std::optional<int> finish() {
+        for (const auto& [text, data] : data_) {
+            cache::Name owner;
+            owner.size = std::uint8_t(text.size());
+            std::ranges::copy(text, owner.octets.begin());
+            std::map<std::uint16_t, std::vector<const ldns_rr*>> by_type;
+            for (const RecordHandle& r : data.records) {
+                by_type[std::uint16_t(ldns_rr_get_type(r.get()))].push_back(r.get());
+            }
+            std::vector<std::pair<std::uint16_t, cache::EntryPtr>> entries;
+            for (const auto& [type, of_type] : by_type) {
+                entries.emplace_back(type, make_local_records(of_type));
+                if (!entries.back().second) return data.line;
+            }
+            entries.emplace_back(0, make_denial(LDNS_RCODE_NOERROR, limits::denial_ttl));
+            put(*relative(owner), names_.records(source_, true, info_of(list_.reason), std::move(entries)));
+        }
+        names_.end_wildcards(source_);
+        return std::nullopt;
+    }
+
+    BlockListResult& result() { return result_; }
+
+  private:
+    /// A query name and how far it reaches.
+    struct Trigger {
+        cache::Name name;
+        unsigned reach;
+    };
+    /// The records of one owner.
+    struct Data {
+        int line = 0; ///< of the first
+        std::vector<RecordHandle> records;
+    };
+
+    /// The owner without the zone's name; none when it triggers on something else than a query name.
+    std::optional<Trigger> relative(const cache::Name& owner) const {
+        Trigger out{{}, Builder::exact};
+        std::size_t from = 0, to = owner.size - apex_->size;
+        bool wildcard = owner.octets[0] == 1 && owner.octets[1] == '*';
+        if (wildcard) {
+            out.reach = Builder::below;
+            from = 2;
+        }
+        std::size_t last = from;
+        for (std::size_t at = from; at < to; at += 1u + owner.octets[at]) last = at;
+        if (from == to && !wildcard) return std::nullopt;
+        std::string_view label(reinterpret_cast<const char*>(owner.octets.data()) + last + 1,
+                               from < to ? owner.octets[last] : 0);
+        for (std::string_view other : {"rpz-ip", "rpz-client-ip", "rpz-nsdname", "rpz-nsip"}) {
+            if (label == other) return std::nullopt;
+        }
+        std::copy(owner.octets.begin() + std::ptrdiff_t(from), owner.octets.begin() + std::ptrdiff_t(to),
+                  out.name.octets.begin());
+        out.name.size = std::uint8_t(to - from + 1);
+        out.name.octets[to - from] = 0;
+        return out;
+    }
+
+    bool add_alias(const Trigger& trigger, const cache::Name& target, const cache::Name& owner, int line) {
+        std::string text = cache::to_string(target.bytes());
+        if (text == ".") return put(trigger, nxdomain_);
+        if (text == "*.") return put(trigger, nodata_);
+        if (text == "rpz-passthru.") return put(trigger, forward_);
+        if (text == "rpz-drop." || text == "rpz-tcp-only." || text.starts_with("*."))
+            return skip(line, "not done here", owner);
+        return put(trigger, names_.alias(source_, true, info_of(list_.reason), target));
+    }
+
+    bool put(const Trigger& trigger, Builder::RuleId rule) {
+        result_.names += names_.add(trigger.name.bytes(), trigger.reach, rule);
+        return result_.names <= limits::blocked_names;
+    }
+    bool skip(int line, std::string_view why, const cache::Name& owner) {
+        result_.skip(line, why, cache::to_string(owner.bytes()));
+        return true;
+    }
+
+    const Config::BlockList& list_;
+    unsigned source_;
+    Builder& names_;
+    Builder::RuleId nxdomain_, nodata_, forward_;
+    std::optional<cache::Name> apex_;
+    std::map<std::string, Data> data_;
+    BlockListResult result_;
+};
+
+/// The entries of a master file (RFC 1035 5.1): lines, and those that parentheses join to them. ldns keeps
+/// what an entry may leave out. It would read the file by itself, but not say where an entry begins.
+class MasterFile {
+  public:
+    explicit MasterFile(std::FILE* file) : lines_(file), origin_(ldns_dname_new_frm_str("rpz.")) {}
+    ~MasterFile() {
+        ldns_rdf_deep_free(origin_);
+        ldns_rdf_deep_free(previous_);
+    }
+    MasterFile(const MasterFile&) = delete;
+    MasterFile& operator=(const MasterFile&) = delete;
+
+    bool next() {
+        entry_.clear();
+        open_ = 0;
+        is_plain_ = is_whole_ = true;
+        if (!lines_.next()) return false;
+        line_ = lines_.number();
+        do take_line();
+        while (open_ > 0 && is_whole_ && lines_.next());
+        return true;
+    }
+    int line() const { return line_; } ///< on which the entry begins
+
+    /// No record, and LDNS_STATUS_OK: the entry is empty, or for those that follow.
+    ldns_status parse(RecordHandle& record) {
+        if (open_ > 0 || !is_whole_) return LDNS_STATUS_SYNTAX_ERR;
+        ldns_rr* raw = nullptr;
+        ldns_status status = LDNS_STATUS_OK;
+        if (entry_.find_first_not_of(" \t\n") == entry_.npos || entry_.front() == ';') return status;
+        if (is_plain_) {
+            status = ldns_rr_new_frm_str(&raw, entry_.c_str(), ttl_, origin_, &previous_);
+        } else {
+            std::unique_ptr<std::FILE, int (*)(std::FILE*)> text(fmemopen(entry_.data(), entry_.size(), "r"),
+                                                                 std::fclose);
+            if (!text) return LDNS_STATUS_MEM_ERR;
+            status = ldns_rr_new_frm_fp(&raw, text.get(), &ttl_, &origin_, &previous_);
+            if (std::fgetc(text.get()) != EOF) status = LDNS_STATUS_SYNTAX_ERR;
+        }
+        record.reset(raw);
+        bool is_other = status == LDNS_STATUS_SYNTAX_EMPTY || status == LDNS_STATUS_SYNTAX_TTL ||
+                        status == LDNS_STATUS_SYNTAX_ORIGIN;
+        return is_other ? LDNS_STATUS_OK : status;
+    }
+
+  private:
+    void take_line() {
+        std::string_view text = lines_.text();
+        bool quoted = false, comment = false;
+        is_plain_ = is_plain_ && !text.starts_with('$');
+        for (std::size_t i = 0; i < text.size() && !comment; ++i) {
+            char c = text[i];
+            if (c == '\\') ++i;
+            if (c == '"') quoted = !quoted;
+            if (quoted || c == '"') {
+                is_plain_ = false;
+                continue;
+            }
+            comment = c == ';';
+            open_ += c == '(' ? 1 : c == ')' ? -1 : 0;
+            is_plain_ = is_plain_ && !comment && c != '(' && c != ')';
+        }
+        is_whole_ = (!lines_.is_cut() || comment) && entry_.size() + text.size() <= longest;
+        if (!entry_.empty()) entry_ += '\n';
+        entry_ += text;
+    }
+
+    static constexpr std::size_t longest = LDNS_MAX_LINELEN; ///< of an entry that ldns takes
+
+    Lines lines_;
+    std::string entry_;
+    int line_ = 0;
+    int open_ = 0; ///< parentheses
+    bool is_plain_ = true;
+    bool is_whole_ = true;
+    std::uint32_t ttl_ = 3600;
+    ldns_rdf* origin_;
+    ldns_rdf* previous_ = nullptr;
+};
+
+} // namespace
+
+Result read_policy_zone(const Config::BlockList& list, std::FILE* file, unsigned source, Builder& names) {
+    auto error = [&list](int line, std::string expected, std::string found) {
+        return tl::unexpected(ConfigError{list.file, line, "", std::move(expected), std::move(found)});
+    };
+    PolicyZone zone(list, source, names);
+    MasterFile in(file);
+    while (in.next()) {
+        RecordHandle record;
+        ldns_status status = in.parse(record);
+        if (status == LDNS_STATUS_OK && !record) continue;
+        if (status != LDNS_STATUS_OK || !is_sound(record.get())) {
+            return error(in.line(), "a record of a response policy zone",
+                         status == LDNS_STATUS_OK ? "rdata or names that are none"
+                                                  : ldns_get_errorstr_by_id(status));
+        }
+        if (!zone.add(std::move(record), in.line())) {
+            return error(in.line(), fmt::format("an SOA, then at most {} records", limits::blocked_names),
+                         "something else");
+        }
+    }
+    if (auto line = zone.finish()) return error(*line, "the records of a name to fit a message", "more");
+    return std::move(zone.result());
+}
+
+} // namespace millrace::control
