@@ -3,7 +3,7 @@
 // Work is linear in octets, memory bounded. Threads: one.
 #pragma once
 
-#include <cstddef>
+#include <array>
 #include <cstdio>
 #include <string>
 #include <string_view>
@@ -22,7 +22,11 @@ class Lines {
     int number() const { return number_; }  ///< from 1 on
 
   private:
+    bool fill();
+
     std::FILE* file_;
+    std::array<char, 65536> buffer_;
+    std::string_view rest_; ///< of the buffer
     std::string text_;
     bool is_cut_ = false;
     int number_ = 0;

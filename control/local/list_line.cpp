@@ -70,8 +70,9 @@ std::optional<cache::Name> parse_host(std::string_view word) {
     return name && name->size > 1 ? name : std::nullopt;
 }
 
-/// A line's only word, in whichever form.
+/// A line's only word, in whichever form; it is no address as it stands.
 std::optional<cache::Name> parse_entry(std::string_view word) {
+    std::size_t whole = word.size();
     if (word.starts_with("||")) {
         if (!word.ends_with('^')) return std::nullopt; // with an option it would deny more than it says
         word = word.substr(2, word.size() - 3);
@@ -80,7 +81,7 @@ std::optional<cache::Name> parse_entry(std::string_view word) {
         word.remove_prefix(2);
     else if (word.starts_with('.'))
         word.remove_prefix(1);
-    return is_address(word) ? std::nullopt : parse_host(word);
+    return word.size() < whole && is_address(word) ? std::nullopt : parse_host(word);
 }
 
 /// Behind the address of a line of a hosts file.
