@@ -36,9 +36,8 @@ std::uint64_t events_per_second(unsigned per_us) {
 
 } // namespace
 
-Access::Access(ClientPolicy policy, unsigned packets_per_us)
-    : packets_per_us_(packets_per_us),
-      compiled_(std::make_unique<Compiled>(std::move(policy), packets_per_us, nullptr)),
+Access::Access(const ClientPolicy& policy, unsigned packets_per_us)
+    : packets_per_us_(packets_per_us), compiled_(std::make_unique<Compiled>(policy, packets_per_us, nullptr)),
       starts_(RateTable::places_for(events_per_second(limits::questions_per_us_of_control),
                                     limits::starts_per_key)) {
     arc4random_buf(&secret_, sizeof secret_);
@@ -46,7 +45,7 @@ Access::Access(ClientPolicy policy, unsigned packets_per_us)
 
 /// Basic algorithm: prefixes nest or are disjoint, so in rising order each one either lies within the range
 /// before it or begins a new one.
-Access::Compiled::Compiled(ClientPolicy policy, unsigned packets_per_us, std::shared_ptr<Rates> rates)
+Access::Compiled::Compiled(const ClientPolicy& policy, unsigned packets_per_us, std::shared_ptr<Rates> rates)
     : limits_(policy.limits), rates_(std::move(rates)) {
     for (const Prefix& p : policy.allow) {
         allowed_.push_back({filled(p.address, p.bits, false), filled(p.address, p.bits, true)});
@@ -108,16 +107,16 @@ Access::Taken Access::takes_fetch(std::uint64_t prefix, bool tcp, std::uint64_t 
     return of_key == Taken::no ? of_key : std::max(of_all, of_key);
 }
 
-std::unique_ptr<const Access::Compiled> Access::compile(ClientPolicy policy) const {
-    return std::make_unique<const Compiled>(std::move(policy), packets_per_us_, compiled_.get().rates_);
+std::unique_ptr<const Access::Compiled> Access::compile(const ClientPolicy& policy) const {
+    return std::make_unique<const Compiled>(policy, packets_per_us_, compiled_.get().rates_);
 }
 
 void Access::replace(std::unique_ptr<const Compiled> policy, cache::Grace& grace) {
     compiled_.replace(std::move(policy), grace);
 }
 
-void Access::replace(ClientPolicy policy, cache::Grace& grace) {
-    replace(compile(std::move(policy)), grace);
+void Access::replace(const ClientPolicy& policy, cache::Grace& grace) {
+    replace(compile(policy), grace);
 }
 
 } // namespace millrace::dataplane

@@ -40,7 +40,7 @@ class Access {
 
     /// `packets_per_us` is what all workers together may receive: it and the limits say how large the tables
     /// of rates are.
-    explicit Access(ClientPolicy policy, unsigned packets_per_us = limits::packets_per_us_of_socket);
+    explicit Access(const ClientPolicy& policy, unsigned packets_per_us = limits::packets_per_us_of_socket);
 
     // Registered, online readers; control too.
 
@@ -64,10 +64,10 @@ class Access {
     class Compiled; ///< a policy with its tables
     /// Any thread, while nobody replaces the policy: it may take a while, as all memory of the tables is
     /// touched. Tables that would be as large as those of now are those of now, counts and all.
-    std::unique_ptr<const Compiled> compile(ClientPolicy policy) const;
+    std::unique_ptr<const Compiled> compile(const ClientPolicy& policy) const;
     /// Control. Bursts that begin after the next grace period see the new policy.
     void replace(std::unique_ptr<const Compiled> policy, cache::Grace& grace);
-    void replace(ClientPolicy policy, cache::Grace& grace);
+    void replace(const ClientPolicy& policy, cache::Grace& grace);
 
   private:
     /// A table for each limit: what one counts is not in the way of another.
@@ -89,7 +89,7 @@ class Access {
 
 class Access::Compiled final : public cache::Retired {
   public:
-    Compiled(ClientPolicy policy, unsigned packets_per_us, std::shared_ptr<Rates> rates);
+    Compiled(const ClientPolicy& policy, unsigned packets_per_us, std::shared_ptr<Rates> rates);
     /// Without the tables, which the next policy may go on with.
     std::size_t bytes() const override { return sizeof *this + allowed_.capacity() * sizeof(Range); }
 

@@ -120,17 +120,16 @@ Query::Records Query::parse_records(cache::WireReader& in, const Sections& s) {
 
 /// The rows about records, TC and EDNS. False: judged.
 bool Query::judge_records(const Records& records, const Sections& s) {
-    Rcode code = Rcode::noerror;
-    if (records.is_wrong || s.flags & dns::truncated) {
-        code = Rcode::formerr;
-    } else if (records.opt_flags & dns::opt_version) {
-        code = Rcode::badvers;
-    } else if (!are_whole(records.options)) {
-        code = Rcode::formerr;
+    bool is_known_version = (records.opt_flags & dns::opt_version) == 0;
+    bool is_wrong = records.is_wrong || s.flags & dns::truncated ||
+                    (is_known_version && !are_whole(records.options)); // another's options may look otherwise
+    if (is_wrong) {
+        answer_with(Rcode::formerr);
+    } else if (!is_known_version) {
+        answer_with(Rcode::badvers);
     }
-    if (code != Rcode::noerror) answer_with(code);
     head.authentic_wanted = head.authentic_wanted || head.dnssec_ok;
-    return code == Rcode::noerror;
+    return !is_wrong && is_known_version;
 }
 
 /// A well-formed query: the rows about classes, types and RD.
