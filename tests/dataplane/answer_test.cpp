@@ -100,13 +100,13 @@ TEST(Answer, AddressesTakeTurnsToBeTheFirst) {
 }
 
 TEST(Answer, AnErrorsTextIsTheFirstToBeLeftOut) {
-    std::vector<std::uint8_t> hosts(20, 7);
+    std::vector<std::uint8_t> hosts(30, 7);
     auto plain = entry_of({1, 0}, hosts, 0s, 60s);
     cache::EntryDraft draft;
     draft.info = 4;
     draft.info_text = "an extended error whose text does not fit beside so many addresses";
     draft.expiry = draft.stale_until = 60s;
-    draft.answers = 20;
+    draft.answers = 30;
     draft.records = plain->records();
     draft.ttl_offsets = plain->ttl_offsets();
     auto entry = cache::Entry::make(draft);

@@ -136,8 +136,10 @@ TEST_F(Crowded, S20_ShutdownWithTenThousandCollectionsOpen) {
     };
     serve(0, {"1.1.1.1"}, 1ms);
     silence(1);
-    ask_many("c", 10000);
-    run(5ms);
+    for (const char* letter : {"c", "d", "e", "f", "g"}) { // no more at once than may wait at a worker
+        ask_many(letter, 2000);
+        run(5ms);
+    }
     ASSERT_EQ(clients.woken.size(), 10000u) << "they have their answers";
     silence(0);
     ask_many("w", 1000);
