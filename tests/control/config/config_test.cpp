@@ -138,7 +138,7 @@ const Refused shapes[] = {
                                 "fanout, merge, cache, control, found an unknown key"},
     {upstreams + "cache:\n  stale: 1d\n  \"a\\tb\": 1",
      "t:4: cache.\"a\\x09b\": expected one of the keys entries, memory, min-ttl, max-ttl, negative-ttl, "
-     "stale, found an "
+     "stale, rotate, found an "
      "unknown key"},
     {upstreams + "merge: {}\nmerge: {}", "t:3: merge: expected each key once, found a second one"},
     {in_map("merge", "policy: off, policy: off"),
@@ -148,7 +148,7 @@ const Refused shapes[] = {
                                "cache, control, found a key that is not a word"},
     {upstreams + "cache:",
      "t:2: cache: expected a map with the keys entries, memory, min-ttl, max-ttl, negative-ttl, "
-     "stale, found nothing"},
+     "stale, rotate, found nothing"},
     {upstreams + "listen: 127.0.0.1", "t:2: listen: expected a list, found \"127.0.0.1\""},
     {upstreams + "listen: [[]]", "t:2: listen[0]: expected an address and port, such as \"192.0.2.1:53\" or "
                                  "\"[2001:db8::1]:53\", found a list"},
