@@ -26,8 +26,7 @@ bool Waiters::admit(const Waiter& waiter) {
 void Waiters::join(WaiterList& list, const Waiter& waiter) {
     if (replace_retransmission(list, waiter)) return;
     if (list.size() >= limits::waiters_per_fetch) return refuse(waiter);
-    if (!waiter.is_tcp()) list.places_.emplace(WaiterList::Asker{waiter.client, waiter.id}, list.size());
-    list.waiters_.push_back(waiter);
+    list.add(waiter);
     list.due_ = std::min(list.due_, waiter.arrived + stale_after());
 }
 
@@ -36,13 +35,11 @@ bool Waiters::replace_retransmission(WaiterList& list, const Waiter& waiter) {
     if (waiter.is_tcp()) return false;
     auto at = list.places_.find({waiter.client, waiter.id});
     if (at == list.places_.end()) return false;
-    Waiter& first = list.waiters_[at->second];
-    Waiter replaced = first;
-    first.source = waiter.source;
-    first.token = waiter.token;
+    Waiter replaced = list.remove(at->second), again = waiter;
     // Patience is counted from the first try, which comes second when it was waiting for a restart.
-    first.arrived = std::min(first.arrived, waiter.arrived);
-    list.due_ = std::min(list.due_, first.arrived + stale_after());
+    again.arrived = std::min(replaced.arrived, waiter.arrived);
+    list.add(again);
+    list.due_ = std::min(list.due_, again.arrived + stale_after());
     wake(replaced, nullptr, Kind::abandon);
     return true;
 }
@@ -90,14 +87,18 @@ void Waiters::answer_in_time(std::span<const Waiter> waiters, const cache::Entry
 }
 
 void Waiters::expire(WaiterList& list, const cache::Entry* stale, Time now) {
-    std::vector<Waiter> waiters = list.take();
-    expire(waiters, stale, now);
-    for (std::size_t i = 0; i < waiters.size(); ++i) {
-        const Waiter& w = waiters[i];
-        list.due_ = std::min(list.due_, due(w, stale));
-        if (!w.is_tcp()) list.places_.emplace(WaiterList::Asker{w.client, w.id}, i);
+    list.due_ = Time::max();
+    expire(list, list.udp_, stale ? stale_after() : patience_, stale, now);
+    if (stale) expire(list, list.tcp_, stale_after(), stale, now);
+}
+
+/// Of one kind, which all have the same patience.
+void Waiters::expire(WaiterList& list, WaiterList::ByArrival& arrivals, Time patience,
+                     const cache::Entry* stale, Time now) {
+    while (!arrivals.empty() && now >= arrivals.begin()->first + patience) {
+        wake(list.remove(arrivals.begin()->second), stale, stale ? Kind::stale : Kind::abandon);
     }
-    list.waiters_ = std::move(waiters);
+    if (!arrivals.empty()) list.due_ = std::min(list.due_, arrivals.begin()->first + patience);
 }
 
 void Waiters::expire(std::vector<Waiter>& waiters, const cache::Entry* stale, Time now) {
@@ -108,8 +109,34 @@ void Waiters::expire(std::vector<Waiter>& waiters, const cache::Entry* stale, Ti
     });
 }
 
+void WaiterList::add(const Waiter& waiter) {
+    if (!waiter.is_tcp()) places_.emplace(Asker{waiter.client, waiter.id}, size());
+    arrivals_of(waiter).insert({waiter.arrived, size()});
+    waiters_.push_back(waiter);
+}
+
+/// The last one takes its place.
+Waiter WaiterList::remove(std::size_t place) {
+    auto forget = [this](const Waiter& waiter, std::size_t at) {
+        arrivals_of(waiter).erase({waiter.arrived, at});
+        if (!waiter.is_tcp()) places_.erase({waiter.client, waiter.id});
+    };
+    Waiter removed = waiters_[place], last = waiters_.back();
+    forget(removed, place);
+    if (std::size_t end = size() - 1; place != end) {
+        forget(last, end);
+        waiters_[place] = last;
+        arrivals_of(last).insert({last.arrived, place});
+        if (!last.is_tcp()) places_.emplace(Asker{last.client, last.id}, place);
+    }
+    waiters_.pop_back();
+    return removed;
+}
+
 std::vector<Waiter> WaiterList::take() {
     places_.clear();
+    udp_.clear();
+    tcp_.clear();
     due_ = Time::max();
     return std::exchange(waiters_, {});
 }

@@ -9,8 +9,10 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <span>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "cache/entry.hpp"
@@ -44,7 +46,8 @@ class Waker {
     virtual void wake(const Waiter& waiter, const cache::Entry* entry, dataplane::Wake::Kind kind) = 0;
 };
 
-/// Those who wait for one Fetch, oldest first. Changed by Waiters alone.
+/// Those who wait for one Fetch. Changed by Waiters alone. To find who has run out of patience takes
+/// logarithmic time for each of them, however many wait: thousands may, for one silent name.
 class WaiterList {
   public:
     bool empty() const { return waiters_.empty(); }
@@ -69,8 +72,15 @@ class WaiterList {
         std::size_t operator()(const Asker& asker) const;
     };
 
+    using ByArrival = std::set<std::pair<Time, std::size_t>>; ///< and place in `waiters_`
+
+    ByArrival& arrivals_of(const Waiter& waiter) { return waiter.is_tcp() ? tcp_ : udp_; }
+    void add(const Waiter& waiter);
+    Waiter remove(std::size_t place);
+
     std::vector<Waiter> waiters_;
     std::unordered_map<Asker, std::size_t, HashAsker> places_; ///< of UDP clients in `waiters_`
+    ByArrival udp_, tcp_;
     Time due_ = Time::max();
 };
 
@@ -118,6 +128,8 @@ class Waiters {
 
   private:
     bool replace_retransmission(WaiterList& list, const Waiter& waiter);
+    void expire(WaiterList& list, WaiterList::ByArrival& arrivals, Time patience, const cache::Entry* stale,
+                Time now);
     Time stale_after() const { return patience_ - limits::stale_before; }
     Time due(const Waiter& waiter, const cache::Entry* stale) const;
 

@@ -650,7 +650,7 @@ MUTATIONS = [
     Mutation(
         "replaced-waiter-forgotten", "control/fetch/waiters.cpp",
         "    wake(replaced, nullptr, Kind::abandon);\n",
-        "    ++counters_.abandoned;\n    --count_;\n    --waits_of_client_[replaced.client.address];\n",
+        "    ++counters_.abandoned;\n    --count_;\n    --by_source_[replaced.source];\n    --by_prefix_[replaced.prefix];\n",
         "every retransmission costs the worker a credit",
         "control_test:FetchTest.ARetransmission*"),
     Mutation(
@@ -661,14 +661,14 @@ MUTATIONS = [
         "control_test:FetchTest.ARetransmission*"),
     Mutation(
         "retransmission-renews-its-arrival", "control/fetch/waiters.cpp",
-        "    first.arrived = std::min(first.arrived, waiter.arrived);\n",
-        "    first.arrived = waiter.arrived;\n",
+        "    again.arrived = std::min(replaced.arrived, waiter.arrived);\n",
+        "",
         "a client that repeats itself is neither given stale data nor dropped",
         "control_test:FetchTest.PatienceIsCounted*"),
     Mutation(
         "places-of-gone-waiters-kept", "control/fetch/waiters.cpp",
-        "    places_.clear();\n    due_ = Time::max();\n",
-        "    due_ = Time::max();\n",
+        "        if (!last.is_tcp()) places_.emplace(Asker{last.client, last.id}, place);\n",
+        "",
         "a retransmission takes the place of another client's question",
         "control_test:FetchTest.ARetransmissionAfter*"),
     Mutation(

@@ -241,6 +241,8 @@ TEST_F(FetchTest, ARetransmissionAfterAnotherClientWasDroppedReplacesItsOwn) {
     ask_as(two, 7, a);
     EXPECT_TRUE(clients.woken.contains(first));
     EXPECT_FALSE(clients.woken.contains(other));
+    ask_as(two, 8, a);
+    EXPECT_TRUE(clients.woken.contains(other));
 }
 
 TEST_F(FetchTest, ARefreshBesideALiveFetchIsDropped) {
