@@ -12,6 +12,7 @@ namespace millrace::control::limits {
 inline constexpr std::uint32_t fetches = 16384;      ///< live at once; further misses get stale or SERVFAIL
 inline constexpr unsigned waiters_per_fetch = 4096;  ///< clients that wait for one question
 inline constexpr unsigned waiters_per_prefix = 1000; ///< questions that the clients of one prefix wait for
+inline constexpr std::size_t fair_waits = 64; ///< of a prefix, or for one question, when a worker is crowded
 inline constexpr std::size_t crowded = dataplane::limits::waiters / 4 * 3; ///< of one worker, then some go
 inline constexpr unsigned upstreams = 64;            ///< servers of one group
 inline constexpr std::uint16_t upstream_edns_octets = 1232; ///< largest reply asked for over UDP
@@ -52,6 +53,7 @@ inline constexpr Time stall = 2s;          ///< a worker that does not turn for 
 inline constexpr Time log_interval = 60s; ///< between two log lines that clients or upstreams can bring about
 inline constexpr Time revoked_ttl = 5s;  ///< shortest life of a validator's SERVFAIL that revokes an answer
 inline constexpr Time disagreement_ttl = 30s; ///< longest life of an answer that another upstream denied
+inline constexpr Time followed_ttl = 30s; ///< longest life of what a Fetch still at work has led to
 inline constexpr Time follower_sweep = 50ms;  ///< how often the patience of clients of an alias is looked at
 inline constexpr Time tcp_question = 5s;      ///< from a question's first octet over TCP to its last
 inline constexpr Time ranking = 1s;           ///< longest time that an order of addresses is waited for

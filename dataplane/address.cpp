@@ -23,11 +23,12 @@ std::optional<Number> parse_number(std::string_view text, unsigned highest) {
 /// The index of the interface that `text` names, or is the index of; 0: there is none.
 std::uint32_t parse_zone(std::string_view text) {
     char name[IF_NAMESIZE];
-    auto index = parse_number<std::uint32_t>(text, UINT32_MAX);
-    if (index) return if_indextoname(*index, name) ? *index : 0;
     // No interface has a colon in its name; the kernel would take what is in front of it.
     bool is_name = text.find_first_of(std::string_view("\0:", 2)) == text.npos;
-    return is_name ? if_nametoindex(std::string(text).c_str()) : 0;
+    std::uint32_t named = is_name ? if_nametoindex(std::string(text).c_str()) : 0; // a name may be a number
+    if (named != 0) return named;
+    auto index = parse_number<std::uint32_t>(text, UINT32_MAX);
+    return index && if_indextoname(*index, name) ? *index : 0;
 }
 
 /// An address, with a zone if it is one that needs it.

@@ -20,7 +20,8 @@ bool is_trusted(const struct stat& file) {
 }
 
 Result open_folder(const std::string& path) {
-    if (mkdir(path.c_str(), 0755) != 0 && errno != EEXIST) {
+    bool is_new = mkdir(path.c_str(), 0755) == 0;
+    if (!is_new && errno != EEXIST) {
         return tl::unexpected("cannot make the folder " + path + ": " + std::strerror(errno));
     }
     Descriptor folder(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
@@ -28,6 +29,7 @@ Result open_folder(const std::string& path) {
     if (!folder || fstat(folder.get(), &status) != 0) {
         return tl::unexpected("cannot open the folder " + path + ": " + std::strerror(errno));
     }
+    if (is_new) fchmod(folder.get(), 0755); // whatever the umask: the command socket is in it, too
     if (!is_trusted(status)) return tl::unexpected("others than root can write to the folder " + path);
     return folder;
 }

@@ -83,7 +83,7 @@ class RateTable {
     /// 0: free, as is what seems to lie further ahead than any clock of ours goes before another.
     static std::uint64_t until_full(std::uint64_t word, std::uint64_t at) {
         std::uint64_t ahead = (word - at) & time_mask;
-        return ahead > 4 * second ? 0 : ahead;
+        return word == 0 || ahead > 4 * second ? 0 : ahead; // 0: never used
     }
 
     std::size_t sets_;

@@ -143,8 +143,14 @@ void Reload::read() {
         helper_ = std::thread([this, path = path_, boot = current_.boot] {
             // Else it would share the one CPU that EAL has bound control to.
             sched_setaffinity(0, sizeof helpers_cpus_, &helpers_cpus_);
-            auto loaded = load(path, boot, p_.access);
-            asio::post(p_.io, [this, loaded = std::move(loaded)]() mutable { apply(std::move(loaded)); });
+            try {
+                auto loaded = load(path, boot, p_.access);
+                asio::post(p_.io, [this, loaded = std::move(loaded)]() mutable { apply(std::move(loaded)); });
+            } catch (const std::exception& error) { // most likely no memory: what is in effect stays so
+                asio::post(p_.io, [this, why = std::string(error.what())] {
+                    finish(tl::unexpected("not read: " + why));
+                });
+            }
         });
     } catch (const std::system_error& error) {
         finish(tl::unexpected(std::string("no thread to read the file with: ") + error.what()));

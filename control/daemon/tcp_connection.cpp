@@ -1,6 +1,5 @@
 #include "control/daemon/tcp_connection.hpp"
 
-#include "control/limits.hpp"
 
 namespace millrace::control {
 
@@ -81,8 +80,7 @@ void TcpServer::Connection::read_message() {
 /// Reads on while there is room for another question. Deferred: a wake must not start a question.
 void TcpServer::Connection::resume_reading() {
     if (ended_ && in_work_ == 0 && replies_.empty()) return close();
-    bool full =
-        in_work_ + replies_.size() >= server_.policy_.pipeline || queued_octets_ >= limits::tcp_queued_octets;
+    bool full = in_work_ + replies_.size() >= server_.policy_.pipeline || owes_much();
     if (reading_ || ended_ || full || !socket_.is_open()) return;
     reading_ = true;
     asio::post(socket_.get_executor(), [this, keep = shared_from_this()] {

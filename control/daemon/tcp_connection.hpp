@@ -8,6 +8,8 @@
 #include <array>
 #include <deque>
 
+#include "control/limits.hpp"
+
 namespace millrace::control {
 
 /// Lives in `open_`, and in the handlers of what it waits for.
@@ -21,6 +23,8 @@ class TcpServer::Connection : public std::enable_shared_from_this<Connection> {
     TcpPlaces::State state() const;
     /// Whether a question has begun and not ended.
     bool is_within_question() const { return question_due_ != Time::max(); }
+    /// Whether it leaves so many octets unread that no more are kept for it.
+    bool owes_much() const { return queued_octets_ >= limits::tcp_queued_octets; }
 
     void start() { read_length(); }
 

@@ -37,8 +37,13 @@ std::vector<std::uint8_t> written(std::size_t room, Write write) {
     return out;
 }
 
+std::size_t room_for(const dataplane::Head& head, std::size_t rest = 0) {
+    constexpr std::size_t opt_with_error = 32;
+    return dns::header_octets + head.question_size + rest + opt_with_error;
+}
+
 std::size_t room_for(const dataplane::Head& head, const cache::Entry& entry) {
-    return dns::header_octets + head.question_size + entry.records_size + 32;
+    return room_for(head, std::size_t(entry.records_size) + entry.info_size);
 }
 
 } // namespace
@@ -200,7 +205,12 @@ void TcpServer::wake(const Waiter& waiter, const cache::Entry* entry, dataplane:
     counters_.add(abandoned ? Event::wake_abandoned : Event::wake_answered);
     auto connection = pending.connection.lock();
     if (!connection) return;
-    if (!abandoned) {
+    if (!abandoned && connection->owes_much()) {
+        // Questions were taken in while there was room; their answers may be 64 KiB each.
+        connection->reply(written(room_for(pending.head), [&](auto out) {
+            return answer::write_failure(pending.head, pending.question, cache::Entry::no_info, out);
+        }));
+    } else if (!abandoned) {
         auto age = kind == dataplane::Wake::Kind::stale ? answer::Age::stale : answer::Age::counted;
         connection->reply(written(room_for(pending.head, *entry), [&](auto out) {
             return answer::write(pending.head, pending.question, *entry, boot_time(), age, out);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "cache/dns.hpp"
 #include "control/limits.hpp"
 #include "control/message/entry_read.hpp"
 
@@ -17,7 +18,7 @@ bool Aliases::rules(const cache::Key& key, Time now) const {
 bool Aliases::take(const cache::Key& key, cache::Hash hash, std::vector<Waiter>& waiters, Time now) {
     if (!local_) return false;
     if (auto own = own_alias(local_->get(), key, now)) {
-        conclude(key, hash, {}, std::move(*own), waiters, now);
+        conclude(key, hash, {}, std::move(*own), waiters, Time::max(), now);
         return true;
     }
     auto alias = alias_of(local_->get(), key);
@@ -41,22 +42,26 @@ void Aliases::follow(const cache::Key& key, cache::Hash hash, const Alias& alias
                      Time now) {
     const cache::Key& target = alias.target;
     if (target.name.size == 0 || leads_to(target, key) || depth_of(key, hash) >= limits::chain) {
-        return fail(key, hash, alias, waiters, now);
+        return fail(key, hash, alias, waiters, nullptr, now);
     }
     cache::Hash target_hash = table_.hasher()(target);
     if (auto answer = known_answer(alias, target_hash, now)) {
-        return conclude(key, hash, alias, std::move(*answer), waiters, now);
+        Time latest = fetches_.is_being_asked(target, target_hash) ? now + limits::followed_ttl : Time::max();
+        return conclude(key, hash, alias, std::move(*answer), waiters, latest, now);
     }
     const cache::Entry* entry = table_.find_usable(target, target_hash, now);
     bool has_failed = entry && entry->failure;
-    if (has_failed) return fail(key, hash, alias, waiters, now); // RFC 9520: not again so soon
+    if (has_failed) return fail(key, hash, alias, waiters, entry, now); // RFC 9520: not again so soon
     if (Follower* same = find(key, hash)) {
         std::ranges::move(waiters, std::back_inserter(same->waiters));
         return;
     }
-    if (!add(key, hash, alias, target_hash, waiters, now)) return fail(key, hash, alias, waiters, now);
-    if (find(target, target_hash) || fetches_.seek_target(target, target_hash, now)) return;
-    for (Follower& f : take_followers(target, target_hash)) fail(f.key, f.hash, f.alias, f.waiters, now);
+    std::uint64_t account = waiters.empty() ? alias.account : waiters.front().prefix;
+    if (!add(key, hash, alias, target_hash, waiters, now)) {
+        return fail(key, hash, alias, waiters, publisher_.servfail(), now);
+    }
+    if (find(target, target_hash) || fetches_.seek_target(target, target_hash, account, now)) return;
+    on_target_ended(target, target_hash, publisher_.servfail(), Kind::answer, now);
 }
 
 ChainVerdict Aliases::check_chain(const cache::Key& key, Answer& answer) {
@@ -79,28 +84,39 @@ std::optional<Answer> Aliases::known_answer(const Alias& alias, cache::Hash hash
 
 /// Publishes the chain with what its end turned out to be, and wakes; those too who follow this name.
 void Aliases::conclude(const cache::Key& key, cache::Hash hash, const Alias& alias, Answer&& answer,
-                       const std::vector<Waiter>& waiters, Time now) {
+                       const std::vector<Waiter>& waiters, Time latest_expiry, Time now) {
     counters_.aliased += waiters.size();
-    if (!complete(alias, answer)) return fail(key, hash, alias, waiters, now);
-    Published published = fetches_.publish_now(key, hash, answer);
+    if (!complete(alias, answer)) return fail(key, hash, alias, waiters, nullptr, now);
+    Published published = fetches_.publish_now(key, hash, answer, latest_expiry);
     waiters_.answer_in_time(waiters, published.entry, &published.hold, now);
     on_target_ended(key, hash, published.entry, Kind::answer, now);
 }
 
 /// Stale data of the name's own if there is any, and no other try for a while; else SERVFAIL, cached when an
-/// upstream was asked for the name. Who follows this name has to do with their own.
+/// upstream was asked for the name and the fault is its end's. That the end is bogus is told like the end's
+/// own failure, whatever there is. Then those who follow this name.
 void Aliases::fail(const cache::Key& key, cache::Hash hash, const Alias& alias,
-                   const std::vector<Waiter>& waiters, Time now) {
-    const cache::Entry* stale = table_.find_usable(key, hash, now);
-    on_target_ended(key, hash, publisher_.servfail(), Kind::answer, now);
+                   const std::vector<Waiter>& waiters, const cache::Entry* why, Time now) {
+    bool is_ours = why == publisher_.servfail();
+    bool is_bogus = why && !is_ours && dns::ede::is_of_dnssec(why->info);
+    const cache::Entry* stale = is_bogus ? nullptr : table_.find_usable(key, hash, now);
     if (stale) {
         stale->refresh_after.store((now + limits::stale_recheck).count(), std::memory_order_relaxed);
         for (const Waiter& w : waiters) waiters_.wake(w, stale, Kind::stale);
-        return;
+        return on_target_ended(key, hash, why, Kind::answer, now);
     }
-    if (!alias.is_chased) return waiters_.answer_in_time(waiters, publisher_.servfail(), nullptr, now);
-    Published published = fetches_.publish_failure_now(key, hash, now);
+    if (is_ours || !(alias.is_chased || is_bogus)) {
+        waiters_.answer_in_time(waiters, publisher_.servfail(), nullptr, now);
+        return on_target_ended(key, hash, publisher_.servfail(), Kind::answer, now);
+    }
+    std::optional<ExtendedError> said;
+    if (is_bogus) {
+        auto text = why->info_text();
+        said.emplace(why->info, std::string(text.begin(), text.end()));
+    }
+    Published published = fetches_.publish_failure_now(key, hash, said, now);
     waiters_.answer_in_time(waiters, published.entry, &published.hold, now);
+    on_target_ended(key, hash, published.entry, Kind::answer, now);
 }
 
 /// How many names lead to the key one after the other: a chain that an upstream spells out name by name, each
@@ -129,9 +145,10 @@ void Aliases::on_target_ended(const cache::Key& target, cache::Hash hash, const 
         bool is_answer = kind == Kind::answer && entry && !entry->failure;
         auto answer = is_answer ? read_entry(target, *entry, now) : std::nullopt;
         if (answer) {
-            conclude(f.key, f.hash, f.alias, std::move(*answer), f.waiters, now);
+            // The target's Fetch may go on, and revoke it or find another.
+            conclude(f.key, f.hash, f.alias, std::move(*answer), f.waiters, now + limits::followed_ttl, now);
         } else {
-            fail(f.key, f.hash, f.alias, f.waiters, now);
+            fail(f.key, f.hash, f.alias, f.waiters, entry, now);
         }
     }
 }

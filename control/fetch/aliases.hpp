@@ -29,10 +29,14 @@ class TargetFetches {
 
     /// Sees to it that the target is being asked. False: there is no room for another Fetch. Its end, which
     /// may come before this returns, is told by Aliases::on_target_ended.
-    virtual bool seek_target(const cache::Key& target, cache::Hash hash, Time now) = 0;
+    /// `account`: the client prefix on whose account it runs.
+    virtual bool seek_target(const cache::Key& target, cache::Hash hash, std::uint64_t account, Time now) = 0;
+    virtual bool is_being_asked(const cache::Key& target, cache::Hash hash) = 0;
     /// Publishes under a generation taken now.
-    virtual Published publish_now(const cache::Key& key, cache::Hash hash, const Answer& answer) = 0;
-    virtual Published publish_failure_now(const cache::Key& key, cache::Hash hash, Time now) = 0;
+    virtual Published publish_now(const cache::Key& key, cache::Hash hash, const Answer& answer,
+                                  Time latest_expiry) = 0;
+    virtual Published publish_failure_now(const cache::Key& key, cache::Hash hash,
+                                          const std::optional<ExtendedError>& said, Time now) = 0;
     /// Resolves the key afresh for those who wait, soon.
     virtual void restart(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters) = 0;
 };
@@ -89,9 +93,10 @@ class Aliases {
 
     std::optional<Answer> known_answer(const Alias& alias, cache::Hash hash, Time now) const;
     void conclude(const cache::Key& key, cache::Hash hash, const Alias& alias, Answer&& answer,
-                  const std::vector<Waiter>& waiters, Time now);
+                  const std::vector<Waiter>& waiters, Time latest_expiry, Time now);
+    /// `why`: what the target ended with; the static SERVFAIL: a bound of ours did it; null: the chain did.
     void fail(const cache::Key& key, cache::Hash hash, const Alias& alias, const std::vector<Waiter>& waiters,
-              Time now);
+              const cache::Entry* why, Time now);
     unsigned depth_of(const cache::Key& key, cache::Hash hash) const;
     bool add(const cache::Key& key, cache::Hash hash, const Alias& alias, cache::Hash target_hash,
              std::vector<Waiter>& waiters, Time now);

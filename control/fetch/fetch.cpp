@@ -67,7 +67,7 @@ void Fetch::on_timer(Time now, FetchEffects& effects) {
     }
     if (now >= started_ + policy_.fanout.deadline) {
         stop_asking(effects);
-    } else if (now >= next_batch_) {
+    } else if (now >= next_batch_ && !is_time_to_chase(now)) {
         ask_batch(now, effects);
     }
     go_on(now, effects);
@@ -91,7 +91,7 @@ Time Fetch::next_timer() const {
     if (state_ == State::ranking) return ranking_ends_;
     Time next = started_ + policy_.fanout.deadline;
     if (wants_more()) next = std::min(next, next_batch_);
-    if (bare_chain()) next = std::min(next, started_ + policy_.fanout.fallback);
+    if (bare_chain() && !awaits_trusted()) next = std::min(next, started_ + policy_.fanout.fallback);
     return next;
 }
 
@@ -134,8 +134,7 @@ void Fetch::chase(const Answer& answer, FetchEffects& effects) {
 /// After every event: when nobody who was asked is left to wait for, ask more, or draw the conclusion.
 void Fetch::go_on(Time now, FetchEffects& effects) {
     if (state_ == State::ranking || state_ == State::done) return;
-    const Answer* chain = bare_chain();
-    if (chain && now >= started_ + policy_.fanout.fallback) return chase(*chain, effects);
+    if (is_time_to_chase(now)) return chase(*bare_chain(), effects);
     while (!any(Phase::asked) && wants_more()) ask_batch(now, effects);
     if (any(Phase::asked)) return;
     if (state_ == State::collecting) return complete(now, effects);
@@ -171,7 +170,9 @@ void Fetch::decide(Answer&& answer, Time now, FetchEffects& effects) {
     bool merges = others && can_merge(key_, answer, policy_.merge.policy);
     Time latest = merges ? Time::max() : lone_expiry(key_, answer, policy_.merge, policy_.ttl);
     bool kept = effects.publish(*this, answer, 0, latest);
-    if (!kept) return cancel(effects);
+    // What nobody will find may still be bogus: then that is to be found.
+    if (!kept && (answer.is_trusted || !awaits_trusted())) return cancel(effects);
+    merges = merges && kept;
     bool is_over = !merges && (answer.is_trusted || !hear_validators(effects));
     if (is_over) return rank(std::move(answer), latest, now, effects);
     answers_.clear();
@@ -186,7 +187,7 @@ bool Fetch::hear_validators(FetchEffects& effects) {
     for (Attempt& a : attempts_) {
         bool is_heard = a.phase == Phase::asked && a.candidate.is_validator;
         if (is_heard) {
-            effects.collect_from(*this, a.candidate.upstream, collect_limit(a));
+            collect_from(a, effects);
             continue;
         }
         if (a.phase == Phase::asked) effects.cancel_upstream(*this, a.candidate.upstream);
@@ -199,9 +200,14 @@ bool Fetch::hear_validators(FetchEffects& effects) {
 void Fetch::collect(Time now, FetchEffects& effects) {
     state_ = State::collecting;
     for (Attempt& a : attempts_) {
-        if (a.phase == Phase::asked) effects.collect_from(*this, a.candidate.upstream, collect_limit(a));
+        if (a.phase == Phase::asked) collect_from(a, effects);
     }
     ask_batch(now, effects);
+}
+
+/// A bogus name takes a validator longest, as it tries again: a trusted one keeps its time and its place.
+void Fetch::collect_from(const Attempt& a, FetchEffects& effects) {
+    if (!a.candidate.is_trusted) effects.collect_from(*this, a.candidate.upstream, collect_limit(a));
 }
 
 void Fetch::complete(Time now, FetchEffects& effects) {
@@ -212,7 +218,10 @@ void Fetch::complete(Time now, FetchEffects& effects) {
     if (merged.disagreement) effects.note_disagreement(*this);
     bool kept = merged.answer && effects.publish(*this, *merged.answer, 1, merged.latest_expiry);
     if (kept) return rank(std::move(*merged.answer), merged.latest_expiry, now, effects);
-    rank(Answer(answers_.front()), Time::max(), now, effects);
+    Answer winner = answers_.front();
+    Time latest = merged.answer ? lone_expiry(key_, winner, policy_.merge, policy_.ttl) : Time::max();
+    if (latest != Time::max()) effects.publish(*this, winner, 1, latest); // what a quorum holds has no room
+    rank(std::move(winner), latest, now, effects);
 }
 
 /// Nobody else is to be heard: the order of what is published, where there is one to find.
@@ -243,6 +252,16 @@ void Fetch::give_up(Time now, FetchEffects& effects) {
 Fetch::Attempt* Fetch::attempt_of(unsigned upstream) {
     auto at = std::ranges::find(attempts_, upstream, [](const Attempt& a) { return a.candidate.upstream; });
     return at == attempts_.end() ? nullptr : &*at;
+}
+
+bool Fetch::awaits_trusted() const {
+    return std::ranges::any_of(
+        attempts_, [](const Attempt& a) { return a.phase == Phase::asked && a.candidate.is_trusted; });
+}
+
+/// A trusted server that was asked may find the name bogus, or have its whole chain.
+bool Fetch::is_time_to_chase(Time now) const {
+    return bare_chain() && !awaits_trusted() && now >= started_ + policy_.fanout.fallback;
 }
 
 bool Fetch::any(Phase phase) const {

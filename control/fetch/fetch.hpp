@@ -79,7 +79,8 @@ struct FetchPolicy {
 struct Candidate {
     unsigned upstream;
     Time srtt;
-    bool is_validator = false; ///< its word that a name fails DNSSEC validation is final
+    bool is_validator = false; ///< its word that a name fails DNSSEC validation is final,
+    bool is_trusted = false;   ///< and is waited for until the deadline
 };
 
 class Fetch {
@@ -118,6 +119,8 @@ class Fetch {
   private:
     Attempt* attempt_of(unsigned upstream);
     bool any(Phase phase) const;
+    bool awaits_trusted() const;
+    bool is_time_to_chase(Time now) const;
     bool wants_more() const { return any(Phase::idle); }
     void ask_batch(Time now, FetchEffects& effects);
     Time collect_limit(const Attempt& attempt) const;
@@ -130,6 +133,7 @@ class Fetch {
     void decide(Answer&& answer, Time now, FetchEffects& effects);
     void collect(Time now, FetchEffects& effects);
     bool hear_validators(FetchEffects& effects);
+    void collect_from(const Attempt& attempt, FetchEffects& effects);
     void complete(Time now, FetchEffects& effects);
     void rank(Answer&& answer, Time latest_expiry, Time now, FetchEffects& effects);
     void stop_asking(FetchEffects& effects);

@@ -177,7 +177,8 @@ Merged by_quorum(std::span<const Answer> answers, const Config::Merge& rule, con
     }
     Answer united = unite(plain);
     keep_quorum(united, votes, rule.quorum);
-    if (united.records.empty()) return briefly(winner, policy, false);
+    bool can_be_shown = !united.records.empty() && united.records.size() <= limits::merged_addresses;
+    if (!can_be_shown) return briefly(winner, policy, false);
     return publish_united(std::move(united), votes, policy);
 }
 

@@ -18,7 +18,7 @@ void Shares::enter(std::uint32_t slot, std::uint64_t holder) {
 
 void Shares::leave(std::uint32_t slot) {
     Place& place = places_[slot];
-    assert(place.bucket != nobody);
+    if (place.bucket == nobody) return;
     (place.older == nobody ? oldest_[place.bucket] : places_[place.older].younger) = place.younger;
     (place.younger == nobody ? youngest_[place.bucket] : places_[place.younger].older) = place.older;
     --counts_[place.bucket];

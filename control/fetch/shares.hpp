@@ -1,4 +1,5 @@
-// Who holds how many of the live Fetches, so that whoever holds most gives way when room is short.
+// Who holds how many of the Fetches that are still to be answered, so that whoever holds most gives way when
+// room is short.
 //
 // Basic algorithm (stochastic fairness queueing, McKenney 1990): whoever it is, a client prefix or a zone, is
 // hashed into one of a fixed number of buckets, which count their Fetches and know them by age. The hash is
@@ -21,7 +22,7 @@ class Shares {
     explicit Shares(std::uint32_t slots) : places_(slots) {}
 
     void enter(std::uint32_t slot, std::uint64_t holder); ///< a hash that is keyed
-    void leave(std::uint32_t slot);
+    void leave(std::uint32_t slot); ///< ignored when it has left
 
     /// The oldest Fetch of whoever holds most, and how many that are.
     struct Largest {

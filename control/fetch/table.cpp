@@ -1,6 +1,7 @@
 #include "control/fetch/table.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <iterator>
 
@@ -13,15 +14,18 @@ using WakeKind = dataplane::Wake::Kind;
 
 namespace {
 
-/// A stand-in for the zone, which a forwarder does not know: the last two labels of the name.
+constexpr std::uint32_t zones_share = 4; // so many times what the largest prefix holds makes a zone give way
+
+/// A stand-in for the zone, which a forwarder does not know: the last two labels of the name, three where
+/// those two are likely to be a registry's (co.uk, in-addr.arpa).
 std::uint64_t zone_of(const cache::Key& key) {
     auto name = key.name.bytes();
-    std::size_t at = 0, last = 0, last_but_one = 0;
-    for (; name[at] != 0; at += 1u + name[at]) {
-        last_but_one = last;
-        last = at;
-    }
-    return cache::keyed_hash(name.subspan(last_but_one), key.group);
+    static constexpr std::array<std::uint8_t, 6> arpa{4, 'a', 'r', 'p', 'a', 0};
+    std::array<std::size_t, 3> labels{}; // where the last ones begin, the last first
+    for (std::size_t at = 0; name[at] != 0; at += 1u + name[at]) labels = {at, labels[0], labels[1]};
+    bool is_country = name[labels[0]] == 2;
+    bool is_registrys = is_country ? name[labels[1]] <= 3 : std::ranges::equal(name.subspan(labels[0]), arpa);
+    return cache::keyed_hash(name.subspan(is_registrys ? labels[2] : labels[1]), key.group);
 }
 
 } // namespace
@@ -54,21 +58,26 @@ void FetchTable::resolve(const cache::Key& key, cache::Hash hash, const Waiter& 
     if (closed_) return waiters_.refuse(waiter);
     if (answer_from_table(key, hash, waiter, now)) return;
     if (!is_admitted) {
-        const cache::Entry* stale = table_.find_usable(key, hash, now);
-        return waiters_.give_stale_or_refuse(waiter, stale, &FetchCounters::refused);
+        return waiters_.give_stale_or_refuse(waiter, find_stale(key, hash), &FetchCounters::refused);
     }
-    if (waiters_.count_of(waiter.source) > limits::crowded) make_way(waiter.prefix, zone_of(key));
+    bool is_crowded = waiters_.count_of(waiter.source) > limits::crowded;
+    if (is_crowded && !relieve(key, hash, waiter)) {
+        return waiters_.give_stale_or_refuse(waiter, find_stale(key, hash), &FetchCounters::refused);
+    }
     FetchSlot* slot = find(key, hash);
     bool is_again = slot && slot->waiters.has_retransmission(waiter);
     bool is_ours = !is_again && exchanges_.is_asking(waiter.client.address, key);
     if (is_ours) return waiters_.refuse(waiter, &FetchCounters::loops); // it would wait for itself
+    if (answer_stale_at_once(key, hash, slot, waiter, now)) return;
     if (slot && slot->fetch->state() == Fetch::State::asking) {
         ++counters_.coalesced;
         waiters_.join(slot->waiters, waiter);
+        bool is_most = slot->waiters.size() > slots_[most_waited_].waiters.size();
+        if (is_most) most_waited_ = slot->fetch->id().slot;
         return settle(*slot);
     }
     if (slot && answer_from_reserve(*slot, waiter, now)) return;
-    if (aliases_.join(key, hash, waiter) || answer_stale_at_once(key, hash, waiter, now)) return;
+    if (aliases_.join(key, hash, waiter)) return;
     if (!may_start(hash, waiter, now)) {
         const cache::Entry* stale = table_.find_usable(key, hash, now);
         return waiters_.give_stale_or_refuse(waiter, stale, &FetchCounters::limited);
@@ -101,12 +110,12 @@ bool FetchTable::answer_from_reserve(FetchSlot& slot, const Waiter& waiter, Time
 
 /// Nobody waits for servers that are known to be silent: the one who asks is answered, and they are asked for
 /// the sake of those who come later.
-bool FetchTable::answer_stale_at_once(const cache::Key& key, cache::Hash hash, const Waiter& waiter,
-                                      Time now) {
+bool FetchTable::answer_stale_at_once(const cache::Key& key, cache::Hash hash, const FetchSlot* slot,
+                                      const Waiter& waiter, Time now) {
     const cache::Entry* stale = upstreams_.is_any_closed() ? nullptr : table_.find_usable(key, hash, now);
     if (!stale) return false;
-    if (may_start(hash, waiter, now)) start(key, hash, {}, now);
     waiters_.wake(waiter, stale, WakeKind::stale);
+    if (!slot && may_start(hash, waiter, now)) start(key, hash, {}, now);
     return true;
 }
 
@@ -140,21 +149,21 @@ bool FetchTable::trace(const cache::Key& key, cache::Hash hash, Time now, Traces
     if (aliases_.rules(key, now)) return false; // no Fetch of its own
     std::vector<Waiter> waiters;
     if (slot) waiters = supersede(*slot);
-    start_fetch(key, hash, waiters, now, std::move(done));
-    return true;
+    return start_fetch(key, hash, waiters, now, 0, std::move(done));
 }
 
 void FetchTable::start(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters, Time now) {
     if (!aliases_.take(key, hash, waiters, now)) start_fetch(key, hash, waiters, now);
 }
 
-void FetchTable::start_fetch(const cache::Key& key, cache::Hash hash, const std::vector<Waiter>& waiters,
-                             Time now, Traces::Done trace) {
-    std::uint64_t prefix = waiters.empty() ? 0 : waiters.front().prefix, zone = zone_of(key);
+/// On the account of who waits first, else of `account`. False: there is no room, and nobody waits any more.
+bool FetchTable::start_fetch(const cache::Key& key, cache::Hash hash, const std::vector<Waiter>& waiters,
+                             Time now, std::uint64_t account, Traces::Done trace) {
+    std::uint64_t prefix = waiters.empty() ? account : waiters.front().prefix, zone = zone_of(key);
     if (free_.empty() && !make_way(prefix, zone)) {
         const cache::Entry* stale = table_.find_usable(key, hash, now);
         for (const Waiter& w : waiters) waiters_.give_stale_or_refuse(w, stale, &FetchCounters::refused);
-        return;
+        return false;
     }
     std::uint32_t index = free_.back();
     free_.pop_back();
@@ -173,6 +182,7 @@ void FetchTable::start_fetch(const cache::Key& key, cache::Hash hash, const std:
     for (const Waiter& w : waiters) waiters_.join(slot.waiters, w);
     slot.fetch->start(*this);
     settle(slot);
+    return true;
 }
 
 void FetchTable::tick(Time now) {
@@ -272,7 +282,7 @@ void FetchTable::start_successor(Successor&& successor, Time now) {
         return answer_from_table(successor.key, successor.hash, w, now) ||
                (slot && answer_from_reserve(*slot, w, now));
     });
-    if (waiters.empty()) return;
+    if (waiters.empty()) return aliases_.on_target_superseded(key, hash); // who follows is resolved afresh
     if (slot) supersede(*slot); // its answer is no longer usable
     start(key, hash, std::move(waiters), now);
 }
@@ -287,11 +297,35 @@ std::uint64_t FetchTable::prefix_of(const dataplane::Address& client) const {
 bool FetchTable::make_way(std::uint64_t prefix, std::uint64_t zone, const FetchSlot* but_for) {
     auto by_prefix = prefixes_.largest(prefix), by_zone = zones_.largest(zone);
     if (!by_prefix && !by_zone) return false;
-    bool is_prefixs = by_prefix && (!by_zone || by_prefix->count >= by_zone->count);
+    // Many share a zone: it has to stand out.
+    bool is_prefixs = by_prefix && (!by_zone || by_prefix->count >= by_zone->count / zones_share);
     FetchSlot& oldest = slots_[(is_prefixs ? by_prefix : by_zone)->slot];
     if (&oldest == but_for) return false;
     displace(oldest);
     return true;
+}
+
+/// A worker's credits run short. Who waits for much already, or asks what most wait for, waits for no more;
+/// for others the question with the most waiters lets its oldest go, or the largest holder's oldest Fetch
+/// ends. False: it is the one who asks.
+bool FetchTable::relieve(const cache::Key& key, cache::Hash hash, const Waiter& waiter) {
+    FetchSlot& most = slots_[most_waited_];
+    bool is_one_question = most.fetch && most.waiters.size() > limits::fair_waits;
+    bool is_part = waiters_.count_of_prefix(waiter.prefix) > limits::fair_waits ||
+                   (is_one_question && &most == find(key, hash));
+    if (is_part) return false;
+    if (!is_one_question) {
+        make_way(waiter.prefix, zone_of(key));
+        return true;
+    }
+    const cache::Entry* stale = find_stale(most.fetch->key(), most.fetch->hash());
+    waiters_.release_oldest(most.waiters, limits::fair_waits, stale);
+    settle(most);
+    return true;
+}
+
+const cache::Entry* FetchTable::find_stale(const cache::Key& key, cache::Hash hash) const {
+    return table_.find_usable(key, hash, now_);
 }
 
 void FetchTable::displace(FetchSlot& slot) {
@@ -300,7 +334,7 @@ void FetchTable::displace(FetchSlot& slot) {
     cache::Hash hash = slot.fetch->hash();
     traces_.note(slot.fetch->id(), now_, "displaced");
     slot.fetch->cancel(*this);
-    const cache::Entry* stale = table_.find_usable(key, hash, now_);
+    const cache::Entry* stale = find_stale(key, hash);
     for (const Waiter& w : slot.waiters.take()) {
         waiters_.give_stale_or_refuse(w, stale, &FetchCounters::refused);
     }

@@ -126,20 +126,24 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     void chase(const Fetch& fetch, const Answer& answer) override;
     void note_disagreement(const Fetch& fetch) override;
 
-    bool seek_target(const cache::Key& target, cache::Hash hash, Time now) override;
-    Published publish_now(const cache::Key& key, cache::Hash hash, const Answer& answer) override;
-    Published publish_failure_now(const cache::Key& key, cache::Hash hash, Time now) override;
+    bool seek_target(const cache::Key& target, cache::Hash hash, std::uint64_t account, Time now) override;
+    bool is_being_asked(const cache::Key& target, cache::Hash hash) override;
+    Published publish_now(const cache::Key& key, cache::Hash hash, const Answer& answer,
+                          Time latest_expiry) override;
+    Published publish_failure_now(const cache::Key& key, cache::Hash hash,
+                                  const std::optional<ExtendedError>& said, Time now) override;
     void restart(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters) override;
 
     FetchSlot* find(FetchId id);
     FetchSlot* find(const cache::Key& key, cache::Hash hash);
     bool answer_from_table(const cache::Key& key, cache::Hash hash, const Waiter& waiter, Time now);
     bool answer_from_reserve(FetchSlot& slot, const Waiter& waiter, Time now);
-    bool answer_stale_at_once(const cache::Key& key, cache::Hash hash, const Waiter& waiter, Time now);
+    bool answer_stale_at_once(const cache::Key& key, cache::Hash hash, const FetchSlot* slot,
+                              const Waiter& waiter, Time now);
     bool may_start(cache::Hash hash, const Waiter& waiter, Time now);
     void start(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters, Time now);
-    void start_fetch(const cache::Key& key, cache::Hash hash, const std::vector<Waiter>& waiters, Time now,
-                     Traces::Done trace = nullptr);
+    bool start_fetch(const cache::Key& key, cache::Hash hash, const std::vector<Waiter>& waiters, Time now,
+                     std::uint64_t account = 0, Traces::Done trace = nullptr);
     std::vector<Waiter> supersede(FetchSlot& slot, Followers followers = Followers::restart);
     void lead_elsewhere(FetchSlot& slot, const Answer& answer, Alias&& alias);
     void start_successors(Time now);
@@ -149,6 +153,8 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     std::uint64_t prefix_of(const dataplane::Address& client) const;
     bool make_way(std::uint64_t prefix, std::uint64_t zone, const FetchSlot* but_for = nullptr);
     void displace(FetchSlot& slot);
+    bool relieve(const cache::Key& key, cache::Hash hash, const Waiter& waiter);
+    const cache::Entry* find_stale(const cache::Key& key, cache::Hash hash) const;
     void wake_all(FetchSlot& slot, const cache::Entry* entry, dataplane::Wake::Kind kind,
                   cache::Reserve::Hold* hold = nullptr);
     std::vector<Candidate> candidates() const;
@@ -168,6 +174,7 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     std::vector<FetchSlot> slots_;
     std::vector<std::uint32_t> free_;
     Shares prefixes_{limits::fetches}, zones_{limits::fetches};
+    std::uint32_t most_waited_ = 0; ///< the slot that had the most waiters when one was last added
     std::unordered_multimap<cache::Hash, std::uint32_t> by_hash_; ///< live ones
     std::set<std::pair<Time, std::uint32_t>> timers_;
     std::deque<Successor> successors_; ///< at most as many as there are waiters

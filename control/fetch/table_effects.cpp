@@ -126,7 +126,11 @@ bool FetchTable::publish(const Fetch& fetch, const Answer& answer, std::uint32_t
                          Time latest_expiry) {
     cache::Version version{fetch.id().generation, revision};
     FetchSlot& slot = slots_[fetch.id().slot];
-    if (revision == 0) traces_.note(fetch.id(), now_, "decided", answer.upstream);
+    if (revision == 0) {
+        traces_.note(fetch.id(), now_, "decided", answer.upstream);
+        prefixes_.leave(fetch.id().slot); // what it still collects gives way by itself
+        zones_.leave(fetch.id().slot);
+    }
     Published published = publisher_.publish(fetch.key(), fetch.hash(), answer, version, latest_expiry);
     if (traces_.is_traced(fetch.id())) {
         traces_.note(fetch.id(), now_, "published", {}, describe(version, published.verdict, answer));
@@ -182,8 +186,9 @@ void FetchTable::fail(const Fetch& fetch, Cause cause, const std::optional<Exten
 void FetchTable::chase(const Fetch& fetch, const Answer& answer) {
     traces_.note(fetch.id(), now_, "its chain's end is asked", answer.upstream);
     FetchSlot& slot = slots_[fetch.id().slot];
-    successors_.push_back(
-        {fetch.key(), fetch.hash(), slot.waiters.take(), aliases_.chased(fetch.key(), answer)});
+    Alias alias = aliases_.chased(fetch.key(), answer);
+    alias.account = slot.prefix;
+    successors_.push_back({fetch.key(), fetch.hash(), slot.waiters.take(), std::move(alias)});
 }
 
 void FetchTable::note_disagreement(const Fetch& fetch) {
@@ -215,35 +220,40 @@ void FetchTable::wake_all(FetchSlot& slot, const cache::Entry* entry, WakeKind k
 std::vector<Candidate> FetchTable::candidates() const {
     std::vector<Candidate> result;
     for (unsigned upstream : upstreams_.ranked()) {
-        result.push_back({upstream, upstreams_.srtt(upstream), upstreams_.is_validator(upstream)});
+        result.push_back({upstream, upstreams_.srtt(upstream), upstreams_.is_validator(upstream),
+                          upstreams_.is_trusted(upstream)});
     }
     return result;
 }
 
 // What aliases want done.
 
-bool FetchTable::seek_target(const cache::Key& target, cache::Hash hash, Time now) {
+bool FetchTable::seek_target(const cache::Key& target, cache::Hash hash, std::uint64_t account, Time now) {
     FetchSlot* slot = find(target, hash);
     if (slot && slot->fetch->state() == Fetch::State::asking) return true;
     if (slot) supersede(*slot, Followers::stay); // it has answered, and its answer is no longer usable
-    if (free_.empty()) return false;
-    start_fetch(target, hash, {}, now);
-    return true;
+    return start_fetch(target, hash, {}, now, account);
 }
 
-Published FetchTable::publish_now(const cache::Key& key, cache::Hash hash, const Answer& answer) {
+bool FetchTable::is_being_asked(const cache::Key& target, cache::Hash hash) {
+    return find(target, hash) != nullptr;
+}
+
+Published FetchTable::publish_now(const cache::Key& key, cache::Hash hash, const Answer& answer,
+                                  Time latest_expiry) {
     cache::Generation generation = ++last_generation_;
     table_.start(key, hash, generation);
-    Published published = publisher_.publish(key, hash, answer, {generation, 0}, Time::max());
+    Published published = publisher_.publish(key, hash, answer, {generation, 0}, latest_expiry);
     table_.finish(key, hash, generation);
     return published;
 }
 
-Published FetchTable::publish_failure_now(const cache::Key& key, cache::Hash hash, Time now) {
+Published FetchTable::publish_failure_now(const cache::Key& key, cache::Hash hash,
+                                          const std::optional<ExtendedError>& said, Time now) {
     cache::Generation generation = ++last_generation_;
     table_.start(key, hash, generation);
     Published published =
-        publisher_.publish_failure(key, hash, {generation, 0}, now, {}, dns::ede::network_error);
+        publisher_.publish_failure(key, hash, {generation, 0}, now, said, dns::ede::network_error);
     table_.finish(key, hash, generation);
     return published;
 }

@@ -86,6 +86,12 @@ void Waiters::answer_in_time(std::span<const Waiter> waiters, const cache::Entry
     }
 }
 
+void Waiters::release_oldest(WaiterList& list, std::size_t count, const cache::Entry* stale) {
+    for (; count > 0 && !list.udp_.empty(); --count) {
+        give_stale_or_refuse(list.remove(list.udp_.begin()->second), stale, &FetchCounters::refused);
+    }
+}
+
 void Waiters::expire(WaiterList& list, const cache::Entry* stale, Time now) {
     list.due_ = Time::max();
     expire(list, list.udp_, stale ? stale_after() : patience_, stale, now);

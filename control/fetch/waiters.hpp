@@ -98,6 +98,10 @@ class Waiters {
 
     /// One more waits: from here on it is owed its end. False: its prefix waits for too much already.
     [[nodiscard]] bool admit(const Waiter& waiter);
+    std::size_t count_of_prefix(std::uint64_t prefix) const {
+        auto at = by_prefix_.find(prefix);
+        return at == by_prefix_.end() ? 0 : at->second;
+    }
     /// Those of one worker. Its clients' credits are bounded.
     std::size_t count_of(std::uint32_t source) const {
         return source < by_source_.size() ? by_source_[source] : 0;
@@ -120,6 +124,8 @@ class Waiters {
     /// With an answer, but for clients over UDP that have waited too long: those are abandoned.
     void answer_in_time(std::span<const Waiter> waiters, const cache::Entry* entry,
                         cache::Reserve::Hold* hold, Time now);
+    /// So many clients over UDP, the oldest, with stale data or SERVFAIL.
+    void release_oldest(WaiterList& list, std::size_t count, const cache::Entry* stale);
     /// Those who have run out of patience; `stale` is what there is for them, or null.
     void expire(WaiterList& list, const cache::Entry* stale, Time now);
     void expire(std::vector<Waiter>& waiters, const cache::Entry* stale, Time now);

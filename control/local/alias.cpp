@@ -76,19 +76,36 @@ bool extend(const LocalNames& local, Alias& alias) {
     }
 }
 
+/// Whether the first name that a rule knows, the key's or one of the reply's chain, is let pass.
+bool lets_pass(const LocalNames& local, const cache::Key& key, const Answer& answer) {
+    if (passes(local, key.name.bytes())) return true;
+    for (const Record& record : answer.chain) {
+        if (!is_cname(record)) continue;
+        auto match = local.find_for_chain(name_of(ldns_rr_rdf(record.get(), 0)).bytes());
+        if (match) return local.action(*match) == LocalNames::Action::forward;
+    }
+    return false;
+}
+
 } // namespace
 
 std::optional<Alias> alias_of(const LocalNames& local, const cache::Key& key) {
-    Alias alias{{}, key, std::nullopt, false, false};
+    Alias alias;
+    alias.target = key;
     bool leads = key.qtype != LDNS_RR_TYPE_CNAME && extend(local, alias) && !(alias.target == key);
     return leads ? std::optional(std::move(alias)) : std::nullopt;
 }
 
 Alias chased_alias(const LocalNames* local, const cache::Key& key, const Answer& answer) {
-    Alias alias{answer.chain, key, std::nullopt, false, true};
+    Alias alias;
+    alias.chain = answer.chain;
+    alias.target = key;
+    alias.is_chased = true;
     auto last = std::ranges::find_if(answer.chain.rbegin(), answer.chain.rend(), is_cname);
     assert(last != answer.chain.rend());
     alias.target.name = name_of(ldns_rr_rdf(last->get(), 0));
+    // A rule that lets the chain pass lets its end pass too: as if a list had led it there, no other will.
+    alias.is_blocked = local && lets_pass(*local, key, answer);
     if (local && extend(*local, alias)) alias.is_chased = false;
     return alias;
 }
@@ -133,7 +150,10 @@ ChainVerdict apply_block_lists(const LocalNames& local, const cache::Key& key, A
         std::span chain = std::span(answer.chain).first(i + 1);
         auto blocked = read_local(local, *match, link, answer.received);
         if (!blocked) {
-            Alias alias{{chain.begin(), chain.end()}, link, info_of(local, *match), false, false};
+            Alias alias;
+            alias.chain.assign(chain.begin(), chain.end());
+            alias.target = link;
+            alias.info = info_of(local, *match);
             extend(local, alias);
             return {true, std::move(alias)};
         }

@@ -25,6 +25,7 @@ struct Alias {
     std::optional<std::uint16_t> info; ///< extended error of the block list that says so
     bool is_blocked = false;           ///< a block list has led it somewhere: no other will
     bool is_chased = false;            ///< its chain is an upstream's, whose end is to be asked
+    std::uint64_t account = 0;         ///< the client prefix for which an upstream was asked; 0: nobody's
 };
 
 /// What the rules make of the key. None: they lead its name nowhere.

@@ -188,12 +188,19 @@ struct Extension {
                 is_scoped =
                     is_scoped || options[in.position() + 3] > 0; // family, source, then scope prefix length
             }
-            if (code == dns::option_extended_error && size >= 2 && in.remaining() >= size && !info) {
-                auto option = options.subspan(in.position(), size);
-                info.emplace(cache::load_u16(option.data()), printable(option.subspan(2)));
+            if (code == dns::option_extended_error && size >= 2 && in.remaining() >= size) {
+                note_error(options.subspan(in.position(), size));
             }
             in.skip(size);
         }
+    }
+
+  private:
+    /// There may be several: the first, but one of DNSSEC before any other.
+    void note_error(std::span<const std::uint8_t> option) {
+        std::uint16_t code = cache::load_u16(option.data());
+        bool counts = !info || (dns::ede::is_of_dnssec(code) && !info->is_of_dnssec());
+        if (counts) info.emplace(code, printable(option.subspan(2)));
     }
 };
 

@@ -392,10 +392,11 @@ void Exchanges::judge_failure(const Exchange& exchange, ExchangeFailure failure,
     using ProbeEnd = Upstreams::ProbeEnd;
     Upstreams& group = group_of(exchange);
     bool is_silence = failure == ExchangeFailure::timeout || exchange.is_unreachable;
+    bool tells = is_silence && !exchange.is_driven;
     Time waited = exchange.is_unreachable ? Time::max() : now - exchange.sent_at;
     if (exchange.is_probe) {
-        group.judge_probe(exchange.upstream, is_silence ? ProbeEnd::silent : ProbeEnd::cancelled, now);
-    } else if (is_silence && !exchange.is_driven) {
+        group.judge_probe(exchange.upstream, tells ? ProbeEnd::silent : ProbeEnd::cancelled, now);
+    } else if (tells) {
         group.judge_timeout(exchange.upstream, waited, now);
     }
 }

@@ -217,14 +217,14 @@ MUTATIONS = [
     # Collection and acceptance.
     Mutation(
         "cancelled-by-the-first-answer", "control/fetch/fetch.cpp",
-        "        if (a.phase == Phase::asked) effects.collect_from(*this, a.candidate.upstream, collect_limit(a));\n",
+        "        if (a.phase == Phase::asked) collect_from(a, effects);\n",
         "        if (a.phase == Phase::asked) effects.cancel_upstream(*this, a.candidate.upstream);\n",
         "nothing is ever collected",
         "control_test:EarlierRepair.*"),
     Mutation(
         "collection-without-limit", "control/fetch/fetch.cpp",
-        "        if (a.phase == Phase::asked) effects.collect_from(*this, a.candidate.upstream, collect_limit(a));\n",
-        "        if (a.phase == Phase::asked) effects.collect_from(*this, a.candidate.upstream, Time::max());\n",
+        "    if (!a.candidate.is_trusted) effects.collect_from(*this, a.candidate.upstream, collect_limit(a));\n",
+        "    if (!a.candidate.is_trusted) effects.collect_from(*this, a.candidate.upstream, Time::max());\n",
         "one silent upstream holds up every merge until the deadline",
         "control_test:FetchTest.WhoWasAsked*"),
     Mutation(
@@ -289,8 +289,8 @@ MUTATIONS = [
         "control_test:ExchangeTest.Truncated*"),
     Mutation(
         "forgers-open-breakers", "control/upstream/exchange.cpp",
-        "    } else if (is_silence && !exchange.is_driven) {\n",
-        "    } else if (is_silence) {\n",
+        "    bool tells = is_silence && !exchange.is_driven;\n",
+        "    bool tells = is_silence;\n",
         "forged packets have a server without TCP counted as silent",
         "control_test:ExchangeTest.WhatFails*"),
     Mutation(
@@ -399,8 +399,8 @@ MUTATIONS = [
         "control_test:BogusTest.*"),
     Mutation(
         "too-few-win", "control/fetch/merge.cpp",
-        "    if (united.records.empty()) return briefly(winner, policy, false);\n",
-        "    if (united.records.empty()) return {};\n",
+        "    if (!can_be_shown) return briefly(winner, policy, false);\n",
+        "    if (!can_be_shown) return {};\n",
         "an address that nobody else has seen is served for its whole TTL",
         "control_test:QuorumTest.*"),
     Mutation(
@@ -617,9 +617,15 @@ MUTATIONS = [
         "control_test:SharesTest.*"),
     Mutation(
         "waits-without-a-share", "control/fetch/table.cpp",
-        "    if (waiters_.count_of(waiter.source) > limits::crowded) make_way(waiter.prefix, zone_of(key));\n",
-        "",
+        "    bool is_crowded = waiters_.count_of(waiter.source) > limits::crowded;\n",
+        "    bool is_crowded = waiters_.count_of(waiter.source) > 4 * limits::crowded;\n",
         "silent names take every credit of a worker, and everybody's misses fail",
+        "control_test:SharesTest.*"),
+    Mutation(
+        "one-question-takes-all-waits", "control/fetch/table.cpp",
+        "    bool is_one_question = most.fetch && most.waiters.size() > limits::fair_waits;\n",
+        "    bool is_one_question = most.fetch && most.waiters.size() > limits::waiters_per_fetch;\n",
+        "thousands who ask one silent name have everybody else's questions ended",
         "control_test:SharesTest.*"),
     Mutation(
         "the-youngest-gives-way", "control/fetch/shares.cpp",
@@ -686,7 +692,7 @@ MUTATIONS = [
         "control_test:ExchangeCapacity.*"),
     Mutation(
         "unread-replies-without-bound", "control/daemon/tcp_connection.cpp",
-        " || queued_octets_ >= limits::tcp_queued_octets;\n",
+        " || owes_much();\n",
         ";\n",
         "a client that never reads takes the memory of everybody's answers",
         "control_test:TcpServerTest.AClientThat*"),
@@ -848,8 +854,8 @@ MUTATIONS = [
         "control_test:TwoAliases.*"),
     Mutation(
         "followers-left-behind", "control/fetch/aliases.cpp",
-        "    on_target_ended(key, hash, publisher_.servfail(), Kind::answer, now);\n",
-        "",
+        "        return on_target_ended(key, hash, publisher_.servfail(), Kind::answer, now);\n",
+        "        return;\n",
         "clients of an alias wait for ever when its target fails",
         "control_test:TwoAliases.*"),
     Mutation(

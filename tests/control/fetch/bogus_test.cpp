@@ -73,6 +73,28 @@ TEST_F(BogusTest, ItIsHeardOutWhateverIsAskedAndSaid) {
     expect_bogus(checked);
 }
 
+TEST_F(BogusTest, ATrustedServerIsHeardHoweverLongItTakes) {
+    upstreams.measured(0, 10ms);
+    script(0, bogus, 900ms);
+    for (unsigned i : {1u, 2u}) serve(i, {"6.6.6.6"}, 5ms, 600);
+    ask(a);
+    run(2s);
+    expect_bogus(a);
+}
+
+TEST_F(BogusTest, NeitherAnAnswerThatIsNotKeptNorAChainWithoutItsEndSilencesIt) {
+    script(0, bogus, 900ms);
+    for (unsigned i : {1u, 2u}) serve(i, {"6.6.6.6"}, 5ms, 0);
+    ask(a);
+    run(1s);
+    expect_bogus(a);
+    for (unsigned i : {1u, 2u}) script(i, {.answer = {"b.com. 600 IN CNAME evil.net."}}, 5ms);
+    auto token = ask(b);
+    run(1s);
+    EXPECT_EQ(woken(token).rcode, LDNS_RCODE_SERVFAIL);
+    expect_bogus(b);
+}
+
 TEST_F(BogusTest, NoStaleDataStandsInForIt) {
     for (unsigned i : {0u, 1u, 2u}) serve(i, {"1.1.1.1"}, 5ms, 1);
     ask(a);

@@ -33,6 +33,7 @@ TEST_F(ChaseTest, ItsEndIsAskedUnderItsOwnKeyAndTheChainCompleted) {
     EXPECT_TRUE(cached(a)->chained);
     EXPECT_FALSE(cached(a)->rewritten) << "no rule of ours made it";
     EXPECT_GT(cached(a)->version.generation, cached(x)->version.generation);
+    EXPECT_LE(cached(a)->expiry, clock.now + 30s) << "its end's Fetch was at work, and might have revoked it";
     EXPECT_EQ(fetches.live(), 0u);
 }
 
@@ -81,6 +82,15 @@ TEST_F(ChaseTest, AnEndThatFailsIsAFailureOfTheNameAndCached) {
     EXPECT_EQ(woken(token).rcode, LDNS_RCODE_SERVFAIL);
     ASSERT_TRUE(cached(a));
     EXPECT_TRUE(cached(a)->failure);
+}
+
+TEST_F(ChaseTest, AnEndThatIsBogusSaysSoUnderTheFirstName) {
+    all_say({{"a.com.", bare}, {"x.net.", {.rcode = 2, .info = 6, .info_text = "forged"}}});
+    auto token = ask(a);
+    run(1s);
+    EXPECT_EQ(woken(token).info, 6);
+    ASSERT_TRUE(cached(a));
+    EXPECT_EQ(cached(a)->info, 6);
 }
 
 TEST_F(ChaseTest, ACircleEnds) {

@@ -268,9 +268,9 @@ TEST_F(FetchTest, OneClientWaitsForALimitedNumber) {
 }
 
 TEST_F(FetchTest, OneQuestionHasALimitedNumberOfWaiters) {
-    for (unsigned i = 0; i < limits::waiters_per_fetch; ++i) ask(a);
+    for (unsigned i = 0; i < limits::waiters_per_fetch; ++i) ask(a, true); // a worker's are fewer
     EXPECT_EQ(fetches.waiting(), limits::waiters_per_fetch);
-    auto refused = ask(a);
+    auto refused = ask(a, true);
     EXPECT_EQ(woken(refused).rcode, 2);
     EXPECT_EQ(fetches.counters().refused, 1u);
     EXPECT_EQ(fetches.waiting(), limits::waiters_per_fetch);

@@ -221,6 +221,17 @@ TEST_F(QuorumTest, OneWhomNobodyIsLeftToAgreeWithLivesBriefly) {
     EXPECT_EQ(cached(a)->expiry, start + 5ms + 30s);
 }
 
+TEST_F(QuorumTest, NorIsItUndoneByHowManyAddressesTheOthersHold) {
+    Hosts many;
+    for (int i = 0; i < 17; ++i) many.push_back("9.9.9." + std::to_string(i));
+    serve(0, {"6.6.6.6"}, 1ms, 600);
+    for (unsigned i : {1u, 2u}) serve(i, many, 5ms, 600);
+    ask(a);
+    run(2s);
+    EXPECT_EQ(cached_addresses(a), Hosts{"6.6.6.6"});
+    EXPECT_EQ(cached(a)->expiry, start + 1ms + 30s);
+}
+
 TEST_F(QuorumTest, AHeaderBitOfTheQuickestServerUndoesNothing) {
     script(0, {.answer = {"a.com. 600 IN A 6.6.6.6"}, .authentic = true}, 1ms);
     for (unsigned i : {1u, 2u}) serve(i, {"1.1.1.1"}, 5ms, 600);

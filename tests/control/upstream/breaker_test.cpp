@@ -324,6 +324,8 @@ TEST_F(OutageTest, NobodyWaitsForServersThatAreKnownToBeSilent) {
     EXPECT_EQ(woken(token).kind, dataplane::Wake::Kind::stale);
     EXPECT_EQ(woken(token).at, clock.now) << "at once";
     EXPECT_EQ(queries_to(0) - probes_to(0), before + 1) << "but they are asked, for those who come later";
+    auto second = ask(a);
+    EXPECT_EQ(woken(second).at, clock.now) << "nor who comes while they are asked";
     run(4s);
     EXPECT_GT(cached(a)->refresh_after.load(), clock.now.count()) << "not again for a while";
     end_outage();

@@ -195,6 +195,23 @@ TEST_F(ExchangeTest, SilenceHasItProbedWhereverItEnds) {
     EXPECT_TRUE(answers.empty());
 }
 
+TEST_F(ExchangeTest, ForgedPacketsDecideNoProbe) {
+    network.serve(one, [](FakeNetwork& net, const Sent& sent) {
+        if (sent.tcp) return; // it has none
+        for (std::uint8_t i = 1; i <= 3; ++i) {
+            Octets forged = make_reply(sent.message, {});
+            forged[1] ^= i;
+            net.reply(sent, forged, 1ms);
+        }
+    });
+    for (int i = 0; i < 4; ++i) {
+        groups[0].suspect(0, clock.now);
+        run(3s);
+    }
+    EXPECT_GT(health().probes, 2u);
+    EXPECT_EQ(groups[0].breaker(0), Breaker::closed);
+}
+
 TEST_F(ExchangeTest, ATruncatedReplyShowsThatItIsAlive) {
     groups[0].judge_timeout(0, 1s, clock.now);
     network.serve(one, [](FakeNetwork& net, const Sent& sent) {

@@ -1,0 +1,232 @@
+#include "control/fetch/merge.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "control/limits.hpp"
+#include "control/message/entry_build.hpp"
+#include "dataplane/address.hpp"
+
+namespace millrace::control {
+
+namespace {
+
+using dataplane::Address;
+
+Address address_of(const Record& record) {
+    const ldns_rdf* rdata = ldns_rr_rdf(record.get(), 0);
+    bool v4 = ldns_rr_get_type(record.get()) == LDNS_RR_TYPE_A;
+    return v4 ? Address::v4(ldns_rdf_data(rdata)) : Address::v6(ldns_rdf_data(rdata));
+}
+
+/// The IPv4 address that an IPv6 one leads to: by NAT64 (RFC 6052 2.1), 6to4 (RFC 3056 2), Teredo
+/// (RFC 4380 4).
+std::optional<Address> carried_v4(const Address& address) {
+    static const auto nat64 = *dataplane::parse_prefix("64:ff9b::/96"),
+                      six_to_four = *dataplane::parse_prefix("2002::/16"),
+                      teredo = *dataplane::parse_prefix("2001::/32");
+    const std::uint8_t* octets = address.octets.data();
+    if (nat64.contains(address)) return Address::v4(octets + 12);
+    if (six_to_four.contains(address)) return Address::v4(octets + 2);
+    if (!teredo.contains(address)) return std::nullopt;
+    std::array<std::uint8_t, 4> client;
+    std::transform(octets + 12, octets + 16, client.begin(), [](std::uint8_t c) { return std::uint8_t(~c); });
+    return Address::v4(client.data());
+}
+
+/// Addresses that a merge never adds (DNS rebinding): a foreign name must not point into
+/// the client's network.
+bool is_internal(const Address& address) {
+    static const auto internal = [] {
+        std::vector<dataplane::Prefix> prefixes;
+        for (const char* text :
+             {"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
+              "192.168.0.0/16", "::/128", "::1/128", "fc00::/7", "fe80::/10"}) {
+            prefixes.push_back(*dataplane::parse_prefix(text));
+        }
+        return prefixes;
+    }();
+    if (auto carried = carried_v4(address)) return is_internal(*carried);
+    return std::ranges::any_of(internal, [&](const auto& p) { return p.contains(address); });
+}
+
+bool same_chain(const Answer& a, const Answer& b) {
+    return std::ranges::equal(a.chain, b.chain, [](const Record& x, const Record& y) {
+        return ldns_rr_compare_no_rdata(x.get(), y.get()) == 0 && ldns_rr_compare(x.get(), y.get()) == 0;
+    });
+}
+
+/// When the answer ends, its TTLs held within the policy's bounds.
+Time lowest_expiry(const Answer& answer, const TtlPolicy& policy) {
+    Time lowest = policy.max_ttl;
+    for (const auto* part : {&answer.chain, &answer.records}) {
+        for (const Record& r : *part)
+            lowest = std::min<Time>(lowest, std::chrono::seconds(ldns_rr_ttl(r.get())));
+    }
+    return answer.received + std::max(lowest, policy.min_ttl);
+}
+
+/// Gives the records of the answer one TTL that ends, counted from its own arrival, at `expiry`.
+void set_ttls(std::vector<Record>& records, Time received, Time expiry) {
+    auto left = std::chrono::duration_cast<std::chrono::seconds>(expiry - received).count();
+    auto ttl = std::uint32_t(std::max<std::int64_t>(0, left));
+    for (Record& r : records) {
+        if (ldns_rr_ttl(r.get()) > ttl) r = with_ttl(r, ttl);
+    }
+}
+
+bool has(const Answer& answer, const Address& address) {
+    return std::ranges::any_of(answer.records, [&](const Record& r) { return address_of(r) == address; });
+}
+
+/// Whether the key asks for addresses that a merge may concern, and the answer has some.
+bool are_addresses(const cache::Key& key, const Answer& answer) {
+    bool asked = key.qtype == LDNS_RR_TYPE_A || key.qtype == LDNS_RR_TYPE_AAAA;
+    return asked && key.flavour == cache::plain && answer.kind == Kind::positive;
+}
+
+bool is_comparable(const Answer& answer) {
+    return !answer.is_signed && !answer.authentic && !answer.is_scoped;
+}
+
+bool is_denial(const Answer& answer) {
+    return answer.kind == Kind::nxdomain || answer.kind == Kind::nodata;
+}
+
+/// The replies that say the same as the winner in all but the addresses, the winner first; none when some
+/// positive reply does not.
+std::vector<const Answer*> agreeing(std::span<const Answer> answers) {
+    std::vector<const Answer*> same;
+    for (const Answer& answer : answers) {
+        if (answer.kind != Kind::positive) continue;
+        bool agrees = is_comparable(answer) && same_chain(answers.front(), answer);
+        if (!agrees) return {};
+        same.push_back(&answer);
+    }
+    return same;
+}
+
+/// The winner with the addresses of the others after its own.
+Answer unite(std::span<const Answer* const> replies) {
+    Answer united = *replies.front();
+    for (const Answer* other : replies.subspan(1)) {
+        for (const Record& r : other->records) {
+            Address address = address_of(r);
+            if (!is_internal(address) && !has(united, address)) united.records.push_back(r);
+        }
+    }
+    return united;
+}
+
+/// Keeps what enough replies hold.
+void keep_quorum(Answer& united, std::span<const Answer* const> replies, unsigned quorum) {
+    auto is_short = [&](const Record& r) {
+        auto holds = [&](const Answer* reply) { return has(*reply, address_of(r)); };
+        return std::ranges::count_if(replies, holds) < std::ptrdiff_t(quorum);
+    };
+    std::erase_if(united.records, is_short);
+}
+
+/// The earliest end among the replies that have a part in what is published, the winner included.
+Time earliest_end(const Answer& united, std::span<const Answer* const> replies, const TtlPolicy& policy) {
+    Time earliest = lowest_expiry(*replies.front(), policy);
+    for (const Answer* reply : replies.subspan(1)) {
+        auto gave = [&](const Record& r) { return has(*reply, address_of(r)); };
+        if (std::ranges::any_of(united.records, gave)) {
+            earliest = std::min(earliest, lowest_expiry(*reply, policy));
+        }
+    }
+    return earliest;
+}
+
+/// What the replies make together, when that is something else than the winner alone.
+Merged publish_united(Answer&& united, std::span<const Answer* const> replies, const TtlPolicy& policy) {
+    const Answer& winner = *replies.front();
+    if (united.records.empty() || united.records.size() > limits::merged_addresses) return {};
+    Time expiry = earliest_end(united, replies, policy);
+    bool changes = united.records != winner.records || expiry < lowest_expiry(winner, policy);
+    return changes ? Merged{std::move(united), expiry, false} : Merged{};
+}
+
+/// The winner as it is, but not for long.
+Merged briefly(const Answer& winner, const TtlPolicy& policy, bool is_denied) {
+    return {winner, std::min(lowest_expiry(winner, policy), winner.received + limits::disagreement_ttl),
+            is_denied};
+}
+
+bool same_addresses(const Answer& a, const Answer& b) {
+    auto within = [](const Answer& some, const Answer& all) {
+        return std::ranges::all_of(addresses_of(some), [&](const Address& one) { return has(all, one); });
+    };
+    return within(a, b) && within(b, a);
+}
+
+/// Votes are positive replies over the winner's chain, signed or not: no header bit makes one count less.
+Merged by_quorum(std::span<const Answer> answers, const Config::Merge& rule, const TtlPolicy& policy) {
+    const Answer& winner = answers.front();
+    std::vector<const Answer*> votes, plain;
+    for (const Answer& answer : answers) {
+        if (answer.kind != Kind::positive || !same_chain(winner, answer)) continue;
+        votes.push_back(&answer);
+        if (is_comparable(answer)) plain.push_back(&answer);
+    }
+    if (!is_comparable(winner)) {
+        auto agrees = [&](const Answer* vote) { return same_addresses(winner, *vote); };
+        bool enough = std::ranges::count_if(votes, agrees) >= std::ptrdiff_t(rule.quorum);
+        return enough ? Merged{} : briefly(winner, policy, false);
+    }
+    Answer united = unite(plain);
+    keep_quorum(united, votes, rule.quorum);
+    bool can_be_shown = !united.records.empty() && united.records.size() <= limits::merged_addresses;
+    if (!can_be_shown) return briefly(winner, policy, false);
+    return publish_united(std::move(united), votes, policy);
+}
+
+} // namespace
+
+bool is_plain_addresses(const cache::Key& key, const Answer& answer) {
+    return are_addresses(key, answer) && is_comparable(answer);
+}
+
+bool can_merge(const cache::Key& key, const Answer& winner, Config::MergePolicy policy) {
+    if (policy == Config::MergePolicy::quorum) return are_addresses(key, winner);
+    return policy == Config::MergePolicy::unite && is_plain_addresses(key, winner);
+}
+
+Time lone_expiry(const cache::Key& key, const Answer& winner, const Config::Merge& rule,
+                 const TtlPolicy& policy) {
+    bool is_short = rule.policy == Config::MergePolicy::quorum && are_addresses(key, winner);
+    return is_short ? briefly(winner, policy, false).latest_expiry : Time::max();
+}
+
+Merged merge(std::span<const Answer> answers, const Config::Merge& rule, const TtlPolicy& policy) {
+    const Answer& winner = answers.front();
+    Merged merged;
+    if (is_denial(winner)) {
+        merged = briefly(winner, policy, true); // positive against negative is never combined
+    } else if (rule.policy == Config::MergePolicy::quorum) {
+        merged = by_quorum(answers, rule, policy);
+    } else if (auto replies = agreeing(answers); replies.size() > 1) {
+        merged = publish_united(unite(replies), replies, policy);
+    }
+    if (merged.answer) {
+        set_ttls(merged.answer->chain, winner.received, merged.latest_expiry);
+        set_ttls(merged.answer->records, winner.received, merged.latest_expiry);
+    }
+    return merged;
+}
+
+std::vector<Address> addresses_of(const Answer& answer) {
+    std::vector<Address> addresses;
+    for (const Record& r : answer.records) addresses.push_back(address_of(r));
+    return addresses;
+}
+
+Answer in_order(const Answer& answer, std::span<const Address> order) {
+    Answer ordered = answer;
+    auto place = [&](const Record& r) { return std::ranges::find(order, address_of(r)) - order.begin(); };
+    std::ranges::stable_sort(ordered.records, {}, place);
+    return ordered;
+}
+
+} // namespace millrace::control
