@@ -16,6 +16,7 @@ inline constexpr std::size_t fair_waits = 64; ///< of a prefix, or for one quest
 inline constexpr std::size_t crowded = dataplane::limits::waiters / 4 * 3; ///< of one worker, then some go
 inline constexpr unsigned upstreams = 64;            ///< servers of one group
 inline constexpr std::uint16_t upstream_edns_octets = 1232; ///< largest reply asked for over UDP
+inline constexpr std::size_t datagrams_per_fetch = 6;       ///< to all upstreams, if they are not more
 inline constexpr unsigned chain = 11;                       ///< CNAMEs that lead from one name to the next
 inline constexpr unsigned rrset_records = 256;          ///< kept of one RRset: with more there is no answer
 inline constexpr unsigned rrsigs = 8;                   ///< signatures kept of one RRset (KeyTrap)

@@ -46,6 +46,8 @@ json upstreams_of(const Upstreams& upstreams) {
     json list = json::array();
     for (unsigned i = 0; i < upstreams.size(); ++i) {
         const UpstreamCounters& n = upstreams.counters(i);
+        const Habits& habits = upstreams.habits(i);
+        bool lacks_edns = habits.lacks_edns(boot_time());
         json one = {{"address", to_string(upstreams.endpoint(i))},
                     {"sent", n.sent},
                     {"replies", n.replies},
@@ -54,7 +56,9 @@ json upstreams_of(const Upstreams& upstreams) {
                     {"probes", n.probes},
                     {"outstanding", upstreams.outstanding(i)},
                     {"breaker", to_string(upstreams.breaker(i))},
-                    {"opened", n.opened}};
+                    {"opened", n.opened},
+                    {"edns", lacks_edns ? "lacking" : habits.is_edns_proved() ? "spoken" : "unproved"},
+                    {"letter_case", to_string(habits.letter_case())}};
         if (upstreams.breaker(i) == Breaker::open) {
             one["probe_s"] = seconds(std::max(Time{}, upstreams.next_probe(i) - boot_time()));
         }
@@ -129,7 +133,12 @@ json upstream_stats(const Context& c) {
             {"limbo", c.grace.limbo_entries()},
             {"upstream_queries", exchanges.sent},
             {"upstream_resent", exchanges.resent},
+            {"upstream_spared", exchanges.spared},
+            {"upstream_without_edns", exchanges.without_edns},
             {"upstream_tcp", exchanges.tcp},
+            {"upstream_tcp_tries", exchanges.tcp_tries},
+            {"upstream_tcp_tries_refused", exchanges.tcp_tries_refused},
+            {"upstream_tcp_displaced", exchanges.tcp_displaced},
             {"upstream_accepted", exchanges.accepted},
             {"upstream_timeouts", exchanges.timeouts},
             {"upstream_unreachable", exchanges.unreachable},

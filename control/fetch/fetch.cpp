@@ -46,6 +46,11 @@ void Fetch::on_failed(unsigned upstream, Time now, FetchEffects& effects) {
     go_on(now, effects);
 }
 
+void Fetch::on_refused(unsigned upstream, Time now, FetchEffects& effects) {
+    refused_ = true;
+    on_failed(upstream, now, effects);
+}
+
 void Fetch::on_hint(unsigned upstream, Time now, FetchEffects& effects) {
     Attempt* attempt = attempt_of(upstream);
     if (!attempt || attempt->phase != Phase::asked || state_ != State::asking) return;

@@ -100,6 +100,8 @@ class Fetch {
     void start(FetchEffects& effects);
     void on_answer(Answer&& answer, Time now, FetchEffects& effects);
     void on_failed(unsigned upstream, Time now, FetchEffects& effects);
+    /// A bound of ours ended its question: that is no failure of the name's.
+    void on_refused(unsigned upstream, Time now, FetchEffects& effects);
     /// An asked upstream may be out of reach: others are asked sooner. Anybody may have said so.
     void on_hint(unsigned upstream, Time now, FetchEffects& effects);
     /// The ranking's result, best first.

@@ -376,6 +376,7 @@ void FetchTable::free(FetchSlot& slot) {
     slot.fetch.reset();
     slot.published = {};
     slot.held = {};
+    slot.datagrams = 0;
     free_.push_back(id.slot);
     traces_.note(id, now_, "over");
     traces_.end(id);

@@ -99,6 +99,7 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
         cache::Version published;  ///< the Entry in the table that is of this Fetch; generation 0: none
         cache::Reserve::Hold held; ///< its answer when the table was full: for later questions
         std::uint64_t prefix = 0, zone = 0; ///< on whose account it runs: keyed hashes
+        std::size_t datagrams = 0;          ///< sent to upstreams, but for those of another shape (EDNS)
     };
     /// Waiters of a superseded Fetch, until its successor starts; or of one that is led elsewhere, by a block
     /// list or by a chain of CNAMEs.
@@ -113,6 +114,7 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     void on_answer(FetchId id, Answer&& answer) override;
     void on_exchange_failed(FetchId id, unsigned upstream, ExchangeFailure failure) override;
     void on_exchange_hint(FetchId id, unsigned upstream, Time now) override;
+    bool may_resend(FetchId id) override;
     void on_exchange_event(FetchId id, unsigned upstream, ExchangeEvent event, Time now) override;
 
     bool ask_upstream(const Fetch& fetch, unsigned upstream, Time deadline, Time now) override;

@@ -52,7 +52,8 @@ void FetchTable::on_exchange_failed(FetchId id, unsigned upstream, ExchangeFailu
     FetchSlot* slot = find(id);
     if (!slot) return;
     traces_.note(id, now_, "failed", upstream, std::string(to_string(failure)));
-    slot->fetch->on_failed(upstream, now_, *this);
+    bool is_ours = failure == ExchangeFailure::no_room;
+    is_ours ? slot->fetch->on_refused(upstream, now_, *this) : slot->fetch->on_failed(upstream, now_, *this);
     settle(*slot);
 }
 
@@ -61,6 +62,16 @@ void FetchTable::on_exchange_hint(FetchId id, unsigned upstream, Time now) {
     if (!slot) return;
     slot->fetch->on_hint(upstream, now, *this);
     settle(*slot);
+}
+
+/// One for each upstream that is yet to be asked is kept back.
+bool FetchTable::may_resend(FetchId id) {
+    FetchSlot* slot = find(id);
+    if (!slot) return false;
+    auto kept = std::ranges::count(slot->fetch->attempts(), Fetch::Phase::idle, &Fetch::Attempt::phase);
+    if (slot->datagrams + std::size_t(kept) >= limits::datagrams_per_fetch) return false;
+    ++slot->datagrams;
+    return true;
 }
 
 void FetchTable::on_exchange_event(FetchId id, unsigned upstream, ExchangeEvent event, Time now) {
@@ -94,9 +105,10 @@ bool FetchTable::ask_upstream(const Fetch& fetch, unsigned upstream, Time deadli
         (slots_[fetch.id().slot].waiters.empty() && !aliases_.has_followers(fetch.key(), fetch.hash()));
     auto purpose = collects ? Purpose::collection : Purpose::answer;
     bool is_crowded = !collects && !exchanges_.has_room(fetch.key().group, upstream);
-    const FetchSlot& slot = slots_[fetch.id().slot];
+    FetchSlot& slot = slots_[fetch.id().slot];
     if (is_crowded) make_way(slot.prefix, slot.zone, &slot);
     bool asked = exchanges_.open(fetch.id(), fetch.key(), upstream, deadline, now, purpose);
+    slot.datagrams += asked;
     if (!asked) traces_.note(fetch.id(), now, "not asked", upstream, "its breaker, or a limit of ours");
     return asked;
 }

@@ -50,6 +50,7 @@ struct Answer {
     bool is_signed = false;            ///< some kept or dropped record of the answer was an RRSIG
     bool is_scoped = false;            ///< meant for some client subnets only, though we never name one
     bool is_rewritten = false;         ///< by a rule of ours (LocalNames)
+    bool has_opt = false;              ///< the server speaks EDNS
     std::optional<ExtendedError> info; ///< that goes with it
     unsigned upstream = 0;             ///< index within the group
     Time received{};
@@ -59,6 +60,8 @@ struct Answer {
 
     /// SERVFAIL because the name does not validate (RFC 8914 4).
     bool is_bogus() const { return rcode == unsigned(dns::Rcode::servfail) && info && info->is_of_dnssec(); }
+    /// NXDOMAIN for the very name that was asked, not for the end of its chain.
+    bool is_bare_denial() const { return kind == Kind::nxdomain && chain.empty(); }
 };
 
 } // namespace millrace::control

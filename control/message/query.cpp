@@ -51,4 +51,13 @@ std::vector<std::uint8_t> build_query(const cache::Key& key, std::uint16_t id,
     return query;
 }
 
+/// It is the last record, and the only one.
+std::vector<std::uint8_t> without_opt(std::vector<std::uint8_t> query) {
+    constexpr std::size_t arcount_at = 10;
+    if (cache::load_u16(&query[arcount_at]) == 0) return query;
+    query.resize(query.size() - dns::opt_octets);
+    cache::store_u16(&query[arcount_at], 0);
+    return query;
+}
+
 } // namespace millrace::control

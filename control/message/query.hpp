@@ -16,4 +16,7 @@ namespace millrace::control {
 std::vector<std::uint8_t> build_query(const cache::Key& key, std::uint16_t id,
                                       std::span<const std::uint8_t> qname_as_sent);
 
+/// The same query without its OPT, for a server that does not understand one.
+std::vector<std::uint8_t> without_opt(std::vector<std::uint8_t> query);
+
 } // namespace millrace::control

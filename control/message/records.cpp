@@ -178,9 +178,11 @@ std::string printable(std::span<const std::uint8_t> text) {
 struct Extension {
     unsigned upper_rcode = 0;
     bool is_scoped = false;
+    bool has_opt = false;
     std::optional<ExtendedError> info;
 
     void read(std::uint32_t ttl, std::span<const std::uint8_t> options) {
+        has_opt = true;
         upper_rcode = ttl >> 24;
         for (cache::WireReader in(options); in.ok() && in.remaining() > 0;) {
             std::uint16_t code = in.u16(), size = in.u16();
@@ -255,6 +257,7 @@ std::optional<MessageView> read_message(std::span<const std::uint8_t> octets) {
     }
     message.rcode = extension.upper_rcode << 4 | (message.flags & 0xfu);
     message.is_scoped = extension.is_scoped;
+    message.has_opt = extension.has_opt;
     message.info = std::move(extension.info);
     return message;
 }

@@ -33,6 +33,7 @@ struct MessageView {
     std::span<const std::uint8_t> octets; ///< the whole message; outlives the view
     std::uint16_t flags = 0;              ///< RFC 1035 4.1.1, the second 16 bits
     bool is_scoped = false;               ///< meant for some client subnets only (RFC 7871 7.2.1)
+    bool has_opt = false;                 ///< in its additional section
     std::optional<ExtendedError> info;    ///< the one of the OPT that counts (RFC 8914)
     unsigned rcode = 0;                   ///< with the upper eight bits from the OPT, if any (RFC 6891 6.1.3)
     cache::Name qname;                    ///< folded

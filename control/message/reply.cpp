@@ -73,6 +73,7 @@ class ReplyParser {
         answer_.rcode = std::uint8_t(std::min(message_.rcode, 255u));
         answer_.authentic = message_.flags & dns::authentic_data;
         answer_.is_scoped = message_.is_scoped;
+        answer_.has_opt = message_.has_opt;
         answer_.info = message_.info;
         bool usable = message_.rcode == LDNS_RCODE_NOERROR || message_.rcode == LDNS_RCODE_NXDOMAIN;
         answer_.kind = usable ? Kind::incomplete : Kind::failure;

@@ -9,41 +9,14 @@
 
 #include "control/limits.hpp"
 #include "control/message/query.hpp"
-#include "control/message/reply.hpp"
-#include "control/message/reply_match.hpp"
 
 namespace millrace::control {
 
-struct Exchanges::Exchange {
-    std::uint32_t place = 0;
-    std::uint32_t serial = 0; ///< counts the exchanges that this place has had
-    bool is_open = false;
-    bool over_tcp = false;
-    bool is_driven = false;      ///< over TCP because of packets that anybody may have sent
-    bool is_probe = false;       ///< of no Fetch
-    bool is_unreachable = false; ///< the network failed inside open(); the next tick says so
-    FetchId fetch;
-    cache::Key key;
-    unsigned upstream = 0;
-    Socket socket = 0;
-    std::vector<std::uint8_t> query; ///< as sent
-    unsigned resends = 0;
-    unsigned near_misses = 0;
-    Time sent_at{};      ///< the first datagram
-    Time resend_after{}; ///< doubles with each
-    Time deadline{};
-    Time timer{}; ///< its place in timers_
-};
-
-namespace {
-
-bool is_own_bound(std::errc error) {
+bool Exchanges::is_own_bound(std::errc error) {
     return error == std::errc::too_many_files_open || error == std::errc::address_in_use ||
            error == std::errc::not_enough_memory || error == std::errc::no_buffer_space ||
            error == std::errc::no_space_on_device;
 }
-
-} // namespace
 
 Exchanges::Exchanges(Network& network, Random& random, std::span<Upstreams> groups, ExchangeLimits limits)
     : network_(network), random_(random), groups_(groups), limits_(limits), recent_(random.bits()),
@@ -76,25 +49,28 @@ bool Exchanges::start(FetchId fetch, const cache::Key& key, unsigned upstream, T
         return false;
     }
     Exchange& exchange = exchanges_[admission_.next()];
-    exchange.over_tcp = exchange.is_driven = exchange.is_unreachable = false;
+    Exchange fresh;
+    fresh.place = exchange.place;
+    fresh.serial = exchange.serial;
+    exchange = std::move(fresh);
     exchange.fetch = fetch;
     exchange.is_probe = fetch == probe_of(key.group);
+    exchange.is_collecting = purpose == Purpose::collection;
     exchange.key = key;
     exchange.upstream = upstream;
-    exchange.resends = exchange.near_misses = 0;
     exchange.sent_at = now;
-    exchange.resend_after = group_of(exchange).resend_after(upstream);
     exchange.deadline = deadline;
+    admission_.enter(exchange.key, upstream, purpose);
     if (!send_first(exchange, now)) {
+        admission_.leave(exchange.place);
         ++counters_.refused_full;
         return false;
     }
-    admission_.enter(exchange.key, upstream, purpose);
     exchange.is_open = true;
     by_owner_.emplace(Owner{fetch, upstream}, exchange.place);
     group_of(exchange).begin(upstream);
     ++counters_.sent;
-    exchange.timer = exchange.is_unreachable ? now : std::min(now + exchange.resend_after, deadline);
+    exchange.timer = exchange.is_unreachable ? now : due(exchange);
     timers_.insert({exchange.timer, exchange.place});
     note(exchange, ExchangeEvent::sent, now);
     return true;
@@ -145,13 +121,43 @@ void Exchanges::note(const Exchange& exchange, ExchangeEvent event, Time now) {
     listener_->on_exchange_event(exchange.fetch, exchange.upstream, event, now);
 }
 
-/// Opens a socket and sends the first datagram. False when a bound of ours refuses.
+/// Opens a socket and sends the question: over TCP where the letter case cannot be mixed, because that takes
+/// away most of what a forger has to guess. False when a bound of ours refuses.
 bool Exchanges::send_first(Exchange& exchange, Time now) {
-    std::errc error = open_socket(exchange, now);
+    const Upstreams& group = group_of(exchange);
+    bool has_opt = group.is_trusted(exchange.upstream) || !habits_of(exchange).lacks_edns(now);
+    exchange.opt = has_opt ? Opt::sent : Opt::known;
+    exchange.over_tcp = group.randomises_case(exchange.upstream) && habits_of(exchange).loses_case(now);
+    if (exchange.over_tcp) exchange.query = write_query(exchange, random_.id(), exchange.key.name.bytes());
+    std::errc error = exchange.over_tcp ? connect(exchange, now) : open_socket(exchange, now);
     if (is_own_bound(error)) return false;
     if (error == std::errc{}) error = network_.send(exchange.socket, exchange.query);
     exchange.is_unreachable = error != std::errc{};
+    if (exchange.over_tcp) return true;
+    schedule_resends(exchange, now);
+    schedule_try(exchange, now);
     return true;
+}
+
+void Exchanges::schedule_resends(Exchange& exchange, Time now) {
+    exchange.resends = 0;
+    exchange.resend_after = group_of(exchange).resend_after(exchange.upstream);
+    exchange.resend_at = now + exchange.resend_after;
+}
+
+/// Half of the time is for datagrams, the rest for TCP beside them. Probes are about UDP; and what only
+/// completes an answer is not worth a connection.
+void Exchanges::schedule_try(Exchange& exchange, Time now) {
+    constexpr Time least = 250ms; // of use to a connection
+    if (exchange.is_probe || exchange.is_collecting) return;
+    Time at = now + std::max((exchange.deadline - now) / 2, exchange.resend_after);
+    if (at + least <= exchange.deadline) exchange.try_tcp_at = at;
+}
+
+std::vector<std::uint8_t> Exchanges::write_query(const Exchange& exchange, std::uint16_t id,
+                                                 std::span<const std::uint8_t> name) {
+    auto query = build_query(exchange.key, id, name);
+    return exchange.opt == Opt::sent || query.empty() ? query : without_opt(std::move(query));
 }
 
 /// A socket on a port of its own, and an ID that was not used with this port just now.
@@ -166,7 +172,7 @@ std::errc Exchanges::open_socket(Exchange& exchange, Time now) {
             return std::errc::address_in_use;
         }
     }
-    exchange.query = build_query(exchange.key, id, name_to_send(exchange));
+    exchange.query = write_query(exchange, id, name_to_send(exchange));
     if (exchange.query.empty()) {
         network_.close(bound->socket);
         return std::errc::not_enough_memory;
@@ -175,7 +181,8 @@ std::errc Exchanges::open_socket(Exchange& exchange, Time now) {
     return {};
 }
 
-/// The folded name where the server is known not to keep the case, else its letters drawn at random.
+/// The folded name where the operator says that the server does not keep the case, else its letters are
+/// drawn at random.
 std::vector<std::uint8_t> Exchanges::name_to_send(const Exchange& exchange) {
     auto folded = exchange.key.name.bytes();
     if (group_of(exchange).randomises_case(exchange.upstream)) return randomise_case(folded, random_);
@@ -202,8 +209,11 @@ void Exchanges::close(FetchId fetch, unsigned upstream, Time now) {
 
 void Exchanges::collect(FetchId fetch, unsigned upstream, Time deadline) {
     Exchange* exchange = find(fetch, upstream);
-    if (exchange) admission_.mark_collecting(exchange->place);
-    if (!exchange || deadline >= exchange->deadline) return;
+    if (!exchange) return;
+    admission_.mark_collecting(exchange->place);
+    exchange->is_collecting = true;
+    if (exchange->tcp.age) rank_tcp(*exchange, false);
+    if (deadline >= exchange->deadline) return;
     exchange->deadline = deadline;
     set_timer(*exchange, std::min(exchange->timer, deadline));
 }
@@ -228,157 +238,58 @@ void Exchanges::tick(Time now) {
         due.emplace_back(place, exchanges_[place].serial);
     }
     for (auto [place, serial] : due) {
-        Exchange& exchange = exchanges_[place];
-        if (exchange.serial != serial) continue;
-        if (exchange.is_unreachable) {
-            fail(exchange, ExchangeFailure::unreachable, now);
-        } else if (now >= exchange.deadline) {
-            fail(exchange, ExchangeFailure::timeout, now);
-        } else {
-            resend(exchange, now);
-        }
+        if (exchanges_[place].serial == serial) act(exchanges_[place], now);
     }
     start_probes(now);
 }
 
-/// The very same datagram on the same socket: whichever reply comes first fits.
+/// Its time has come.
+void Exchanges::act(Exchange& exchange, Time now) {
+    if (exchange.is_unreachable) return fail(exchange, ExchangeFailure::unreachable, now);
+    if (now >= exchange.deadline) {
+        return exchange.denial ? on_side_end(exchange, now) : fail(exchange, ExchangeFailure::timeout, now);
+    }
+    if (now >= exchange.try_tcp_at) {
+        exchange.try_tcp_at = Time::max();
+        if (open_side(exchange)) note(exchange, ExchangeEvent::tried_tcp, now);
+        return set_timer(exchange, due(exchange));
+    }
+    resend(exchange, now);
+}
+
+Time Exchanges::due(const Exchange& exchange) {
+    return std::min({exchange.resend_at, exchange.try_tcp_at, exchange.deadline});
+}
+
+/// The very same datagram on the same socket: whichever reply comes first fits. But a server that is silent
+/// to the first two, and never replied with an OPT, may drop whatever has one: its last goes without, on no
+/// budget, because it is no repetition.
 void Exchanges::resend(Exchange& exchange, Time now) {
-    if (exchange.over_tcp || exchange.resends == limits_.resends)
-        return set_timer(exchange, exchange.deadline);
-    ++exchange.resends;
+    bool is_last = ++exchange.resends == limits_.resends;
+    exchange.resend_after *= 2;
+    exchange.resend_at = is_last ? Time::max() : now + exchange.resend_after;
+    set_timer(exchange, due(exchange));
+    bool drops_opt = is_last && exchange.opt == Opt::sent && may_drop_opt(exchange) &&
+                     !habits_of(exchange).is_edns_proved();
+    if (drops_opt) {
+        exchange.opt = Opt::dropped;
+        exchange.query = without_opt(std::move(exchange.query));
+        ++counters_.without_edns;
+        note(exchange, ExchangeEvent::without_edns, now);
+    } else if (!exchange.is_probe && !listener_->may_resend(exchange.fetch)) {
+        ++counters_.spared;
+        return note(exchange, ExchangeEvent::spared, now);
+    }
     ++counters_.resent;
     note(exchange, ExchangeEvent::resent, now);
-    exchange.resend_after *= 2;
-    set_timer(exchange, std::min(now + exchange.resend_after, exchange.deadline));
     if (network_.send(exchange.socket, exchange.query) != std::errc{}) hint(exchange, now);
-}
-
-void Exchanges::on_message(Socket socket, std::uint64_t token, std::span<const std::uint8_t> message,
-                           Time received) {
-    Exchange& exchange = exchanges_[token];
-    if (!exchange.is_open || exchange.socket != socket) {
-        ++counters_.late;
-        return;
-    }
-    switch (match_reply(exchange.query, message)) {
-    case ReplyMatch::reply: return deliver(exchange, message, received);
-    case ReplyMatch::truncated:
-        if (exchange.over_tcp) return deliver_nothing(exchange, received);
-        group_of(exchange).heard(exchange.upstream);
-        measure(exchange, received);
-        return go_tcp(exchange, received);
-    case ReplyMatch::wrong_case:
-        // Over TCP nobody can have guessed it: the upstream does not keep the case.
-        if (exchange.over_tcp) return deliver(exchange, message, received);
-        ++counters_.mismatched;
-        note(exchange, ExchangeEvent::wrong_case, received);
-        return drive_to_tcp(exchange, received);
-    case ReplyMatch::wrong_id:
-        ++counters_.mismatched;
-        note(exchange, ExchangeEvent::wrong_id, received);
-        break;
-    case ReplyMatch::other:
-        ++counters_.late;
-        note(exchange, ExchangeEvent::other_question, received);
-        break;
-    case ReplyMatch::no_reply:
-        ++counters_.malformed;
-        note(exchange, ExchangeEvent::malformed, received);
-        return;
-    }
-    if (!exchange.over_tcp && ++exchange.near_misses >= limits_.near_misses) {
-        drive_to_tcp(exchange, received);
-    }
-}
-
-/// What then fails is not held against the upstream: a forger must not be able to put it aside, not even one
-/// that has no TCP.
-void Exchanges::drive_to_tcp(Exchange& exchange, Time now) {
-    exchange.is_driven = true;
-    go_tcp(exchange, now);
-}
-
-void Exchanges::on_network_error(Socket socket, std::uint64_t token, std::errc, Time when) {
-    Exchange& exchange = exchanges_[token];
-    if (!exchange.is_open || exchange.socket != socket) return;
-    if (exchange.over_tcp) return fail(exchange, ExchangeFailure::unreachable, when);
-    hint(exchange, when);
-}
-
-/// The socket goes on: a reply may still come, and a true one if the error was forged.
-void Exchanges::hint(Exchange& exchange, Time now) {
-    ++counters_.icmp;
-    note(exchange, ExchangeEvent::icmp, now);
-    if (exchange.is_probe) return;
-    group_of(exchange).suspect(exchange.upstream, now);
-    listener_->on_exchange_hint(exchange.fetch, exchange.upstream, now);
-}
-
-/// The same question with the same deadline; no more resends.
-void Exchanges::go_tcp(Exchange& exchange, Time now) {
-    network_.close(exchange.socket);
-    exchange.socket = 0;
-    exchange.over_tcp = true;
-    ++counters_.tcp;
-    note(exchange, ExchangeEvent::over_tcp, now);
-    auto socket = network_.open_tcp(group_of(exchange).endpoint(exchange.upstream), *this, exchange.place);
-    if (!socket) {
-        return fail(exchange,
-                    is_own_bound(socket.error()) ? ExchangeFailure::no_room : ExchangeFailure::unreachable,
-                    now);
-    }
-    exchange.socket = *socket;
-    set_timer(exchange, exchange.deadline);
-    if (network_.send(exchange.socket, exchange.query) != std::errc{}) {
-        fail(exchange, ExchangeFailure::unreachable, now);
-    }
-}
-
-void Exchanges::deliver(Exchange& exchange, std::span<const std::uint8_t> reply, Time received) {
-    auto answer = parse_reply(reply, exchange.key, exchange.upstream, received);
-    if (!answer && (answer.error() == ReplyError::malformed || answer.error() == ReplyError::not_asked)) {
-        note(exchange, ExchangeEvent::malformed, received);
-        ++counters_.malformed;
-        return;
-    }
-    if (!answer) return deliver_nothing(exchange, received);
-    bool is_good = group_of(exchange).judge_reply(exchange.upstream, answer->rcode);
-    if (is_good && !exchange.over_tcp) measure(exchange, received); // how fast a failure comes is no measure
-    answer->is_trusted = group_of(exchange).is_trusted(exchange.upstream);
-    // Anybody can set the bit: of a server that nobody trusts it is not even weighed.
-    answer->authentic = answer->authentic && answer->is_trusted;
-    finish(exchange, std::move(*answer));
-}
-
-/// Its own reply, but of no use: a chain without end, an RRset without measure, truncated even over TCP (RFC
-/// 2181 9). That is the zone's fault: no answer, and nothing against the upstream.
-void Exchanges::deliver_nothing(Exchange& exchange, Time received) {
-    ++counters_.malformed;
-    group_of(exchange).heard(exchange.upstream);
-    Answer nothing;
-    nothing.upstream = exchange.upstream;
-    nothing.received = received;
-    finish(exchange, std::move(nothing));
-}
-
-void Exchanges::finish(Exchange& exchange, Answer&& answer) {
-    FetchId fetch = exchange.fetch;
-    bool is_probe = exchange.is_probe;
-    Upstreams& group = group_of(exchange);
-    remove(exchange);
-    ++counters_.accepted;
-    if (is_probe) return group.judge_probe(answer.upstream, Upstreams::ProbeEnd::heard, answer.received);
-    listener_->on_answer(fetch, std::move(answer));
-}
-
-/// From the first datagram on: with resends an upper bound, which a path that loses packets deserves.
-void Exchanges::measure(const Exchange& exchange, Time now) {
-    group_of(exchange).measured(exchange.upstream, now - exchange.sent_at);
 }
 
 void Exchanges::fail(Exchange& exchange, ExchangeFailure failure, Time now) {
     counters_.timeouts += failure == ExchangeFailure::timeout;
     counters_.unreachable += failure == ExchangeFailure::unreachable;
+    bool is_helpless = exchange.was_case_wrong && failure != ExchangeFailure::no_room;
+    if (is_helpless) name_in_log(exchange, "does not keep the letter case, and has no TCP to ask over");
     judge_failure(exchange, failure, now);
     Owner owner{exchange.fetch, exchange.upstream};
     bool is_probe = exchange.is_probe;
@@ -408,8 +319,9 @@ void Exchanges::set_timer(Exchange& exchange, Time at) {
 }
 
 void Exchanges::remove(Exchange& exchange) {
-    if (exchange.socket != 0) network_.close(exchange.socket);
-    exchange.socket = 0;
+    close_side(exchange);
+    close_main(exchange);
+    exchange.denial.reset();
     group_of(exchange).end(exchange.upstream);
     timers_.erase({exchange.timer, exchange.place});
     by_owner_.erase({exchange.fetch, exchange.upstream});
@@ -438,29 +350,6 @@ std::uint32_t exchange_capacity() {
     getrlimit(RLIMIT_NOFILE, &limit);
     rlim_t rest = limit.rlim_cur > 2 * reserve ? limit.rlim_cur - reserve : limit.rlim_cur / 2;
     return std::uint32_t(std::min(rest, most));
-}
-
-std::string_view to_string(ExchangeEvent event) {
-    switch (event) {
-    case ExchangeEvent::sent: return "sent";
-    case ExchangeEvent::resent: return "sent again";
-    case ExchangeEvent::icmp: return "ICMP error: waits on";
-    case ExchangeEvent::over_tcp: return "sent over TCP";
-    case ExchangeEvent::wrong_id: return "thrown away: wrong ID";
-    case ExchangeEvent::wrong_case: return "thrown away: wrong letter case";
-    case ExchangeEvent::other_question: return "thrown away: another question";
-    case ExchangeEvent::malformed: return "thrown away: malformed";
-    }
-    return "unknown";
-}
-
-std::string_view to_string(ExchangeFailure failure) {
-    switch (failure) {
-    case ExchangeFailure::timeout: return "timeout";
-    case ExchangeFailure::unreachable: return "unreachable";
-    case ExchangeFailure::no_room: return "no_room";
-    }
-    return "unknown";
 }
 
 } // namespace millrace::control

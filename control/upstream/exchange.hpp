@@ -2,6 +2,10 @@
 // and letter case, its own socket, resends, TCP when needed, and a deadline. Exchanges owns all of them
 // in bounded slots.
 //
+// Servers that are not as they should be still answer: without EDNS where an OPT is met with an error or with
+// silence; over TCP, on the side, where all datagrams are. An NXDOMAIN for a name in mixed letter case is
+// believed of a server that knows such names; else TCP is asked for the name in lower case (Habits).
+//
 // It ends in exactly one way: an accepted reply (on_answer), a failure (on_exchange_failed), or close(),
 // after which nothing of it is heard again. Whatever arrives that is not its reply is counted and thrown
 // away, and it goes on waiting (TuDoor); so it does after an ICMP error, which is a hint (on_exchange_hint).
@@ -10,10 +14,13 @@
 // Threads: control only. Time is passed in, by the caller or by the network with each message.
 #pragma once
 
+#include <compare>
 #include <cstdint>
+#include <optional>
 #include <set>
 #include <span>
 #include <string_view>
+#include <system_error>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -46,7 +53,12 @@ enum class ExchangeEvent : std::uint8_t {
     wrong_id,
     wrong_case,
     other_question,
-    malformed
+    malformed,
+    spared,       ///< a resend that the question's budget does not allow
+    without_edns, ///< asked again, or goes on, without OPT
+    tried_tcp,    ///< silence: asked over TCP as well
+    case_doubted, ///< denied: asked over TCP in lower case, before that is believed
+    case_blamed   ///< found: its handling of the letter case is the cause
 };
 std::string_view to_string(ExchangeEvent event);
 
@@ -62,6 +74,8 @@ class ExchangeListener {
     virtual void on_exchange_failed(FetchId fetch, unsigned upstream, ExchangeFailure failure) = 0;
     /// An ICMP error says that the upstream cannot be reached. Anybody may have sent it: it waits on.
     virtual void on_exchange_hint(FetchId fetch, unsigned upstream, Time now) = 0;
+    /// Whether a datagram may be sent again, which then counts: one question has a budget.
+    virtual bool may_resend(FetchId) { return true; }
     /// From anywhere; to be noted, nothing else.
     virtual void on_exchange_event(FetchId, unsigned /*upstream*/, ExchangeEvent, Time) {}
 };
@@ -81,14 +95,20 @@ struct ExchangeCounters {
     std::uint64_t refused_open = 0; ///< not opened: the upstream's breaker opened since it was ranked
     std::uint64_t refused_full = 0; ///< not opened: slots, an upstream's caps, sockets, no unused port and ID
     std::uint64_t displaced = 0;    ///< collections that ended because their place was needed
+    std::uint64_t spared = 0;       ///< resends that a question's budget did not allow
+    std::uint64_t without_edns = 0; ///< questions that went on without OPT
+    std::uint64_t tcp_tries = 0;    ///< made over TCP on the side: silence, or doubts about the letter case
+    std::uint64_t tcp_tries_refused = 0; ///< not made, because too many are under way
+    std::uint64_t tcp_displaced = 0;     ///< connections closed because another question needed one
 };
 
-/// Bounds. Every open exchange has one socket.
+/// Bounds. Every open exchange has one socket, and `tcp_tries` of them have two.
 struct ExchangeLimits {
     std::uint32_t exchanges = 4096;
-    unsigned resends = 2;     ///< identical datagrams after the first
-    unsigned near_misses = 3; ///< replies with a wrong ID that send the question to TCP
+    unsigned resends = 2;     ///< datagrams after the first
     unsigned id_draws = 8;    ///< IDs tried when they were used just now, with the same port
+    unsigned tcp_tries = 64;  ///< under way at once: silent names do not take all connections
+    Time tcp_reply = 1500ms;  ///< a server that said TC=1 has the answer: it comes within this, or never
 };
 
 /// How many exchanges this process can have: the soft RLIMIT_NOFILE less a reserve for everything else,
@@ -140,7 +160,48 @@ class Exchanges final : private NetworkHandler {
     const ExchangeCounters& counters() const { return counters_; }
 
   private:
-    struct Exchange;
+    /// Whether the question has an OPT, and if not, why.
+    enum class Opt : std::uint8_t {
+        sent,
+        dropped, ///< the server was silent to two datagrams with it
+        refused, ///< the server said that it does not understand it
+        known    ///< as was found out before
+    };
+    /// Its place among those that have a TCP connection: who gives way first. Age 0: it has none.
+    struct TcpTurn {
+        bool is_waited_for = false;
+        std::uint64_t age = 0;
+        std::uint32_t place = 0;
+        auto operator<=>(const TcpTurn&) const = default;
+    };
+    struct Exchange {
+        std::uint32_t place = 0;
+        std::uint32_t serial = 0; ///< counts the exchanges that this place has had
+        bool is_open = false;
+        bool over_tcp = false;
+        bool is_driven = false;      ///< over TCP because of packets that anybody may have sent
+        bool is_probe = false;       ///< of no Fetch
+        bool is_collecting = false;  ///< nobody waits for it
+        bool is_unreachable = false; ///< the network failed inside open(); the next tick says so
+        bool was_case_wrong = false; ///< a reply had another letter case
+        Opt opt = Opt::sent;
+        FetchId fetch;
+        cache::Key key;
+        unsigned upstream = 0;
+        Socket socket = 0;
+        std::vector<std::uint8_t> query; ///< as sent
+        unsigned resends = 0;
+        Time sent_at{};                ///< the first datagram
+        Time resend_after{};           ///< doubles with each
+        Time resend_at = Time::max();  ///< the next
+        Time try_tcp_at = Time::max(); ///< on the side, while the datagrams are waited for
+        Time deadline{};
+        Time timer{};                         ///< its place in timers_
+        Socket side = 0;                      ///< the connection on the side; 0: none
+        std::vector<std::uint8_t> side_query; ///< in lower case while the server's case handling is unproved
+        std::optional<Answer> denial;         ///< in doubt: what stands when the side does not refute it
+        TcpTurn tcp;
+    };
     struct Owner { ///< whose exchange it is
         FetchId fetch;
         unsigned upstream;
@@ -155,6 +216,13 @@ class Exchanges final : private NetworkHandler {
     void on_network_error(Socket socket, std::uint64_t token, std::errc error, Time when) override;
 
     Exchange* find(FetchId fetch, unsigned upstream);
+    static bool is_mixed_case(const Exchange& exchange);
+    Habits& habits_of(const Exchange& exchange) const { return group_of(exchange).habits(exchange.upstream); }
+    static bool is_own_bound(std::errc error);
+    static Time due(const Exchange& exchange);
+    void schedule_resends(Exchange& exchange, Time now);
+    void schedule_try(Exchange& exchange, Time now);
+    void act(Exchange& exchange, Time now);
     bool start(FetchId fetch, const cache::Key& key, unsigned upstream, Time deadline, Time now,
                Purpose purpose);
     void start_probes(Time now);
@@ -165,12 +233,33 @@ class Exchanges final : private NetworkHandler {
     bool send_first(Exchange& exchange, Time now);
     std::errc open_socket(Exchange& exchange, Time now);
     std::vector<std::uint8_t> name_to_send(const Exchange& exchange);
+    static std::vector<std::uint8_t> write_query(const Exchange& exchange, std::uint16_t id,
+                                                 std::span<const std::uint8_t> name);
     bool is_unused(const Exchange& exchange, std::uint16_t port, std::uint16_t id, Time now);
     void resend(Exchange& exchange, Time now);
+
+    bool may_drop_opt(const Exchange& exchange) const;
+    void ask_without_opt(Exchange& exchange, Time now);
+
     void drive_to_tcp(Exchange& exchange, Time now);
     void go_tcp(Exchange& exchange, Time now);
-    void deliver(Exchange& exchange, std::span<const std::uint8_t> reply, Time received);
+    std::errc connect(Exchange& exchange, Time now);
+    bool displace_tcp(bool for_collection, Time now);
+    void rank_tcp(Exchange& exchange, bool is_waited_for);
+    void leave_tcp(Exchange& exchange);
+    void close_main(Exchange& exchange);
+    bool open_side(Exchange& exchange);
+    void close_side(Exchange& exchange);
+    void on_side_reply(Exchange& exchange, std::span<const std::uint8_t> message, Time received);
+    void on_side_end(Exchange& exchange, Time now);
+    void blame_case(Exchange& exchange, Time now);
+    void name_in_log(const Exchange& exchange, std::string_view what);
+
+    void deliver(Exchange& exchange, std::span<const std::uint8_t> reply, bool is_case_kept, Time received);
     void deliver_nothing(Exchange& exchange, Time received);
+    void learn(const Exchange& exchange, const Answer& answer, bool is_case_kept, Time now);
+    bool doubt(Exchange& exchange, Answer& answer, Time now);
+    void accept(Exchange& exchange, Answer&& answer);
     void finish(Exchange& exchange, Answer&& answer);
     void measure(const Exchange& exchange, Time now);
     void hint(Exchange& exchange, Time now);
@@ -191,6 +280,9 @@ class Exchanges final : private NetworkHandler {
     std::unordered_map<Owner, std::uint32_t, HashOwner> by_owner_; ///< to their places
     std::set<std::pair<Time, std::uint32_t>> timers_; ///< one per open exchange: when, and its place
     std::vector<Owner> displaced_;                    ///< to be told in the next tick
+    std::set<TcpTurn> tcp_;                           ///< those with a connection, who gives way first
+    std::uint64_t tcp_begun_ = 0;                     ///< connections ever
+    unsigned sides_ = 0;                              ///< open
     bool is_probing_ = true;
 };
 

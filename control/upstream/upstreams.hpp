@@ -22,6 +22,7 @@
 #include "cache/key.hpp"
 #include "cache/time.hpp"
 #include "control/config/config.hpp"
+#include "control/upstream/habits.hpp"
 #include "dataplane/address.hpp"
 
 namespace millrace::control {
@@ -64,6 +65,8 @@ class Upstreams {
     /// Whether its word that a name fails DNSSEC validation is final: trusted, or in a group without marks.
     bool is_validator(unsigned upstream) const;
     bool randomises_case(unsigned upstream) const { return servers_[upstream].config.randomise_case; }
+    Habits& habits(unsigned upstream) { return servers_[upstream].habits; }
+    const Habits& habits(unsigned upstream) const { return servers_[upstream].habits; }
     const UpstreamCounters& counters(unsigned upstream) const { return servers_[upstream].counters; }
     unsigned outstanding(unsigned upstream) const { return servers_[upstream].outstanding; }
 
@@ -141,6 +144,7 @@ class Upstreams {
         std::optional<Time> probed{}; ///< when the latest ended
         Time back_off{};              ///< while not closed: how long it is left alone
         UpstreamCounters counters;
+        Habits habits;
     };
     double burst() const { return std::max(1.0, policy_.rate / 10.0); }
 

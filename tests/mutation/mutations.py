@@ -282,9 +282,9 @@ MUTATIONS = [
         "background work leaves no place to questions that clients wait for",
         "control_test:Pressure.*"),
     Mutation(
-        "truncated-over-tcp-taken", "control/upstream/exchange.cpp",
+        "truncated-over-tcp-taken", "control/upstream/exchange_replies.cpp",
         "        if (exchange.over_tcp) return deliver_nothing(exchange, received);\n",
-        "        if (exchange.over_tcp) return deliver(exchange, message, received);\n",
+        "        if (exchange.over_tcp) return deliver(exchange, message, true, received);\n",
         "a part of an RRset is published as the whole",
         "control_test:ExchangeTest.Truncated*"),
     Mutation(
@@ -294,7 +294,7 @@ MUTATIONS = [
         "forged packets have a server without TCP counted as silent",
         "control_test:ExchangeTest.WhatFails*"),
     Mutation(
-        "icmp-ends-an-exchange", "control/upstream/exchange.cpp",
+        "icmp-ends-an-exchange", "control/upstream/exchange_replies.cpp",
         "    if (exchange.over_tcp) return fail(exchange, ExchangeFailure::unreachable, when);\n    hint",
         "    if (exchange.sent_at <= when) return fail(exchange, ExchangeFailure::unreachable, when);\n    hint",
         "whoever sweeps ports with ICMP errors makes names fail",
@@ -305,6 +305,36 @@ MUTATIONS = [
         "",
         "a forged reply has fewer bits to guess",
         "control_test:ExchangeTest.MixesTheLetterCase"),
+    Mutation(
+        "one-try-over-tcp-takes-all", "control/upstream/exchange_tcp.cpp",
+        "    if (sides_ >= limits_.tcp_tries) {\n",
+        "    if (sides_ > limits_.exchanges) {\n",
+        "silent names take all TCP connections",
+        "control_test:TcpTest.*"),
+    Mutation(
+        "the-newcomer-has-no-connection", "control/upstream/exchange_tcp.cpp",
+        "    if (is_short && displace_tcp(exchange.is_collecting, now)) {\n",
+        "    if (is_short && exchanges_.empty()) {\n",
+        "who says TC=1 and then nothing keeps everybody from TCP",
+        "control_test:TcpTest.*"),
+    Mutation(
+        "trusted-without-opt", "control/upstream/exchange_replies.cpp",
+        "    return has_left && !group_of(exchange).is_trusted(exchange.upstream);\n",
+        "    return has_left;\n",
+        "one forged FORMERR strips signatures",
+        "control_test:HabitsTest.*"),
+    Mutation(
+        "denial-in-mixed-case-believed", "control/upstream/exchange_tcp.cpp",
+        "    if (!may_be_case || !habits_of(exchange).may_check_case(now)) return false;\n",
+        "    if (now > Time{}) return false;\n",
+        "a server that does not know names in mixed case makes every name vanish",
+        "control_test:HabitsTest.*"),
+    Mutation(
+        "refuted-denial-stands", "control/upstream/exchange_tcp.cpp",
+        "    if (exchange.denial && answer->is_bare_denial()) { // as was said before\n",
+        "    if (exchange.denial) {\n",
+        "the check costs a connection and changes nothing",
+        "control_test:HabitsTest.*"),
     Mutation(
         "own-question-waits-for-itself", "control/fetch/table.cpp",
         "    if (is_ours) return waiters_.refuse(waiter, &FetchCounters::loops);",
@@ -368,8 +398,8 @@ MUTATIONS = [
         "every client waits two seconds for servers that are known to be silent",
         "control_test:OutageTest.*"),
     Mutation(
-        "anyones-ad-is-weighed", "control/upstream/exchange.cpp",
-        "    answer->authentic = answer->authentic && answer->is_trusted;\n",
+        "anyones-ad-is-weighed", "control/upstream/exchange_replies.cpp",
+        "    answer.authentic = answer.authentic && answer.is_trusted;\n",
         "",
         "one header bit of a lying server keeps all others out of the answer",
         "control_test:MergeTest.*"),

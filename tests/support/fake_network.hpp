@@ -84,6 +84,7 @@ class FakeNetwork final : public control::Network {
 
     std::deque<std::uint16_t> ports;  ///< of the next sockets; then it counts up
     std::size_t socket_limit = 65536; ///< open_udp and open_tcp say too_many_files_open
+    std::size_t tcp_limit = 65536;    ///< open_tcp does
     std::errc open_error{};           ///< what open_udp and open_tcp say otherwise
     std::errc send_error{};           ///< what send says
 
@@ -118,6 +119,9 @@ class FakeNetwork final : public control::Network {
     std::vector<Sent> sent;          ///< everything that ever left
     std::uint64_t undeliverable = 0; ///< messages that found no socket
     std::size_t open_count() const { return sockets_.size(); }
+    std::size_t tcp_count() const {
+        return std::size_t(std::ranges::count_if(sockets_, [](const auto& s) { return s.second.tcp; }));
+    }
 
     // Network.
 
@@ -162,6 +166,8 @@ class FakeNetwork final : public control::Network {
 
     tl::expected<control::Socket, std::errc> open(const Open& open) {
         if (sockets_.size() >= socket_limit) return tl::make_unexpected(std::errc::too_many_files_open);
+        if (open.tcp && tcp_count() >= tcp_limit)
+            return tl::make_unexpected(std::errc::too_many_files_open);
         if (open_error != std::errc{}) return tl::make_unexpected(open_error);
         sockets_.emplace(++last_socket_, open);
         return last_socket_;

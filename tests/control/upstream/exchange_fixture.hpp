@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 
 #include "control/message/reply_match.hpp"
@@ -40,8 +41,10 @@ class ExchangeTest : public testing::Test, public ExchangeListener {
     std::unique_ptr<Exchanges> exchanges = std::make_unique<Exchanges>(network, random, groups, limits());
     std::vector<std::pair<FetchId, Answer>> answers;
     std::vector<Failed> failures;
-    std::vector<unsigned> hints; ///< of upstreams
-    std::function<void()> on_event; ///< what the listener does besides taking notes
+    std::vector<unsigned> hints;       ///< of upstreams
+    std::vector<ExchangeEvent> events; ///< what traces would show
+    unsigned budget = 1000;            ///< resends that may_resend() grants
+    std::function<void()> on_event;    ///< what the listener does besides taking notes
 
     cache::Key key = make_key("a.com", LDNS_RR_TYPE_A);
     FetchId fetch{1, 10};
@@ -51,7 +54,13 @@ class ExchangeTest : public testing::Test, public ExchangeListener {
         limits.exchanges = 8;
         return limits;
     }
-    void SetUp() override { exchanges->set_listener(*this); }
+    void SetUp() override {
+        exchanges->set_listener(*this);
+        for (unsigned upstream : {0u, 1u}) { // servers as they should be, and seen to be so
+            groups[0].habits(upstream).heard_opt();
+            groups[0].habits(upstream).knew_mixed_case(LetterCase::kept);
+        }
+    }
     void TearDown() override {
         exchanges.reset();
         EXPECT_EQ(network.open_count(), 0u);
@@ -68,6 +77,8 @@ class ExchangeTest : public testing::Test, public ExchangeListener {
     }
 
     void on_exchange_hint(FetchId, unsigned upstream, Time) override { hints.push_back(upstream); }
+    void on_exchange_event(FetchId, unsigned, ExchangeEvent event, Time) override { events.push_back(event); }
+    bool may_resend(FetchId) override { return budget > 0 && budget-- > 0; }
 
     bool open(unsigned upstream = 0, Time life = 3s) {
         return exchanges->open(fetch, key, upstream, clock.now + life, clock.now);
@@ -82,6 +93,7 @@ class ExchangeTest : public testing::Test, public ExchangeListener {
             net.reply(sent, reply, delay);
         };
     }
+    bool has_happened(ExchangeEvent event) const { return std::ranges::count(events, event) > 0; }
     const ExchangeCounters& counters() const { return exchanges->counters(); }
     const UpstreamCounters& health() const { return groups[0].counters(0); }
 };

@@ -63,24 +63,6 @@ TEST_F(ExchangeTest, WrongCaseGoesOverTcpWhereItIsTaken) {
     EXPECT_EQ(health().failures, 0u);
 }
 
-TEST_F(ExchangeTest, NearMissesGoOverTcp) {
-    network.serve(one, two_faced([](FakeNetwork& net, const Sent& sent) {
-                      for (int i = 1; i <= 3; ++i) {
-                          Octets forged = make_reply(sent.message, {.answer = {"a.com. 60 IN A 192.0.2.66"}});
-                          forged[1] ^= std::uint8_t(i);
-                          net.reply(sent, forged, i * 1ms);
-                      }
-                  }));
-    ASSERT_TRUE(open());
-    run(2ms + 500us);
-    EXPECT_EQ(counters().tcp, 0u);
-    run(1s);
-    EXPECT_EQ(counters().tcp, 1u);
-    EXPECT_EQ(counters().mismatched, 3u);
-    ASSERT_EQ(answers.size(), 1u);
-    EXPECT_EQ(ldns_rdf_data(ldns_rr_rdf(answers[0].second.records[0].get(), 0))[3], 77);
-}
-
 TEST_F(ExchangeTest, WhatFailsBecauseOfForgedPacketsIsNotHeldAgainstTheUpstream) {
     groups[0].measured(0, 1ms);
     auto forge = [](FakeNetwork& net, const Sent& sent, bool by_case) {
@@ -114,7 +96,7 @@ TEST_F(ExchangeTest, TcpIsNotResentAndTimesOut) {
     EXPECT_EQ(network.sent.size(), 2u);
     ASSERT_EQ(failures.size(), 1u);
     EXPECT_EQ(failures[0].failure, ExchangeFailure::timeout);
-    EXPECT_EQ(failures[0].at, start + 3s);
+    EXPECT_EQ(failures[0].at, start + 20ms + limits().tcp_reply) << "sooner than its deadline";
 }
 
 TEST_F(ExchangeTest, TcpThatBreaksIsAFailure) {

@@ -112,6 +112,42 @@ TEST_F(MatchReply, WantsAResponseToAQueryWithOneQuestion) {
     EXPECT_EQ(with(12, 0xc0), ReplyMatch::no_reply);
     EXPECT_EQ(match_reply(query, query), ReplyMatch::no_reply);
 }
+TEST_F(MatchReply, TakesTwoKindsWithoutAQuestion) {
+    auto header = [&](std::uint8_t flags, std::uint8_t rcode, Octets rest = {}) {
+        Octets message{0x12, 0x34, flags, rcode, 0, 0, 0, 0, 0, 0, 0, std::uint8_t(!rest.empty())};
+        message.insert(message.end(), rest.begin(), rest.end());
+        return message;
+    };
+    EXPECT_EQ(match_reply(query, header(0x82, 0)), ReplyMatch::truncated);
+    EXPECT_EQ(match_reply(query, header(0x80, 1)), ReplyMatch::no_edns);
+    EXPECT_EQ(match_reply(query, header(0x80, 4)), ReplyMatch::no_edns);
+    const Octets opt{0, 0, 41, 4, 208, 1, 0, 0, 0, 0, 0};
+    EXPECT_EQ(match_reply(query, header(0x80, 0, opt)), ReplyMatch::no_edns); // BADVERS
+    for (std::uint8_t rcode : {0, 2, 3, 5}) {
+        EXPECT_EQ(match_reply(query, header(0x80, rcode)), ReplyMatch::no_reply) << int(rcode);
+    }
+    EXPECT_EQ(match_reply(query, header(0x02, 0)), ReplyMatch::no_reply); // a query
+    EXPECT_EQ(match_reply(query, header(0x8a, 1)), ReplyMatch::no_reply); // another opcode
+    Octets other_id = header(0x82, 0);
+    other_id[1] ^= 1;
+    EXPECT_EQ(match_reply(query, other_id), ReplyMatch::no_reply);
+    Octets short_one = header(0x82, 0);
+    short_one.resize(11);
+    EXPECT_EQ(match_reply(query, short_one), ReplyMatch::no_reply);
+    const Octets other_opt{0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0};
+    EXPECT_EQ(match_reply(query, header(0x80, 0, other_opt)), ReplyMatch::no_reply);
+    EXPECT_EQ(match_reply(query, header(0x80, 0, {0, 0, 41, 4})), ReplyMatch::no_reply);
+}
+
+TEST(WithoutOpt, LeavesTheQuestionAlone) {
+    auto key = support::make_key("example.com", LDNS_RR_TYPE_A, cache::checking_disabled);
+    Octets query = build_query(key, 0x1234, key.name.bytes()), plain = without_opt(query);
+    EXPECT_EQ(plain.size(), 12u + key.name.size + 4u);
+    EXPECT_EQ(plain[11], 0);
+    query[11] = 0;
+    EXPECT_TRUE(std::equal(plain.begin(), plain.end(), query.begin()));
+    EXPECT_EQ(without_opt(plain), plain);
+}
 TEST_F(MatchReply, WantsAWholeQuestion) {
     for (std::size_t size = 0; size < 12u + key.name.size + 4u; ++size) {
         EXPECT_EQ(match_reply(query, {reply.data(), size}), ReplyMatch::no_reply) << size;
