@@ -72,7 +72,8 @@ bool Exchanges::start(FetchId fetch, const cache::Key& key, unsigned upstream, T
     ++counters_.sent;
     exchange.timer = exchange.is_unreachable ? now : due(exchange);
     timers_.insert({exchange.timer, exchange.place});
-    note(exchange, ExchangeEvent::sent, now);
+    counters_.tcp += exchange.over_tcp;
+    note(exchange, exchange.over_tcp ? ExchangeEvent::over_tcp : ExchangeEvent::sent, now);
     return true;
 }
 

@@ -157,6 +157,8 @@ class Exchanges final : private NetworkHandler {
     }
 
     std::uint32_t open_count() const { return std::uint32_t(by_owner_.size()); }
+    /// No more sockets are open: one each, and the connections on the side.
+    std::size_t most_sockets() const { return by_owner_.size() + sides_; }
     const ExchangeCounters& counters() const { return counters_; }
 
   private:

@@ -122,14 +122,11 @@ void Exchanges::on_side_reply(Exchange& exchange, std::span<const std::uint8_t> 
     bool is_failure = !answer || answer->kind == Kind::failure;
     if (!answer || (exchange.denial && is_failure)) return on_side_end(exchange, received);
     Habits& habits = habits_of(exchange);
-    if (exchange.denial && answer->is_bare_denial()) { // as was said before
-        return accept(exchange, *std::exchange(exchange.denial, std::nullopt));
-    }
     bool may_be_case = is_mixed_case(exchange) && !habits.is_case_proved() && !is_failure;
-    if (exchange.denial) {
+    if (exchange.denial && !answer->is_bare_denial()) {
         habits.denied_mixed_case(received);
         blame_case(exchange, received);
-    } else if (may_be_case && habits.left_mixed_case_unanswered(received)) {
+    } else if (!exchange.denial && may_be_case && habits.left_mixed_case_unanswered(received)) {
         blame_case(exchange, received);
     }
     exchange.over_tcp = true; // close_side() ends it; how long it took is no measure

@@ -330,10 +330,10 @@ MUTATIONS = [
         "a server that does not know names in mixed case makes every name vanish",
         "control_test:HabitsTest.*"),
     Mutation(
-        "refuted-denial-stands", "control/upstream/exchange_tcp.cpp",
-        "    if (exchange.denial && answer->is_bare_denial()) { // as was said before\n",
-        "    if (exchange.denial) {\n",
-        "the check costs a connection and changes nothing",
+        "refuted-denial-forgotten", "control/upstream/exchange_tcp.cpp",
+        "    if (exchange.denial && !answer->is_bare_denial()) {\n",
+        "    if (exchange.denial && is_failure) {\n",
+        "every name costs a connection more, and nobody learns why",
         "control_test:HabitsTest.*"),
     Mutation(
         "own-question-waits-for-itself", "control/fetch/table.cpp",

@@ -100,6 +100,7 @@ class EntryChecks {
     static std::uint64_t tag_of(unsigned name, std::uint16_t qtype, unsigned flavour) {
         return std::uint64_t(name) << 24 | std::uint64_t(qtype) << 8 | flavour;
     }
+    SimulatedNetwork::Delivery held(control::FetchId fetch, const control::Answer& answer) const;
     void look_at(std::uint32_t index);
     void on_published(std::uint32_t index, const cache::Entry& entry, bool had_entry);
     void belongs(cache::Generation generation, std::uint32_t key);

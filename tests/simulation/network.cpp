@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <iterator>
 
 #include "cache/wire.hpp"
 
@@ -189,6 +190,8 @@ bool SimulatedNetwork::deliver_one() {
     }
     auto [handler, token] = std::pair(to->handler, to->token); // a handler may close its socket
     delivery_ = {message.said, socket};
+    delivered_.emplace(scene_.now, delivery_);
+    delivered_.erase(delivered_.begin(), delivered_.lower_bound(scene_.now - 2s));
     scene_.say("message of server ", message.server, " for socket ", socket, ": ",
                message.error != std::errc{} ? "an error"
                : message.said == garbage    ? "garbage"
@@ -200,6 +203,13 @@ bool SimulatedNetwork::deliver_one() {
         handler->on_message(socket, token, message.octets, scene_.now);
     }
     return true;
+}
+
+std::vector<SimulatedNetwork::Delivery> SimulatedNetwork::delivered_at(Time when) const {
+    std::vector<Delivery> list;
+    auto [first, last] = delivered_.equal_range(when);
+    std::transform(first, last, std::back_inserter(list), [](const auto& entry) { return entry.second; });
+    return list;
 }
 
 /// Over TCP the connection; a datagram goes to whoever has the port, if that is connected to the sender.

@@ -50,6 +50,8 @@ class SimulatedNetwork final : public control::Network {
         control::Socket socket = 0;
     };
     const Delivery& delivery() const { return delivery_; }
+    /// What was delivered at that time, within the last two seconds: a denial may be held back for one.
+    std::vector<Delivery> delivered_at(Time when) const;
 
     tl::expected<Bound, std::errc> open_udp(const dataplane::Endpoint& remote,
                                             control::NetworkHandler& handler, std::uint64_t token) override;
@@ -106,6 +108,7 @@ class SimulatedNetwork final : public control::Network {
     std::vector<Message> overheard_;                         ///< the last replies, to be played back
     std::size_t next_overheard_ = 0;
     Delivery delivery_;
+    std::multimap<Time, Delivery> delivered_;
 };
 
 } // namespace millrace::simulation

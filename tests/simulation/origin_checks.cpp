@@ -20,8 +20,21 @@ bool contains(const std::vector<std::uint32_t>& list, std::uint32_t value) {
 
 } // namespace
 
+/// A denial that was held back until TCP had nothing better: of what was delivered then, that.
+SimulatedNetwork::Delivery EntryChecks::held(control::FetchId fetch, const control::Answer& answer) const {
+    const GenerationState& generation = generations_.at(fetch.generation);
+    for (const auto& delivery : network_.delivered_at(answer.received)) {
+        const Said* said = scene_.ledger.find_said(delivery.said);
+        bool is_denial = said && !said->forged && said->rcode == rcode_nxdomain && answer.is_bare_denial();
+        if (!is_denial || said->asked_by != delivery.socket || generation.key == no_key) continue;
+        const KeyState& key = keys_[generation.key];
+        if (key.name == said->name && key.qtype == said->qtype) return delivery;
+    }
+    scene_.fail("only denials are held back", "something else was");
+}
+
 void EntryChecks::on_accepted(control::FetchId fetch, const control::Answer& answer) {
-    auto [number, socket] = network_.delivery();
+    auto [number, socket] = answer.received == scene_.now ? network_.delivery() : held(fetch, answer);
     const Said* said = scene_.ledger.find_said(number);
     if (!said || said->forged) scene_.fail("forged replies find nothing", "one was accepted");
     if (said->asked_by != socket)

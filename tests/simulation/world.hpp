@@ -107,6 +107,7 @@ class World final : private control::Waker, private control::ExchangeListener, p
     void on_exchange_failed(control::FetchId fetch, unsigned upstream,
                             control::ExchangeFailure failure) override;
     void on_exchange_hint(control::FetchId fetch, unsigned upstream, Time now) override;
+    bool may_resend(control::FetchId fetch) override { return fetch_table_->may_resend(fetch); }
     void on_exchange_event(control::FetchId fetch, unsigned upstream, control::ExchangeEvent event,
                            Time now) override;
 

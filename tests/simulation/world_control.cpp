@@ -73,7 +73,7 @@ void World::after_control() {
     s.require(fetches_.live() || exchanges_.open_count() == probes, "no exchange outlives its Fetch",
               "no Fetch, yet an exchange");
     s.require(exchanges_.open_count() <= s.plan.exchanges, "exchanges are bounded", "too many");
-    s.require(network_.open().size() <= exchanges_.open_count(), "no socket outlives its exchange",
+    s.require(network_.open().size() <= exchanges_.most_sockets(), "no socket outlives its exchange",
               "too many");
     s.require(table_.entries() <= s.plan.entries && table_.slots() <= s.plan.entries, "the table is bounded",
               "slots");

@@ -15,6 +15,7 @@ import pytest
 from conftest import NOBODY, loopback, socket_config
 from hostile import Hostile, reply_to, send_tcp
 from support import Client, addresses, is_sanitized, until
+from upstream import Script
 
 RIGHT = "192.0.2.200"  # what tests/system/upstream.py gives to every name
 WRONG = "203.0.113.66"
@@ -264,3 +265,79 @@ def test_records_of_other_names(scene):
     for name in ("victim.example", "ns.evil.example", "evil.example"):
         assert not s.one.ctl("cache", "lookup", name, "A")["found"]
     s.settle()
+
+
+# Servers that are not as they should be, and alone: nobody else has the answer.
+
+@pytest.fixture
+def alone(lab, scene):
+    def make(on_udp, on_tcp=None):
+        return scene(on_udp, on_tcp, warm=False, servers=[f"127.0.{lab.names.number}.31:5302"])
+
+    return make
+
+
+def test_a_header_with_tc(alone):
+    s = alone(lambda server, query, client: server.send(query.id.to_bytes(2, "big") + b"\x83\x80" + bytes(8), client),
+              right_over_tcp)
+    s.ask(10)
+    assert s.one.ctl("stats")["upstream_tcp"] == 10
+    s.settle()
+
+
+def test_one_without_edns(alone):
+    """FORMERR in a header alone, as old servers say it; then they are known."""
+    def old(server, query, client):
+        if query.edns >= 0:
+            server.send(query.id.to_bytes(2, "big") + b"\x80\x01" + bytes(8), client)
+        else:
+            server.send(reply_to(query, RIGHT).to_wire(), client)
+
+    s = alone(old)
+    s.ask(1)
+    s.ask(20)
+    assert s.one.ctl("stats")["upstream_without_edns"] == 1
+    assert s.upstream()["edns"] == "lacking"
+    s.settle()
+
+
+def test_one_that_denies_names_in_mixed_case(alone):
+    def says(query):
+        name = query.question[0].name.to_text()
+        reply = reply_to(query, RIGHT)
+        if name != name.lower():
+            reply.answer = []
+            reply.set_rcode(dns.rcode.NXDOMAIN)
+        return reply.to_wire()
+
+    s = alone(lambda server, query, client: server.send(says(query), client),
+              lambda connection, query: send_tcp(connection, says(query)))
+    s.ask(1, most=1)
+    s.ask(20)
+    assert s.upstream()["letter_case"] == "denied"
+    assert s.one.ctl("stats")["upstream_tcp_tries"] == 1, "known from then on"
+    s.settle()
+
+
+def test_one_that_is_heard_over_tcp_alone(alone):
+    s = alone(lambda server, query, client: None, right_over_tcp)
+    for i in range(3):
+        assert addresses(s.client.ask(f"n{i}.hostile.example.", tcp=True)) == [RIGHT]
+    assert s.one.ctl("stats")["upstream_tcp_tries"] == 2, "then it is known"
+    assert s.upstream()["letter_case"] == "unanswered"
+    s.settle()
+
+
+def test_a_silent_name_costs_six_datagrams(lab, daemon, upstreams):
+    """Of servers that are known to speak EDNS; `upstreams` never reply over TCP."""
+    silent = Script(silent=10**6)
+    for upstream in upstreams:
+        upstream.scripts["silent.script.example."] = silent
+    one = daemon(socket_config(lab, [upstream.endpoint for upstream in upstreams]), NOBODY)
+    client = Client(loopback(lab), 5300)
+    for i in range(10):
+        client.ask(f"n{i}.script.example.", use_edns=0)
+    assert until(lambda: all(u["edns"] == "spoken" for u in one.ctl("status")["upstreams"]))
+    client.ask("silent.script.example.", tcp=True)
+    assert sum(upstream.asked["silent.script.example."] for upstream in upstreams) <= 6
+    assert one.ctl("stats")["upstream_spared"] >= 1

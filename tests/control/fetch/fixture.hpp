@@ -66,7 +66,12 @@ class FetchTest : public testing::Test {
         : table({.entries = entries, .bytes = std::max<std::size_t>(1 << 22, 1024 * entries)}, grace),
           upstreams(make_servers(servers)),
           exchanges(network, random, {&upstreams, 1}, {.exchanges = most_exchanges}),
-          fetches(table, publisher, exchanges, upstreams, clients, policy) {}
+          fetches(table, publisher, exchanges, upstreams, clients, policy) {
+        for (unsigned i = 0; i < servers; ++i) { // as they should be, and seen to be so
+            upstreams.habits(i).heard_opt();
+            upstreams.habits(i).knew_mixed_case(LetterCase::kept);
+        }
+    }
     ~FetchTest() override {
         fetches.close();
         EXPECT_EQ(fetches.live(), 0u);
