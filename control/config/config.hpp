@@ -148,6 +148,7 @@ struct Config {
         Time negative_ttl = 1h; ///< most that a negative answer lives (RFC 2308 5)
         Time stale = 24h;       ///< how long after its expiry an answer may still serve (RFC 8767 5)
         bool rotate = true;     ///< addresses change places from reply to reply (RFC 1794)
+        unsigned max_rrset = 256; ///< records of one RRset; with more there is no answer
 
         bool operator==(const Live&) const = default;
     };

@@ -148,6 +148,7 @@ void print_cache(YAML::Emitter& out, const Config& config) {
     print_word(out, "negative-ttl", yaml::duration_text(config.live.negative_ttl));
     print_word(out, "stale", yaml::duration_text(config.live.stale));
     print_word(out, "rotate", config.live.rotate ? "true" : "false");
+    print_word(out, "max-rrset", std::to_string(config.live.max_rrset));
     out << YAML::EndMap;
 }
 

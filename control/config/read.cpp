@@ -36,6 +36,7 @@ constexpr unsigned outstanding = 65535;
 constexpr unsigned rate = 10'000'000;
 constexpr unsigned slip = 100;
 constexpr unsigned connections = 65535;
+constexpr unsigned rrset = 65535; ///< more than a message has room for
 constexpr Time idle = 600s;
 constexpr Time deadline = 30s;
 constexpr Time day = 24h;
@@ -340,6 +341,7 @@ void read_cache(const Value& at, Config& out) {
         {"negative-ttl", [&](const Value& v) { out.live.negative_ttl = v.duration(0s, bounds::day); }},
         {"stale", [&](const Value& v) { out.live.stale = v.duration(0s, bounds::week); }},
         {"rotate", [&](const Value& v) { out.live.rotate = v.flag(); }},
+        {"max-rrset", [&](const Value& v) { out.live.max_rrset = unsigned(v.number(1, bounds::rrset)); }},
     });
     if (out.live.min_ttl > out.live.max_ttl) {
         at.at("min-ttl").fail("at most max-ttl, " + yaml::duration_text(out.live.max_ttl),

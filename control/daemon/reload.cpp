@@ -61,6 +61,7 @@ std::vector<std::string> live_keys(const Config::Live& now, const Config::Live& 
     if (now.negative_ttl != next.negative_ttl) keys.push_back("cache.negative-ttl");
     if (now.stale != next.stale) keys.push_back("cache.stale");
     if (now.rotate != next.rotate) keys.push_back("cache.rotate");
+    if (now.max_rrset != next.max_rrset) keys.push_back("cache.max-rrset");
     return keys;
 }
 
@@ -98,6 +99,7 @@ UpstreamPolicy upstream_policy(const Config::Live& live) {
     UpstreamPolicy policy;
     policy.outstanding = live.fanout.outstanding;
     policy.rate = live.fanout.rate;
+    policy.max_rrset = live.max_rrset;
     policy.probe = parse_probe(live.fanout.probe).value_or(policy.probe);
     return policy;
 }

@@ -150,6 +150,7 @@ json upstream_stats(const Context& c) {
             {"late", exchanges.late},
             {"mismatched", exchanges.mismatched},
             {"malformed", exchanges.malformed},
+            {"large_rrsets", exchanges.large_rrsets},
             {"published", publications.published},
             {"merged", publications.merged},
             {"superseded", publications.superseded},

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
+#include <ranges>
+#include <set>
 
 #include "control/limits.hpp"
 #include "control/message/entry_build.hpp"
@@ -75,9 +78,18 @@ void set_ttls(std::vector<Record>& records, Time received, Time expiry) {
     }
 }
 
-bool has(const Answer& answer, const Address& address) {
-    return std::ranges::any_of(answer.records, [&](const Record& r) { return address_of(r) == address; });
-}
+/// A reply and its addresses, sorted: there may be thousands, and each is looked for among the others'.
+struct Vote {
+    const Answer* answer;
+    std::vector<Address> addresses;
+
+    explicit Vote(const Answer& from) : answer(&from), addresses(addresses_of(from)) {
+        std::ranges::sort(addresses);
+        auto [first, last] = std::ranges::unique(addresses);
+        addresses.erase(first, last);
+    }
+    bool has(const Address& address) const { return std::ranges::binary_search(addresses, address); }
+};
 
 /// Whether the key asks for addresses that a merge may concern, and the answer has some.
 bool are_addresses(const cache::Key& key, const Answer& answer) {
@@ -95,53 +107,54 @@ bool is_denial(const Answer& answer) {
 
 /// The replies that say the same as the winner in all but the addresses, the winner first; none when some
 /// positive reply does not.
-std::vector<const Answer*> agreeing(std::span<const Answer> answers) {
-    std::vector<const Answer*> same;
+std::vector<Vote> agreeing(std::span<const Answer> answers) {
+    std::vector<Vote> same;
     for (const Answer& answer : answers) {
         if (answer.kind != Kind::positive) continue;
         bool agrees = is_comparable(answer) && same_chain(answers.front(), answer);
         if (!agrees) return {};
-        same.push_back(&answer);
+        same.emplace_back(answer);
     }
     return same;
 }
 
 /// The winner with the addresses of the others after its own.
-Answer unite(std::span<const Answer* const> replies) {
-    Answer united = *replies.front();
-    for (const Answer* other : replies.subspan(1)) {
-        for (const Record& r : other->records) {
+Answer unite(std::span<const Vote> replies) {
+    Answer united = *replies.front().answer;
+    std::set<Address> known(replies.front().addresses.begin(), replies.front().addresses.end());
+    for (const Vote& other : replies.subspan(1)) {
+        for (const Record& r : other.answer->records) {
             Address address = address_of(r);
-            if (!is_internal(address) && !has(united, address)) united.records.push_back(r);
+            if (!is_internal(address) && known.insert(address).second) united.records.push_back(r);
         }
     }
     return united;
 }
 
 /// Keeps what enough replies hold.
-void keep_quorum(Answer& united, std::span<const Answer* const> replies, unsigned quorum) {
-    auto is_short = [&](const Record& r) {
-        auto holds = [&](const Answer* reply) { return has(*reply, address_of(r)); };
-        return std::ranges::count_if(replies, holds) < std::ptrdiff_t(quorum);
-    };
-    std::erase_if(united.records, is_short);
+void keep_quorum(Answer& united, std::span<const Vote> replies, unsigned quorum) {
+    std::map<Address, unsigned> holders;
+    for (const Vote& reply : replies) {
+        for (const Address& address : reply.addresses) ++holders[address];
+    }
+    std::erase_if(united.records, [&](const Record& r) { return holders[address_of(r)] < quorum; });
 }
 
 /// The earliest end among the replies that have a part in what is published, the winner included.
-Time earliest_end(const Answer& united, std::span<const Answer* const> replies, const TtlPolicy& policy) {
-    Time earliest = lowest_expiry(*replies.front(), policy);
-    for (const Answer* reply : replies.subspan(1)) {
-        auto gave = [&](const Record& r) { return has(*reply, address_of(r)); };
+Time earliest_end(const Answer& united, std::span<const Vote> replies, const TtlPolicy& policy) {
+    Time earliest = lowest_expiry(*replies.front().answer, policy);
+    for (const Vote& reply : replies.subspan(1)) {
+        auto gave = [&](const Record& r) { return reply.has(address_of(r)); };
         if (std::ranges::any_of(united.records, gave)) {
-            earliest = std::min(earliest, lowest_expiry(*reply, policy));
+            earliest = std::min(earliest, lowest_expiry(*reply.answer, policy));
         }
     }
     return earliest;
 }
 
 /// What the replies make together, when that is something else than the winner alone.
-Merged publish_united(Answer&& united, std::span<const Answer* const> replies, const TtlPolicy& policy) {
-    const Answer& winner = *replies.front();
+Merged publish_united(Answer&& united, std::span<const Vote> replies, const TtlPolicy& policy) {
+    const Answer& winner = *replies.front().answer;
     if (united.records.empty() || united.records.size() > limits::merged_addresses) return {};
     Time expiry = earliest_end(united, replies, policy);
     bool changes = united.records != winner.records || expiry < lowest_expiry(winner, policy);
@@ -154,24 +167,17 @@ Merged briefly(const Answer& winner, const TtlPolicy& policy, bool is_denied) {
             is_denied};
 }
 
-bool same_addresses(const Answer& a, const Answer& b) {
-    auto within = [](const Answer& some, const Answer& all) {
-        return std::ranges::all_of(addresses_of(some), [&](const Address& one) { return has(all, one); });
-    };
-    return within(a, b) && within(b, a);
-}
-
 /// Votes are positive replies over the winner's chain, signed or not: no header bit makes one count less.
 Merged by_quorum(std::span<const Answer> answers, const Config::Merge& rule, const TtlPolicy& policy) {
     const Answer& winner = answers.front();
-    std::vector<const Answer*> votes, plain;
+    std::vector<Vote> votes, plain;
     for (const Answer& answer : answers) {
         if (answer.kind != Kind::positive || !same_chain(winner, answer)) continue;
-        votes.push_back(&answer);
-        if (is_comparable(answer)) plain.push_back(&answer);
+        votes.emplace_back(answer);
+        if (is_comparable(answer)) plain.push_back(votes.back());
     }
     if (!is_comparable(winner)) {
-        auto agrees = [&](const Answer* vote) { return same_addresses(winner, *vote); };
+        auto agrees = [&](const Vote& vote) { return vote.addresses == votes.front().addresses; };
         bool enough = std::ranges::count_if(votes, agrees) >= std::ptrdiff_t(rule.quorum);
         return enough ? Merged{} : briefly(winner, policy, false);
     }
@@ -224,7 +230,12 @@ std::vector<Address> addresses_of(const Answer& answer) {
 
 Answer in_order(const Answer& answer, std::span<const Address> order) {
     Answer ordered = answer;
-    auto place = [&](const Record& r) { return std::ranges::find(order, address_of(r)) - order.begin(); };
+    std::map<Address, std::size_t> places;
+    for (std::size_t i = 0; i < order.size(); ++i) places.emplace(order[i], i);
+    auto place = [&](const Record& r) {
+        auto at = places.find(address_of(r));
+        return at == places.end() ? order.size() : at->second;
+    };
     std::ranges::stable_sort(ordered.records, {}, place);
     return ordered;
 }

@@ -16,6 +16,7 @@ using WakeKind = dataplane::Wake::Kind;
 namespace {
 
 std::string describe(const Answer& answer) {
+    if (!answer.unfit.empty()) return fmt::format("nothing is kept of it: {}", answer.unfit);
     std::string text = fmt::format("{}, rcode {}", to_string(answer.kind), answer.rcode);
     if (answer.info) text += fmt::format(", extended error {} {}", answer.info->code, answer.info->text);
     for (const Record& r : answer.records) {
@@ -23,8 +24,10 @@ std::string describe(const Answer& answer) {
         bool is_address = type == LDNS_RR_TYPE_A || type == LDNS_RR_TYPE_AAAA;
         if (!is_address) return fmt::format("{}, {} records", text, answer.records.size());
     }
-    for (const auto& address : addresses_of(answer)) text += " " + to_string(address);
-    return text;
+    auto all = addresses_of(answer);
+    auto named = std::span(all).first(std::min<std::size_t>(all.size(), limits::merged_addresses));
+    for (const auto& address : named) text += " " + to_string(address);
+    return all.size() > named.size() ? fmt::format("{}, {} in all", text, all.size()) : text;
 }
 
 std::string describe(cache::Version version, cache::Publication verdict, const Answer& answer) {
@@ -185,8 +188,7 @@ void FetchTable::fail(const Fetch& fetch, Cause cause, const std::optional<Exten
     if (is_bogus) traces_.note(fetch.id(), now, revokes ? "bogus: the answer is revoked" : "bogus: final");
     slot.held = {};
     cache::Version version{fetch.id().generation, revokes ? 1u : 0u};
-    std::uint16_t info =
-        cause == Cause::unheard ? dns::ede::no_reachable_authority : dns::ede::network_error;
+    std::uint16_t info = cause == Cause::unheard ? dns::ede::no_reachable_authority : dns::ede::network_error;
     Published published = publisher_.publish_failure(fetch.key(), fetch.hash(), version, now, said, info);
     if (is_bogus && published.verdict == cache::Publication::full) table_.withdraw(fetch.key(), fetch.hash());
     Answer failed;

@@ -58,6 +58,7 @@ struct Answer {
     std::vector<Record> records;   ///< records of the asked type at the chain's end (with RRSIGs when DO)
     std::vector<Record> authority; ///< negative: the SOA (with RRSIGs and proofs when DO)
 
+    std::string_view unfit; ///< why nothing of the reply is kept; empty: it is as the upstream sent it
     /// SERVFAIL because the name does not validate (RFC 8914 4).
     bool is_bogus() const { return rcode == unsigned(dns::Rcode::servfail) && info && info->is_of_dnssec(); }
     /// NXDOMAIN for the very name that was asked, not for the end of its chain.

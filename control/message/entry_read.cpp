@@ -24,7 +24,9 @@ std::optional<Answer> read_back(const cache::Key& key, std::size_t records_size,
     }
     std::vector<std::uint8_t> message(dns::header_octets + question.size() + records_size + room_for_opt);
     message.resize(write(head, question, message));
-    auto answer = parse_reply(message, key, 0, now);
+    // What was kept once is kept again, whatever was configured then.
+    constexpr unsigned any_rrset = cache::limits::message_octets;
+    auto answer = parse_reply(message, key, 0, now, any_rrset);
     return answer ? std::optional(std::move(*answer)) : std::nullopt;
 }
 

@@ -52,7 +52,8 @@ bool rewrites(const cache::Name& owner, const cache::Name& target, const cache::
 
 class ReplyParser {
   public:
-    ReplyParser(const MessageView& message, const cache::Key& key) : message_(message), key_(key) {}
+    ReplyParser(const MessageView& message, const cache::Key& key, unsigned max_rrset)
+        : message_(message), key_(key), max_rrset_(max_rrset) {}
 
     tl::expected<Answer, ReplyError> run() {
         classify_flags();
@@ -191,8 +192,8 @@ class ReplyParser {
 
     /// Appends the RRset and, when DO, the signatures over it, all with the lowest TTL among them.
     void take(std::vector<Record>& out, const Section& section, std::vector<const RecordView*> members) {
-        members = distinct(members, limits::rrset_records + 1);
-        if (members.size() > limits::rrset_records) return fail(ReplyError::rrset_size);
+        members = distinct(members, std::size_t(max_rrset_) + 1);
+        if (members.size() > max_rrset_) return fail(ReplyError::rrset_size);
         std::vector<const RecordView*> signatures;
         if (wants_dnssec() && !error_ && members.front()->type != LDNS_RR_TYPE_RRSIG) {
             signatures = distinct(signatures_over(section, *members.front()), limits::rrsigs);
@@ -260,7 +261,7 @@ class ReplyParser {
 } // namespace
 
 tl::expected<Answer, ReplyError> parse_reply(std::span<const std::uint8_t> reply, const cache::Key& key,
-                                             unsigned upstream, Time received) {
+                                             unsigned upstream, Time received, unsigned max_rrset) {
     auto question = read_message(reply);
     if (!question) return tl::make_unexpected(ReplyError::malformed);
     if (question->qname != key.name || question->qtype != key.qtype || question->qclass != key.qclass) {
@@ -271,7 +272,7 @@ tl::expected<Answer, ReplyError> parse_reply(std::span<const std::uint8_t> reply
     Octets octets(reply.begin(), reply.end());
     std::ranges::copy(key.name.bytes(), octets.begin() + dns::header_octets);
     question->octets = octets;
-    auto answer = ReplyParser(*question, key).run();
+    auto answer = ReplyParser(*question, key, max_rrset).run();
     if (answer) {
         answer->upstream = upstream;
         answer->received = received;
@@ -282,12 +283,13 @@ tl::expected<Answer, ReplyError> parse_reply(std::span<const std::uint8_t> reply
 std::string_view to_string(ReplyError error) {
     switch (error) {
     case ReplyError::malformed: return "malformed";
-    case ReplyError::not_asked: return "not_asked";
-    case ReplyError::chain_loop: return "chain_loop";
-    case ReplyError::chain_length: return "chain_length";
-    case ReplyError::rrset_size: return "rrset_size";
+    case ReplyError::not_asked: return "another question's";
+    case ReplyError::chain_loop: return "CNAME chain in a circle";
+    case ReplyError::chain_length: return "CNAME chain too long";
+    case ReplyError::rrset_size: return "RRset above max-rrset";
     }
     return "unknown";
 }
 
 } // namespace millrace::control
+    unsigned max_rrset_;

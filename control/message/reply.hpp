@@ -9,6 +9,7 @@
 
 #include "cache/key.hpp"
 #include "cache/time.hpp"
+#include "control/limits.hpp"
 #include "control/message/answer.hpp"
 
 namespace millrace::control {
@@ -20,9 +21,9 @@ enum class ReplyError : std::uint8_t {
     not_asked,  ///< the question is not the key's
     chain_loop, ///< a CNAME chain that comes back to itself
     chain_length, ///< more than `limits::chain` CNAMEs
-    rrset_size,   ///< more than `limits::rrset_records` records in one RRset
+    rrset_size,   ///< more records in one RRset than were allowed
 };
-std::string_view to_string(ReplyError error); ///< "malformed", "chain_loop", ...
+std::string_view to_string(ReplyError error); ///< for people: "CNAME chain in a circle", ...
 
 /// Keeps of `reply` what dataplane/RULES.md allows (what is kept of a reply), nothing else:
 /// - `chain`: the CNAMEs followed from the question's name, in order, whatever their order in the message.
@@ -34,8 +35,11 @@ std::string_view to_string(ReplyError error); ///< "malformed", "chain_loop", ..
 ///   and RRSIG of the proof, which a wildcard's positive answer needs too (RFC 4035 3.1.3).
 /// Each RRset has one TTL, the lowest of its members; a TTL above 2^31-1 counts as 86400 (RFC 8767 4). Owner
 /// names are folded, duplicates removed. Any rcode other than NOERROR and NXDOMAIN is a Kind::failure without
-/// records. The accept filter (reply_match.hpp) has to be passed before: here letter case does not count.
+/// records, and so is YXDOMAIN unless a DNAME of the reply makes the chain's end too long a name. With more
+/// than `max_rrset` records in an RRset that would be kept there is no Answer. The accept filter
+/// (reply_match.hpp) has to be passed before: here letter case does not count.
 tl::expected<Answer, ReplyError> parse_reply(std::span<const std::uint8_t> reply, const cache::Key& key,
-                                             unsigned upstream, Time received);
+                                             unsigned upstream, Time received,
+                                             unsigned max_rrset = limits::rrset_records);
 
 } // namespace millrace::control

@@ -88,6 +88,7 @@ struct ExchangeCounters {
     std::uint64_t late = 0;         ///< replies to another question than the socket's
     std::uint64_t mismatched = 0;   ///< the right question with another ID or letter case: old, or forged
     std::uint64_t malformed = 0;    ///< no reply at all, or one that cannot be understood
+    std::uint64_t large_rrsets = 0; ///< replies of no use, as an RRset had more records than max-rrset
     std::uint64_t timeouts = 0;     ///< ended by their deadline
     std::uint64_t unreachable = 0;  ///< ended by a network error
     std::uint64_t icmp = 0;         ///< ICMP errors, which end nothing
@@ -258,7 +259,7 @@ class Exchanges final : private NetworkHandler {
     void name_in_log(const Exchange& exchange, std::string_view what);
 
     void deliver(Exchange& exchange, std::span<const std::uint8_t> reply, bool is_case_kept, Time received);
-    void deliver_nothing(Exchange& exchange, Time received);
+    void deliver_nothing(Exchange& exchange, std::string_view why, std::uint64_t& counter, Time received);
     void learn(const Exchange& exchange, const Answer& answer, bool is_case_kept, Time now);
     bool doubt(Exchange& exchange, Answer& answer, Time now);
     void accept(Exchange& exchange, Answer&& answer);

@@ -31,7 +31,8 @@ void Exchanges::on_message(Socket socket, std::uint64_t token, std::span<const s
     switch (match_reply(exchange.query, message)) {
     case ReplyMatch::reply: return deliver(exchange, message, true, received);
     case ReplyMatch::truncated:
-        if (exchange.over_tcp) return deliver_nothing(exchange, received);
+        if (exchange.over_tcp)
+            return deliver_nothing(exchange, "truncated over TCP", counters_.malformed, received);
         group_of(exchange).heard(exchange.upstream);
         measure(exchange, received);
         exchange.deadline = std::min(exchange.deadline, received + limits_.tcp_reply);
@@ -82,13 +83,18 @@ void Exchanges::hint(Exchange& exchange, Time now) {
 
 void Exchanges::deliver(Exchange& exchange, std::span<const std::uint8_t> reply, bool is_case_kept,
                         Time received) {
-    auto answer = parse_reply(reply, exchange.key, exchange.upstream, received);
+    unsigned max_rrset = group_of(exchange).max_rrset();
+    auto answer = parse_reply(reply, exchange.key, exchange.upstream, received, max_rrset);
     if (!answer && (answer.error() == ReplyError::malformed || answer.error() == ReplyError::not_asked)) {
         note(exchange, ExchangeEvent::malformed, received);
         ++counters_.malformed;
         return;
     }
-    if (!answer) return deliver_nothing(exchange, received);
+    if (!answer) {
+        bool is_large = answer.error() == ReplyError::rrset_size;
+        return deliver_nothing(exchange, to_string(answer.error()),
+                               is_large ? counters_.large_rrsets : counters_.malformed, received);
+    }
     if (is_edns_error(answer->rcode) && may_drop_opt(exchange)) return ask_without_opt(exchange, received);
     learn(exchange, *answer, is_case_kept, received);
     if (!doubt(exchange, *answer, received)) accept(exchange, std::move(*answer));
@@ -107,13 +113,16 @@ void Exchanges::accept(Exchange& exchange, Answer&& answer) {
 }
 
 /// Its own reply, but of no use: a chain without end, an RRset without measure, truncated even over TCP (RFC
-/// 2181 9). That is the zone's fault: no answer, and nothing against the upstream.
-void Exchanges::deliver_nothing(Exchange& exchange, Time received) {
-    ++counters_.malformed;
+/// 2181 9). That is the zone's fault: no answer, which says `why`, and nothing against the upstream.
+void Exchanges::deliver_nothing(Exchange& exchange, std::string_view why, std::uint64_t& counter,
+                                Time received) {
+    ++counter;
     group_of(exchange).heard(exchange.upstream);
     Answer nothing;
     nothing.upstream = exchange.upstream;
     nothing.received = received;
+    nothing.unfit = why;
+    nothing.info.emplace(dns::ede::other, std::string(why));
     finish(exchange, std::move(nothing));
 }
 

@@ -118,7 +118,8 @@ void Exchanges::on_side_reply(Exchange& exchange, std::span<const std::uint8_t> 
     auto match = match_reply(exchange.side_query, message);
     bool is_ours = match == ReplyMatch::reply || match == ReplyMatch::wrong_case;
     if (!is_ours) return on_side_end(exchange, received);
-    auto answer = parse_reply(message, exchange.key, exchange.upstream, received);
+    unsigned max_rrset = group_of(exchange).max_rrset();
+    auto answer = parse_reply(message, exchange.key, exchange.upstream, received, max_rrset);
     bool is_failure = !answer || answer->kind == Kind::failure;
     if (!answer || (exchange.denial && is_failure)) return on_side_end(exchange, received);
     Habits& habits = habits_of(exchange);

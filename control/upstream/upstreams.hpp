@@ -22,6 +22,7 @@
 #include "cache/key.hpp"
 #include "cache/time.hpp"
 #include "control/config/config.hpp"
+#include "control/limits.hpp"
 #include "control/upstream/habits.hpp"
 #include "dataplane/address.hpp"
 
@@ -49,6 +50,7 @@ struct UpstreamPolicy {
     Time back_off = 500ms;          ///< from there to the next probe; doubles with each that hears nothing,
     Time longest_back_off = 2s;     ///< up to this: a name is to be had within 5 s of an outage's end
     cache::Key probe = root_servers(); ///< what it asks: name and type
+    unsigned max_rrset = limits::rrset_records; ///< records of one RRset in a reply that is of use
 
     static cache::Key root_servers(); ///< ". NS"
 };
@@ -92,6 +94,7 @@ class Upstreams {
     /// Below the cap on questions per second: a token bucket, which this brings up to date.
     bool is_in_rate(unsigned upstream, Time now, Share share);
 
+    unsigned max_rrset() const { return policy_.max_rrset; }
     void set_policy(const UpstreamPolicy& policy) { policy_ = policy; }
     /// Other servers. One that stays keeps what is known of it. No question may be in flight.
     void replace(const std::vector<Config::Server>& servers);

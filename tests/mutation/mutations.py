@@ -283,10 +283,22 @@ MUTATIONS = [
         "control_test:Pressure.*"),
     Mutation(
         "truncated-over-tcp-taken", "control/upstream/exchange_replies.cpp",
-        "        if (exchange.over_tcp) return deliver_nothing(exchange, received);\n",
-        "        if (exchange.over_tcp) return deliver(exchange, message, true, received);\n",
+        "            return deliver_nothing(exchange, \"truncated over TCP\", counters_.malformed, received);\n",
+        "            return deliver(exchange, message, true, received);\n",
         "a part of an RRset is published as the whole",
         "control_test:ExchangeTest.Truncated*"),
+    Mutation(
+        "large-rrset-taken", "control/message/reply.cpp",
+        "        if (members.size() > max_rrset_) return fail(ReplyError::rrset_size);\n",
+        "",
+        "a part of a large RRset is published as the whole",
+        "control_test:ReplyLimits.*"),
+    Mutation(
+        "large-entry-unread", "control/message/entry_read.cpp",
+        "constexpr unsigned any_rrset = cache::limits::message_octets;",
+        "constexpr unsigned any_rrset = 256;",
+        "an alias cannot be answered by an RRset that the cache holds",
+        "control_test:ReplyLimits.*"),
     Mutation(
         "forgers-open-breakers", "control/upstream/exchange.cpp",
         "    bool tells = is_silence && !exchange.is_driven;\n",
@@ -491,14 +503,14 @@ MUTATIONS = [
         "control_test:MergeTest.*"),
     Mutation(
         "private-addresses-merged", "control/fetch/merge.cpp",
-        "if (!is_internal(address) && !has(united, address))",
-        "if (!is_internal(address) || !has(united, address))",
+        "if (!is_internal(address) && known.insert(address).second)",
+        "if (!is_internal(address) || known.insert(address).second)",
         "one lying upstream points a foreign name into the client's network",
         "control_test:MergeTest.*"),
     Mutation(
         "merge-outlives-a-contributor", "control/fetch/merge.cpp",
-        "            earliest = std::min(earliest, lowest_expiry(*reply, policy));\n",
-        "            earliest = std::max(earliest, lowest_expiry(*reply, policy));\n",
+        "            earliest = std::min(earliest, lowest_expiry(*reply.answer, policy));\n",
+        "            earliest = std::max(earliest, lowest_expiry(*reply.answer, policy));\n",
         "addresses live longer than the upstream allowed",
         "control_test:MergeTest.TheSame*"),
     Mutation(
@@ -509,8 +521,8 @@ MUTATIONS = [
         "control_test:LongLives.*"),
     Mutation(
         "quorum-off-by-one", "control/fetch/merge.cpp",
-        "< std::ptrdiff_t(quorum)",
-        "<= std::ptrdiff_t(quorum)",
+        "holders[address_of(r)] < quorum",
+        "holders[address_of(r)] <= quorum",
         "what enough replies hold is thrown away",
         "control_test:*QuorumTest.*"),
     Mutation(

@@ -24,7 +24,8 @@ ptr        PTR   shared
 naptr      NAPTR 1 2 "u" "E2U+sip" "!^.*$!sip:a@lab.example!" .
 sshfp      SSHFP 1 1 dd465c09cfa51fb45020cc83316fff21b9ec74ac
 loc        LOC   52 22 23.000 N 4 53 32.000 E -2.00m 0.00m 10000m 10m
-"""
+""" + "".join(f"hosts-{count} A 198.51.{i // 256}.{i % 256}\n" for count in (300, 1000) for i in range(count)) + "".join(
+    f'texts-260 TXT "{i} {"x" * 200}"\n' for i in range(260))
 SIGNED = """\
 $TTL 300
 @        SOA   ns1 hostmaster 1 3600 600 86400 60

@@ -15,6 +15,7 @@ import dns.rdatatype
 import pytest
 
 from conftest import Client, Daemon, loopback, socket_config
+from lab.daemon import write_config
 from reference import Reference
 
 QUESTIONS, SEED = 2000, 271828
@@ -180,6 +181,28 @@ def test_same_as_the_upstream(reference, single, name, dnssec_ok, tcp):
         assert not ours.additional
         known = ttls(theirs.answer) | ttls(proofs)
         assert all(ttl <= known[which] for which, ttl in (ttls(ours.answer) | ttls(ours.authority)).items()), qtype
+
+def test_large_rrsets_are_refused_with_a_reason_or_whole(lab, daemon, reference):
+    def config(**cache):
+        one = socket_config(lab, [":".join(map(str, reference.nsd))], cache=cache)
+        return one | {"listen": [f"{loopback(lab)}:5310"]}
+
+    rows = [("hosts-300", "A", 300), ("hosts-1000", "A", 1000), ("texts-260", "TXT", 260)]
+    one, client = daemon(config()), Client(loopback(lab), 5310)
+    for name, qtype, _ in rows:
+        reply = client.ask(f"{name}.lab.example", qtype, tcp=True, use_edns=0)
+        errors = [(option.code, option.text) for option in reply.options if option.otype == dns.edns.OptionType.EDE]
+        assert reply.rcode() == dns.rcode.SERVFAIL and errors == [(0, "RRset above max-rrset")]
+    assert one.ctl("stats")["large_rrsets"] == len(rows)
+    traced = one.ctl("trace", "hosts-300.lab.example", "A")["events"]
+    assert "nothing is kept of it: RRset above max-rrset" in [event.get("note") for event in traced]
+    write_config(one.config, {**config(**{"max-rrset": 1000}), "control": {"socket": str(one.socket)}})
+    assert one.ctl("config", "reload")["changed"] == ["cache.max-rrset"]
+    for name, qtype, records in rows:
+        for _ in ("asked", "cached"):
+            assert len(client.ask(f"{name}.lab.example", qtype, tcp=True).answer) == records
+        assert client.ask(f"{name}.lab.example", qtype, use_edns=0).flags & dns.flags.TC
+
 
 
 @functools.cache

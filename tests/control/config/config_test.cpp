@@ -27,7 +27,7 @@ upstreams:
     servers: ["127.0.0.11:5301", "127.0.0.12:5301", "127.0.0.13:5301"]
 fanout: {strategy: two-stage, active: 2, batch: 2, stagger: 50ms, fallback: 300ms, deadline: 3s}
 merge: {policy: union}
-cache: {entries: 1000000, memory: 1GiB, min-ttl: 0s, max-ttl: 1d, negative-ttl: 1h, stale: 1d}
+cache: {entries: 1000000, memory: 1GiB, min-ttl: 0s, max-ttl: 1d, negative-ttl: 1h, stale: 1d, max-rrset: 256}
 control: {socket: /run/millrace/control.sock}
 )");
     ASSERT_EQ(config.boot.ports.size(), 1u);
@@ -60,6 +60,8 @@ TEST(Config, LocalNamesAndLists) {
         {"block: [{file: list}]", "t:2: block[0].file: expected an absolute path, found \"list\""},
         {"block: [{format: rpz}]", "block[0].file: expected an absolute path, found nothing"},
         {"block: [{file: /a, format: xml}]", "t:2: block[0].format: expected names or rpz, found \"xml\""},
+        {"cache: {max-rrset: 0}",
+         "t:2: cache.max-rrset: expected a whole number from 1 to 65535, found \"0\""},
         {"tcp: {per-client: 0}", "t:2: tcp.per-client: expected a whole number from 1 to 65535, found \"0\""},
         {"limits: {ipv4-prefix: 33}",
          "t:2: limits.ipv4-prefix: expected a whole number from 8 to 32, found \"33\""},
@@ -98,6 +100,7 @@ TEST(Config, Defaults) {
     EXPECT_EQ(config.live.fanout.fallback, Time(300'000));
     EXPECT_EQ(config.live.fanout.deadline, Time(3'000'000));
     EXPECT_EQ(config.live.max_ttl, Time(86'400'000'000));
+    EXPECT_EQ(config.live.max_rrset, 256u);
     EXPECT_EQ(config.live.allow.size(), 8u);
     EXPECT_EQ(to_string(config.live.upstreams.at(0).servers.at(0).endpoint), "192.0.2.1:53");
 }
@@ -138,7 +141,7 @@ const Refused shapes[] = {
                                 "fanout, merge, cache, control, found an unknown key"},
     {upstreams + "cache:\n  stale: 1d\n  \"a\\tb\": 1",
      "t:4: cache.\"a\\x09b\": expected one of the keys entries, memory, min-ttl, max-ttl, negative-ttl, "
-     "stale, rotate, found an "
+     "stale, rotate, max-rrset, found an "
      "unknown key"},
     {upstreams + "merge: {}\nmerge: {}", "t:3: merge: expected each key once, found a second one"},
     {in_map("merge", "policy: off, policy: off"),
@@ -148,7 +151,7 @@ const Refused shapes[] = {
                                "cache, control, found a key that is not a word"},
     {upstreams + "cache:",
      "t:2: cache: expected a map with the keys entries, memory, min-ttl, max-ttl, negative-ttl, "
-     "stale, rotate, found nothing"},
+     "stale, rotate, max-rrset, found nothing"},
     {upstreams + "listen: 127.0.0.1", "t:2: listen: expected a list, found \"127.0.0.1\""},
     {upstreams + "listen: [[]]", "t:2: listen[0]: expected an address and port, such as \"192.0.2.1:53\" or "
                                  "\"[2001:db8::1]:53\", found a list"},
@@ -305,7 +308,8 @@ TEST(ConfigYaml, ParsesBackToTheSame) {
          {*sample, parsed(upstreams), parsed(upstreams + port + "listen: []\nallow: []"),
           parsed(upstreams + "eal: ['--no-huge', '-m', '512', \"a\\\"b: #\\\\\"]"),
           parsed("upstreams: [{group: '~', servers: ['[2001:db8::1]:5353', '::1']}]"),
-          parsed(in_map("merge", "policy: off") + "cache: {memory: 1048577, stale: 61m, min-ttl: 1500ms}")}) {
+          parsed(in_map("merge", "policy: off") + "cache: {memory: 1048577, stale: 61m, min-ttl: 1500ms, "
+                                                   "max-rrset: 1000}")}) {
         std::string text = to_yaml(config);
         auto again = parse_config(text, "again");
         ASSERT_TRUE(again) << to_string(again.error()) << "\n" << text;

@@ -84,6 +84,7 @@ const std::vector<Documented>& documented() {
         {"cache.negative-ttl", upstreams, in_map("cache", "negative-ttl: 2h")},
         {"cache.stale", upstreams, in_map("cache", "stale: 0s")},
         {"cache.rotate", upstreams, in_map("cache", "rotate: false")},
+        {"cache.max-rrset", upstreams, in_map("cache", "max-rrset: 300")},
         {"control.socket", upstreams, in_map("control", "socket: /tmp/s")},
     };
     return keys;

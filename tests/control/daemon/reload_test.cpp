@@ -85,6 +85,16 @@ TEST_F(ReloadTest, AServersOptionsAreChangedUpstreams) {
     EXPECT_EQ((*result)->changed, std::vector<std::string>{"upstreams"});
 }
 
+TEST_F(ReloadTest, ALargerRrsetIsAllowedAtOnceAndTheFailuresOfOldAreForgotten) {
+    begin(servers + "cache: {max-rrset: 1000}\n");
+    EXPECT_EQ(table.floor(0), last);
+    EXPECT_EQ(upstreams.max_rrset(), 1000u);
+    for (int i = 0; i < 4 && !result; ++i) flushes.tick(), worker.quiescent();
+    flushes.tick();
+    ASSERT_TRUE(result && *result);
+    EXPECT_EQ((*result)->changed, std::vector<std::string>{"cache.max-rrset"});
+}
+
 TEST_F(ReloadTest, WhatAnswersDoNotDependOnLeavesThem) {
     begin(servers + "fanout: {active: 1}\nallow: [192.0.2.0/24]\n");
     flushes.tick();

@@ -198,6 +198,33 @@ TEST_F(FetchTest, ATraceOfACrowdKeepsItsEnd) {
     EXPECT_EQ(events.back().what, "over");
 }
 
+TEST_F(FetchTest, AnRrsetAboveTheBoundIsAFailureThatSaysSo) {
+    ReplySpec large;
+    for (int i = 0; i < 300; ++i) {
+        large.answer.push_back("a.com. 60 IN A 192.0." + std::to_string(i / 256) + "." +
+                               std::to_string(i % 256));
+    }
+    for (unsigned i : {0u, 1u, 2u}) script(i, large, 5ms);
+    auto client = ask(a);
+    std::vector<TraceEvent> events;
+    auto keep = [&](cache::Generation, std::vector<TraceEvent> e) { events = std::move(e); };
+    ASSERT_TRUE(fetches.trace(a, hash(a), clock.now, keep));
+    run(100ms);
+    EXPECT_EQ(woken(client).rcode, 2);
+    EXPECT_EQ(woken(client).info, dns::ede::other);
+    ASSERT_TRUE(cached(a));
+    auto text = cached(a)->info_text();
+    EXPECT_EQ(std::string(text.begin(), text.end()), "RRset above max-rrset");
+    auto answer = std::ranges::find(events, "answer", &TraceEvent::what);
+    ASSERT_NE(answer, events.end());
+    EXPECT_EQ(answer->detail, "nothing is kept of it: RRset above max-rrset");
+    upstreams.set_policy({.max_rrset = 300});
+    flushes.flush_all([](std::size_t) {});
+    auto again = ask(a);
+    run(100ms);
+    EXPECT_EQ(woken(again).addresses.size(), 300u);
+}
+
 TEST_F(FetchTest, QuestionsAreCoalesced) {
     for (unsigned i : {0u, 1u, 2u}) serve(i, {"192.0.2.1"}, 5ms);
     std::vector<std::uint64_t> clients_of_a;

@@ -61,6 +61,26 @@ TEST_F(MergeTest, MoreThanSixteenAddressesAreNotMerged) {
 }
 
 TEST_F(MergeTest, AMergeLivesNoLongerThanItsShortestContributor) {
+TEST_F(MergeTest, ThousandsOfAddressesAreWeighedButNotMerged) {
+    std::vector<Answer> answers(4);
+    for (std::size_t server = 0; server < answers.size(); ++server) {
+        answers[server].kind = Kind::positive;
+        for (unsigned i = 0; i < 1000; ++i) {
+            const std::uint8_t octets[] = {9, std::uint8_t(server), std::uint8_t(i >> 8), std::uint8_t(i)};
+            RecordHandle one(ldns_rr_new());
+            ldns_rr_set_owner(one.get(), ldns_dname_new_frm_str("a.com."));
+            ldns_rr_set_type(one.get(), LDNS_RR_TYPE_A);
+            ldns_rr_push_rdf(one.get(), ldns_rdf_new_frm_data(LDNS_RDF_TYPE_A, 4, octets));
+            answers[server].records.push_back(std::move(one));
+        }
+    }
+    EXPECT_FALSE(merge(answers, {}, {}).answer);
+    Config::Merge quorum{.policy = Config::MergePolicy::quorum, .quorum = 2};
+    Merged merged = merge(answers, quorum, {});
+    ASSERT_TRUE(merged.answer);
+    EXPECT_EQ(merged.answer->records.size(), 1000u) << "nobody agrees: the winner, briefly";
+}
+
     serve(0, {"1.1.1.1"}, 1ms, 60);
     serve(1, {"2.2.2.2"}, 101ms, 10);
     silence(2);

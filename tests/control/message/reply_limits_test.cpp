@@ -1,6 +1,8 @@
 // What bounds a reply: names, compression, and the RRsets of a proof.
 #include <gtest/gtest.h>
 
+#include "control/message/entry_build.hpp"
+#include "control/message/entry_read.hpp"
 #include "control/message/query.hpp"
 #include "control/message/records.hpp"
 #include "control/message/reply.hpp"
@@ -75,6 +77,29 @@ TEST(ReplyLimits, AProofHasAtMost32Rrsets) {
     cache::Key key = make_key("a.com", LDNS_RR_TYPE_A, cache::dnssec_ok);
     auto reply = make_reply(build_query(key, 7, key.name.bytes()), spec);
     EXPECT_EQ(parse_reply(reply, key, 0, 1h)->authority.size(), 1u + 32u);
+}
+
+TEST(ReplyLimits, AnRrsetMayFillAMessage) {
+    constexpr unsigned records = 4000; // of 16 octets
+    cache::Key key = make_key("a.com", LDNS_RR_TYPE_A);
+    Octets reply = reply_head(key, 0);
+    cache::store_u16(&reply[6], records);
+    for (unsigned i = 0; i < records; ++i) {
+        append(reply, {0xc0, 12});
+        append(reply, address_of_owner);
+        cache::store_u16(&reply[reply.size() - 2], std::uint16_t(i));
+    }
+    EXPECT_EQ(parse_reply(reply, key, 0, 1h).error(), ReplyError::rrset_size);
+    EXPECT_EQ(parse_reply(reply, key, 0, 1h, records - 1).error(), ReplyError::rrset_size);
+    auto answer = parse_reply(reply, key, 0, 1h, records);
+    ASSERT_TRUE(answer);
+    EXPECT_EQ(answer->records.size(), records);
+    auto entry = build_entry(key, *answer, {1, 0}, {});
+    ASSERT_TRUE(entry);
+    EXPECT_EQ(entry->answers, records);
+    auto again = read_entry(key, *entry, 1h);
+    ASSERT_TRUE(again) << "whatever the bound was then";
+    EXPECT_EQ(again->records.size(), records);
 }
 
 } // namespace

@@ -46,6 +46,33 @@ TEST_F(ExchangeTest, TruncatedOverTcpTooIsNoAnswer) {
     EXPECT_EQ(health().failures + health().timeouts, 0u);
 }
 
+TEST_F(ExchangeTest, AnRrsetAboveTheBoundIsNoAnswerAndSaysSo) {
+    ReplySpec large;
+    for (int i = 0; i < 257; ++i) {
+        large.answer.push_back("a.com. 60 IN A 192.0." + std::to_string(i / 256) + "." +
+                               std::to_string(i % 256));
+    }
+    network.serve(one, answering(large));
+    ASSERT_TRUE(open());
+    run(3s);
+    ASSERT_EQ(answers.size(), 1u);
+    const Answer& nothing = answers[0].second;
+    EXPECT_EQ(nothing.kind, Kind::failure);
+    EXPECT_EQ(nothing.unfit, "RRset above max-rrset");
+    ASSERT_TRUE(nothing.info);
+    EXPECT_EQ(nothing.info->code, dns::ede::other);
+    EXPECT_EQ(nothing.info->text, "RRset above max-rrset");
+    EXPECT_EQ(counters().large_rrsets, 1u);
+    EXPECT_EQ(counters().malformed, 0u);
+    EXPECT_EQ(health().failures + health().timeouts, 0u);
+    groups[0].set_policy({.max_rrset = 257});
+    ASSERT_TRUE(open());
+    run(3s);
+    ASSERT_EQ(answers.size(), 2u);
+    EXPECT_EQ(answers[1].second.records.size(), 257u);
+    EXPECT_TRUE(answers[1].second.unfit.empty());
+}
+
 TEST_F(ExchangeTest, WrongCaseGoesOverTcpWhereItIsTaken) {
     auto flip = [](const Sent& sent) {
         Octets reply = make_reply(sent.message, address);
