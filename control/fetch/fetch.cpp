@@ -104,6 +104,7 @@ Time Fetch::next_timer() const {
 void Fetch::weigh(Answer&& answer, Time now, FetchEffects& effects) {
     switch (answer.kind) {
     case Kind::positive:
+    case Kind::yxdomain:
     case Kind::nodata: return decide(std::move(answer), now, effects);
     case Kind::nxdomain:
         // Without an SOA its life is unknown: another upstream may have it whole.

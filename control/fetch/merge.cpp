@@ -53,8 +53,10 @@ bool is_internal(const Address& address) {
     return std::ranges::any_of(internal, [&](const auto& p) { return p.contains(address); });
 }
 
+/// By the CNAMEs: a DNAME says nothing more, and not everybody tells it.
 bool same_chain(const Answer& a, const Answer& b) {
-    return std::ranges::equal(a.chain, b.chain, [](const Record& x, const Record& y) {
+    auto cnames = [](const Answer& answer) { return std::views::filter(answer.chain, is_cname); };
+    return std::ranges::equal(cnames(a), cnames(b), [](const Record& x, const Record& y) {
         return ldns_rr_compare_no_rdata(x.get(), y.get()) == 0 && ldns_rr_compare(x.get(), y.get()) == 0;
     });
 }
@@ -102,7 +104,7 @@ bool is_comparable(const Answer& answer) {
 }
 
 bool is_denial(const Answer& answer) {
-    return answer.kind == Kind::nxdomain || answer.kind == Kind::nodata;
+    return answer.kind == Kind::nxdomain || answer.kind == Kind::nodata || answer.kind == Kind::yxdomain;
 }
 
 /// The replies that say the same as the winner in all but the addresses, the winner first; none when some

@@ -5,7 +5,6 @@
 
 #include "control/limits.hpp"
 #include "control/message/entry_read.hpp"
-#include "control/message/ldns_handle.hpp"
 #include "control/message/records.hpp"
 
 namespace millrace::control {
@@ -15,24 +14,6 @@ using dataplane::LocalNames;
 namespace {
 
 constexpr std::uint32_t rule_ttl = 60; // of a CNAME that a rule makes: a changed rule is seen in a minute
-
-/// "owner CNAME target".
-Record alias_record(const cache::Name& owner, const cache::Name& target) {
-    RecordHandle record(ldns_rr_new());
-    auto dname = [](const cache::Name& name) {
-        return ldns_rdf_new_frm_data(LDNS_RDF_TYPE_DNAME, name.size, name.octets.data());
-    };
-    ldns_rr_set_owner(record.get(), dname(owner));
-    ldns_rr_set_type(record.get(), LDNS_RR_TYPE_CNAME);
-    ldns_rr_set_class(record.get(), LDNS_RR_CLASS_IN);
-    ldns_rr_set_ttl(record.get(), rule_ttl);
-    ldns_rr_push_rdf(record.get(), dname(target));
-    return record;
-}
-
-bool is_cname(const Record& record) {
-    return ldns_rr_get_type(record.get()) == LDNS_RR_TYPE_CNAME;
-}
 
 std::optional<std::uint16_t> info_of(const LocalNames& local, const LocalNames::Match& match) {
     std::uint16_t info = local.info(match);
@@ -67,7 +48,7 @@ bool extend(const LocalNames& local, Alias& alias) {
         if (alias.is_blocked && local.is_blocked(*match)) return any;
         alias.is_blocked = alias.is_blocked || local.is_blocked(*match);
         if (!alias.info) alias.info = info_of(local, *match);
-        alias.chain.push_back(alias_record(alias.target.name, local.target(*match)));
+        alias.chain.push_back(make_cname(alias.target.name, local.target(*match), rule_ttl));
         alias.target.name = local.target(*match);
         if (alias.chain.size() > limits::chain) {
             alias.target.name.size = 0;
@@ -118,7 +99,7 @@ std::optional<Answer> own_alias(const LocalNames& local, const cache::Key& key, 
     answer.kind = Kind::positive;
     answer.rcode = LDNS_RCODE_NOERROR;
     answer.received = now;
-    answer.records = {alias_record(key.name, local.target(*match))};
+    answer.records = {make_cname(key.name, local.target(*match), rule_ttl)};
     return answer;
 }
 

@@ -29,22 +29,28 @@ struct ExtendedError {
 /// A resource record, shared by the answers that contain it and never changed.
 using Record = std::shared_ptr<const ldns_rr>;
 
+inline bool is_cname(const Record& record) {
+    return ldns_rr_get_type(record.get()) == LDNS_RR_TYPE_CNAME;
+}
+
 enum class Kind : std::uint8_t {
     positive,   ///< NOERROR, and the chain ends in records of the asked type
     nxdomain,   ///< NXDOMAIN, with or without SOA
     nodata,     ///< NOERROR without such records, with an SOA
+    yxdomain,   ///< a DNAME makes the name too long (RFC 6672 2.2): the chain ends in that DNAME
     incomplete, ///< a CNAME that leads nowhere, or nothing and no SOA: not decisive
     failure,    ///< SERVFAIL, REFUSED, FORMERR, NOTIMP, ...
 };
 
 constexpr std::string_view to_string(Kind kind) {
-    constexpr std::string_view names[] = {"positive", "nxdomain", "nodata", "incomplete", "failure"};
+    constexpr std::string_view names[] = {"positive", "nxdomain",   "nodata",
+                                          "yxdomain", "incomplete", "failure"};
     return names[std::size_t(kind)];
 }
 
 struct Answer {
     Kind kind = Kind::failure;
-    std::uint8_t rcode = 2;            ///< as the upstream sent it
+    std::uint8_t rcode = 2;            ///< as the upstream sent it, but for a yxdomain found out here
     bool authentic = false;            ///< AD=1; from a server that is not trusted it is cleared on arrival
     bool is_trusted = false;           ///< from a server whose AD is passed on
     bool is_signed = false;            ///< some kept or dropped record of the answer was an RRSIG
@@ -52,13 +58,13 @@ struct Answer {
     bool is_rewritten = false;         ///< by a rule of ours (LocalNames)
     bool has_opt = false;              ///< the server speaks EDNS
     std::optional<ExtendedError> info; ///< that goes with it
+    std::string_view unfit; ///< why nothing of the reply is kept; empty: it is as the upstream sent it
     unsigned upstream = 0;             ///< index within the group
     Time received{};
-    std::vector<Record> chain;     ///< the CNAME records in order from the question's name
+    std::vector<Record> chain;     ///< CNAMEs in order from the question's name, DNAMEs in front of theirs
     std::vector<Record> records;   ///< records of the asked type at the chain's end (with RRSIGs when DO)
     std::vector<Record> authority; ///< negative: the SOA (with RRSIGs and proofs when DO)
 
-    std::string_view unfit; ///< why nothing of the reply is kept; empty: it is as the upstream sent it
     /// SERVFAIL because the name does not validate (RFC 8914 4).
     bool is_bogus() const { return rcode == unsigned(dns::Rcode::servfail) && info && info->is_of_dnssec(); }
     /// NXDOMAIN for the very name that was asked, not for the end of its chain.

@@ -37,6 +37,12 @@ ldns_rr_type rrset_type(const ldns_rr* record) {
     return covered ? ldns_rdf2rr_type(covered) : ldns_rr_get_type(record);
 }
 
+std::uint8_t rcode_of(Kind kind) {
+    return kind == Kind::nxdomain   ? LDNS_RCODE_NXDOMAIN
+           : kind == Kind::yxdomain ? LDNS_RCODE_YXDOMAIN
+                                    : LDNS_RCODE_NOERROR;
+}
+
 /// Without DO, what only a validator reads stays out, unless it was asked for.
 bool is_wanted(const cache::Key& key, ldns_rr_type type) {
     bool dnssec = type == LDNS_RR_TYPE_RRSIG || type == LDNS_RR_TYPE_NSEC || type == LDNS_RR_TYPE_NSEC3;
@@ -58,7 +64,7 @@ std::uint32_t negative_life(const Answer& answer, const TtlPolicy& policy) {
 class Plan {
   public:
     Plan(const cache::Key& key, const Answer& answer, const TtlPolicy& policy) : key_(key), policy_(policy) {
-        bool negative = answer.kind != Kind::positive;
+        bool negative = answer.kind != Kind::positive && answer.kind != Kind::yxdomain;
         if (negative) life_ = negative_life(answer, policy);
         std::uint32_t authority_limit = life_;
         for (const Record& r : answer.chain) add(r, LDNS_SECTION_ANSWER, clamped(ldns_rr_ttl(r.get())));
@@ -130,7 +136,7 @@ cache::EntryPtr build_entry(const cache::Key& key, const Answer& answer, cache::
 
     cache::EntryDraft draft;
     draft.version = version;
-    draft.rcode = answer.kind == Kind::nxdomain ? LDNS_RCODE_NXDOMAIN : LDNS_RCODE_NOERROR;
+    draft.rcode = rcode_of(answer.kind);
     draft.authentic = answer.authentic && answer.is_trusted;
     draft.born = answer.received;
     draft.expiry = answer.received + plan.life();
@@ -138,7 +144,7 @@ cache::EntryPtr build_entry(const cache::Key& key, const Answer& answer, cache::
     draft.refresh_after = draft.expiry - (draft.expiry - draft.born) / prefetch_part;
     // TTL 0 is for those who wait for it and nobody later, not even when nothing better is to be had.
     draft.stale_until = plan.life().count() == 0 ? draft.expiry : draft.expiry + policy.stale;
-    draft.chained = !answer.chain.empty();
+    draft.chained = std::ranges::any_of(answer.chain, is_cname);
     draft.rewritten = answer.is_rewritten;
     if (answer.info) {
         draft.info = answer.info->code;

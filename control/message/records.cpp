@@ -272,6 +272,21 @@ Record make_record(const MessageView& message, const RecordView& view, std::uint
     return record;
 }
 
+Record make_cname(const cache::Name& owner, const cache::Name& target, std::uint32_t ttl) {
+    auto dname = [](const cache::Name& name) {
+        return ldns_rdf_new_frm_data(LDNS_RDF_TYPE_DNAME, name.size, name.octets.data());
+    };
+    RecordHandle record(ldns_rr_new());
+    if (!record) return nullptr;
+    ldns_rr_set_owner(record.get(), dname(owner));
+    ldns_rr_set_type(record.get(), LDNS_RR_TYPE_CNAME);
+    ldns_rr_set_class(record.get(), LDNS_RR_CLASS_IN);
+    ldns_rr_set_ttl(record.get(), ttl);
+    auto* field = dname(target);
+    if (!ldns_rr_owner(record.get()) || !field || !ldns_rr_push_rdf(record.get(), field)) return nullptr;
+    return record;
+}
+
 std::optional<std::vector<std::uint8_t>> canonical_rdata(const MessageView& message, const RecordView& view) {
     return expand_rdata(message, view, true);
 }

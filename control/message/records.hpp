@@ -52,6 +52,9 @@ std::optional<MessageView> read_message(std::span<const std::uint8_t> octets);
 /// may be compressed: null.
 Record make_record(const MessageView& message, const RecordView& view, std::uint32_t ttl);
 
+/// "owner CNAME target". Null when memory is exhausted.
+Record make_cname(const cache::Name& owner, const cache::Name& target, std::uint32_t ttl);
+
 /// The rdata with names written out and folded: equal for duplicates. Empty optional when it is malformed.
 std::optional<std::vector<std::uint8_t>> canonical_rdata(const MessageView& message, const RecordView& view);
 

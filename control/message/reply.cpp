@@ -40,14 +40,17 @@ std::optional<cache::Name> target_of(const MessageView& message, const RecordVie
     return target;
 }
 
-/// Whether a DNAME `owner` -> `target` turns `from`, a name below `owner`, into `to` (RFC 6672 2.2).
-bool rewrites(const cache::Name& owner, const cache::Name& target, const cache::Name& from,
-              const cache::Name& to) {
-    if (from.size <= owner.size) return false;
-    auto prefix = from.bytes().first(from.size - owner.size);
-    return to.size == prefix.size() + target.size &&
-           std::ranges::equal(to.bytes().first(prefix.size()), prefix) &&
-           std::ranges::equal(to.bytes().subspan(prefix.size()), target.bytes());
+/// What a DNAME `owner` -> `target` makes of `from`, a name below `owner` (RFC 6672 2.2). None: a name that
+/// is too long.
+std::optional<cache::Name> rewritten(const cache::Name& from, const cache::Name& owner,
+                                     const cache::Name& target) {
+    auto prefix = from.bytes().first(std::size_t(from.size - owner.size));
+    if (prefix.size() + target.size > cache::limits::name_octets) return std::nullopt;
+    cache::Name to;
+    to.size = std::uint8_t(prefix.size() + target.size);
+    auto end = std::ranges::copy(prefix, to.octets.begin()).out;
+    std::ranges::copy(target.bytes(), end);
+    return to;
 }
 
 class ReplyParser {
@@ -60,7 +63,7 @@ class ReplyParser {
         if (answer_.kind == Kind::failure) return std::move(answer_);
         follow_chain();
         if (answer_.rcode == LDNS_RCODE_NOERROR && !error_) take_asked();
-        if (answer_.records.empty() && !error_) take_soa();
+        if (answer_.records.empty() && answer_.kind != Kind::yxdomain && !error_) take_soa();
         if (wants_dnssec() && (wildcard_ || !answer_.authority.empty()) && !error_) take_proofs();
         if (error_) return tl::make_unexpected(*error_);
         decide_kind();
@@ -76,7 +79,8 @@ class ReplyParser {
         answer_.is_scoped = message_.is_scoped;
         answer_.has_opt = message_.has_opt;
         answer_.info = message_.info;
-        bool usable = message_.rcode == LDNS_RCODE_NOERROR || message_.rcode == LDNS_RCODE_NXDOMAIN;
+        bool usable = message_.rcode == LDNS_RCODE_NOERROR || message_.rcode == LDNS_RCODE_NXDOMAIN ||
+                      message_.rcode == LDNS_RCODE_YXDOMAIN;
         answer_.kind = usable ? Kind::incomplete : Kind::failure;
         auto is_rrsig = [](const RecordView& view) { return view.type == LDNS_RR_TYPE_RRSIG; };
         answer_.is_signed = std::ranges::any_of(message_.answer, is_rrsig) ||
@@ -84,7 +88,11 @@ class ReplyParser {
     }
 
     void decide_kind() {
-        if (answer_.rcode == LDNS_RCODE_NXDOMAIN) {
+        if (answer_.kind == Kind::yxdomain) return;
+        if (answer_.rcode == LDNS_RCODE_YXDOMAIN) { // nothing here makes the name too long
+            answer_.kind = Kind::failure;
+            for (auto* part : {&answer_.chain, &answer_.records, &answer_.authority}) part->clear();
+        } else if (answer_.rcode == LDNS_RCODE_NXDOMAIN) {
             answer_.kind = Kind::nxdomain;
         } else if (!answer_.records.empty()) {
             answer_.kind = Kind::positive;
@@ -108,37 +116,93 @@ class ReplyParser {
 
     void follow_chain() {
         end_ = key_.name;
+        if (key_.qtype == LDNS_RR_TYPE_CNAME) return take_dname_of_asked();
         std::vector<cache::Name> visited{end_};
         while (!error_ && key_.qtype != LDNS_RR_TYPE_ANY && !find(message_.answer, end_, key_.qtype)) {
-            const RecordView* alias = find(message_.answer, end_, LDNS_RR_TYPE_CNAME);
-            if (!alias) return;
-            auto target = target_of(message_, *alias);
-            if (!target) return fail(ReplyError::malformed);
+            auto target = take_step();
+            if (!target) return;
             if (std::ranges::find(visited, *target) != visited.end()) return fail(ReplyError::chain_loop);
             if (visited.size() > limits::chain) return fail(ReplyError::chain_length);
-            if (wants_dnssec()) take_dname(*target);
-            // A second CNAME beside the first is an error of its zone; the first is followed,
-            // the second dropped.
-            take(answer_.chain, message_.answer, {alias});
             visited.push_back(end_ = *target);
         }
     }
 
-    /// The DNAME that the CNAME from `end_` to `to` was made of. Only one can enclose a name (RFC 6672 2.4).
-    void take_dname(const cache::Name& to) {
+    /// Where `end_` leads to, by a CNAME or, without one, by a DNAME above. None: nowhere.
+    std::optional<cache::Name> take_step() {
+        const RecordView* alias = find(message_.answer, end_, LDNS_RR_TYPE_CNAME);
+        if (!alias) return synthesise(answer_.chain);
+        auto target = target_of(message_, *alias);
+        if (!target) return malformed();
+        take_dname_of(*target);
+        // A second CNAME beside the first is an error of its zone; the first is followed, the second dropped.
+        take(answer_.chain, message_.answer, {alias});
+        return target;
+    }
+
+    /// A CNAME that was asked for may be made of a DNAME too; without it no validator believes it.
+    void take_dname_of_asked() {
+        if (answer_.rcode == LDNS_RCODE_NXDOMAIN) return;
+        const RecordView* alias = find(message_.answer, end_, LDNS_RR_TYPE_CNAME);
+        if (!alias) {
+            synthesise(answer_.records);
+            return;
+        }
+        auto target = target_of(message_, *alias);
+        target ? take_dname_of(*target) : fail(ReplyError::malformed);
+    }
+
+    /// Only one can be above a name (RFC 6672 2.4).
+    const RecordView* dname_above() const {
         auto encloses = [&](const RecordView& view) {
-            return view.type == LDNS_RR_TYPE_DNAME && view.rclass == key_.qclass &&
+            return view.type == LDNS_RR_TYPE_DNAME && view.rclass == key_.qclass && view.owner != end_ &&
                    cache::is_at_or_below(end_.bytes(), view.owner.bytes());
         };
-        auto dname = std::ranges::find_if(message_.answer, encloses);
-        if (dname == message_.answer.end()) return;
+        auto found = std::ranges::find_if(message_.answer, encloses);
+        return found == message_.answer.end() ? nullptr : &*found;
+    }
+
+    /// The DNAME that the CNAME from `end_` to `to` was made of.
+    void take_dname_of(const cache::Name& to) {
+        const RecordView* dname = dname_above();
+        if (!dname) return;
         auto target = target_of(message_, *dname);
         if (!target) return fail(ReplyError::malformed);
-        if (rewrites(dname->owner, *target, end_, to)) take(answer_.chain, message_.answer, {&*dname});
+        if (rewritten(end_, dname->owner, *target) == to) take_dname(*dname);
+    }
+
+    /// The DNAME above `end_` goes into the chain, and the CNAME that it makes to `out` (RFC 6672 3.1, 3.4).
+    std::optional<cache::Name> synthesise(std::vector<Record>& out) {
+        const RecordView* dname = dname_above();
+        if (!dname) return std::nullopt;
+        auto target = target_of(message_, *dname);
+        if (!target) return malformed();
+        const ldns_rr* taken = take_dname(*dname);
+        if (!taken) return std::nullopt;
+        auto to = rewritten(end_, dname->owner, *target);
+        if (!to) {
+            answer_.kind = Kind::yxdomain;
+            answer_.rcode = LDNS_RCODE_YXDOMAIN;
+            return std::nullopt;
+        }
+        Record cname = make_cname(end_, *to, ldns_rr_ttl(taken));
+        if (!cname) return malformed();
+        out.push_back(std::move(cname));
+        return to;
+    }
+
+    /// Puts it into the chain, once, though it may make several names of it. Null: an error.
+    const ldns_rr* take_dname(const RecordView& dname) {
+        auto at = std::ranges::find_if(answer_.chain, [&](const Record& r) {
+            return ldns_rr_get_type(r.get()) == LDNS_RR_TYPE_DNAME &&
+                   name_of(ldns_rr_owner(r.get())) == dname.owner;
+        });
+        if (at != answer_.chain.end()) return at->get();
+        std::size_t place = answer_.chain.size();
+        take(answer_.chain, message_.answer, {&dname});
+        return error_ ? nullptr : answer_.chain[place].get();
     }
 
     void take_asked() {
-        if (key_.qtype == LDNS_RR_TYPE_CNAME && wants_dnssec()) take_dname_of_asked();
         if (key_.qtype != LDNS_RR_TYPE_ANY)
             return take_rrset(answer_.records, message_.answer, end_, key_.qtype);
         std::set<std::uint16_t> types;
@@ -148,15 +212,6 @@ class ReplyParser {
             if (keep && view.rclass == key_.qclass && view.owner == end_) types.insert(view.type);
         }
         for (std::uint16_t type : types) take_rrset(answer_.records, message_.answer, end_, type);
-    }
-
-    /// A CNAME that was asked for may be made of a DNAME too; without it no validator believes it.
-    void take_dname_of_asked() {
-        const RecordView* alias = find(message_.answer, end_, LDNS_RR_TYPE_CNAME);
-        if (!alias) return;
-        auto target = target_of(message_, *alias);
-        if (!target) return fail(ReplyError::malformed);
-        take_dname(*target);
     }
 
     void take_soa() {
@@ -248,9 +303,14 @@ class ReplyParser {
     void fail(ReplyError error) {
         if (!error_) error_ = error;
     }
+    std::nullopt_t malformed() {
+        fail(ReplyError::malformed);
+        return std::nullopt;
+    }
 
     const MessageView& message_;
     const cache::Key& key_;
+    unsigned max_rrset_;
     Answer answer_;
     cache::Name end_;       ///< where the chain ends
     bool wildcard_ = false; ///< some kept signature is of a wildcard's expansion (RFC 4035 3.1.3.3)
@@ -292,4 +352,3 @@ std::string_view to_string(ReplyError error) {
 }
 
 } // namespace millrace::control
-    unsigned max_rrset_;

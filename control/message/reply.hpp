@@ -27,8 +27,8 @@ std::string_view to_string(ReplyError error); ///< for people: "CNAME chain in a
 
 /// Keeps of `reply` what dataplane/RULES.md allows (what is kept of a reply), nothing else:
 /// - `chain`: the CNAMEs followed from the question's name, in order, whatever their order in the message.
-///   With DO each is preceded by the DNAME it was synthesised from (RFC 6672 5.3.1) and followed by its
-///   RRSIGs; without DO the chain is CNAMEs alone.
+///   A DNAME precedes the CNAME that is made of it; where the reply has that DNAME alone, the CNAME is made
+///   here (RFC 6672 3.4). With DO each is followed by its RRSIGs.
 /// - `records`: the RRset of the asked type at the chain's end (CNAME, ANY and RRSIG questions: at the
 ///   question's name), with RRSIGs when DO.
 /// - `authority`: of a negative answer the SOA that encloses the chain's end. When DO also the NSEC, NSEC3

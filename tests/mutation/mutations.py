@@ -300,6 +300,24 @@ MUTATIONS = [
         "an alias cannot be answered by an RRset that the cache holds",
         "control_test:ReplyLimits.*"),
     Mutation(
+        "dname-alone-ignored", "control/message/reply.cpp",
+        "        if (!alias) return synthesise(answer_.chain);\n",
+        "        if (!alias) return std::nullopt;\n",
+        "a name that exists has no addresses",
+        "control_test:Dname.*"),
+    Mutation(
+        "name-too-long-is-empty", "control/message/entry_build.cpp",
+        "kind == Kind::yxdomain ? LDNS_RCODE_YXDOMAIN",
+        "kind == Kind::yxdomain ? LDNS_RCODE_NOERROR",
+        "a name that cannot be is said to exist",
+        "control_test:Dname.*"),
+    Mutation(
+        "dname-hinders-a-merge", "control/fetch/merge.cpp",
+        "std::views::filter(answer.chain, is_cname)",
+        "std::views::all(answer.chain)",
+        "a server that tells the DNAME of a chain is heard alone",
+        "control_test:MergeTest.TheDname*"),
+    Mutation(
         "forgers-open-breakers", "control/upstream/exchange.cpp",
         "    bool tells = is_silence && !exchange.is_driven;\n",
         "    bool tells = is_silence;\n",

@@ -17,6 +17,7 @@ odd        TYPE65281 \\# 0
 deep.er.est A    192.0.2.90
 *.alias    CNAME shared
 old        DNAME new
+short      DNAME not-so-short-a-name-as-the-one-that-leads-to-it
 a.new      A     192.0.2.91
 loop-1     CNAME loop-2
 loop-2     CNAME loop-1

@@ -25,6 +25,7 @@ LAB = ["shared", "www", "mail", "text", "chain", "chain-1", "dangling", "ttl0", 
 SIGNED = ["www", "text", "chain", "a.wild", "a.b.wild", "nowhere", "x.nowhere", "big", "ns1", ""]
 NAMES = ([f"{name}.lab.example".lstrip(".") for name in LAB]
          + [f"{name}.{zone}.example".lstrip(".") for zone in ("signed", "hashed") for name in SIGNED])
+TOO_LONG = ".".join(["x" * 60] * 3) + ".x.short.lab.example"  # for what the DNAME of short makes of it
 TYPES = ["A"] * 8 + ["AAAA", "MX", "TXT", "TXT", "SOA", "NS", "CNAME", "ANY", "HTTPS", "SVCB", "SRV", "CAA", "DS", "DNSKEY",
                      "PTR", "NAPTR", "SSHFP", "LOC", "TYPE65280", "TYPE65281", "TYPE127", "TYPE128", "TYPE253", "NSEC",
                      "RRSIG", "DNAME"]
@@ -95,8 +96,6 @@ RULES = [
          lambda q, m, u: is_any(q) and not q.tcp and m.flags & dns.flags.TC and not m.answer and m.rcode() == 0),
     rule("ANY over TCP: a HINFO made up (RFC 8482)", "rcode answer authority RA",
          lambda q, m, u: is_any(q) and q.tcp and m.answer[0].rdtype == dns.rdatatype.HINFO and m.rcode() == 0),
-    rule("without DO a chain is CNAMEs alone, the DNAME that they come from stays out", "answer",
-         lambda q, m, u: not q.dnssec_ok and fields(m)["answer"] == sets(u.answer, {dns.rdatatype.DNAME})),
     rule("nothing of the additional section is kept, nor any but the OPT sent", "additional",
          lambda q, m, u: not m.additional),
     rule("an NSEC lives beside a CNAME (RFC 4035 2.5), unbound follows a CNAME that it has cached", "answer",
@@ -160,7 +159,7 @@ def test_same_as_unbound(reference, single):
 
 @pytest.mark.parametrize("tcp", [False, True], ids=["udp", "tcp"])
 @pytest.mark.parametrize("dnssec_ok", [False, True], ids=["plain", "DO"])
-@pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("loop")])
+@pytest.mark.parametrize("name", [name for name in [*NAMES, TOO_LONG] if not name.startswith("loop")])
 def test_same_as_the_upstream(reference, single, name, dnssec_ok, tcp):
     """Every name and type; what dnspython reads it also writes, and reads again."""
     for qtype in sorted(set(TYPES) - {"ANY", "TYPE128", "TYPE253", "NSEC", "RRSIG"}):
@@ -173,7 +172,7 @@ def test_same_as_the_upstream(reference, single, name, dnssec_ok, tcp):
         if ours.flags & dns.flags.TC:
             assert not tcp and not ours.answer and not ours.authority
             continue
-        unwanted = set() if dnssec_ok else DNSSEC | ({dns.rdatatype.DNAME} if ours.answer != theirs.answer else set())
+        unwanted = set() if dnssec_ok else DNSSEC
         assert ours.rcode() == theirs.rcode(), qtype
         assert sets(ours.answer) == sets(theirs.answer, unwanted), qtype
         proofs = [rrset for rrset in theirs.authority if is_kept(rrset, theirs)]
@@ -181,6 +180,7 @@ def test_same_as_the_upstream(reference, single, name, dnssec_ok, tcp):
         assert not ours.additional
         known = ttls(theirs.answer) | ttls(proofs)
         assert all(ttl <= known[which] for which, ttl in (ttls(ours.answer) | ttls(ours.authority)).items()), qtype
+
 
 def test_large_rrsets_are_refused_with_a_reason_or_whole(lab, daemon, reference):
     def config(**cache):
@@ -202,7 +202,6 @@ def test_large_rrsets_are_refused_with_a_reason_or_whole(lab, daemon, reference)
         for _ in ("asked", "cached"):
             assert len(client.ask(f"{name}.lab.example", qtype, tcp=True).answer) == records
         assert client.ask(f"{name}.lab.example", qtype, use_edns=0).flags & dns.flags.TC
-
 
 
 @functools.cache

@@ -133,6 +133,19 @@ TEST_F(AliasTest, ABlockedNameInAChainEndsIt) {
     EXPECT_EQ(fetches.counters().chains_blocked, 1u);
 }
 
+TEST_F(AliasTest, SoDoesOneThatADnameLeadsTo) {
+    add("tracker.net", deny());
+    use();
+    serve_zone({{"tracker.a.com.", {"a.com. 60 IN DNAME net."}}});
+    cache::Key below = make_key("tracker.a.com", LDNS_RR_TYPE_A);
+    auto blocked = ask(below);
+    run(20ms);
+    EXPECT_EQ(woken(blocked).rcode, 3);
+    EXPECT_EQ(lines(below), (std::vector<std::string>{"a.com.\t60\tIN\tDNAME\tnet.",
+                                                      "tracker.a.com.\t60\tIN\tCNAME\ttracker.net."}));
+    EXPECT_EQ(cached(below)->info, 15);
+}
+
 TEST_F(AliasTest, ANameInAChainThatARuleLeadsElsewhere) {
     add("tracker.net", alias("walled.garden"));
     use();

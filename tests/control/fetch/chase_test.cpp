@@ -93,6 +93,33 @@ TEST_F(ChaseTest, AnEndThatIsBogusSaysSoUnderTheFirstName) {
     EXPECT_EQ(cached(a)->info, 6);
 }
 
+TEST_F(ChaseTest, ADnameAloneLeadsToItsEnd) {
+    all_say({{"x.a.com.", {.answer = {"a.com. 60 IN DNAME b.net."}}},
+             {"x.b.net.", {.answer = {"x.b.net. 60 IN A 1.1.1.1"}}}});
+    cache::Key below = make_key("x.a.com", LDNS_RR_TYPE_A);
+    auto token = ask(below);
+    run(1s);
+    EXPECT_EQ(woken(token).addresses, Hosts{"1.1.1.1"});
+    ASSERT_TRUE(cached(below));
+    EXPECT_EQ(cached(below)->answers, 3u) << "the DNAME, its CNAME, the address";
+}
+
+TEST_F(ChaseTest, ANameThatADnameMakesTooLongIsAnAnswerAndCached) {
+    const std::string label(59, 'x'), dname = "a.com. 60 IN DNAME a-target-of-octets.net.";
+    const std::string name = label + "." + label + "." + label + "." + std::string(58, 'y') + ".a.com.";
+    for (unsigned rcode : {0u, 6u}) {
+        cache::Key below = make_key(name, rcode == 0 ? LDNS_RR_TYPE_A : LDNS_RR_TYPE_AAAA);
+        for (unsigned i : {0u, 1u, 2u}) script(i, {.answer = {dname}, .rcode = rcode}, 5ms);
+        auto token = ask(below);
+        run(1s);
+        EXPECT_EQ(woken(token).rcode, 6);
+        ASSERT_TRUE(cached(below));
+        EXPECT_FALSE(cached(below)->failure);
+        EXPECT_EQ(cached(below)->answers, 1u);
+        EXPECT_EQ(cached(below)->expiry - cached(below)->born, Time(60s));
+    }
+}
+
 TEST_F(ChaseTest, ACircleEnds) {
     all_say({{"a.com.", {.answer = {"a.com. 60 IN CNAME b.com."}}},
              {"b.com.", {.answer = {"b.com. 60 IN CNAME a.com."}}}});

@@ -309,25 +309,6 @@ TEST(ParseReply, KeepsTheProofOfAWildcardWithDo) {
     EXPECT_EQ(parse(make_key("a.b.com", LDNS_RR_TYPE_A, cache::dnssec_ok), spec)->authority.size(), 0u);
 }
 
-TEST(ParseReply, KeepsADnameWithDoAlone) {
-    ReplySpec spec{.answer = {"b.com. 60 IN DNAME c.net.", "other.com. 60 IN DNAME c.net.",
-                              "a.b.com. 60 IN CNAME a.c.net.", "a.c.net. 60 IN A 192.0.2.1"}};
-    auto plain = parse(make_key("a.b.com", LDNS_RR_TYPE_A), spec);
-    EXPECT_EQ(texts_of(plain->chain), Lines{"a.b.com. 60 IN CNAME a.c.net."});
-    auto secure = parse(make_key("a.b.com", LDNS_RR_TYPE_A, cache::dnssec_ok), spec);
-    EXPECT_EQ(texts_of(secure->chain), (Lines{"b.com. 60 IN DNAME c.net.", "a.b.com. 60 IN CNAME a.c.net."}));
-    spec.answer[0] = "b.com. 60 IN DNAME elsewhere.net."; // not what the CNAME was made of
-    EXPECT_EQ(parse(make_key("a.b.com", LDNS_RR_TYPE_A, cache::dnssec_ok), spec)->chain.size(), 1u);
-}
-
-TEST(ParseReply, KeepsTheDnameOfACnameThatWasAskedFor) {
-    ReplySpec spec{.answer = {"b.com. 60 IN DNAME c.net.", "a.b.com. 60 IN CNAME a.c.net."}};
-    auto secure = parse(make_key("a.b.com", LDNS_RR_TYPE_CNAME, cache::dnssec_ok), spec);
-    EXPECT_EQ(texts_of(secure->chain), Lines{"b.com. 60 IN DNAME c.net."});
-    EXPECT_EQ(texts_of(secure->records), Lines{"a.b.com. 60 IN CNAME a.c.net."});
-    EXPECT_TRUE(parse(make_key("a.b.com", LDNS_RR_TYPE_CNAME), spec)->chain.empty());
-}
-
 TEST(ParseReply, AnswersDnssecTypesThatWereAskedFor) {
     ReplySpec spec{.answer = {rrsig("a.com.", "A"), rrsig("a.com.", "AAAA")}};
     EXPECT_EQ(parse(make_key("a.com", LDNS_RR_TYPE_RRSIG), spec)->records.size(), 2u);
