@@ -37,7 +37,7 @@ Published Publisher::publish(const cache::Key& key, cache::Hash hash, const Answ
         bool grew = !before || entry->records_size > before->records_size;
         if (!storable || (grew && !fits_udp(key, *entry))) return {cache::Publication::full, servfail()};
     }
-    if (!storable) return keep_private(cache::Publication::full, std::move(entry));
+    if (!storable) return keep_private(key, hash, cache::Publication::full, std::move(entry));
     Published published = place(key, hash, std::move(entry));
     counters_.merged += version.revision == 1 && published.verdict == cache::Publication::accepted;
     return published;
@@ -75,11 +75,16 @@ Published Publisher::place(const cache::Key& key, cache::Hash hash, cache::Entry
     case cache::Publication::superseded: ++counters_.superseded; break;
     case cache::Publication::full: ++counters_.full; break;
     }
-    return keep_private(verdict, std::move(entry));
+    return keep_private(key, hash, verdict, std::move(entry));
 }
 
-/// For those who wait now, in no Slot; without room for that, SERVFAIL.
-Published Publisher::keep_private(cache::Publication verdict, cache::EntryPtr entry) {
+/// For those who wait now, in no Slot; without room for that, SERVFAIL. What an older generation left in the
+/// Slot ends all the same: clients were told something newer, so it must not come back as stale data.
+Published Publisher::keep_private(const cache::Key& key, cache::Hash hash, cache::Publication verdict,
+                                  cache::EntryPtr entry) {
+    const cache::Entry* before = table_.find(key, hash);
+    bool is_older = before && before->version.generation < entry->version.generation;
+    if (is_older) table_.withdraw(key, hash);
     cache::Reserve::Hold hold = reserve_.hold(entry);
     if (!hold) return {verdict, servfail()};
     const cache::Entry* held = hold.entry();

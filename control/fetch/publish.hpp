@@ -54,7 +54,8 @@ class Publisher {
 
   private:
     Published place(const cache::Key& key, cache::Hash hash, cache::EntryPtr entry);
-    Published keep_private(cache::Publication verdict, cache::EntryPtr entry);
+    Published keep_private(const cache::Key& key, cache::Hash hash, cache::Publication verdict,
+                           cache::EntryPtr entry);
 
     cache::Table& table_;
     cache::Reserve reserve_;

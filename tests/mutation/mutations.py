@@ -76,8 +76,14 @@ MUTATIONS = [
         "a name that failed yesterday is given up for minutes at its first failure of today",
         "control_test:FetchTest.AFailureOfLongAgo*"),
     Mutation(
+        "superseded-denial-comes-back", "control/fetch/publish.cpp",
+        "    if (is_older) table_.withdraw(key, hash);\n",
+        "",
+        "a name is denied, as stale data, after clients were given its addresses",
+        "control_test:Scenarios.S19*"),
+    Mutation(
         "ttl-0-stored", "control/fetch/publish.cpp",
-        "    if (!storable) return keep_private(cache::Publication::full, std::move(entry));\n",
+        "    if (!storable) return keep_private(key, hash, cache::Publication::full, std::move(entry));\n",
         "",
         "an answer for those who wait reaches others",
         "control_test:Scenarios.S19*"),

@@ -123,6 +123,22 @@ TEST_F(Scenarios, S19_ATtlOfZeroAnswersWhoWaitsOnce) {
     EXPECT_EQ(fetches.counters().fetches, 2u);
 }
 
+TEST_F(Scenarios, S19_WhatATtlOfZeroTookThePlaceOfDoesNotComeBack) {
+    for (unsigned i : {0u, 1u, 2u}) script(i, nxdomain, 5ms);
+    ask(a);
+    run(301s);
+    ASSERT_EQ(cached(a)->rcode, LDNS_RCODE_NXDOMAIN) << "to be served stale";
+    for (unsigned i : {0u, 1u, 2u}) serve(i, {"1.1.1.1"}, 5ms, 0);
+    auto client = ask(a);
+    run(1s);
+    EXPECT_EQ(woken(client).addresses, Hosts{"1.1.1.1"});
+    for (unsigned i : {0u, 1u, 2u}) silence(i);
+    auto later = ask(a, true);
+    run(4s);
+    EXPECT_EQ(woken(later).kind, WakeKind::answer);
+    EXPECT_EQ(woken(later).rcode, LDNS_RCODE_SERVFAIL) << "the name exists";
+}
+
 class Crowded : public Scenarios {
   protected:
     Crowded() : Scenarios(2, {}, 20000, 30000) {
