@@ -61,7 +61,7 @@ TEST_F(AliasTest, TheTargetIsAskedAndTheAnswerPublishedUnderTheName) {
     auto client = ask(a);
     run(20ms);
     EXPECT_EQ(woken(client).addresses, Hosts{"192.0.2.9"});
-    EXPECT_EQ(lines(a), (std::vector<std::string>{"a.com.\t60\tIN\tCNAME\twalled.garden.",
+    EXPECT_EQ(lines(a), (std::vector<std::string>{"a.com.\t30\tIN\tCNAME\twalled.garden.",
                                                   "walled.garden.\t30\tIN\tA\t192.0.2.9"}));
     EXPECT_TRUE(cached(a)->rewritten);
     EXPECT_EQ(cached(a)->info, 15);
@@ -103,7 +103,7 @@ TEST_F(AliasTest, ATargetThatDoesNotExist) {
     auto client = ask(a);
     run(20ms);
     EXPECT_EQ(woken(client).rcode, 3);
-    EXPECT_EQ(lines(a).front(), "a.com.\t60\tIN\tCNAME\tnowhere.com.");
+    EXPECT_EQ(lines(a).front(), "a.com.\t30\tIN\tCNAME\tnowhere.com.");
 }
 
 TEST_F(AliasTest, RulesInACircleAndFailingTargetsAreServfail) {
@@ -155,7 +155,7 @@ TEST_F(AliasTest, ANameInAChainThatARuleLeadsElsewhere) {
     run(20ms);
     EXPECT_EQ(woken(client).addresses, Hosts{"192.0.2.9"});
     EXPECT_EQ(lines(a).size(), 3u);
-    EXPECT_EQ(lines(a)[1], "tracker.net.\t60\tIN\tCNAME\twalled.garden.");
+    EXPECT_EQ(lines(a)[1], "tracker.net.\t30\tIN\tCNAME\twalled.garden.");
 }
 
 /// What passes, and what denies, by name and source; source 0 is `local: forward`.
