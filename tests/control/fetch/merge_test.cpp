@@ -1,4 +1,5 @@
 // What is merged with what, and what is not (dataplane/RULES.md, merging).
+#include "control/fetch/merge.hpp"
 #include "tests/control/fetch/scenarios_fixture.hpp"
 
 namespace millrace::control {
