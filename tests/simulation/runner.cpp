@@ -22,7 +22,7 @@ namespace millrace::simulation {
 namespace {
 
 constexpr unsigned most_failures = 5;       // then the run ends: more of the same tell nothing
-constexpr std::uint64_t enough_seeds = 200; // to ask whether everything happened
+constexpr std::uint64_t enough_seeds = 1000; // to ask whether everything happened
 constexpr unsigned hang_seconds = 120;      // of one plan, sanitizers included
 
 volatile std::sig_atomic_t stop_asked = 0;

@@ -55,7 +55,7 @@ constexpr std::array<std::string_view, seen_count> names{
     "exchanges refused",
     "collections displaced",
     "breakers opened",
-    "breakers refused",
+    "probes",
     "datagrams lost",
     "datagrams twice",
     "datagrams for nobody",

@@ -57,7 +57,7 @@ enum class Seen : std::uint8_t {
     exchanges_refused,
     collections_displaced,
     breakers_opened,
-    breakers_refused,
+    probes,
     datagrams_lost,
     datagrams_twice,
     datagrams_for_nobody,

@@ -296,9 +296,10 @@ void World::count_everything() {
     t.add(Seen::merges, p.merged);
     t.add(Seen::failure_entries, p.failures);
     const control::ExchangeCounters& e = exchanges_.counters();
-    for (unsigned i = 0; i < upstreams_.size(); ++i)
+    for (unsigned i = 0; i < upstreams_.size(); ++i) {
         t.add(Seen::breakers_opened, upstreams_.counters(i).opened);
-    t.add(Seen::breakers_refused, e.refused_open);
+        t.add(Seen::probes, upstreams_.counters(i).probes);
+    }
     t.add(Seen::upstream_queries, e.sent);
     t.add(Seen::upstream_resends, e.resent);
     t.add(Seen::upstream_tcp, e.tcp);
