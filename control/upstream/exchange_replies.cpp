@@ -184,7 +184,7 @@ void Exchanges::learn(const Exchange& exchange, const Answer& answer, bool is_ca
         habits.missed_edns(exchange.opt == Opt::refused, now);
     }
     if (is_failure || answer.is_bare_denial() || !is_mixed_case(exchange)) return;
-    habits.knew_mixed_case(is_case_kept ? LetterCase::kept : LetterCase::changed);
+    habits.knew_mixed_case(is_case_kept ? LetterCase::kept : LetterCase::changed, now);
 }
 
 } // namespace millrace::control

@@ -15,6 +15,13 @@ void Habits::missed_edns(bool was_said, Time now) {
     without_edns_until_ = now + memory;
 }
 
+void Habits::knew_mixed_case(LetterCase how, Time now) {
+    if (loses_case(now) && letter_case_ == LetterCase::denied) return;
+    letter_case_ = how;
+    unanswered_ = 0;
+    folded_until_ = {};
+}
+
 bool Habits::left_mixed_case_unanswered(Time now) {
     if (++unanswered_ < 2) return false;
     unanswered_ = 0;

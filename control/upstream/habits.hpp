@@ -43,8 +43,9 @@ class Habits {
     bool is_case_proved() const {
         return letter_case_ == LetterCase::kept || letter_case_ == LetterCase::changed;
     }
-    /// A name in mixed case got an answer, with its case kept or changed.
-    void knew_mixed_case(LetterCase how) { letter_case_ = how, unanswered_ = 0; }
+    /// A name in mixed case got an answer, with its case kept or changed. That ends what silence suggested; a
+    /// denial that was refuted is none the better for it.
+    void knew_mixed_case(LetterCase how, Time now);
     /// The name in lower case is there, which was denied in mixed case.
     void denied_mixed_case(Time now) { lose_case(LetterCase::denied, now); }
     /// A reply over TCP, in lower case, after silence over UDP: may be loss. True: the second, so it is not.

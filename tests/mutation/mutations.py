@@ -342,6 +342,36 @@ MUTATIONS = [
         "a forged reply has fewer bits to guess",
         "control_test:ExchangeTest.MixesTheLetterCase"),
     Mutation(
+        "near-miss-waits-on", "control/upstream/exchange_replies.cpp",
+        "    if (!exchange.over_tcp) drive_to_tcp(exchange, received);\n",
+        "",
+        "who has found a port may go on guessing",
+        "control_test:*NearMiss*"),
+    Mutation(
+        "a-header-is-no-reply", "control/message/reply_match.cpp",
+        "    if (flags & dns::truncated) return ReplyMatch::truncated;\n",
+        "",
+        "a server that cuts its replies to the header is never heard",
+        "control_test:TcpTest.*"),
+    Mutation(
+        "silence-remembered-at-once", "control/upstream/habits.cpp",
+        "was_said ? 1 : 2;",
+        "1;",
+        "two lost datagrams take DNSSEC from a server for ten minutes",
+        "control_test:HabitsTest.*"),
+    Mutation(
+        "no-budget-of-datagrams", "control/fetch/table_effects.cpp",
+        "    if (slot->datagrams + std::size_t(kept) >= limits::datagrams_per_fetch) return false;\n",
+        "",
+        "one question about a silent name makes nine",
+        "control_test:BudgetTest.*"),
+    Mutation(
+        "our-bound-is-the-names-failure", "control/fetch/fetch.cpp",
+        "    refused_ = true;\n    on_failed",
+        "    on_failed",
+        "a name whose connection had to give way is cached as failing",
+        "control_test:BudgetTest.*"),
+    Mutation(
         "one-try-over-tcp-takes-all", "control/upstream/exchange_tcp.cpp",
         "    if (sides_ >= limits_.tcp_tries) {\n",
         "    if (sides_ > limits_.exchanges) {\n",

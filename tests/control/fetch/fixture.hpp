@@ -69,7 +69,7 @@ class FetchTest : public testing::Test {
           fetches(table, publisher, exchanges, upstreams, clients, policy) {
         for (unsigned i = 0; i < servers; ++i) { // as they should be, and seen to be so
             upstreams.habits(i).heard_opt();
-            upstreams.habits(i).knew_mixed_case(LetterCase::kept);
+            upstreams.habits(i).knew_mixed_case(LetterCase::kept, clock.now);
         }
     }
     ~FetchTest() override {

@@ -58,7 +58,7 @@ class ExchangeTest : public testing::Test, public ExchangeListener {
         exchanges->set_listener(*this);
         for (unsigned upstream : {0u, 1u}) { // servers as they should be, and seen to be so
             groups[0].habits(upstream).heard_opt();
-            groups[0].habits(upstream).knew_mixed_case(LetterCase::kept);
+            groups[0].habits(upstream).knew_mixed_case(LetterCase::kept, clock.now);
         }
     }
     void TearDown() override {

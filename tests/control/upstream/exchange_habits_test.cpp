@@ -266,8 +266,19 @@ TEST_F(HabitsTest, SilenceToMixedCaseIsTriedInLowerCase) {
     EXPECT_EQ(network.sent.size(), 1u);
 }
 
+TEST_F(HabitsTest, ALateAnswerInMixedCaseEndsWhatSilenceSuggested) {
+    for (int i = 0; i < 2; ++i) habits().left_mixed_case_unanswered(clock.now);
+    EXPECT_TRUE(habits().loses_case(clock.now));
+    habits().knew_mixed_case(LetterCase::kept, clock.now);
+    EXPECT_FALSE(habits().loses_case(clock.now));
+    habits().denied_mixed_case(clock.now);
+    habits().knew_mixed_case(LetterCase::kept, clock.now);
+    EXPECT_TRUE(habits().loses_case(clock.now));
+    EXPECT_EQ(habits().letter_case(), LetterCase::denied);
+}
+
 TEST_F(HabitsTest, SilenceOfAServerThatKeepsTheCaseIsTriedInMixedCase) {
-    habits().knew_mixed_case(LetterCase::kept);
+    habits().knew_mixed_case(LetterCase::kept, clock.now);
     ask();
     ASSERT_TRUE(network.sent.back().tcp);
     EXPECT_TRUE(is_mixed(network.sent.back()));
