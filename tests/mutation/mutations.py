@@ -78,7 +78,7 @@ MUTATIONS = [
     Mutation(
         "superseded-denial-comes-back", "control/fetch/publish.cpp",
         "    if (is_older) table_.withdraw(key, hash);\n",
-        "",
+        "    if (is_older && verdict == cache::Publication::superseded) table_.withdraw(key, hash);\n",
         "a name is denied, as stale data, after clients were given its addresses",
         "control_test:Scenarios.S19*"),
     Mutation(
