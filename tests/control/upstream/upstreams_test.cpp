@@ -113,9 +113,14 @@ TEST_F(MatchReply, WantsAResponseToAQueryWithOneQuestion) {
     EXPECT_EQ(match_reply(query, query), ReplyMatch::no_reply);
 }
 TEST_F(MatchReply, TakesTwoKindsWithoutAQuestion) {
-    auto header = [&](std::uint8_t flags, std::uint8_t rcode, Octets rest = {}) {
-        Octets message{0x12, 0x34, flags, rcode, 0, 0, 0, 0, 0, 0, 0, std::uint8_t(!rest.empty())};
-        message.insert(message.end(), rest.begin(), rest.end());
+    auto header = [](std::uint8_t flags, std::uint8_t rcode, const Octets& rest = {}) {
+        Octets message(12 + rest.size());
+        message[0] = 0x12;
+        message[1] = 0x34;
+        message[2] = flags;
+        message[3] = rcode;
+        message[11] = rest.empty() ? 0 : 1;
+        std::ranges::copy(rest, message.begin() + 12);
         return message;
     };
     EXPECT_EQ(match_reply(query, header(0x82, 0)), ReplyMatch::truncated);
