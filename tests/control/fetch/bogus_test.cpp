@@ -165,10 +165,11 @@ TEST_F(BogusTest, TheTextIsBounded) {
     dataplane::Head head;
     head.edns = true;
     head.limit = 1232;
-    std::vector<std::uint8_t> out(1232);
+    std::vector<std::uint8_t> question{1, 'a', 0, 0, 1, 0, 1}, out(1232);
+    head.question_size = std::uint16_t(question.size());
     auto counted = dataplane::answer::Age::counted;
-    EXPECT_EQ(dataplane::answer::write(head, {}, *cached(a), clock.now, counted, out),
-              12u + 11 + 6 + cache::limits::info_octets);
+    EXPECT_EQ(dataplane::answer::write(head, question, *cached(a), clock.now, counted, out),
+              12u + question.size() + 11 + 6 + cache::limits::info_octets);
 }
 
 } // namespace
