@@ -111,11 +111,11 @@ class TcpServerTest : public testing::Test, public Waker {
             before = value();
         }
     }
-    /// Turns until it is so; a test that waits in vain fails after a minute.
+    /// Turns until it is so; a test that waits in vain fails after a minute, and waits for nothing else.
     template <class Condition>
     void until(Condition condition) {
         auto end = std::chrono::steady_clock::now() + 60s;
-        while (!condition()) {
+        while (!HasFatalFailure() && !condition()) {
             if (std::chrono::steady_clock::now() > end) FAIL() << "a minute has passed";
             turn();
         }
