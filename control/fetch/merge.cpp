@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <map>
-#include <ranges>
 #include <set>
 
 #include "control/limits.hpp"
@@ -55,7 +55,11 @@ bool is_internal(const Address& address) {
 
 /// By the CNAMEs: a DNAME says nothing more, and not everybody tells it.
 bool same_chain(const Answer& a, const Answer& b) {
-    auto cnames = [](const Answer& answer) { return std::views::filter(answer.chain, is_cname); };
+    auto cnames = [](const Answer& answer) { // not std::views::filter: clang 14 has none with GCC's library
+        std::vector<Record> kept;
+        std::ranges::copy_if(answer.chain, std::back_inserter(kept), is_cname);
+        return kept;
+    };
     return std::ranges::equal(cnames(a), cnames(b), [](const Record& x, const Record& y) {
         return ldns_rr_compare_no_rdata(x.get(), y.get()) == 0 && ldns_rr_compare(x.get(), y.get()) == 0;
     });
@@ -87,8 +91,7 @@ struct Vote {
 
     explicit Vote(const Answer& from) : answer(&from), addresses(addresses_of(from)) {
         std::ranges::sort(addresses);
-        auto [first, last] = std::ranges::unique(addresses);
-        addresses.erase(first, last);
+        addresses.erase(std::unique(addresses.begin(), addresses.end()), addresses.end());
     }
     bool has(const Address& address) const { return std::ranges::binary_search(addresses, address); }
 };
