@@ -51,7 +51,7 @@ def mutations(root):
         file = root / m.file
         places = file.read_text(encoding="utf-8").count(m.old) if file.exists() else 0
         if places != 1:
-            yield f"tests/mutation/mutations.py: {m.name}: its text is {places} times in {m.file}"
+            yield f"tests/mutation: {m.name}: its text is {places} times in {m.file}"
 
 
 def pages(root):

@@ -79,8 +79,7 @@ void FetchTable::resolve(const cache::Key& key, cache::Hash hash, const Waiter& 
     if (slot && answer_from_reserve(*slot, waiter, now)) return;
     if (aliases_.join(key, hash, waiter)) return;
     if (!may_start(hash, waiter, now)) {
-        const cache::Entry* stale = table_.find_usable(key, hash, now);
-        return waiters_.give_stale_or_refuse(waiter, stale, &FetchCounters::limited);
+        return waiters_.give_stale_or_refuse(waiter, find_stale(key, hash), &FetchCounters::limited);
     }
     // A Fetch that has answered and still collects: its answer is no longer usable, so its successor begins.
     std::vector<Waiter> waiters;
@@ -123,8 +122,7 @@ bool FetchTable::answer_stale_at_once(const cache::Key& key, cache::Hash hash, c
 /// reload forces do not come this way.
 bool FetchTable::may_start(cache::Hash hash, const Waiter& waiter, Time now) {
     if (!access_) return true;
-    std::uint64_t prefix = access_->prefix_of(waiter.client.address);
-    auto taken = access_->takes_fetch(prefix, waiter.is_tcp(), hash, now);
+    auto taken = access_->takes_fetch(waiter.prefix, waiter.is_tcp(), hash, now);
     if (taken == dataplane::Access::Taken::displacing) ++counters_.rate_table_full;
     return taken != dataplane::Access::Taken::no;
 }
@@ -161,7 +159,7 @@ bool FetchTable::start_fetch(const cache::Key& key, cache::Hash hash, const std:
                              Time now, std::uint64_t account, Traces::Done trace) {
     std::uint64_t prefix = waiters.empty() ? account : waiters.front().prefix, zone = zone_of(key);
     if (free_.empty() && !make_way(prefix, zone)) {
-        const cache::Entry* stale = table_.find_usable(key, hash, now);
+        const cache::Entry* stale = find_stale(key, hash);
         for (const Waiter& w : waiters) waiters_.give_stale_or_refuse(w, stale, &FetchCounters::refused);
         return false;
     }

@@ -1,0 +1,267 @@
+"""Mutations: what may be published, superseded, flushed and merged."""
+
+from mutation import Mutation
+
+MUTATIONS = [
+    # Publication: which result may be stored.
+    Mutation(
+        "no-newest-started-check", "cache/table.cpp",
+        "    if (entry.version.generation < slot.started) return Publication::superseded;\n",
+        "",
+        "a superseded query publishes over its successor",
+        "cache_test:TableTest.*"),
+    Mutation(
+        "start-does-not-supersede", "cache/table.cpp",
+        "    node->second.started = generation;\n",
+        "",
+        "a superseded query publishes while its successor still asks",
+        "cache_test:TableTest.*"),
+    Mutation(
+        "a-version-published-twice", "cache/table.cpp",
+        "entry.version <= before->version",
+        "entry.version < before->version",
+        "a duplicate of a result replaces what stands",
+        "cache_test:TableTest.*"),
+    Mutation(
+        "publish-at-the-floor", "cache/table.cpp",
+        "entry.version.generation <= floor(group)",
+        "entry.version.generation < floor(group)",
+        "the last query before a flush publishes after it",
+        "cache_test:TableTest.TheFloor*"),
+    Mutation(
+        "stamped-when-stored", "control/fetch/table_effects.cpp",
+        "    cache::Version version{fetch.id().generation, revision};\n    FetchSlot& slot",
+        "    cache::Version version{++last_generation_, revision};\n    FetchSlot& slot",
+        "the older query that ends last looks newest, and an answer's own merge looks old",
+        "control_test:Scenarios.S9*"),
+    Mutation(
+        "published-by-another-thread", "cache/table.cpp",
+        "    assert(owner_ == std::this_thread::get_id() && \"one writer per key: only the owner changes the table\");\n",
+        "",
+        "check and write are two steps again, and nobody is told",
+        "cache_test:TableDeathTest.*"),
+    Mutation(
+        "referrals-are-empty-answers", "control/message/reply.cpp",
+        "has_soa_ ? Kind::nodata : is_referral() ? Kind::failure : Kind::incomplete;",
+        "has_soa_ ? Kind::nodata : Kind::incomplete;",
+        "a server that knows nothing of a name says for five seconds that it has no such record",
+        "control_test:FetchTest.AReferral*"),
+    Mutation(
+        "carried-addresses-merged", "control/fetch/merge.cpp",
+        "if (auto carried = carried_v4(address)) return is_internal(*carried);",
+        "if (auto carried = carried_v4(address); carried && address.is_v4()) return is_internal(*carried);",
+        "a foreign name points into the client's network by way of NAT64, 6to4 or Teredo",
+        "control_test:MergeTest.NorAre*"),
+    Mutation(
+        "failures-remembered-for-ever", "control/fetch/publish.cpp",
+        "now < before->expiry + held_for + limits::failure_memory",
+        "now >= before->born",
+        "a name that failed yesterday is given up for minutes at its first failure of today",
+        "control_test:FetchTest.AFailureOfLongAgo*"),
+    Mutation(
+        "superseded-denial-comes-back", "control/fetch/publish.cpp",
+        "    if (is_older) table_.withdraw(key, hash);\n",
+        "    if (is_older && verdict == cache::Publication::superseded) table_.withdraw(key, hash);\n",
+        "a name is denied, as stale data, after clients were given its addresses",
+        "control_test:Scenarios.S19*"),
+    Mutation(
+        "ttl-0-stored", "control/fetch/publish.cpp",
+        "    if (!storable) return keep_private(key, hash, cache::Publication::full, std::move(entry));\n",
+        "",
+        "an answer for those who wait reaches others",
+        "control_test:Scenarios.S19*"),
+    Mutation(
+        "memory-bound-not-checked", "cache/table.cpp",
+        "bytes() + entry.bytes() > most_bytes_ ? Publication::full : Publication::accepted",
+        "Publication::accepted",
+        "a stalled worker lets memory grow for ever",
+        "cache_test:TableTest.RefusesEntries*"),
+
+    # Superseding: what becomes of the older query.
+    Mutation(
+        "superseded-exchanges-go-on", "control/fetch/fetch.cpp",
+        "    stop_asking(effects);\n    if (state_ == State::ranking) effects.cancel_ranking(*this);\n",
+        "    if (state_ == State::ranking) effects.cancel_ranking(*this);\n",
+        "sockets and timers of a query that nobody owns",
+        "control_test:Scenarios.S11*"),
+    Mutation(
+        "superseded-ranking-goes-on", "control/fetch/fetch.cpp",
+        "    if (state_ == State::ranking) effects.cancel_ranking(*this);\n",
+        "",
+        "a ranking that nobody waits for, beside its successor's",
+        "control_test:Scenarios.S8*"),
+    Mutation(
+        "superseded-waiters-dropped", "control/fetch/table.cpp",
+        "        if (!waiters.empty()) restart(key, hash, std::move(waiters));\n",
+        "        if (waiters.empty()) restart(key, hash, std::move(waiters));\n",
+        "who waits while a flush comes is never answered, and the credits are lost",
+        "control_test:Scenarios.S11*"),
+    Mutation(
+        "all-successors-at-once", "control/fetch/table.cpp",
+        "i < limits::restarts_per_tick && !successors_.empty();",
+        "!successors_.empty();",
+        "a flush under load holds up control for as long as all that it superseded takes to start again",
+        "control_test:Scenarios.S11_Successors*"),
+    Mutation(
+        "only-the-first-successors-start", "control/fetch/table.cpp",
+        "        successors_.pop_front();\n        start_successor(std::move(successor), now);\n",
+        "        successors_.pop_front();\n        if (i + 1 == limits::restarts_per_tick) successors_.clear();\n"
+        "        start_successor(std::move(successor), now);\n",
+        "who waits beyond the bound of one tick is never answered",
+        "control_test:Scenarios.S11_Successors*"),
+    Mutation(
+        "successors-dropped-at-shutdown", "control/fetch/table.cpp",
+        "    for (const Successor& successor : std::exchange(successors_, {})) waiters_.abandon(successor.waiters);\n",
+        "    successors_.clear();\n",
+        "waiters between two Fetches are lost when the process stops",
+        "control_test:FetchTest.CloseAbandonsThose*"),
+    Mutation(
+        "late-result-finds-the-next-fetch", "control/fetch/table.cpp",
+        "    return slot.fetch && slot.fetch->id() == id ? &slot : nullptr;\n",
+        "    return slot.fetch ? &slot : nullptr;\n",
+        "a result of one query enters the query that has its slot now",
+        "control_test:Scenarios.S8*:EarlierRepair.*"),
+    Mutation(
+        "order-without-its-version", "control/fetch/table_effects.cpp",
+        "    bool is_same = entry && entry->version == slot->published;\n",
+        "    bool is_same = !entry || entry->version == slot->published;\n",
+        "an order is published although what it was computed for is gone",
+        "control_test:Scenarios.S8*"),
+
+    # Flush and reload.
+    Mutation(
+        "flush-leaves-the-live", "control/fetch/flush.cpp",
+        "        if (matches(key.name.bytes())) return true;\n",
+        "",
+        "what was collected before a flush appears after it",
+        "control_test:Scenarios.S11*"),
+    Mutation(
+        "flush-leaves-the-aliases", "control/fetch/flush.cpp",
+        "        return matches(key.name()) || leads_there(key.name(), entry, matches);\n",
+        "        return matches(key.name()) || (entry.failure && leads_there(key.name(), entry, matches));\n",
+        "an address that was flushed is still served under the names that lead to it",
+        "control_test:FlushOfATarget.*"),
+    Mutation(
+        "flush-leaves-what-collects-aliases", "control/fetch/flush.cpp",
+        "        return entry && leads_there(key.name.bytes(), *entry, matches);\n",
+        "        return entry && entry->failure;\n",
+        "a merge brings back what was flushed under a name that led there",
+        "control_test:FlushOfATarget.*"),
+    Mutation(
+        "signatures-rotated-with-addresses", "control/message/entry_build.cpp",
+        "        if (offsets[offsets.size() - i] != writer.records().size() - i * octets + ttl_at) return 0;\n",
+        "        if (offsets[offsets.size() - i] < ttl_at) return 0;\n",
+        "replies are cut in the middle of a record",
+        "control_test:BuildEntry.*"),
+    Mutation(
+        "flush-spares-the-last", "cache/table.cpp",
+        "entry->version.generation > last ||",
+        "entry->version.generation >= last ||",
+        "the newest answer survives its flush",
+        "cache_test:TableTest.Flush*"),
+    Mutation(
+        "floor-not-raised", "control/fetch/flush.cpp",
+        "        table_.raise_floor(group, fetches_.last_generation());\n",
+        "        static_cast<void>(group);\n",
+        "answers of the old upstreams are served until the last slot is emptied",
+        "control_test:Scenarios.S11*"),
+    Mutation(
+        "acknowledged-without-grace", "control/fetch/flush.cpp",
+        "    if (!grace_.passed(*job.period)) return false;\n",
+        "",
+        "a worker sends a flushed answer after the acknowledgement",
+        "control_test:ManyShards.*"),
+    Mutation(
+        "grace-period-begun-too-early", "control/fetch/flush.cpp",
+        "    Job& job = jobs_.front();\n",
+        "    Job& job = jobs_.front();\n"
+        "    if (!job.period) job.period = grace_.begin();\n",
+        "what a worker got while later shards were emptied is sent after the acknowledgement",
+        "control_test:ManyShards.*"),
+    Mutation(
+        "served-at-the-floor", "dataplane/worker.cpp",
+        "entry->version.generation <= floor_",
+        "entry->version.generation < floor_",
+        "workers serve the last answer of before a flush",
+        "dataplane_test:WorkerTest.UnderTheFloor*"),
+    Mutation(
+        "miss-answered-from-under-the-floor", "cache/table.hpp",
+        "entry && entry->version.generation > floor(key.group) && now",
+        "entry && now",
+        "control gives a waiter, or a TCP client, what a flush or a reload forbids",
+        "control_test:UnderTheFloor.*"),
+    Mutation(
+        "reload-without-flush", "control/daemon/reload.cpp",
+        "others[] = {\"allow\",",
+        "others[] = {\"allow\", \"upstreams\",",
+        "after a reload the old upstreams' answers stay",
+        "control_test:Reload*"),
+    Mutation(
+        "reload-acknowledged-at-once", "control/daemon/reload.cpp",
+        "    auto acknowledge = [this, changes](std::size_t) { finish(changes); };\n",
+        "    auto acknowledge = [](std::size_t) {};\n    finish(changes);\n",
+        "results of the old upstreams appear after the acknowledgement",
+        "control_test:Reload*"),
+
+    # Merging.
+    Mutation(
+        "merged-across-chains", "control/fetch/merge.cpp",
+        " && ldns_rr_compare(x.get(), y.get()) == 0;\n",
+        ";\n",
+        "one server's addresses under another server's CNAME",
+        "control_test:Scenarios.S16*"),
+    Mutation(
+        "signed-answers-merged", "control/fetch/merge.cpp",
+        "return !answer.is_signed && ",
+        "return ",
+        "what DNSSEC vouches for is mixed with what it does not",
+        "control_test:Scenarios.S17*"),
+    Mutation(
+        "authentic-answers-merged", "control/fetch/merge.cpp",
+        "return !answer.is_signed && !answer.authentic && ",
+        "return !answer.is_signed && ",
+        "what a validator vouched for is mixed with what it did not",
+        "control_test:MergeTest.*"),
+    Mutation(
+        "scoped-answers-merged", "control/fetch/merge.cpp",
+        " && !answer.is_scoped;\n",
+        ";\n",
+        "addresses meant for one network are given to all",
+        "control_test:MergeTest.*Subnets*"),
+    Mutation(
+        "answers-for-validators-merged", "control/fetch/merge.cpp",
+        "key.flavour == cache::plain && ",
+        "",
+        "a client that validates itself gets a set that nobody gave",
+        "control_test:MergeTest.*"),
+    Mutation(
+        "private-addresses-merged", "control/fetch/merge.cpp",
+        "if (!is_internal(address) && known.insert(address).second)",
+        "if (!is_internal(address) || known.insert(address).second)",
+        "one lying upstream points a foreign name into the client's network",
+        "control_test:MergeTest.*"),
+    Mutation(
+        "merge-outlives-a-contributor", "control/fetch/merge.cpp",
+        "            earliest = std::min(earliest, lowest_expiry(*reply.answer, policy));\n",
+        "            earliest = std::max(earliest, lowest_expiry(*reply.answer, policy));\n",
+        "addresses live longer than the upstream allowed",
+        "control_test:MergeTest.TheSame*"),
+    Mutation(
+        "order-outlives-its-set", "control/fetch/fetch.cpp",
+        "    if (kept) return rank(std::move(*merged.answer), merged.latest_expiry, now, effects);\n",
+        "    if (kept) return rank(std::move(*merged.answer), Time::max(), now, effects);\n",
+        "revision 2 lives longer than the merge that it orders",
+        "control_test:LongLives.*"),
+    Mutation(
+        "quorum-off-by-one", "control/fetch/merge.cpp",
+        "holders[address_of(r)] < quorum",
+        "holders[address_of(r)] <= quorum",
+        "what enough replies hold is thrown away",
+        "control_test:*QuorumTest.*"),
+    Mutation(
+        "denial-ignored", "control/fetch/merge.cpp",
+        "    if (std::ranges::any_of(answers, is_denial)) {\n",
+        "    if (is_denial(winner)) {\n",
+        "an answer that another upstream denies lives its whole life",
+        "control_test:MergeTest.Positive*"),
+]
