@@ -248,6 +248,12 @@ MUTATIONS = [
         "clients of two names that lead to each other wait for ever",
         "control_test:TwoAliases.*"),
     Mutation(
+        "followers-of-a-flushed-chase-left-behind", "control/fetch/table.cpp",
+        "    if (waiters.empty()) return aliases_.on_target_superseded(key, hash); // who",
+        "    if (waiters.empty()) return; // who",
+        "clients of a name that leads through one that was flushed wait for ever",
+        "control_test:ChaseTest.AFlushOf*"),
+    Mutation(
         "followers-left-behind", "control/fetch/aliases.cpp",
         "        return on_target_ended(key, hash, publisher_.servfail(), Kind::answer, now);\n",
         "        return;\n",

@@ -120,6 +120,23 @@ TEST_F(ChaseTest, ANameThatADnameMakesTooLongIsAnAnswerAndCached) {
     }
 }
 
+TEST_F(ChaseTest, AFlushOfANameInTheMiddleLosesNobody) {
+    all_say({{"a.com.", {.answer = {"a.com. 60 IN CNAME b.com."}}},
+             {"b.com.", {.answer = {"b.com. 60 IN CNAME x.net."}}},
+             {"x.net.", end}});
+    auto token = ask(a, true);
+    for (int i = 0; i < 100 && fetches.counters().fetches < 2; ++i) run(1ms);
+    for (int i = 0; i < 100 && fetches.live() > 0; ++i) { // b.com's replies, but no tick after them
+        clock.now += 1ms;
+        while (network.step()) {
+        }
+    }
+    ASSERT_EQ(fetches.live(), 0u) << "what b.com leads to is asked in the next tick";
+    ASSERT_TRUE(flushes.flush_name(b.name, [](std::size_t) {}));
+    run(1s);
+    EXPECT_EQ(woken(token).addresses, Hosts{"1.1.1.1"});
+}
+
 TEST_F(ChaseTest, ACircleEnds) {
     all_say({{"a.com.", {.answer = {"a.com. 60 IN CNAME b.com."}}},
              {"b.com.", {.answer = {"b.com. 60 IN CNAME a.com."}}}});
