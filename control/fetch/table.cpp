@@ -65,27 +65,25 @@ void FetchTable::resolve(const cache::Key& key, cache::Hash hash, const Waiter& 
         return waiters_.give_stale_or_refuse(waiter, find_stale(key, hash), &FetchCounters::refused);
     }
     FetchSlot* slot = find(key, hash);
-    bool is_again = slot && slot->waiters.has_retransmission(waiter);
+    bool is_again = slot && slot->side(key).waiters.has_retransmission(waiter);
     bool is_ours = !is_again && exchanges_.is_asking(waiter.client.address, key);
     if (is_ours) return waiters_.refuse(waiter, &FetchCounters::loops); // it would wait for itself
     if (answer_stale_at_once(key, hash, slot, waiter, now)) return;
     if (slot && slot->fetch->state() == Fetch::State::asking) {
         ++counters_.coalesced;
-        waiters_.join(slot->waiters, waiter);
-        bool is_most = slot->waiters.size() > slots_[most_waited_].waiters.size();
+        waiters_.join(slot->side(key).waiters, waiter);
+        bool is_most = slot->waiting() > slots_[most_waited_].waiting();
         if (is_most) most_waited_ = slot->fetch->id().slot;
         return settle(*slot);
     }
-    if (slot && answer_from_reserve(*slot, waiter, now)) return;
+    if (slot && answer_from_reserve(slot->side(key), waiter, now)) return;
     if (aliases_.join(key, hash, waiter)) return;
     if (!may_start(hash, waiter, now)) {
         return waiters_.give_stale_or_refuse(waiter, find_stale(key, hash), &FetchCounters::limited);
     }
     // A Fetch that has answered and still collects: its answer is no longer usable, so its successor begins.
-    std::vector<Waiter> waiters;
-    if (slot) waiters = supersede(*slot);
-    waiters.push_back(waiter);
-    start(key, hash, std::move(waiters), now);
+    if (slot) supersede(*slot);
+    start(key, hash, {waiter}, now);
 }
 
 /// The answer may have been published while the question was on its way.
@@ -99,11 +97,11 @@ bool FetchTable::answer_from_table(const cache::Key& key, cache::Hash hash, cons
 
 /// The table was full when this Fetch answered: its private answer serves while it is fresh and
 /// the Fetch lives.
-bool FetchTable::answer_from_reserve(FetchSlot& slot, const Waiter& waiter, Time now) {
-    if (!slot.held || now >= slot.held.entry()->expiry) return false;
+bool FetchTable::answer_from_reserve(Side& side, const Waiter& waiter, Time now) {
+    if (!side.held || now >= side.held.entry()->expiry) return false;
     ++counters_.answered_late;
-    waiters_.wake(waiter, slot.held.entry(), WakeKind::answer);
-    if (!waiter.is_tcp()) slot.held.sent_to(waiter.source);
+    waiters_.wake(waiter, side.held.entry(), WakeKind::answer);
+    if (!waiter.is_tcp()) side.held.sent_to(waiter.source);
     return true;
 }
 
@@ -145,9 +143,8 @@ bool FetchTable::trace(const cache::Key& key, cache::Hash hash, Time now, Traces
     FetchSlot* slot = find(key, hash);
     if (closed_ || !traces_.has_room() || (!slot && free_.empty())) return false;
     if (aliases_.rules(key, now)) return false; // no Fetch of its own
-    std::vector<Waiter> waiters;
-    if (slot) waiters = supersede(*slot);
-    return start_fetch(key, hash, waiters, now, 0, std::move(done));
+    if (slot) supersede(*slot);                 // who waits joins the new one, in the next tick
+    return start_fetch(key, hash, {}, now, 0, std::move(done));
 }
 
 void FetchTable::start(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters, Time now) {
@@ -166,18 +163,25 @@ bool FetchTable::start_fetch(const cache::Key& key, cache::Hash hash, const std:
     std::uint32_t index = free_.back();
     free_.pop_back();
     FetchId id{index, ++last_generation_};
-    table_.start(key, hash, id.generation); // false: the table is full; the answer will be private
+    FetchSlot& slot = slots_[index];
+    for (Side& side : slot.sides) {
+        side.key = key;
+        side.key.flavour &= std::uint8_t(~cache::dnssec_ok);
+        side.key.flavour |= &side == &slot.sides[1] ? cache::dnssec_ok : 0;
+        side.hash = side.key == key ? hash : table_.hasher()(side.key);
+        by_hash_.emplace(side.hash, index);
+        table_.start(side.key, side.hash, id.generation); // false: it is full; the answer will be private
+    }
     if (trace) traces_.begin(id, std::move(trace));
     traces_.note(id, now, "started");
-    FetchSlot& slot = slots_[index];
     slot.prefix = prefix;
     slot.zone = zone;
     prefixes_.enter(index, prefix);
     zones_.enter(index, zone);
-    slot.fetch = std::make_unique<Fetch>(id, key, hash, candidates(), policy_, now);
-    by_hash_.emplace(hash, index);
+    const Side& own = slot.sides.front();
+    slot.fetch = std::make_unique<Fetch>(id, own.key, own.hash, candidates(), policy_, now);
     ++counters_.fetches;
-    for (const Waiter& w : waiters) waiters_.join(slot.waiters, w);
+    for (const Waiter& w : waiters) waiters_.join(slot.side(key).waiters, w);
     slot.fetch->start(*this);
     settle(slot);
     return true;
@@ -193,9 +197,9 @@ void FetchTable::tick(Time now) {
     for (unsigned i = 0; i < limits::timers_per_tick && !timers_.empty() && timers_.begin()->first <= now;
          ++i) {
         FetchSlot& slot = slots_[timers_.begin()->second];
-        if (now >= slot.waiters.due()) {
-            const cache::Entry* stale = table_.find_usable(slot.fetch->key(), slot.fetch->hash(), now);
-            waiters_.expire(slot.waiters, stale, now);
+        for (Side& side : slot.sides) {
+            if (now < side.waiters.due()) continue;
+            waiters_.expire(side.waiters, table_.find_usable(side.key, side.hash, now), now);
         }
         slot.fetch->on_timer(now, *this);
         settle(slot);
@@ -215,29 +219,21 @@ void FetchTable::supersede(const std::function<bool(const cache::Key&)>& matches
     for (Successor& successor : successors_) {
         if (matches(successor.key)) successor.alias.reset();
     }
-    std::vector<std::uint32_t> hit;
-    for (auto [hash, index] : by_hash_) {
-        if (matches(slots_[index].fetch->key())) hit.push_back(index);
-    }
-    for (std::uint32_t index : hit) {
-        cache::Key key = slots_[index].fetch->key();
-        cache::Hash hash = slots_[index].fetch->hash();
-        std::vector<Waiter> waiters = supersede(slots_[index]);
-        if (!waiters.empty()) restart(key, hash, std::move(waiters));
+    for (FetchSlot& slot : slots_) {
+        if (slot.fetch && std::ranges::any_of(slot.sides, matches, &Side::key)) supersede(slot);
     }
 }
 
-/// Ends a live Fetch. Returns who waited.
-std::vector<Waiter> FetchTable::supersede(FetchSlot& slot, Followers followers) {
+/// Ends a live Fetch. Who waits for it is resolved afresh.
+void FetchTable::supersede(FetchSlot& slot, Followers followers) {
     publisher_.count_superseded();
     traces_.note(slot.fetch->id(), now_, "superseded");
     slot.fetch->cancel(*this);
-    std::vector<Waiter> waiters = slot.waiters.take();
-    if (followers == Followers::restart) {
-        aliases_.on_target_superseded(slot.fetch->key(), slot.fetch->hash());
+    for (Side& side : slot.sides) {
+        if (!side.waiters.empty()) restart(side.key, side.hash, side.waiters.take());
+        if (followers == Followers::restart) aliases_.on_target_superseded(side.key, side.hash);
     }
     settle(slot);
-    return waiters;
 }
 
 void FetchTable::restart(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters) {
@@ -250,10 +246,11 @@ void FetchTable::lead_elsewhere(FetchSlot& slot, const Answer& answer, Alias&& a
         slot.fetch->on_failed(answer.upstream, answer.received, *this);
         return settle(slot);
     }
-    cache::Key key = slot.fetch->key();
-    cache::Hash hash = slot.fetch->hash();
-    std::vector<Waiter> waiters = supersede(slot, Followers::stay);
-    successors_.push_back({key, hash, std::move(waiters), std::move(alias)});
+    for (Side& side : slot.sides) {
+        alias.target.flavour = side.key.flavour;
+        successors_.push_back({side.key, side.hash, side.waiters.take(), alias});
+    }
+    supersede(slot, Followers::stay);
 }
 
 void FetchTable::start_successors(Time now) {
@@ -268,20 +265,23 @@ void FetchTable::start_successor(Successor&& successor, Time now) {
     auto& [key, hash, waiters, alias] = successor;
     FetchSlot* slot = find(key, hash);
     if (alias) {
-        if (slot) std::ranges::copy(supersede(*slot, Followers::stay), std::back_inserter(waiters));
+        if (slot) {
+            std::ranges::copy(slot->side(key).waiters.take(), std::back_inserter(waiters));
+            supersede(*slot, Followers::stay);
+        }
         return aliases_.follow(key, hash, *alias, std::move(waiters), now);
     }
     if (slot && slot->fetch->state() == Fetch::State::asking) {
-        for (const Waiter& w : waiters) waiters_.join(slot->waiters, w);
+        for (const Waiter& w : waiters) waiters_.join(slot->side(key).waiters, w);
         return settle(*slot);
     }
     // Another client may have asked meanwhile and have been answered: then so are these.
     std::erase_if(waiters, [&, this](const Waiter& w) {
         return answer_from_table(successor.key, successor.hash, w, now) ||
-               (slot && answer_from_reserve(*slot, w, now));
+               (slot && answer_from_reserve(slot->side(successor.key), w, now));
     });
     if (waiters.empty()) return aliases_.on_target_superseded(key, hash); // who follows is resolved afresh
-    if (slot) supersede(*slot); // its answer is no longer usable
+    if (slot) supersede(*slot);                                           // its answer is no longer usable
     start(key, hash, std::move(waiters), now);
 }
 
@@ -308,7 +308,7 @@ bool FetchTable::make_way(std::uint64_t prefix, std::uint64_t zone, const FetchS
 /// ends. False: it is the one who asks.
 bool FetchTable::relieve(const cache::Key& key, cache::Hash hash, const Waiter& waiter) {
     FetchSlot& most = slots_[most_waited_];
-    bool is_one_question = most.fetch && most.waiters.size() > limits::fair_waits;
+    bool is_one_question = most.fetch && most.waiting() > limits::fair_waits;
     bool is_part = waiters_.count_of_prefix(waiter.prefix) > limits::fair_waits ||
                    (is_one_question && &most == find(key, hash));
     if (is_part) return false;
@@ -316,8 +316,9 @@ bool FetchTable::relieve(const cache::Key& key, cache::Hash hash, const Waiter& 
         make_way(waiter.prefix, zone_of(key));
         return true;
     }
-    const cache::Entry* stale = find_stale(most.fetch->key(), most.fetch->hash());
-    waiters_.release_oldest(most.waiters, limits::fair_waits, stale);
+    auto& [plain, secure] = most.sides;
+    Side& side = plain.waiters.size() >= secure.waiters.size() ? plain : secure;
+    waiters_.release_oldest(side.waiters, limits::fair_waits, find_stale(side.key, side.hash));
     settle(most);
     return true;
 }
@@ -328,23 +329,27 @@ const cache::Entry* FetchTable::find_stale(const cache::Key& key, cache::Hash ha
 
 void FetchTable::displace(FetchSlot& slot) {
     ++counters_.displaced;
-    const cache::Key key = slot.fetch->key();
-    cache::Hash hash = slot.fetch->hash();
     traces_.note(slot.fetch->id(), now_, "displaced");
     slot.fetch->cancel(*this);
-    const cache::Entry* stale = find_stale(key, hash);
-    for (const Waiter& w : slot.waiters.take()) {
-        waiters_.give_stale_or_refuse(w, stale, &FetchCounters::refused);
+    for (Side& side : slot.sides) {
+        const cache::Entry* stale = find_stale(side.key, side.hash);
+        for (const Waiter& w : side.waiters.take()) {
+            waiters_.give_stale_or_refuse(w, stale, &FetchCounters::refused);
+        }
+        aliases_.on_target_ended(side.key, side.hash, publisher_.servfail(), WakeKind::answer, now_);
     }
     settle(slot);
-    aliases_.on_target_ended(key, hash, publisher_.servfail(), WakeKind::answer, now_);
 }
 
 void FetchTable::close() {
     closed_ = true;
     for (const Successor& successor : std::exchange(successors_, {})) waiters_.abandon(successor.waiters);
     aliases_.close();
-    while (!by_hash_.empty()) waiters_.abandon(supersede(slots_[by_hash_.begin()->second]));
+    for (FetchSlot& slot : slots_) {
+        if (!slot.fetch) continue;
+        for (Side& side : slot.sides) waiters_.abandon(side.waiters.take());
+        supersede(slot);
+    }
     exchanges_.end_probing(now_);
 }
 
@@ -354,7 +359,7 @@ void FetchTable::close() {
 void FetchTable::settle(FetchSlot& slot) {
     std::uint32_t index = slot.fetch->id().slot;
     bool done = slot.fetch->state() == Fetch::State::done;
-    Time timer = done ? Time::max() : std::min(slot.fetch->next_timer(), slot.waiters.due());
+    Time timer = done ? Time::max() : std::min(slot.fetch->next_timer(), slot.due());
     if (timer != slot.timer) {
         timers_.erase({slot.timer, index});
         slot.timer = timer;
@@ -364,16 +369,18 @@ void FetchTable::settle(FetchSlot& slot) {
 }
 
 void FetchTable::free(FetchSlot& slot) {
-    assert(slot.waiters.empty() && "a Fetch ends by answering everyone");
+    assert(slot.waiting() == 0 && "a Fetch ends by answering everyone");
     FetchId id = slot.fetch->id();
-    auto [first, last] = by_hash_.equal_range(slot.fetch->hash());
-    by_hash_.erase(std::find_if(first, last, [&](const auto& entry) { return entry.second == id.slot; }));
-    table_.finish(slot.fetch->key(), slot.fetch->hash(), id.generation);
+    for (Side& side : slot.sides) {
+        auto [first, last] = by_hash_.equal_range(side.hash);
+        by_hash_.erase(std::find_if(first, last, [&](const auto& entry) { return entry.second == id.slot; }));
+        table_.finish(side.key, side.hash, id.generation);
+        side.published = {};
+        side.held = {};
+    }
     prefixes_.leave(id.slot);
     zones_.leave(id.slot);
     slot.fetch.reset();
-    slot.published = {};
-    slot.held = {};
     slot.datagrams = 0;
     free_.push_back(id.slot);
     traces_.note(id, now_, "over");
@@ -389,15 +396,15 @@ FetchTable::FetchSlot* FetchTable::find(FetchId id) {
 FetchTable::FetchSlot* FetchTable::find(const cache::Key& key, cache::Hash hash) {
     auto [first, last] = by_hash_.equal_range(hash);
     for (auto at = first; at != last; ++at) {
-        if (slots_[at->second].fetch->key() == key) return &slots_[at->second];
+        if (slots_[at->second].side(key).key == key) return &slots_[at->second];
     }
     return nullptr;
 }
 
 std::vector<InflightFetch> FetchTable::inflight(std::size_t most) const {
     std::vector<std::pair<cache::Generation, const FetchSlot*>> oldest;
-    for (auto [hash, index] : by_hash_) {
-        oldest.emplace_back(slots_[index].fetch->id().generation, &slots_[index]);
+    for (const FetchSlot& slot : slots_) {
+        if (slot.fetch) oldest.emplace_back(slot.fetch->id().generation, &slot);
     }
     auto end = oldest.begin() + std::ptrdiff_t(std::min(most, oldest.size()));
     std::partial_sort(oldest.begin(), end, oldest.end());
@@ -405,8 +412,7 @@ std::vector<InflightFetch> FetchTable::inflight(std::size_t most) const {
     for (auto [generation, slot] : std::span(oldest.begin(), end)) {
         const Fetch& f = *slot->fetch;
         std::vector<Fetch::Attempt> attempts(f.attempts().begin(), f.attempts().end());
-        list.push_back(
-            {generation, f.key(), f.state(), f.started(), slot->waiters.size(), std::move(attempts)});
+        list.push_back({generation, f.key(), f.state(), f.started(), slot->waiting(), std::move(attempts)});
     }
     return list;
 }

@@ -1,11 +1,15 @@
 // Every Fetch there is.
 //
-// Questions are coalesced by key: one live Fetch per key, with a WaiterList of those who asked. Starting the
-// next Fetch of a key supersedes the one before it, in the table and here: its exchanges are cancelled, its
-// waiters move to the successor, it can never publish. Bounded slots; a deadline each; close() refuses new
-// ones, drains, and leaves nothing. Control thread only.
+// Questions are coalesced: one live Fetch each, with lists of those who asked. Upstreams are asked with DO=1
+// whatever the client wants, so a Fetch serves two keys, without DO and with it, and publishes both under
+// its generation; a merge concerns the first alone. Starting the next Fetch of a key supersedes the one
+// before it, in the table and here: its exchanges are cancelled, its waiters move to the successor, it can
+// never publish. Bounded slots; a deadline each; close() refuses new ones, drains, and leaves nothing.
+// Control thread only.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -86,20 +90,30 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     void close();
 
     cache::Generation last_generation() const { return last_generation_; }
-    std::size_t live() const { return by_hash_.size(); }
+    std::size_t live() const { return slots_.size() - free_.size(); }
     std::size_t waiting() const { return waiters_.count(); }
     const FetchCounters& counters() const { return counters_; }
 
   private:
-    /// A live Fetch and who waits for it. FetchId::slot is the index in `slots_`.
-    struct FetchSlot {
-        std::unique_ptr<Fetch> fetch; ///< null: free
+    /// One of the two keys that a Fetch is for, and who waits for it.
+    struct Side {
+        cache::Key key;
+        cache::Hash hash = 0;
         WaiterList waiters;
-        Time timer = Time::max();  ///< as filed in timers_
         cache::Version published;  ///< the Entry in the table that is of this Fetch; generation 0: none
         cache::Reserve::Hold held; ///< its answer when the table was full: for later questions
+    };
+    /// A live Fetch. FetchId::slot is the index in `slots_`.
+    struct FetchSlot {
+        std::unique_ptr<Fetch> fetch;       ///< null: free
+        std::array<Side, 2> sides;          ///< the Fetch's own key, which has DO=0; the same with DO=1
+        Time timer = Time::max();           ///< as filed in timers_
         std::uint64_t prefix = 0, zone = 0; ///< on whose account it runs: keyed hashes
         std::size_t datagrams = 0;          ///< sent to upstreams, but for those of another shape (EDNS)
+
+        Side& side(const cache::Key& key) { return sides[key.flavour & cache::dnssec_ok ? 1 : 0]; }
+        std::size_t waiting() const { return sides[0].waiters.size() + sides[1].waiters.size(); }
+        Time due() const { return std::min(sides[0].waiters.due(), sides[1].waiters.due()); }
     };
     /// Waiters of a superseded Fetch, until its successor starts; or of one that is led elsewhere, by a block
     /// list or by a chain of CNAMEs.
@@ -139,14 +153,14 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     FetchSlot* find(FetchId id);
     FetchSlot* find(const cache::Key& key, cache::Hash hash);
     bool answer_from_table(const cache::Key& key, cache::Hash hash, const Waiter& waiter, Time now);
-    bool answer_from_reserve(FetchSlot& slot, const Waiter& waiter, Time now);
+    bool answer_from_reserve(Side& side, const Waiter& waiter, Time now);
     bool answer_stale_at_once(const cache::Key& key, cache::Hash hash, const FetchSlot* slot,
                               const Waiter& waiter, Time now);
     bool may_start(cache::Hash hash, const Waiter& waiter, Time now);
     void start(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters, Time now);
     bool start_fetch(const cache::Key& key, cache::Hash hash, const std::vector<Waiter>& waiters, Time now,
                      std::uint64_t account = 0, Traces::Done trace = nullptr);
-    std::vector<Waiter> supersede(FetchSlot& slot, Followers followers = Followers::restart);
+    void supersede(FetchSlot& slot, Followers followers = Followers::restart);
     void lead_elsewhere(FetchSlot& slot, const Answer& answer, Alias&& alias);
     void start_successors(Time now);
     void start_successor(Successor&& successor, Time now);
@@ -157,7 +171,9 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     void displace(FetchSlot& slot);
     bool relieve(const cache::Key& key, cache::Hash hash, const Waiter& waiter);
     const cache::Entry* find_stale(const cache::Key& key, cache::Hash hash) const;
-    void wake_all(FetchSlot& slot, const cache::Entry* entry, dataplane::Wake::Kind kind,
+    bool publish(FetchId id, Side& side, const Answer& answer, std::uint32_t revision, Time latest_expiry);
+    void fail(FetchId id, Side& side, Cause cause, const std::optional<ExtendedError>& said, Time now);
+    void wake_all(FetchId id, Side& side, const cache::Entry* entry, dataplane::Wake::Kind kind,
                   cache::Reserve::Hold* hold = nullptr);
     std::vector<Candidate> candidates() const;
 
@@ -177,9 +193,9 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     std::vector<std::uint32_t> free_;
     Shares prefixes_{limits::fetches}, zones_{limits::fetches};
     std::uint32_t most_waited_ = 0; ///< the slot that had the most waiters when one was last added
-    std::unordered_multimap<cache::Hash, std::uint32_t> by_hash_; ///< live ones
+    std::unordered_multimap<cache::Hash, std::uint32_t> by_hash_; ///< live ones, by either key
     std::set<std::pair<Time, std::uint32_t>> timers_;
-    std::deque<Successor> successors_; ///< at most as many as there are waiters
+    std::deque<Successor> successors_;
     cache::Generation last_generation_ = 0;
     Time now_{};
     Time disagreements_logged_ = -limits::log_interval;

@@ -88,7 +88,7 @@ void FetchTable::on_ranked(FetchId id, std::span<const dataplane::Address> order
         return;
     }
     const cache::Entry* entry = table_.find(slot->fetch->key(), slot->fetch->hash());
-    bool is_same = entry && entry->version == slot->published;
+    bool is_same = entry && entry->version == slot->sides.front().published;
     traces_.note(id, now_, is_same ? "ranked" : "ranked too late");
     if (is_same) {
         slot->fetch->on_ranked(order, *this);
@@ -103,12 +103,12 @@ void FetchTable::on_ranked(FetchId id, std::span<const dataplane::Address> order
 
 bool FetchTable::ask_upstream(const Fetch& fetch, unsigned upstream, Time deadline, Time now) {
     // What nobody waits for goes first under pressure: collections, and refreshes ahead of time.
-    bool collects =
-        fetch.state() == Fetch::State::collecting ||
-        (slots_[fetch.id().slot].waiters.empty() && !aliases_.has_followers(fetch.key(), fetch.hash()));
+    FetchSlot& slot = slots_[fetch.id().slot];
+    auto is_followed = [this](const Side& side) { return aliases_.has_followers(side.key, side.hash); };
+    bool is_waited_for = slot.waiting() > 0 || std::ranges::any_of(slot.sides, is_followed);
+    bool collects = fetch.state() == Fetch::State::collecting || !is_waited_for;
     auto purpose = collects ? Purpose::collection : Purpose::answer;
     bool is_crowded = !collects && !exchanges_.has_room(fetch.key().group, upstream);
-    FetchSlot& slot = slots_[fetch.id().slot];
     if (is_crowded) make_way(slot.prefix, slot.zone, &slot);
     bool asked = exchanges_.open(fetch.id(), fetch.key(), upstream, deadline, now, purpose);
     slot.datagrams += asked;
@@ -127,7 +127,7 @@ void FetchTable::collect_from(const Fetch& fetch, unsigned upstream, Time deadli
 }
 
 bool FetchTable::begin_ranking(const Fetch& fetch, std::span<const dataplane::Address> addresses) {
-    bool is_published = slots_[fetch.id().slot].published.generation > 0;
+    bool is_published = slots_[fetch.id().slot].sides.front().published.generation > 0;
     bool ranks = ranker_ && is_published && ranker_->rank(fetch.id(), addresses);
     if (ranks) traces_.note(fetch.id(), now_, "ranking");
     return ranks;
@@ -139,70 +139,88 @@ void FetchTable::cancel_ranking(const Fetch& fetch) {
 
 bool FetchTable::publish(const Fetch& fetch, const Answer& answer, std::uint32_t revision,
                          Time latest_expiry) {
-    cache::Version version{fetch.id().generation, revision};
-    FetchSlot& slot = slots_[fetch.id().slot];
+    FetchId id = fetch.id();
+    auto& [plain, secure] = slots_[id.slot].sides;
     if (revision == 0) {
-        traces_.note(fetch.id(), now_, "decided", answer.upstream);
-        prefixes_.leave(fetch.id().slot); // what it still collects gives way by itself
-        zones_.leave(fetch.id().slot);
+        traces_.note(id, now_, "decided", answer.upstream);
+        prefixes_.leave(id.slot); // what it still collects gives way by itself
+        zones_.leave(id.slot);
+        // Nothing that others have to say is of consequence to who validates.
+        publish(id, secure, answer, revision, Time::max());
     }
-    Published published = publisher_.publish(fetch.key(), fetch.hash(), answer, version, latest_expiry);
-    if (traces_.is_traced(fetch.id())) {
-        traces_.note(fetch.id(), now_, "published", {}, describe(version, published.verdict, answer));
-    }
-    wake_all(slot, published.entry, WakeKind::answer, &published.hold);
+    return publish(id, plain, answer, revision, latest_expiry);
+}
+
+bool FetchTable::publish(FetchId id, Side& side, const Answer& answer, std::uint32_t revision,
+                         Time latest_expiry) {
+    cache::Version version{id.generation, revision};
+    Published published = publisher_.publish(side.key, side.hash, answer, version, latest_expiry);
+    bool is_told = traces_.is_traced(id) && !(side.key.flavour & cache::dnssec_ok);
+    if (is_told) traces_.note(id, now_, "published", {}, describe(version, published.verdict, answer));
+    wake_all(id, side, published.entry, WakeKind::answer, &published.hold);
     if (published.verdict == cache::Publication::accepted) {
-        slot.published = version;
-        slot.held = {};
+        side.published = version;
+        side.held = {};
         return true;
     }
     // A revision 1 that the table has no memory for leaves revision 0 in it.
     bool serves =
         published.verdict == cache::Publication::full && published.hold && published.entry->expiry > now_;
-    if (!serves || slot.published.generation > 0) return false;
-    slot.held = std::move(published.hold);
+    if (!serves || side.published.generation > 0) return false;
+    side.held = std::move(published.hold);
     return true;
 }
 
 void FetchTable::fail(const Fetch& fetch, Cause cause, const std::optional<ExtendedError>& said, Time now) {
     ++counters_.failed;
     FetchSlot& slot = slots_[fetch.id().slot];
-    bool is_bogus = cause == Cause::bogus;
-    const cache::Entry* stale = table_.find_usable(fetch.key(), fetch.hash(), now);
+    if (cause == Cause::bogus) {
+        auto is_published = [](const Side& side) { return side.published.generation > 0; };
+        bool revokes = std::ranges::any_of(slot.sides, is_published);
+        ++counters_.bogus;
+        counters_.revoked += revokes;
+        traces_.note(fetch.id(), now, revokes ? "bogus: the answer is revoked" : "bogus: final");
+    }
+    for (Side& side : slot.sides) fail(fetch.id(), side, cause, said, now);
+}
+
+void FetchTable::fail(FetchId id, Side& side, Cause cause, const std::optional<ExtendedError>& said,
+                      Time now) {
+    bool is_bogus = cause == Cause::bogus, is_told = !(side.key.flavour & cache::dnssec_ok);
+    const cache::Entry* stale = table_.find_usable(side.key, side.hash, now);
     if (stale && !is_bogus) {
         // Never a failure in the place of usable or stale data; and nobody tries again for a while, unless it
         // was our own doing.
-        traces_.note(fetch.id(), now, "failed, the older answer stays");
+        if (is_told) traces_.note(id, now, "failed, the older answer stays");
         if (cause != Cause::unasked) {
             stale->refresh_after.store((now + limits::stale_recheck).count(), std::memory_order_relaxed);
         }
-        return wake_all(slot, stale, WakeKind::stale);
+        return wake_all(id, side, stale, WakeKind::stale);
     }
     if (cause == Cause::unasked) { // not cached: it is not the name's fault
-        counters_.refused += slot.waiters.size();
-        return wake_all(slot, publisher_.servfail(), WakeKind::answer);
+        counters_.refused += side.waiters.size();
+        return wake_all(id, side, publisher_.servfail(), WakeKind::answer);
     }
-    bool revokes = is_bogus && slot.published.generation > 0;
-    counters_.bogus += is_bogus;
-    counters_.revoked += revokes;
-    if (is_bogus) traces_.note(fetch.id(), now, revokes ? "bogus: the answer is revoked" : "bogus: final");
-    slot.held = {};
-    cache::Version version{fetch.id().generation, revokes ? 1u : 0u};
+    bool revokes = is_bogus && side.published.generation > 0;
+    side.held = {};
+    cache::Version version{id.generation, revokes ? 1u : 0u};
     std::uint16_t info = cause == Cause::unheard ? dns::ede::no_reachable_authority : dns::ede::network_error;
-    Published published = publisher_.publish_failure(fetch.key(), fetch.hash(), version, now, said, info);
-    if (is_bogus && published.verdict == cache::Publication::full) table_.withdraw(fetch.key(), fetch.hash());
+    Published published = publisher_.publish_failure(side.key, side.hash, version, now, said, info);
+    if (is_bogus && published.verdict == cache::Publication::full) table_.withdraw(side.key, side.hash);
     Answer failed;
     failed.info = said;
-    traces_.note(fetch.id(), now, "published", {}, describe(version, published.verdict, failed));
-    wake_all(slot, published.entry, WakeKind::answer, &published.hold);
+    if (is_told) traces_.note(id, now, "published", {}, describe(version, published.verdict, failed));
+    wake_all(id, side, published.entry, WakeKind::answer, &published.hold);
 }
 
 void FetchTable::chase(const Fetch& fetch, const Answer& answer) {
     traces_.note(fetch.id(), now_, "its chain's end is asked", answer.upstream);
     FetchSlot& slot = slots_[fetch.id().slot];
-    Alias alias = aliases_.chased(fetch.key(), answer);
-    alias.account = slot.prefix;
-    successors_.push_back({fetch.key(), fetch.hash(), slot.waiters.take(), std::move(alias)});
+    for (Side& side : slot.sides) {
+        Alias alias = aliases_.chased(side.key, answer);
+        alias.account = slot.prefix;
+        successors_.push_back({side.key, side.hash, side.waiters.take(), std::move(alias)});
+    }
 }
 
 void FetchTable::note_disagreement(const Fetch& fetch) {
@@ -217,18 +235,17 @@ void FetchTable::note_disagreement(const Fetch& fetch) {
 }
 
 /// The clients of the Fetch, then those who follow its name.
-void FetchTable::wake_all(FetchSlot& slot, const cache::Entry* entry, WakeKind kind,
+void FetchTable::wake_all(FetchId id, Side& side, const cache::Entry* entry, WakeKind kind,
                           cache::Reserve::Hold* hold) {
-    FetchId id = slot.fetch->id();
     if (traces_.is_traced(id)) {
-        auto named = slot.waiters.view().first(std::min(slot.waiters.size(), limits::named_wakes));
+        auto named = side.waiters.view().first(std::min(side.waiters.size(), limits::named_wakes));
         for (const Waiter& w : named) traces_.note(id, now_, "woken", {}, to_string(w.client));
-        if (std::size_t rest = slot.waiters.size() - named.size(); rest > 0) {
+        if (std::size_t rest = side.waiters.size() - named.size(); rest > 0) {
             traces_.note(id, now_, "woken", {}, fmt::format("{} more", rest));
         }
     }
-    waiters_.wake_all(slot.waiters, entry, kind, hold);
-    aliases_.on_target_ended(slot.fetch->key(), slot.fetch->hash(), entry, kind, now_);
+    waiters_.wake_all(side.waiters, entry, kind, hold);
+    aliases_.on_target_ended(side.key, side.hash, entry, kind, now_);
 }
 
 std::vector<Candidate> FetchTable::candidates() const {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <iterator>
 
 #include "control/limits.hpp"
 #include "control/message/entry_read.hpp"
@@ -80,6 +81,7 @@ std::optional<Alias> alias_of(const LocalNames& local, const cache::Key& key) {
 Alias chased_alias(const LocalNames* local, const cache::Key& key, const Answer& answer) {
     Alias alias;
     alias.chain = answer.chain;
+    alias.signatures = answer.signatures;
     alias.target = key;
     alias.is_chased = true;
     auto last = std::ranges::find_if(answer.chain.rbegin(), answer.chain.rend(), is_cname);
@@ -151,6 +153,7 @@ ChainVerdict apply_block_lists(const LocalNames& local, const cache::Key& key, A
 bool complete(const Alias& alias, Answer& answer) {
     bool was_rewritten = answer.is_rewritten;
     put_in_front(alias.chain, answer);
+    std::ranges::copy(alias.signatures, std::back_inserter(answer.signatures));
     answer.is_rewritten = was_rewritten || !alias.is_chased;
     answer.info.reset();
     if (alias.info) answer.info.emplace(*alias.info);

@@ -21,6 +21,7 @@ namespace millrace::control {
 /// A chain of CNAMEs that leads from one key to another, which is asked in its place.
 struct Alias {
     std::vector<Record> chain;         ///< in order, the last one's target is the other key's name
+    std::vector<Record> signatures;    ///< of an upstream's chain
     cache::Key target;                 ///< without a name when the rules go in a circle: they lead to no key
     std::optional<std::uint16_t> info; ///< extended error of the block list that says so
     bool is_blocked = false;           ///< a block list has led it somewhere: no other will

@@ -53,17 +53,20 @@ struct Answer {
     std::uint8_t rcode = 2;            ///< as the upstream sent it, but for a yxdomain found out here
     bool authentic = false;            ///< AD=1; from a server that is not trusted it is cleared on arrival
     bool is_trusted = false;           ///< from a server whose AD is passed on
-    bool is_signed = false;            ///< some kept or dropped record of the answer was an RRSIG
+    bool is_signed = false;            ///< some kept or dropped record of the reply was an RRSIG
     bool is_scoped = false;            ///< meant for some client subnets only, though we never name one
     bool is_rewritten = false;         ///< by a rule of ours (LocalNames)
     bool has_opt = false;              ///< the server speaks EDNS
     std::optional<ExtendedError> info; ///< that goes with it
     std::string_view unfit; ///< why nothing of the reply is kept; empty: it is as the upstream sent it
-    unsigned upstream = 0;             ///< index within the group
+    unsigned upstream = 0;  ///< index within the group
     Time received{};
     std::vector<Record> chain;     ///< CNAMEs in order from the question's name, DNAMEs in front of theirs
-    std::vector<Record> records;   ///< records of the asked type at the chain's end (with RRSIGs when DO)
-    std::vector<Record> authority; ///< negative: the SOA (with RRSIGs and proofs when DO)
+    std::vector<Record> records;   ///< records of the asked type at the chain's end
+    std::vector<Record> authority; ///< negative: the SOA
+    // For clients with DO=1 alone (RFC 4035 3.2.1), behind the others:
+    std::vector<Record> signatures; ///< of the answer section, unless they were asked for
+    std::vector<Record> proofs;     ///< of the authority section: NSEC, NSEC3, their RRSIGs and the SOA's
 
     /// SERVFAIL because the name does not validate (RFC 8914 4).
     bool is_bogus() const { return rcode == unsigned(dns::Rcode::servfail) && info && info->is_of_dnssec(); }

@@ -43,12 +43,6 @@ std::uint8_t rcode_of(Kind kind) {
                                     : LDNS_RCODE_NOERROR;
 }
 
-/// Without DO, what only a validator reads stays out, unless it was asked for.
-bool is_wanted(const cache::Key& key, ldns_rr_type type) {
-    bool dnssec = type == LDNS_RR_TYPE_RRSIG || type == LDNS_RR_TYPE_NSEC || type == LDNS_RR_TYPE_NSEC3;
-    return (key.flavour & cache::dnssec_ok) || !dnssec || type == key.qtype;
-}
-
 /// min(TTL, MINIMUM) of the SOA (RFC 2308 5), or the little that an answer without one gets.
 std::uint32_t negative_life(const Answer& answer, const TtlPolicy& policy) {
     std::uint32_t life = whole_seconds(bare_negative_ttl);
@@ -63,7 +57,7 @@ std::uint32_t negative_life(const Answer& answer, const TtlPolicy& policy) {
 /// What goes into the Entry, and with which TTLs.
 class Plan {
   public:
-    Plan(const cache::Key& key, const Answer& answer, const TtlPolicy& policy) : key_(key), policy_(policy) {
+    Plan(bool is_dnssec_wanted, const Answer& answer, const TtlPolicy& policy) : policy_(policy) {
         bool negative = answer.kind != Kind::positive && answer.kind != Kind::yxdomain;
         if (negative) life_ = negative_life(answer, policy);
         std::uint32_t authority_limit = life_;
@@ -71,14 +65,13 @@ class Plan {
         auto lowest = lowest_by_type(answer.records);
         for (const Record& r : answer.records)
             add(r, LDNS_SECTION_ANSWER, clamped(lowest[rrset_type(r.get())]));
-        for (const Record& r : answer.authority) {
-            std::uint32_t ttl = ldns_rr_ttl(r.get());
-            bool soa = rrset_type(r.get()) == LDNS_RR_TYPE_SOA;
-            add(r, LDNS_SECTION_AUTHORITY,
-                !negative ? clamped(ttl)
-                : soa     ? authority_limit
-                          : std::min(ttl, authority_limit));
+        if (is_dnssec_wanted) {
+            for (const Record& r : answer.signatures)
+                add(r, LDNS_SECTION_ANSWER, clamped(ldns_rr_ttl(r.get())));
         }
+        for (const Record& r : answer.authority) add_authority(r, negative, authority_limit);
+        if (!is_dnssec_wanted) return;
+        for (const Record& r : answer.proofs) add_authority(r, negative, authority_limit);
     }
 
     const std::vector<Planned>& records() const { return records_; }
@@ -100,12 +93,19 @@ class Plan {
     }
 
     void add(const Record& record, ldns_pkt_section section, std::uint32_t ttl) {
-        if (!is_wanted(key_, ldns_rr_get_type(record.get()))) return;
         life_ = std::min(life_, ttl);
         records_.push_back({record.get(), section, ttl});
     }
 
-    const cache::Key& key_;
+    void add_authority(const Record& record, bool is_negative, std::uint32_t limit) {
+        std::uint32_t ttl = ldns_rr_ttl(record.get());
+        bool is_soas = rrset_type(record.get()) == LDNS_RR_TYPE_SOA;
+        add(record, LDNS_SECTION_AUTHORITY,
+            !is_negative ? clamped(ttl)
+            : is_soas    ? limit
+                         : std::min(ttl, limit));
+    }
+
     const TtlPolicy& policy_;
     std::vector<Planned> records_;
     std::uint32_t life_ = dns::most_ttl; ///< seconds, the lowest TTL
@@ -127,7 +127,7 @@ std::uint8_t rotating(const RecordWriter& writer, std::size_t addresses, std::si
 cache::EntryPtr build_entry(const cache::Key& key, const Answer& answer, cache::Version version,
                             const TtlPolicy& policy, std::optional<Time> latest_expiry) {
     assert(answer.kind != Kind::failure);
-    Plan plan(key, answer, policy);
+    Plan plan(key.flavour & cache::dnssec_ok, answer, policy);
     std::uint32_t ceiling = latest_expiry ? whole_seconds(*latest_expiry - answer.received) : dns::most_ttl;
     RecordWriter writer(key, plan.records().size());
     for (const Planned& planned : plan.records()) writer.add(planned.record, std::min(planned.ttl, ceiling));

@@ -26,9 +26,9 @@ inline constexpr Time bare_negative_ttl = 5s;
 /// when the answer was received; expires with the RRset that lives shortest, clamped to the policy; a
 /// negative one after min(SOA TTL, SOA MINIMUM) at most, which is also the TTL its SOA then shows. TTL 0:
 /// expiry == born. Lives end at `latest_expiry` whatever the TTLs say (a later revision never lengthens a
-/// life). AD is kept when a trusted upstream set it (RFC 6840 5.8). For a
-/// flavour without DO no DNSSEC record that was not asked for gets in. Null when memory is exhausted or the
-/// message would pass 64 KiB.
+/// life). AD is kept when a trusted upstream set it (RFC 6840 5.8). The
+/// key's flavour says whether signatures and proofs get in. Null when memory is exhausted or the message
+/// would pass 64 KiB.
 cache::EntryPtr build_entry(const cache::Key& key, const Answer& answer, cache::Version version,
                             const TtlPolicy& policy, std::optional<Time> latest_expiry = std::nullopt);
 

@@ -64,15 +64,13 @@ class ReplyParser {
         follow_chain();
         if (answer_.rcode == LDNS_RCODE_NOERROR && !error_) take_asked();
         if (answer_.records.empty() && answer_.kind != Kind::yxdomain && !error_) take_soa();
-        if (wants_dnssec() && (wildcard_ || !answer_.authority.empty()) && !error_) take_proofs();
+        if ((wildcard_ || !answer_.authority.empty()) && !error_) take_proofs();
         if (error_) return tl::make_unexpected(*error_);
         decide_kind();
         return std::move(answer_);
     }
 
   private:
-    bool wants_dnssec() const { return key_.flavour & cache::dnssec_ok; }
-
     void classify_flags() {
         answer_.rcode = std::uint8_t(std::min(message_.rcode, 255u));
         answer_.authentic = message_.flags & dns::authentic_data;
@@ -91,7 +89,10 @@ class ReplyParser {
         if (answer_.kind == Kind::yxdomain) return;
         if (answer_.rcode == LDNS_RCODE_YXDOMAIN) { // nothing here makes the name too long
             answer_.kind = Kind::failure;
-            for (auto* part : {&answer_.chain, &answer_.records, &answer_.authority}) part->clear();
+            for (auto* part : {&answer_.chain, &answer_.records, &answer_.authority, &answer_.signatures,
+                               &answer_.proofs}) {
+                part->clear();
+            }
         } else if (answer_.rcode == LDNS_RCODE_NXDOMAIN) {
             answer_.kind = Kind::nxdomain;
         } else if (!answer_.records.empty()) {
@@ -208,10 +209,12 @@ class ReplyParser {
         std::set<std::uint16_t> types;
         for (const RecordView& view : message_.answer) {
             if (view.type == LDNS_RR_TYPE_RRSIG) continue; // come with what they sign
-            bool keep = wants_dnssec() || !is_proof(view.type);
-            if (keep && view.rclass == key_.qclass && view.owner == end_) types.insert(view.type);
+            if (view.rclass == key_.qclass && view.owner == end_) types.insert(view.type);
         }
-        for (std::uint16_t type : types) take_rrset(answer_.records, message_.answer, end_, type);
+        for (std::uint16_t type : types) {
+            auto& out = is_proof(type) ? answer_.signatures : answer_.records;
+            take_rrset(out, message_.answer, end_, type);
+        }
     }
 
     void take_soa() {
@@ -231,7 +234,7 @@ class ReplyParser {
                 taken, [&](const RecordView* t) { return t->type == view.type && t->owner == view.owner; });
             if (seen || taken.size() == proof_limit) continue;
             taken.push_back(&view);
-            take_rrset(answer_.authority, message_.authority, view.owner, view.type);
+            take_rrset(answer_.proofs, message_.authority, view.owner, view.type);
         }
     }
 
@@ -245,18 +248,24 @@ class ReplyParser {
         if (!members.empty()) take(out, section, members);
     }
 
-    /// Appends the RRset and, when DO, the signatures over it, all with the lowest TTL among them.
+    /// Appends the RRset, and its signatures to those of the section, all with the lowest TTL among them.
     void take(std::vector<Record>& out, const Section& section, std::vector<const RecordView*> members) {
         members = distinct(members, std::size_t(max_rrset_) + 1);
         if (members.size() > max_rrset_) return fail(ReplyError::rrset_size);
         std::vector<const RecordView*> signatures;
-        if (wants_dnssec() && !error_ && members.front()->type != LDNS_RR_TYPE_RRSIG) {
+        if (!error_ && members.front()->type != LDNS_RR_TYPE_RRSIG) {
             signatures = distinct(signatures_over(section, *members.front()), limits::rrsigs);
         }
-        members.insert(members.end(), signatures.begin(), signatures.end());
         std::uint32_t ttl = dns::most_ttl;
-        for (const RecordView* view : members) ttl = std::min(ttl, sane_ttl(view->ttl));
-        for (const RecordView* view : members) {
+        for (const auto* views : {&members, &signatures}) {
+            for (const RecordView* view : *views) ttl = std::min(ttl, sane_ttl(view->ttl));
+        }
+        append(out, members, ttl);
+        append(&section == &message_.answer ? answer_.signatures : answer_.proofs, signatures, ttl);
+    }
+
+    void append(std::vector<Record>& out, const std::vector<const RecordView*>& views, std::uint32_t ttl) {
+        for (const RecordView* view : views) {
             Record record = make_record(message_, *view, ttl);
             if (!record) return fail(ReplyError::malformed);
             out.push_back(std::move(record));

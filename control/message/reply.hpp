@@ -28,11 +28,13 @@ std::string_view to_string(ReplyError error); ///< for people: "CNAME chain in a
 /// Keeps of `reply` what dataplane/RULES.md allows (what is kept of a reply), nothing else:
 /// - `chain`: the CNAMEs followed from the question's name, in order, whatever their order in the message.
 ///   A DNAME precedes the CNAME that is made of it; where the reply has that DNAME alone, the CNAME is made
-///   here (RFC 6672 3.4). With DO each is followed by its RRSIGs.
+///   here (RFC 6672 3.4).
 /// - `records`: the RRset of the asked type at the chain's end (CNAME, ANY and RRSIG questions: at the
-///   question's name), with RRSIGs when DO.
-/// - `authority`: of a negative answer the SOA that encloses the chain's end. When DO also the NSEC, NSEC3
-///   and RRSIG of the proof, which a wildcard's positive answer needs too (RFC 4035 3.1.3).
+///   question's name).
+/// - `authority`: of a negative answer the SOA that encloses the chain's end.
+/// - `signatures`: the RRSIGs of the first two; `proofs`: that of the third, and NSEC, NSEC3 and their
+///   RRSIGs, which a wildcard's positive answer needs too (RFC 4035 3.1.3). They are kept whatever the
+///   flavour: one reply serves those who want them and those who do not.
 /// Each RRset has one TTL, the lowest of its members; a TTL above 2^31-1 counts as 86400 (RFC 8767 4). Owner
 /// names are folded, duplicates removed. Any rcode other than NOERROR and NXDOMAIN is a Kind::failure without
 /// records, and so is YXDOMAIN unless a DNAME of the reply makes the chain's end too long a name. With more

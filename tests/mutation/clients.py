@@ -18,8 +18,8 @@ MUTATIONS = [
         "control_test:SharesTest.*"),
     Mutation(
         "one-question-takes-all-waits", "control/fetch/table.cpp",
-        "    bool is_one_question = most.fetch && most.waiters.size() > limits::fair_waits;\n",
-        "    bool is_one_question = most.fetch && most.waiters.size() > limits::waiters_per_fetch;\n",
+        "    bool is_one_question = most.fetch && most.waiting() > limits::fair_waits;\n",
+        "    bool is_one_question = most.fetch && most.waiting() > limits::waiters_per_fetch;\n",
         "thousands who ask one silent name have everybody else's questions ended",
         "control_test:SharesTest.*"),
     Mutation(

@@ -48,7 +48,7 @@ MUTATIONS = [
         "control_test:TwoWorkers.S21_Private*"),
     Mutation(
         "later-private-wake-not-noted", "control/fetch/table.cpp",
-        "    if (!waiter.is_tcp()) slot.held.sent_to(waiter.source);\n",
+        "    if (!waiter.is_tcp()) side.held.sent_to(waiter.source);\n",
         "",
         "a Wake for a later question names a freed private Entry",
         "control_test:TinyTable.AStalled*"),

@@ -30,8 +30,8 @@ MUTATIONS = [
         "cache_test:TableTest.TheFloor*"),
     Mutation(
         "stamped-when-stored", "control/fetch/table_effects.cpp",
-        "    cache::Version version{fetch.id().generation, revision};\n    FetchSlot& slot",
-        "    cache::Version version{++last_generation_, revision};\n    FetchSlot& slot",
+        "    cache::Version version{id.generation, revision};\n",
+        "    cache::Version version{++last_generation_, revision};\n",
         "the older query that ends last looks newest, and an answer's own merge looks old",
         "control_test:Scenarios.S9*"),
     Mutation(
@@ -92,8 +92,8 @@ MUTATIONS = [
         "control_test:Scenarios.S8*"),
     Mutation(
         "superseded-waiters-dropped", "control/fetch/table.cpp",
-        "        if (!waiters.empty()) restart(key, hash, std::move(waiters));\n",
-        "        if (waiters.empty()) restart(key, hash, std::move(waiters));\n",
+        "        if (!side.waiters.empty()) restart(",
+        "        if (side.waiters.empty()) restart(",
         "who waits while a flush comes is never answered, and the credits are lost",
         "control_test:Scenarios.S11*"),
     Mutation(
@@ -123,10 +123,23 @@ MUTATIONS = [
         "control_test:Scenarios.S8*:EarlierRepair.*"),
     Mutation(
         "order-without-its-version", "control/fetch/table_effects.cpp",
-        "    bool is_same = entry && entry->version == slot->published;\n",
-        "    bool is_same = !entry || entry->version == slot->published;\n",
+        "    bool is_same = entry && entry->version == slot->sides.front().published;\n",
+        "    bool is_same = !entry || entry->version == slot->sides.front().published;\n",
         "an order is published although what it was computed for is gone",
         "control_test:Scenarios.S8*"),
+
+    Mutation(
+        "one-flavour-published", "control/fetch/table_effects.cpp",
+        "        publish(id, secure, answer, revision, Time::max());\n",
+        "        wake_all(id, secure, publisher_.servfail(), WakeKind::answer);\n",
+        "a question with DO=1 costs another Fetch, and who waits for it gets SERVFAIL",
+        "control_test:FlavoursTest.*"),
+    Mutation(
+        "signatures-for-all", "control/message/entry_build.cpp",
+        "        if (is_dnssec_wanted) {\n",
+        "        {\n",
+        "clients that asked for no DNSSEC get its records",
+        "control_test:FlavoursTest.*"),
 
     # Flush and reload.
     Mutation(

@@ -54,7 +54,7 @@ class EntryChecks {
     EntryChecks(Scene& scene, const cache::Table& table, const SimulatedNetwork& network, Inflight inflight)
         : scene_(scene), table_(table), network_(network), inflight_(std::move(inflight)), generations_(1) {}
 
-    /// The key that a question has; made when it is new.
+    /// The key that a question has; made when it is new, with the other one that its Fetch serves (DO).
     std::uint32_t key_of(const Question& question);
     std::uint32_t find_key(const cache::Key& key) const; ///< or no_key
     const KeyState& state(std::uint32_t key) const { return keys_[key]; }
@@ -79,7 +79,7 @@ class EntryChecks {
     bool is_linked(const void* entry) const { return linked_.contains(entry); }
     Moment unlinked_at(const void* entry) const;
     void forget(const void* entry);
-    /// The key whose Fetch has this generation, or no_key.
+    /// A key whose Fetch has this generation, or no_key.
     std::uint32_t key_of_generation(cache::Generation generation) const;
     Moment generation_began(cache::Generation generation) const {
         return generation < generations_.size() ? generations_[generation].began : 0;
@@ -103,6 +103,7 @@ class EntryChecks {
     SimulatedNetwork::Delivery held(control::FetchId fetch, const control::Answer& answer) const;
     void look_at(std::uint32_t index);
     void on_published(std::uint32_t index, const cache::Entry& entry, bool had_entry);
+    void add_key(unsigned name, std::uint16_t qtype, unsigned flavour);
     void belongs(cache::Generation generation, std::uint32_t key);
     void check(const cache::Entry& entry, std::uint32_t key);
     void read(const cache::Entry& entry, const KeyState& key);

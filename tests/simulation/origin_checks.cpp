@@ -22,13 +22,16 @@ bool contains(const std::vector<std::uint32_t>& list, std::uint32_t value) {
 
 /// A denial that was held back until TCP had nothing better: of what was delivered then, that.
 SimulatedNetwork::Delivery EntryChecks::held(control::FetchId fetch, const control::Answer& answer) const {
-    const GenerationState& generation = generations_.at(fetch.generation);
+    auto live = inflight_();
+    auto own = std::ranges::find(live, cache::Generation(fetch.generation),
+                                 &std::pair<cache::Generation, cache::Key>::first);
+    if (own == live.end()) scene_.fail("a Fetch lives while it accepts replies", "this one does not");
+    auto meaning = meaning_of(own->second.name.bytes());
     for (const auto& delivery : network_.delivered_at(answer.received)) {
         const Said* said = scene_.ledger.find_said(delivery.said);
         bool is_denial = said && !said->forged && said->rcode == rcode_nxdomain && answer.is_bare_denial();
-        if (!is_denial || said->asked_by != delivery.socket || generation.key == no_key) continue;
-        const KeyState& key = keys_[generation.key];
-        if (key.name == said->name && key.qtype == said->qtype) return delivery;
+        if (!is_denial || said->asked_by != delivery.socket) continue;
+        if (meaning && meaning->name == said->name && own->second.qtype == said->qtype) return delivery;
     }
     scene_.fail("only denials are held back", "something else was");
 }

@@ -112,7 +112,7 @@ def test_a_flood_of_wrong_ids(scene):
         s.ask(4, most=1)
         time.sleep(0.2)
     stats = s.one.ctl("stats")
-    assert s.hostile.sent > 5000, "or it was no flood"
+    assert s.hostile.sent > 500, "or it was no flood"
     assert stats["mismatched"] >= 20 and stats["upstream_tcp"] >= 10
     assert s.upstream()["failures"] == s.upstream()["timeouts"] == 0, "a forger cannot hurt a server's name"
     assert s.upstream()["breaker"] == "closed"

@@ -64,15 +64,17 @@ def test_kernel_keeps_udp_to_other_ports(lab, port, subscriber):
 
 def test_dnsperf(lab, port):
     queries = lab.folder / "queries"
-    queries.write_text("".join(f"host-{i}.lab.example A\n" for i in range(1000)))
+    queries.write_text("".join(f"host-{i}.lab.example A\n" for i in range(100)))
+    perf = lab.inside("dnsperf", "-s", lab.names.edge4, "-d", queries, "-c", 8, "-q", 100)
+    run([*perf, "-n", 1]) # misses
     before = port.ctl("stats")
-    output = run(lab.inside("dnsperf", "-s", lab.names.edge4, "-d", queries, "-l", 3, "-c", 8, "-q", 100)).stdout
+    output = run([*perf, "-l", 3]).stdout
     completed = int(re.search(r"completed:\s+(\d+)", output)[1])
-    assert completed > 5000, output
+    assert completed > 100, output
     assert f"NOERROR {completed} (100.00%)" in output
     assert int(re.search(r"lost:\s+(\d+)", output)[1]) < completed / 1000, output
     after = port.ctl("stats")
-    assert after["hits"] - before["hits"] > 0.6 * completed
+    assert after["hits"] - before["hits"] > 0.9 * completed
 
 
 def test_kxdpgun(lab, port, subscriber):
@@ -84,7 +86,7 @@ def test_kxdpgun(lab, port, subscriber):
                             lab.names.edge4)).stdout
     sent = int(re.search(r"total queries:\s+(\d+)", output)[1])
     replies = re.search(r"total replies:\s+(\d+)", output)
-    assert sent > 5000 and int(replies[1]) > 0.9 * sent, output
+    assert sent > 500 and int(replies[1]) > 0.9 * sent, output
     assert not re.search(r"responded (SERVFAIL|REFUSED)", output), output
 
 

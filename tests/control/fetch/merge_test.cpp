@@ -167,11 +167,12 @@ TEST_F(MergeTest, WhoValidatesHimselfGetsOneUpstreamsAnswer) {
     serve(0, {"1.1.1.1"}, 1ms);
     serve(1, {"2.2.2.2"}, 5ms);
     serve(2, {"3.3.3.3"}, 5ms);
-    for (std::uint8_t flavour : {cache::dnssec_ok, cache::checking_disabled}) {
+    for (std::uint8_t flavour : {cache::checking_disabled, cache::dnssec_ok}) {
         cache::Key key = make_key("a.com", LDNS_RR_TYPE_A, flavour);
         ask(key);
         run(2s);
         EXPECT_EQ(cached_addresses(key), Hosts{"1.1.1.1"});
+        if (flavour == cache::dnssec_ok) continue; // the others complete the answer of those who do not
         EXPECT_EQ(queries_to(2), 0u) << "nobody else can change it";
     }
 }

@@ -267,46 +267,44 @@ TEST(ParseReply, LimitsAnRrset) {
 
 // DNSSEC.
 
-TEST(ParseReply, StripsSignaturesWithoutDoButKnowsOfThem) {
+TEST(ParseReply, KeepsSignaturesApart) {
     ReplySpec spec{.answer = {"a.com. 60 IN CNAME b.com.", rrsig("a.com.", "CNAME"),
                               "b.com. 60 IN A 192.0.2.1", rrsig("b.com.", "A")}};
-    auto plain = parse(make_key("a.com", LDNS_RR_TYPE_A), spec);
-    ASSERT_TRUE(plain);
-    EXPECT_TRUE(plain->is_signed);
-    EXPECT_EQ(plain->chain.size(), 1u);
-    EXPECT_EQ(plain->records.size(), 1u);
-    auto secure = parse(make_key("a.com", LDNS_RR_TYPE_A, cache::dnssec_ok), spec);
-    ASSERT_TRUE(secure);
-    EXPECT_EQ(secure->chain.size(), 2u);
-    EXPECT_EQ(secure->records.size(), 2u);
-    EXPECT_EQ(ldns_rr_get_type(secure->records[1].get()), LDNS_RR_TYPE_RRSIG);
+    for (std::uint8_t flavour : cache::flavours) {
+        auto answer = parse(make_key("a.com", LDNS_RR_TYPE_A, flavour), spec);
+        ASSERT_TRUE(answer);
+        EXPECT_TRUE(answer->is_signed);
+        EXPECT_EQ(answer->chain.size(), 1u);
+        EXPECT_EQ(answer->records.size(), 1u);
+        ASSERT_EQ(answer->signatures.size(), 2u);
+        EXPECT_EQ(ldns_rr_get_type(answer->signatures[1].get()), LDNS_RR_TYPE_RRSIG);
+    }
 }
 
 TEST(ParseReply, KeepsEightSignaturesOfAnRrset) {
     ReplySpec spec{.answer = {"a.com. 60 IN A 192.0.2.1"}};
     for (int i = 0; i < 12; ++i) spec.answer.push_back(rrsig("a.com.", "A", 2, i));
-    EXPECT_EQ(parse(make_key("a.com", LDNS_RR_TYPE_A, cache::dnssec_ok), spec)->records.size(), 1u + 8u);
+    EXPECT_EQ(parse(make_key("a.com", LDNS_RR_TYPE_A, cache::dnssec_ok), spec)->signatures.size(), 8u);
 }
 
-TEST(ParseReply, KeepsProofsOfANegativeAnswerWithDo) {
+TEST(ParseReply, KeepsProofsOfANegativeAnswerApart) {
     ReplySpec spec{.authority = {soa, rrsig("com.", "SOA", 1), "a.com. 60 IN NSEC z.com. TXT RRSIG NSEC",
                                  rrsig("a.com.", "NSEC"), "com. 60 IN NS ns.com.", rrsig("com.", "NS", 1)}};
     auto plain = parse(make_key("a.com", LDNS_RR_TYPE_A), spec);
     EXPECT_EQ(plain->kind, Kind::nodata);
     EXPECT_EQ(plain->authority.size(), 1u);
-    auto secure = parse(make_key("a.com", LDNS_RR_TYPE_A, cache::dnssec_ok), spec);
-    EXPECT_EQ(secure->kind, Kind::nodata);
-    ASSERT_EQ(secure->authority.size(), 4u);
-    EXPECT_EQ(ldns_rr_get_type(secure->authority[2].get()), LDNS_RR_TYPE_NSEC);
+    ASSERT_EQ(plain->proofs.size(), 3u);
+    EXPECT_EQ(ldns_rr_get_type(plain->proofs[1].get()), LDNS_RR_TYPE_NSEC);
 }
 
-TEST(ParseReply, KeepsTheProofOfAWildcardWithDo) {
+TEST(ParseReply, KeepsTheProofOfAWildcard) {
     ReplySpec spec{.answer = {"a.b.com. 60 IN A 192.0.2.1", rrsig("a.b.com.", "A", 2)},
                    .authority = {"a.com. 60 IN NSEC z.com. TXT RRSIG NSEC", rrsig("a.com.", "NSEC")}};
-    EXPECT_EQ(parse(make_key("a.b.com", LDNS_RR_TYPE_A, cache::dnssec_ok), spec)->authority.size(), 2u);
-    EXPECT_EQ(parse(make_key("a.b.com", LDNS_RR_TYPE_A), spec)->authority.size(), 0u);
+    auto of_wildcard = parse(make_key("a.b.com", LDNS_RR_TYPE_A), spec);
+    EXPECT_EQ(of_wildcard->proofs.size(), 2u);
+    EXPECT_EQ(of_wildcard->authority.size(), 0u);
     spec.answer[1] = rrsig("a.b.com.", "A", 3);
-    EXPECT_EQ(parse(make_key("a.b.com", LDNS_RR_TYPE_A, cache::dnssec_ok), spec)->authority.size(), 0u);
+    EXPECT_EQ(parse(make_key("a.b.com", LDNS_RR_TYPE_A), spec)->proofs.size(), 0u);
 }
 
 TEST(ParseReply, AnswersDnssecTypesThatWereAskedFor) {
@@ -317,14 +315,17 @@ TEST(ParseReply, AnswersDnssecTypesThatWereAskedFor) {
     EXPECT_EQ(ds->kind, Kind::positive);
     EXPECT_EQ(ds->records.size(), 1u);
     spec.answer = {"a.com. 60 IN DNSKEY 257 3 13 AAAA", rrsig("a.com.", "DNSKEY")};
-    EXPECT_EQ(parse(make_key("a.com", LDNS_RR_TYPE_DNSKEY, cache::dnssec_ok), spec)->records.size(), 2u);
+    auto keys = parse(make_key("a.com", LDNS_RR_TYPE_DNSKEY), spec);
+    EXPECT_EQ(keys->records.size(), 1u);
+    EXPECT_EQ(keys->signatures.size(), 1u);
 }
 
 TEST(ParseReply, AnyTakesEveryRrsetOfTheName) {
     ReplySpec spec{.answer = {"a.com. 60 IN A 192.0.2.1", "a.com. 60 IN MX 1 m.com.", rrsig("a.com.", "A"),
                               "a.com. 60 IN NSEC b.com. A", "b.com. 60 IN A 192.0.2.9"}};
-    EXPECT_EQ(parse(make_key("a.com", LDNS_RR_TYPE_ANY), spec)->records.size(), 2u);
-    EXPECT_EQ(parse(make_key("a.com", LDNS_RR_TYPE_ANY, cache::dnssec_ok), spec)->records.size(), 4u);
+    auto any = parse(make_key("a.com", LDNS_RR_TYPE_ANY), spec);
+    EXPECT_EQ(any->records.size(), 2u);
+    EXPECT_EQ(any->signatures.size(), 2u) << "and the NSEC";
 }
 
 TEST(ParseReply, TakesUnknownTypesAsTheyAre) {

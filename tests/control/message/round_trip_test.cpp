@@ -35,8 +35,8 @@ struct Row {
     const char* name;
     unsigned qtype;
     ReplySpec reply;
-    /// What of it the client gets, when that is not every record of the answer and authority section, the
-    /// DNSSEC ones with DO alone. TTLs as they are when the entry is born.
+    /// What of it the client gets, when that is not every record of the answer and authority section in this
+    /// order, the DNSSEC ones with DO alone. TTLs as they are when the entry is born.
     std::optional<Lines> answer{}, authority{};
 };
 
@@ -149,7 +149,9 @@ const Row rows[] = {
      "www.example",
      1,
      {.answer = {"www.example. 60 IN CNAME a.example.", rrsig("www.example.", "CNAME", 2),
-                 "a.example. 60 IN A 192.0.2.1", rrsig("a.example.", "A", 2)}}},
+                 "a.example. 60 IN A 192.0.2.1", rrsig("a.example.", "A", 2)}},
+     Lines{"www.example. 60 IN CNAME a.example.", "a.example. 60 IN A 192.0.2.1",
+           rrsig("www.example.", "CNAME", 2), rrsig("a.example.", "A", 2)}},
     {"a signed wildcard with its proof",
      "www.example",
      1,
