@@ -1,4 +1,4 @@
-"""The lab: three upstream servers, a namespace of subscribers, millraced between them.
+"""The lab: upstream servers (three that differ, or a recursor), a namespace of subscribers, millraced between them.
 
 deploy/quickstart and tests/system share it. Python's standard library only: quickstart runs before packages are there.
 """

@@ -22,7 +22,7 @@ class Names:
     """What a lab occupies on the machine. Two labs with different names and numbers do not meet."""
 
     name: str
-    number: int  # picks the networks: 198.18.NUMBER.0/24, 2001:db8:NUMBER::/64, 127.0.NUMBER.11 to .13
+    number: int  # picks the networks: 198.18.NUMBER.0/24, 2001:db8:NUMBER::/64, 127.0.NUMBER.11 to .14
     edge: str = "edge0"  # millraced's end of the veth pair, in the root namespace
     sub: str = "sub0"  # the subscribers' end
     port: int = 5301  # of the upstream servers

@@ -34,6 +34,11 @@ def make(names, begun):
     _ip("-n", space, "link", "set", "lo", "up")
 
 
+def add_address(names, address):
+    """One more at the subscribers' end."""
+    _ip("-n", names.namespace, "addr", "add", f"{address}/24", "dev", names.sub)
+
+
 def remove(names, begun):
     if _alias(names.edge) == MARK:
         _ip("link", "del", names.edge)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 
-from . import tour
+from . import recursor, tour
 from .children import LabError
 from .daemon import Daemon, check_af_xdp, xdp_config
 from .lab import Lab, Names
@@ -49,24 +49,37 @@ def quickstart(options):
 
 
 def show(lab, options):
-    upstreams = options.upstream
-    if not upstreams:
-        step("servers", f"nsd on {', '.join(lab.names.upstreams)}, each with its own idea of www.lab.example")
-        upstreams = lab.start_servers()
     lab.make_network()
     step("network", f"{lab.names.edge} with {lab.names.edge4} and {lab.names.edge6}; subscribers in the namespace "
                     f"{lab.names.namespace}")
+    upstreams = upstreams_of(lab, options)
     lcore = sorted(os.sched_getaffinity(0))[:2][-1]  # the second core, so that control has the first; or the only one
     daemon = Daemon(lab, ROOT / "build", xdp_config(lab.names, upstreams, lcore))
     daemon.start()
     step("millraced", f"AF_XDP on {lab.names.edge}, lcore {lcore} polls; configuration {daemon.config}")
-    wrong = tour.tour(lab, daemon, options.name or ("example.com" if options.upstream else None))
+    if options.recursive:
+        wrong = tour.recursive(lab)
+    else:
+        wrong = tour.tour(lab, daemon, options.name or ("example.com" if options.upstream else None))
     if wrong:
         print("\nthis went wrong:", *wrong, "the last lines of millraced's log:", daemon.last_lines(), sep="\n  ")
     if options.once:
         return 1 if wrong else 0
     stay(lab, daemon, options.name or ("example.com" if options.upstream else "www.lab.example"))
     return 1 if wrong else 0
+
+
+def upstreams_of(lab, options):
+    """Those given, or the lab's own."""
+    if options.upstream:
+        return options.upstream
+    if options.recursive:
+        step("recursor", "a signed root, example and lab.example on an nsd each, at the subscribers' end; in front of them")
+        upstream = recursor.start(lab)
+        step("", f"unbound on {upstream['address']}, with deploy/millrace-recursor.conf but for address, root and key")
+        return [upstream]
+    step("servers", f"nsd on {', '.join(lab.names.upstreams)}, each with its own idea of www.lab.example")
+    return lab.start_servers()
 
 
 def stay(lab, daemon, name):
@@ -109,8 +122,12 @@ def parse():
         "one end of a veth pair, and asks it from a network namespace at the other end. Needs root. Removes all it made "
         "(but not the packages and the build folder) when it ends.")
     parser.add_argument("--once", action="store_true", help="end after the summary; exit code 1 if anything was wrong")
-    parser.add_argument("--upstream", action="append", metavar="ADDR[:PORT]",
-                        help="ask this server in place of the lab's own; may be repeated")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--recursive", action="store_true",
+                       help="ask a recursor alone: Unbound as deploy/millrace-recursor.conf has it, which resolves from a "
+                       "signed root of the lab's own (no Internet needed) and validates")
+    where.add_argument("--upstream", action="append", metavar="ADDR[:PORT]",
+                       help="ask this server in place of the lab's own; may be repeated")
     parser.add_argument("--name", help="what to ask (default: www.lab.example; example.com with --upstream)")
     options = parser.parse_args()
     if options.name and not options.upstream:

@@ -56,8 +56,8 @@ def start(children, folder, server, address, port):
     start_nsd(children, folder, address, port, DOMAIN, zone(server))
 
 
-def start_nsd(children, folder, address, port, domain, text):
-    """An nsd of one process for a zone given as text; returns the child."""
+def start_nsd(children, folder, address, port, domain, text, prefix=()):
+    """An nsd of one process for a zone given as text; returns the child. prefix: a command that runs it elsewhere."""
     folder.mkdir()
     (folder / "zone").write_text(text, encoding="ascii")
     (folder / "nsd.conf").write_text(f"""\
@@ -78,7 +78,7 @@ zone:
   name: {domain}
   zonefile: zone
 """, encoding="ascii")
-    return children.start(["nsd", "-d", "-c", folder / "nsd.conf"], folder / "log")
+    return children.start([*prefix, "nsd", "-d", "-c", folder / "nsd.conf"], folder / "log")
 
 
 def wait(address, port, seconds=10, name=DOMAIN, qtype=6):

@@ -8,6 +8,16 @@ from .children import LabError, run
 
 SECONDS = 4  # of load
 
+SHOWN = {"status": r"status: (\w+)", "AD": r"flags:[^;]*\b(ad)\b", "address": r"\sA\s+([\d.]+)$", "error": r"EDE: (.*)"}
+
+# Below the lab's root: what is asked, and the status and the AD bit that the answer must have.
+RECURSIVE = (
+    (f"www.{servers.DOMAIN}", "NOERROR", True, "signed, from the root on"),
+    (f"www.{servers.DOMAIN}", "NOERROR", True, "the same, from the cache"),
+    (f"nobody.{servers.DOMAIN}", "NXDOMAIN", True, "that there is no such name is signed too"),
+    (f"bogus.{servers.DOMAIN}", "SERVFAIL", False, "somebody changed it; its signature does not fit"),
+)
+
 
 def tour(lab, daemon, name):
     """Asks and prints; returns what was wrong, one sentence each. name: None for the lab's own servers."""
@@ -32,6 +42,24 @@ def tour(lab, daemon, name):
     return wrong
 
 
+def recursive(lab):
+    """With the recursor as the only upstream: what its validation says, as a subscriber sees it."""
+    wrong = []
+    print("\nA subscriber asks for type A")
+    for name, wanted, authentic, why in RECURSIVE:
+        started = time.monotonic()
+        text = said(lab, name, lab.names.edge4)
+        spent = (time.monotonic() - started) * 1000
+        shown = {key: re.findall(pattern, text, re.MULTILINE) for key, pattern in SHOWN.items()}
+        seen = shown["status"] + ["AD"] * len(shown["AD"]) + shown["address"]
+        print(f"  {name:18}  {' '.join(seen) or 'nothing':21}  {why}  ({spent:.0f} ms, the start of dig included)")
+        for error in shown["error"]:
+            print(f"  {'':18}  extended error {error}", flush=True)
+        if shown["status"] != [wanted] or bool(shown["AD"]) != authentic or bool(shown["error"]) == authentic:
+            wrong.append(f"{name} should be {wanted} with {'AD' if authentic else 'an extended error'}: {text.strip()}")
+    return wrong
+
+
 def dig(lab, wrong, what, name, address, *options):
     started = time.monotonic()
     addresses, status = ask(lab, name, address, *options)
@@ -43,11 +71,16 @@ def dig(lab, wrong, what, name, address, *options):
 
 
 def ask(lab, name, address, *options):
-    """The addresses in the answer, and what dig says of the answer as a whole."""
-    done = run(lab.inside("dig", "+noall", "+answer", "+comments", "+time=3", "+tries=2", *options, f"@{address}", name, "A"),
-               timeout=15)
-    status = re.search(r"status: (\w+)", done.stdout)
-    return re.findall(r"\sA\s+([\d.]+)$", done.stdout, re.MULTILINE), status[0] if status else done.stdout.strip()
+    """The addresses in the answer, and its status."""
+    text = said(lab, name, address, *options)
+    status = re.search(r"status: (\w+)", text)
+    return re.findall(r"\sA\s+([\d.]+)$", text, re.MULTILINE), status[0] if status else text.strip()
+
+
+def said(lab, name, address, *options):
+    """What dig prints of the answer: its records, and of the rest what is worth a comment."""
+    return run(lab.inside("dig", "+noall", "+answer", "+comments", "+time=3", "+tries=2", *options, f"@{address}", name, "A"),
+               timeout=15).stdout
 
 
 def completed(lab, name, expected):

@@ -1,4 +1,4 @@
-"""deploy/quickstart: twice in a row, and after one that was killed."""
+"""deploy/quickstart: twice in a row, and after one that was killed; with a recursor too."""
 
 import os
 import pathlib
@@ -64,6 +64,21 @@ def test_after_a_crash():
     run.communicate(timeout=30)
     assert until(lambda: not [line for line in left_overs() if not line.startswith("/")])
     test_once_and_again()
+
+
+def test_recursive():
+    """The first one crashes."""
+    run = quickstart("--recursive")
+    read_until(run, "tail -f")
+    run.kill()
+    run.communicate(timeout=30)
+    for _ in range(2):
+        run = quickstart("--recursive", "--once")
+        output, _ = run.communicate(timeout=120)
+        assert run.returncode == 0, output
+        assert "NOERROR AD 192.0.2.11" in output and "NXDOMAIN AD" in output
+        assert re.search(r"SERVFAIL .*\n.*extended error 6 \(DNSSEC Bogus\)", output)
+        assert left_overs() == []
 
 
 def read_until(run, text):
