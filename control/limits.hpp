@@ -21,7 +21,7 @@ inline constexpr unsigned chain = 11;                       ///< CNAMEs that lea
 inline constexpr unsigned rrset_records = 256; ///< of one RRset, where `cache: max-rrset` has no say
 inline constexpr unsigned rrsigs = 8;                   ///< signatures kept of one RRset (KeyTrap)
 inline constexpr unsigned merged_addresses = 16;        ///< of a merged RRset
-inline constexpr unsigned miss_batch = 16;              ///< taken from a ring between two looks at the clock
+inline constexpr unsigned miss_batch = 8;               ///< taken from a ring between two looks at the clock
 inline constexpr unsigned exchanges_per_tick = 512;     ///< resends and deadlines; the rest in the next ticks
 inline constexpr unsigned closes_per_turn = 128;        ///< sockets of cancelled exchanges: 7 us each at most
 inline constexpr unsigned idle_udp_sockets = 1024;      ///< kept for the next questions, of each family
@@ -57,6 +57,7 @@ inline constexpr Time disagreement_ttl = 30s; ///< longest life of an answer tha
 inline constexpr Time followed_ttl = 30s; ///< longest life of what a Fetch still at work has led to
 inline constexpr Time follower_sweep = 50ms;  ///< how often the patience of clients of an alias is looked at
 inline constexpr Time tcp_question = 5s;      ///< from a question's first octet over TCP to its last
+inline constexpr unsigned exploration = 32;      ///< one Fetch in so many also asks another server
 inline constexpr Time ranking = 1s;           ///< longest time that an order of addresses is waited for
 inline constexpr Time collect_min = 200ms;    ///< a collecting exchange's shortest time
 

@@ -14,7 +14,10 @@ struct Choice {
     const char* name;
     Enum value;
 };
-inline constexpr Choice<Config::Strategy> strategies[] = {{"two-stage", Config::Strategy::two_stage}};
+inline constexpr Choice<Config::Strategy> strategies[] = {{"two-stage", Config::Strategy::two_stage},
+                                                          {"race", Config::Strategy::race},
+                                                          {"sequential", Config::Strategy::sequential},
+                                                          {"parallel", Config::Strategy::parallel}};
 inline constexpr Choice<Config::MergePolicy> policies[] = {{"union", Config::MergePolicy::unite},
                                                            {"quorum", Config::MergePolicy::quorum},
                                                            {"order", Config::MergePolicy::order},

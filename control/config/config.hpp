@@ -24,7 +24,12 @@
 namespace millrace::control {
 
 struct Config {
-    enum class Strategy { two_stage };
+    enum class Strategy {
+        two_stage,  ///< the best at once, the others complete their answer or stand in for them
+        race,       ///< the best, then one more every `stagger`; the first usable reply ends it
+        sequential, ///< the best, then the next whenever one has failed, or is silent for `fallback`
+        parallel,   ///< all at once
+    };
     enum class MergePolicy {
         unite,  ///< `union`: the addresses of all agreeing replies
         quorum, ///< the addresses that enough agreeing replies hold, else the winner's
@@ -71,8 +76,8 @@ struct Config {
 
     struct Fanout {
         Strategy strategy = Strategy::two_stage;
-        unsigned active = 2;         ///< servers asked at once
-        unsigned batch = 2;          ///< servers then asked at a time,
+        unsigned active = 2;         ///< two_stage: servers asked at once
+        unsigned batch = 2;          ///< two_stage: servers then asked at a time,
         Time stagger = 50ms;         ///< this far apart;
         Time fallback = 300ms;       ///< the first batch goes at the latest after this long
         Time deadline = 3s;          ///< the end of it all
@@ -143,11 +148,11 @@ struct Config {
         std::vector<Group> upstreams; ///< exactly one, for now
         Fanout fanout;
         Merge merge;
-        Time min_ttl = 0s;      ///< records live at least this long,
-        Time max_ttl = 24h;     ///< and at most this long (RFC 8767 4)
-        Time negative_ttl = 1h; ///< most that a negative answer lives (RFC 2308 5)
-        Time stale = 24h;       ///< how long after its expiry an answer may still serve (RFC 8767 5)
-        bool rotate = true;     ///< addresses change places from reply to reply (RFC 1794)
+        Time min_ttl = 0s;        ///< records live at least this long,
+        Time max_ttl = 24h;       ///< and at most this long (RFC 8767 4)
+        Time negative_ttl = 1h;   ///< most that a negative answer lives (RFC 2308 5)
+        Time stale = 24h;         ///< how long after its expiry an answer may still serve (RFC 8767 5)
+        bool rotate = true;       ///< addresses change places from reply to reply (RFC 1794)
         unsigned max_rrset = 256; ///< records of one RRset; with more there is no answer
 
         bool operator==(const Live&) const = default;

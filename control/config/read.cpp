@@ -366,6 +366,13 @@ void check_quorum(const Value& at, const Config::Live& live) {
             fmt::format("at most the number of servers, {}", group.servers.size()),
             fmt::format("{}", live.merge.quorum));
     }
+    auto strategy = live.fanout.strategy;
+    bool asks_one = strategy == Config::Strategy::race || strategy == Config::Strategy::sequential;
+    if (!asks_one) return;
+    at.at("merge").at("policy").fail(
+        fmt::format("union, order or off with `strategy: {}`, which takes the first reply as it is",
+                    name_of(strategy, strategies)),
+        "quorum");
 }
 
 /// What no single map can see: that something is served, that every worker has a place, that nothing loops.

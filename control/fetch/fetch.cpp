@@ -8,15 +8,38 @@
 
 namespace millrace::control {
 
+namespace {
+
+/// How the servers are asked, by strategy.
+struct Pace {
+    unsigned first, later;       ///< how many at once
+    Time first_wait, later_wait; ///< from one time to the next
+    bool completes;              ///< what one server said with what the others say
+};
+
+Pace pace_of(const Config::Fanout& fanout) {
+    switch (fanout.strategy) {
+    case Config::Strategy::two_stage:
+        return {fanout.active, fanout.batch, fanout.fallback, fanout.stagger, true};
+    case Config::Strategy::race: return {1, 1, fanout.stagger, fanout.stagger, false};
+    case Config::Strategy::sequential: return {1, 1, fanout.fallback, fanout.fallback, false};
+    case Config::Strategy::parallel:
+        return {limits::upstreams, limits::upstreams, fanout.fallback, fanout.fallback, true};
+    }
+    return {};
+}
+
+} // namespace
+
 Fetch::Fetch(FetchId id, const cache::Key& key, cache::Hash hash, const std::vector<Candidate>& candidates,
              const FetchPolicy& policy, Time now)
     : id_(id), key_(key), hash_(hash), policy_(policy), started_(now),
-      next_batch_(now + policy.fanout.fallback) {
+      next_batch_(now + pace_of(policy.fanout).first_wait) {
     for (const Candidate& c : candidates) attempts_.push_back({c});
 }
 
 void Fetch::start(FetchEffects& effects) {
-    ask_some(policy_.fanout.active, started_, effects);
+    ask_some(pace_of(policy_.fanout).first, started_, effects);
     go_on(started_, effects);
 }
 
@@ -148,8 +171,9 @@ void Fetch::go_on(Time now, FetchEffects& effects) {
 }
 
 void Fetch::ask_batch(Time now, FetchEffects& effects) {
-    ask_some(policy_.fanout.batch, now, effects);
-    next_batch_ = now + policy_.fanout.stagger;
+    Pace pace = pace_of(policy_.fanout);
+    ask_some(pace.later, now, effects);
+    next_batch_ = now + pace.later_wait;
 }
 
 void Fetch::ask_some(unsigned count, Time now, FetchEffects& effects) {
@@ -173,23 +197,44 @@ Time Fetch::collect_limit(const Attempt& a) const {
 void Fetch::decide(Answer&& answer, Time now, FetchEffects& effects) {
     state_ = State::answered;
     bool others = any(Phase::asked) || wants_more();
-    bool merges = others && can_merge(key_, answer, policy_.merge.policy);
+    bool merges = others && can_merge(answer);
     Time latest = merges ? Time::max() : lone_expiry(key_, answer, policy_.merge, policy_.ttl);
     bool kept = effects.publish(*this, answer, 0, latest);
     // What nobody will find may still be bogus: then that is to be found.
     if (!kept && (answer.is_trusted || !awaits_trusted())) return cancel(effects);
+    state_ = State::collecting;
     merges = merges && kept;
-    bool is_over = !merges && (answer.is_trusted || !hear_validators(effects));
-    if (is_over) return rank(std::move(answer), latest, now, effects);
+    if (!merges) {
+        answer.is_trusted ? stop_asking(effects) : hear_validators(effects);
+        explore(now, effects);
+        if (!any(Phase::asked)) return rank(std::move(answer), latest, now, effects);
+    }
     answers_.clear();
     answers_.push_back(std::move(answer));
-    if (merges) return collect(now, effects);
     latest_expiry_ = latest;
-    state_ = State::collecting;
+    if (merges) collect(now, effects);
 }
 
-/// Leaves of those that were asked who may yet say that the name is bogus. False: nobody.
-bool Fetch::hear_validators(FetchEffects& effects) {
+/// Whether what others say completes the answer.
+bool Fetch::can_merge(const Answer& winner) const {
+    return pace_of(policy_.fanout).completes && control::can_merge(key_, winner, policy_.merge.policy);
+}
+
+/// Now and then one more server is asked, for whose answer nobody waits: one may have become quicker.
+void Fetch::explore(Time now, FetchEffects& effects) {
+    if (id_.generation % limits::exploration != 0) return;
+    std::vector<Attempt*> unknown;
+    for (Attempt& a : attempts_) {
+        if (a.asked == Time{}) unknown.push_back(&a);
+    }
+    if (unknown.empty()) return;
+    Attempt& a = *unknown[id_.generation / limits::exploration % unknown.size()];
+    a.asked = now;
+    if (effects.ask_upstream(*this, a.candidate.upstream, collect_limit(a), now)) a.phase = Phase::asked;
+}
+
+/// Leaves of those that were asked who may yet say that the name is bogus.
+void Fetch::hear_validators(FetchEffects& effects) {
     for (Attempt& a : attempts_) {
         bool is_heard = a.phase == Phase::asked && a.candidate.is_validator;
         if (is_heard) {
@@ -199,12 +244,10 @@ bool Fetch::hear_validators(FetchEffects& effects) {
         if (a.phase == Phase::asked) effects.cancel_upstream(*this, a.candidate.upstream);
         a.phase = Phase::ended;
     }
-    return any(Phase::asked);
 }
 
 /// The client has its answer; from here on the others complete it, in the background and within limits.
 void Fetch::collect(Time now, FetchEffects& effects) {
-    state_ = State::collecting;
     for (Attempt& a : attempts_) {
         if (a.phase == Phase::asked) collect_from(a, effects);
     }
@@ -217,7 +260,7 @@ void Fetch::collect_from(const Attempt& a, FetchEffects& effects) {
 }
 
 void Fetch::complete(Time now, FetchEffects& effects) {
-    if (!can_merge(key_, answers_.front(), policy_.merge.policy)) {
+    if (!can_merge(answers_.front())) {
         return rank(Answer(answers_.front()), latest_expiry_, now, effects);
     }
     Merged merged = merge(answers_, policy_.merge, policy_.ttl);

@@ -125,6 +125,8 @@ class Fetch {
     bool is_time_to_chase(Time now) const;
     bool wants_more() const { return any(Phase::idle); }
     void ask_batch(Time now, FetchEffects& effects);
+    bool can_merge(const Answer& winner) const;
+    void explore(Time now, FetchEffects& effects);
     Time collect_limit(const Attempt& attempt) const;
     void ask_some(unsigned count, Time now, FetchEffects& effects);
     void weigh(Answer&& answer, Time now, FetchEffects& effects);
@@ -134,7 +136,7 @@ class Fetch {
     void go_on(Time now, FetchEffects& effects);
     void decide(Answer&& answer, Time now, FetchEffects& effects);
     void collect(Time now, FetchEffects& effects);
-    bool hear_validators(FetchEffects& effects);
+    void hear_validators(FetchEffects& effects);
     void collect_from(const Attempt& attempt, FetchEffects& effects);
     void complete(Time now, FetchEffects& effects);
     void rank(Answer&& answer, Time latest_expiry, Time now, FetchEffects& effects);
@@ -149,7 +151,7 @@ class Fetch {
     State state_ = State::asking;
     bool heard_ = false;
     std::optional<ExtendedError> said_; ///< by those that failed, what tells most
-    bool refused_ = false; ///< a bound of ours kept some upstream from being asked
+    bool refused_ = false;              ///< a bound of ours kept some upstream from being asked
     std::vector<Attempt> attempts_;
     std::vector<Answer> answers_;      ///< asking: incomplete ones; collecting: the winner, then the others;
                                        ///< ranking: the one that is published

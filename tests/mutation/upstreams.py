@@ -192,8 +192,8 @@ MUTATIONS = [
         "control_test:LoopTest.*"),
     Mutation(
         "loop-of-one-flavour", "control/upstream/admission.cpp",
-        "        for (std::uint8_t flavour : cache::flavours) {\n            key.flavour = flavour;\n",
-        "        {\n",
+        "            key.flavour = flavour;\n",
+        "",
         "our question comes back with DO=1 and is asked again, and again",
         "control_test:LoopTest.*"),
 
@@ -266,10 +266,22 @@ MUTATIONS = [
         "control_test:BogusTest.*"),
     Mutation(
         "validators-not-heard-out", "control/fetch/fetch.cpp",
-        "!merges && (answer.is_trusted || !hear_validators(effects));\n",
-        "!merges;\n",
+        "        answer.is_trusted ? stop_asking(effects) : hear_validators(effects);\n",
+        "        stop_asking(effects);\n",
         "what is not merged is decided by the quickest server, validated or not",
         "control_test:BogusTest.*"),
+    Mutation(
+        "race-merges", "control/fetch/fetch.cpp",
+        "    return pace_of(policy_.fanout).completes && control::can_merge(",
+        "    return control::can_merge(",
+        "`race` asks everybody after all",
+        "control_test:RaceTest.*"),
+    Mutation(
+        "nobody-is-tried-again", "control/fetch/fetch.cpp",
+        "    if (id_.generation % limits::exploration != 0) return;\n",
+        "    if (id_.generation > 0) return;\n",
+        "a server that was slow once is never asked again",
+        "control_test:SequentialTest.*"),
     Mutation(
         "anyones-bogus-is-final", "control/upstream/upstreams.cpp",
         "    return is_trusted(upstream) || std::ranges::none_of(servers_, is_marked);\n",

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 #include <yaml-cpp/yaml.h>
 
+#include "control/config/choices.hpp"
 #include "tests/control/config/config_text.hpp"
 
 namespace millrace::control {
@@ -65,7 +66,7 @@ const std::vector<Documented>& documented() {
         {"upstreams[].servers[].trusted", upstreams, server_map("address: 192.0.2.1, trusted: true")},
         {"upstreams[].servers[].randomise-case", upstreams,
          server_map("address: 192.0.2.1, randomise-case: false")},
-        {"fanout.strategy", "", ""}, // only one exists; see Strategies
+        {"fanout.strategy", upstreams, in_map("fanout", "strategy: race")},
         {"fanout.active", upstreams, in_map("fanout", "active: 3")},
         {"fanout.batch", upstreams, in_map("fanout", "batch: 3")},
         {"fanout.stagger", upstreams, in_map("fanout", "stagger: 51ms")},
@@ -138,10 +139,19 @@ TEST(ConfigKeys, EachOneChangesTheConfig) {
 }
 
 TEST(ConfigKeys, Strategies) {
-    EXPECT_EQ(parsed(in_map("fanout", "strategy: two-stage")).live.fanout.strategy,
-              Config::Strategy::two_stage);
-    EXPECT_EQ(complaint(in_map("fanout", "strategy: race")),
-              "t:2: fanout.strategy: expected two-stage, found \"race\"");
+    for (const auto& [name, value] : strategies) {
+        std::string line = "strategy: " + std::string(name);
+        EXPECT_EQ(parsed(in_map("fanout", line.c_str())).live.fanout.strategy, value);
+    }
+    EXPECT_EQ(complaint(in_map("fanout", "strategy: random")),
+              "t:2: fanout.strategy: expected two-stage or race or sequential or parallel, found \"random\"");
+    std::string votes = "upstreams: [{group: g, servers: [192.0.2.1, 192.0.2.2]}]\n"
+                        "merge: {policy: quorum, quorum: 2}\n";
+    EXPECT_NO_THROW(parsed(votes + "fanout: {strategy: parallel}"));
+    for (const char* name : {"race", "sequential"}) {
+        std::string words = complaint(votes + "fanout: {strategy: " + name + "}");
+        EXPECT_NE(words.find("merge.policy: expected union, order or off with"), std::string::npos) << words;
+    }
 }
 
 TEST(ConfigKeys, ParserKnowsExactlyTheDocumentedOnes) {
