@@ -88,6 +88,11 @@ class Entry {
         return refresh_after.compare_exchange_strong(due, std::min(now + retry, expiry).count(),
                                                      std::memory_order_relaxed);
     }
+    /// Nobody asks for a refresh before `until`, nor sooner than anyway. Control's.
+    void hold_refresh(Time until) const {
+        if (refresh_after.load(std::memory_order_relaxed) < until.count())
+            refresh_after.store(until.count(), std::memory_order_relaxed);
+    }
     std::span<const std::uint16_t> ttl_offsets() const {
         return {reinterpret_cast<const std::uint16_t*>(this + 1), ttl_count};
     }

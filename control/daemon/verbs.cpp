@@ -57,7 +57,9 @@ json upstreams_of(const Upstreams& upstreams) {
                     {"outstanding", upstreams.outstanding(i)},
                     {"breaker", to_string(upstreams.breaker(i))},
                     {"opened", n.opened},
-                    {"edns", lacks_edns ? "lacking" : habits.is_edns_proved() ? "spoken" : "unproved"},
+                    {"edns", lacks_edns                ? "lacking"
+                             : habits.is_edns_proved() ? "spoken"
+                                                       : "unproved"},
                     {"letter_case", to_string(habits.letter_case())}};
         if (upstreams.breaker(i) == Breaker::open) {
             one["probe_s"] = seconds(std::max(Time{}, upstreams.next_probe(i) - boot_time()));
@@ -278,11 +280,6 @@ std::string type_name(std::uint16_t type) {
     return name;
 }
 
-std::string flavour_text(std::uint8_t flavour) {
-    return fmt::format("{}{}", flavour & cache::dnssec_ok ? "DO " : "",
-                       flavour & cache::checking_disabled ? "CD" : "");
-}
-
 json inflight(const Context& c) {
     json list = json::array();
     Time now = boot_time();
@@ -295,7 +292,7 @@ json inflight(const Context& c) {
         list.push_back({{"generation", f.generation},
                         {"name", cache::to_string(f.key.name.bytes())},
                         {"type", type_name(f.key.qtype)},
-                        {"flavour", flavour_text(f.key.flavour)},
+                        {"flavour", f.key.flavour & cache::checking_disabled ? "CD" : ""},
                         {"state", to_string(f.state)},
                         {"age_ms", double((now - f.started).count()) / 1000},
                         {"waiters", f.waiters},

@@ -86,6 +86,11 @@ std::optional<Answer> Aliases::known_answer(const Alias& alias, cache::Hash hash
 void Aliases::conclude(const cache::Key& key, cache::Hash hash, const Alias& alias, Answer&& answer,
                        const std::vector<Waiter>& waiters, Time latest_expiry, Time now) {
     counters_.aliased += waiters.size();
+    const cache::Entry* newer = alias.generation > 0 ? table_.find_usable(key, hash, now) : nullptr;
+    if (newer && newer->version.generation > alias.generation) { // asked afresh since, and answered
+        waiters_.answer_in_time(waiters, newer, nullptr, now);
+        return on_target_ended(key, hash, newer, Kind::answer, now);
+    }
     if (!complete(alias, answer)) return fail(key, hash, alias, waiters, nullptr, now);
     Published published = fetches_.publish_now(key, hash, answer, latest_expiry);
     waiters_.answer_in_time(waiters, published.entry, &published.hold, now);
@@ -101,7 +106,7 @@ void Aliases::fail(const cache::Key& key, cache::Hash hash, const Alias& alias,
     bool is_bogus = why && !is_ours && dns::ede::is_of_dnssec(why->info);
     const cache::Entry* stale = is_bogus ? nullptr : table_.find_usable(key, hash, now);
     if (stale) {
-        stale->refresh_after.store((now + limits::stale_recheck).count(), std::memory_order_relaxed);
+        stale->hold_refresh(now + limits::stale_recheck);
         for (const Waiter& w : waiters) waiters_.wake(w, stale, Kind::stale);
         return on_target_ended(key, hash, why, Kind::answer, now);
     }

@@ -69,6 +69,7 @@ class Aliases {
     ChainVerdict check_chain(const cache::Key& key, Answer& answer);
 
     bool has_followers(const cache::Key& target, cache::Hash hash) const;
+    bool is_follower(const cache::Key& key, cache::Hash hash) { return find(key, hash) != nullptr; }
     /// `entry` is what the clients of the target got.
     void on_target_ended(const cache::Key& target, cache::Hash hash, const cache::Entry* entry, Kind kind,
                          Time now);

@@ -44,8 +44,7 @@ Published Publisher::publish(const cache::Key& key, cache::Hash hash, const Answ
 }
 
 Published Publisher::publish_failure(const cache::Key& key, cache::Hash hash, cache::Version version,
-                                     Time now, const std::optional<ExtendedError>& said,
-                                     std::uint16_t info) {
+                                     Time now, const std::optional<ExtendedError>& said, std::uint16_t info) {
     const cache::Entry* before = table_.find(key, hash);
     // The failure before this one, while it was not followed by an answer, says how long it was held; one of
     // long ago says nothing.

@@ -130,7 +130,8 @@ void FetchTable::refresh(const cache::Key& key, cache::Hash hash, cache::Version
     const cache::Entry* entry = table_.find_usable(key, hash, now);
     bool is_same = entry && entry->version == version;
     bool has_room = free_.size() > slots_.size() / 4; // the rest is for those who wait
-    if (closed_ || !is_same || find(key, hash) || !has_room) {
+    bool is_asked = find(key, hash) || aliases_.is_follower(key, hash);
+    if (closed_ || !is_same || is_asked || !has_room) {
         ++counters_.refreshes_dropped;
         return;
     }
@@ -246,6 +247,8 @@ void FetchTable::lead_elsewhere(FetchSlot& slot, const Answer& answer, Alias&& a
         slot.fetch->on_failed(answer.upstream, answer.received, *this);
         return settle(slot);
     }
+    alias.account = slot.prefix;
+    alias.generation = slot.fetch->id().generation;
     for (Side& side : slot.sides) {
         alias.target.flavour = side.key.flavour;
         successors_.push_back({side.key, side.hash, side.waiters.take(), alias});
@@ -264,22 +267,18 @@ void FetchTable::start_successors(Time now) {
 void FetchTable::start_successor(Successor&& successor, Time now) {
     auto& [key, hash, waiters, alias] = successor;
     FetchSlot* slot = find(key, hash);
-    if (alias) {
-        if (slot) {
-            std::ranges::copy(slot->side(key).waiters.take(), std::back_inserter(waiters));
-            supersede(*slot, Followers::stay);
-        }
-        return aliases_.follow(key, hash, *alias, std::move(waiters), now);
-    }
-    if (slot && slot->fetch->state() == Fetch::State::asking) {
+    if (slot && slot->fetch->state() == Fetch::State::asking) { // a client was quicker
         for (const Waiter& w : waiters) waiters_.join(slot->side(key).waiters, w);
         return settle(*slot);
     }
     // Another client may have asked meanwhile and have been answered: then so are these.
     std::erase_if(waiters, [&, this](const Waiter& w) {
         return answer_from_table(successor.key, successor.hash, w, now) ||
-               (slot && answer_from_reserve(slot->side(successor.key), w, now));
+               (slot && answer_from_reserve(slot->side(successor.key), w, now)) ||
+               (!successor.alias && aliases_.join(successor.key, successor.hash, w));
     });
+    bool is_newest = alias && !slot;
+    if (is_newest) return aliases_.follow(key, hash, *alias, std::move(waiters), now);
     if (waiters.empty()) return aliases_.on_target_superseded(key, hash); // who follows is resolved afresh
     if (slot) supersede(*slot);                                           // its answer is no longer usable
     start(key, hash, std::move(waiters), now);

@@ -145,10 +145,11 @@ bool FetchTable::publish(const Fetch& fetch, const Answer& answer, std::uint32_t
         traces_.note(id, now_, "decided", answer.upstream);
         prefixes_.leave(id.slot); // what it still collects gives way by itself
         zones_.leave(id.slot);
-        // Nothing that others have to say is of consequence to who validates.
-        publish(id, secure, answer, revision, Time::max());
     }
-    return publish(id, plain, answer, revision, latest_expiry);
+    bool is_kept = publish(id, plain, answer, revision, latest_expiry);
+    // To who validates it is of no consequence what others have to say.
+    if (revision == 0) publish(id, secure, answer, revision, Time::max());
+    return is_kept;
 }
 
 bool FetchTable::publish(FetchId id, Side& side, const Answer& answer, std::uint32_t revision,
@@ -192,9 +193,7 @@ void FetchTable::fail(FetchId id, Side& side, Cause cause, const std::optional<E
         // Never a failure in the place of usable or stale data; and nobody tries again for a while, unless it
         // was our own doing.
         if (is_told) traces_.note(id, now, "failed, the older answer stays");
-        if (cause != Cause::unasked) {
-            stale->refresh_after.store((now + limits::stale_recheck).count(), std::memory_order_relaxed);
-        }
+        if (cause != Cause::unasked) stale->hold_refresh(now + limits::stale_recheck);
         return wake_all(id, side, stale, WakeKind::stale);
     }
     if (cause == Cause::unasked) { // not cached: it is not the name's fault
@@ -219,6 +218,7 @@ void FetchTable::chase(const Fetch& fetch, const Answer& answer) {
     for (Side& side : slot.sides) {
         Alias alias = aliases_.chased(side.key, answer);
         alias.account = slot.prefix;
+        alias.generation = fetch.id().generation;
         successors_.push_back({side.key, side.hash, side.waiters.take(), std::move(alias)});
     }
 }

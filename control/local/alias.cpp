@@ -82,6 +82,7 @@ Alias chased_alias(const LocalNames* local, const cache::Key& key, const Answer&
     Alias alias;
     alias.chain = answer.chain;
     alias.signatures = answer.signatures;
+    alias.proofs = answer.proofs;
     alias.target = key;
     alias.is_chased = true;
     auto last = std::ranges::find_if(answer.chain.rbegin(), answer.chain.rend(), is_cname);
@@ -154,6 +155,7 @@ bool complete(const Alias& alias, Answer& answer) {
     bool was_rewritten = answer.is_rewritten;
     put_in_front(alias.chain, answer);
     std::ranges::copy(alias.signatures, std::back_inserter(answer.signatures));
+    std::ranges::copy(alias.proofs, std::back_inserter(answer.proofs));
     answer.is_rewritten = was_rewritten || !alias.is_chased;
     answer.info.reset();
     if (alias.info) answer.info.emplace(*alias.info);

@@ -21,12 +21,14 @@ namespace millrace::control {
 /// A chain of CNAMEs that leads from one key to another, which is asked in its place.
 struct Alias {
     std::vector<Record> chain;         ///< in order, the last one's target is the other key's name
-    std::vector<Record> signatures;    ///< of an upstream's chain
+    std::vector<Record> signatures;    ///< of an upstream's chain,
+    std::vector<Record> proofs;        ///< and that a wildcard in it was the right one
     cache::Key target;                 ///< without a name when the rules go in a circle: they lead to no key
     std::optional<std::uint16_t> info; ///< extended error of the block list that says so
     bool is_blocked = false;           ///< a block list has led it somewhere: no other will
     bool is_chased = false;            ///< its chain is an upstream's, whose end is to be asked
     std::uint64_t account = 0;         ///< the client prefix for which an upstream was asked; 0: nobody's
+    cache::Generation generation = 0;  ///< of the Fetch that got the chain from an upstream; 0: none
 };
 
 /// What the rules make of the key. None: they lead its name nowhere.

@@ -250,25 +250,31 @@ class ReplyParser {
 
     /// Appends the RRset, and its signatures to those of the section, all with the lowest TTL among them.
     void take(std::vector<Record>& out, const Section& section, std::vector<const RecordView*> members) {
-        members = distinct(members, std::size_t(max_rrset_) + 1);
+        bool is_optional = &out == &answer_.signatures || &out == &answer_.proofs;
+        members = distinct(members, std::size_t(max_rrset_) + 1, is_optional);
         if (members.size() > max_rrset_) return fail(ReplyError::rrset_size);
+        if (members.empty()) return;
         std::vector<const RecordView*> signatures;
         if (!error_ && members.front()->type != LDNS_RR_TYPE_RRSIG) {
-            signatures = distinct(signatures_over(section, *members.front()), limits::rrsigs);
+            signatures = distinct(signatures_over(section, *members.front()), limits::rrsigs, true);
         }
         std::uint32_t ttl = dns::most_ttl;
         for (const auto* views : {&members, &signatures}) {
             for (const RecordView* view : *views) ttl = std::min(ttl, sane_ttl(view->ttl));
         }
-        append(out, members, ttl);
-        append(&section == &message_.answer ? answer_.signatures : answer_.proofs, signatures, ttl);
+        append(out, members, ttl, is_optional);
+        append(&section == &message_.answer ? answer_.signatures : answer_.proofs, signatures, ttl, true);
     }
 
-    void append(std::vector<Record>& out, const std::vector<const RecordView*>& views, std::uint32_t ttl) {
+    /// What is optional and malformed is left out: only who validates misses it.
+    void append(std::vector<Record>& out, const std::vector<const RecordView*>& views, std::uint32_t ttl,
+                bool is_optional) {
         for (const RecordView* view : views) {
-            Record record = make_record(message_, *view, ttl);
-            if (!record) return fail(ReplyError::malformed);
-            out.push_back(std::move(record));
+            if (Record record = make_record(message_, *view, ttl)) {
+                out.push_back(std::move(record));
+            } else if (!is_optional) {
+                fail(ReplyError::malformed);
+            }
         }
     }
 
@@ -297,13 +303,14 @@ class ReplyParser {
         return count - asterisk;
     }
 
-    std::vector<const RecordView*> distinct(const std::vector<const RecordView*>& views, std::size_t limit) {
+    std::vector<const RecordView*> distinct(const std::vector<const RecordView*>& views, std::size_t limit,
+                                            bool is_optional) {
         std::set<Octets> seen;
         std::vector<const RecordView*> kept;
         for (const RecordView* view : views) {
             if (kept.size() == limit) break;
             auto rdata = canonical_rdata(message_, *view);
-            if (!rdata) fail(ReplyError::malformed);
+            if (!rdata && !is_optional) fail(ReplyError::malformed);
             if (rdata && seen.insert(std::move(*rdata)).second) kept.push_back(view);
         }
         return kept;

@@ -151,7 +151,7 @@ MUTATIONS = [
         "control_test:FetchTest.Stale*"),
     Mutation(
         "failure-without-back-off", "control/fetch/table_effects.cpp",
-        "        stale->refresh_after.store((now + limits::stale_recheck).count(), std::memory_order_relaxed);\n",
+        "        if (cause != Cause::unasked) stale->hold_refresh(now + limits::stale_recheck);\n",
         "",
         "every client asks dead upstreams again, and waits for it",
         "control_test:FetchTest.Stale*"),
@@ -163,8 +163,8 @@ MUTATIONS = [
         "control_test:OneWorker.S23_ARequest*"),
     Mutation(
         "refresh-beside-a-live-fetch", "control/fetch/table.cpp",
-        "!is_same || find(key, hash) || !has_room",
-        "!is_same || !has_room",
+        "    if (closed_ || !is_same || is_asked || !has_room) {\n",
+        "    if (closed_ || !is_same || !has_room) {\n",
         "two Fetches of one key",
         "control_test:FetchTest.ARefreshBeside*"),
     Mutation(

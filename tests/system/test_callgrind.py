@@ -18,7 +18,7 @@ def count(name):
     done = callgrind("packet_bench", name)
     assert done.returncode == 0, done.stderr
     rows = [line.split() for line in done.stdout.splitlines()]
-    return {row[1]: float(row[2]) for row in rows}
+    return {row[1]: float(row[2].replace(",", "")) for row in rows}
 
 
 def test_instructions_are_counted_and_repeat():

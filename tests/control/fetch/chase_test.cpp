@@ -47,6 +47,22 @@ TEST_F(ChaseTest, AServerWithTheWholeChainIsPreferredWhileItIsInTime) {
     EXPECT_FALSE(cached(x));
 }
 
+TEST_F(ChaseTest, WhoAsksBeforeItsEndIsSoughtIsAnsweredToo) {
+    for (unsigned i : {0u, 1u}) serve_by_name(i, {{"a.com.", bare}, {"x.net.", end}});
+    silence(2);
+    std::vector<std::uint64_t> tokens{ask(a)};
+    run(299ms);
+    clock.now += 1ms;
+    fetches.tick(clock.now); // `fallback`: the chase begins in the next tick
+    for (std::uint8_t flavour : {cache::plain, cache::dnssec_ok}) {
+        tokens.push_back(ask(make_key("a.com", LDNS_RR_TYPE_A, flavour)));
+    }
+    run(2s);
+    for (auto token : tokens) EXPECT_EQ(woken(token).addresses, Hosts{"1.1.1.1"});
+    EXPECT_EQ(fetches.counters().fetches, 3u) << "the name twice, its end once";
+    EXPECT_EQ(fetches.live(), 0u);
+}
+
 TEST_F(ChaseTest, OneThatIsLateIsNotWaitedFor) {
     serve_by_name(0, {{"a.com.", bare}, {"x.net.", end}});
     for (unsigned i : {1u, 2u}) serve_by_name(i, {{"a.com.", whole}}, 2s);
