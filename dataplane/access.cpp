@@ -17,6 +17,10 @@ Address filled(Address address, unsigned bits, bool ones) {
     return address;
 }
 
+/// ::ffff:0:0/96 is IPv4's, and what lies before and behind it IPv6's (RFC 4291 2.5.5.2).
+constexpr Address last_before_v4{{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xfe, 0xff, 0xff, 0xff, 0xff}};
+constexpr Address first_behind_v4{{0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0}};
+
 std::uint64_t word(const std::uint8_t* at) {
     std::uint64_t value;
     std::memcpy(&value, at, sizeof value);
@@ -43,12 +47,15 @@ Access::Access(const ClientPolicy& policy, unsigned packets_per_us)
     arc4random_buf(&secret_, sizeof secret_);
 }
 
-/// Basic algorithm: prefixes nest or are disjoint, so in rising order each one either lies within the range
-/// before it or begins a new one.
+/// Basic algorithm: prefixes nest or are disjoint, and so are what is left of those of IPv6 that have IPv4 in
+/// their middle, so in rising order each one either lies within the range before it or begins a new one.
 Access::Compiled::Compiled(const ClientPolicy& policy, unsigned packets_per_us, std::shared_ptr<Rates> rates)
     : limits_(policy.limits), rates_(std::move(rates)) {
     for (const Prefix& p : policy.allow) {
-        allowed_.push_back({filled(p.address, p.bits, false), filled(p.address, p.bits, true)});
+        Address first = filled(p.address, p.bits, false), last = filled(p.address, p.bits, true);
+        bool around_v4 = !p.address.is_v4() && first <= last_before_v4 && last > last_before_v4;
+        allowed_.push_back({first, around_v4 ? last_before_v4 : last});
+        if (around_v4 && last >= first_behind_v4) allowed_.push_back({first_behind_v4, last});
     }
     std::ranges::sort(allowed_, [](const Range& a, const Range& b) {
         return a.first != b.first ? a.first < b.first : a.last > b.last;

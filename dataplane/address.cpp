@@ -53,6 +53,7 @@ bool Address::is_unicast() const {
 }
 
 bool Prefix::contains(const Address& a) const {
+    if (a.is_v4() != address.is_v4()) return false;
     unsigned whole = bits / 8;
     if (std::memcmp(a.octets.data(), address.octets.data(), whole) != 0) return false;
     if (bits % 8 == 0) return true;
@@ -97,9 +98,10 @@ std::optional<Prefix> parse_prefix(std::string_view text) {
     if (slash == std::string_view::npos) return std::nullopt;
     auto address = parse_address(text.substr(0, slash));
     if (!address) return std::nullopt;
-    auto bits = parse_number<unsigned>(text.substr(slash + 1), address->is_v4() ? 32 : 128);
+    unsigned front = text.find(':') == text.npos ? 96 : 0; // a mapped address counts as an IPv6 one does
+    auto bits = parse_number<unsigned>(text.substr(slash + 1), 128 - front);
     if (!bits) return std::nullopt;
-    Prefix prefix{*address, *bits + (address->is_v4() ? 96 : 0)};
+    Prefix prefix{*address, *bits + front};
     for (unsigned bit = prefix.bits; bit < 128; ++bit) {
         if (address->octets[bit / 8] & (0x80 >> bit % 8)) return std::nullopt;
     }

@@ -75,7 +75,8 @@ struct Mac {
     auto operator<=>(const Mac&) const = default;
 };
 
-/// The first `bits` of `address`; IPv4 prefixes count from 96.
+/// The first `bits` of `address`; IPv4 prefixes count from 96. A prefix is of one family: the addresses of
+/// IPv4 are not within ::/0, though their kept form is.
 struct Prefix {
     Address address;
     unsigned bits = 0;
@@ -89,8 +90,9 @@ struct Prefix {
 std::optional<Address> parse_address(std::string_view text);
 /// "1.2.3.4:53", "[::1]:53", "[fe80::1%eth0]:53"; without the port also "1.2.3.4", "::1", "fe80::1%eth0"
 std::optional<Endpoint> parse_endpoint(std::string_view text, std::uint16_t default_port);
-std::optional<Prefix> parse_prefix(std::string_view text); ///< "10.0.0.0/8"
-std::optional<Mac> parse_mac(std::string_view text);       ///< "02:00:00:00:00:01", of a single station
+std::optional<Prefix>
+parse_prefix(std::string_view text);                 ///< "10.0.0.0/8", which is "::ffff:10.0.0.0/104" too
+std::optional<Mac> parse_mac(std::string_view text); ///< "02:00:00:00:00:01", of a single station
 std::string to_string(const Mac& mac);
 std::string to_string(const Address& address);
 std::string to_string(const Endpoint& endpoint); ///< a zone by its name, while the interface is there

@@ -148,6 +148,48 @@ TEST(Access, RangesOfAllSizes) {
     EXPECT_FALSE(everyone.allows(address("2001:db8::1")));
 }
 
+/// ::/0 does not let IPv4 in, though its addresses are kept as ::ffff:a.b.c.d.
+TEST(Access, APrefixIsOfOneFamily) {
+    struct {
+        std::vector<const char*> allow;
+        const char* client;
+        bool allowed;
+    } rows[] = {{{"::/0"}, "203.0.113.9", false},
+                {{"::/0"}, "0.0.0.0", false},
+                {{"::/0"}, "255.255.255.255", false},
+                {{"::/0"}, "2001:db8::1", true},
+                {{"::/0"}, "::1", true},
+                {{"::/0"}, "::fffe:ffff:ffff", true},
+                {{"::/0"}, "::1:0:0:0", true},
+                {{"::/0"}, "ffff::1", true},
+                {{"::/80"}, "203.0.113.9", false},
+                {{"::/80"}, "::1", true},
+                {{"::/80"}, "::1:0:0:0", false},
+                {{"::fffe:0:0/95"}, "0.0.0.0", false},
+                {{"::fffe:0:0/95"}, "::fffe:1:2", true},
+                {{"::fffe:0:0/95"}, "::1:0:0:0", false},
+                {{"0.0.0.0/0"}, "255.255.255.255", true},
+                {{"0.0.0.0/0"}, "::fffe:ffff:ffff", false},
+                {{"0.0.0.0/0"}, "::1:0:0:0", false},
+                {{"::/0", "10.0.0.0/8"}, "10.1.2.3", true},
+                {{"::/0", "10.0.0.0/8"}, "11.1.2.3", false},
+                {{"::/0", "10.0.0.0/8"}, "9.1.2.3", false},
+                {{"::/0", "10.0.0.0/8"}, "::1", true},
+                {{"::/0", "10.0.0.0/8"}, "2001:db8::1", true},
+                {{"::/0", "::/16", "::/64", "0.0.0.0/0", "2001:db8::/32"}, "2001:db8::1", true},
+                {{"::/0", "::/16", "::/64", "0.0.0.0/0", "2001:db8::/32"}, "203.0.113.9", true},
+                {{"::/16", "::/64"}, "0:1::1", true},
+                {{"::/16", "::/64"}, "203.0.113.9", false}};
+    for (const auto& row : rows) {
+        std::vector<Prefix> allow;
+        for (const char* text : row.allow) allow.push_back(*parse_prefix(text));
+        Access access({allow, {}});
+        EXPECT_EQ(access.allows(address(row.client)), row.allowed) << row.allow.front() << " " << row.client;
+        bool contained = std::ranges::any_of(allow, [&](auto& p) { return p.contains(address(row.client)); });
+        EXPECT_EQ(contained, row.allowed) << row.allow.front() << " " << row.client;
+    }
+}
+
 TEST(Access, PrefixesAsConfigured) {
     Access access({{}, {.ipv4_prefix = 24, .ipv6_prefix = 56}});
     auto same = [&](const char* a, const char* b) {

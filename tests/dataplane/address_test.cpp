@@ -47,5 +47,38 @@ TEST(Endpoint, TheKernelIsToldTheZone) {
     EXPECT_EQ(from_sockaddr(raw).zone, 0u);
 }
 
+TEST(Prefix, IsOfOneFamily) {
+    struct {
+        const char* prefix;
+        const char* address;
+        bool contains;
+    } rows[] = {{"0.0.0.0/0", "203.0.113.9", true},
+                {"0.0.0.0/0", "::1", false},
+                {"0.0.0.0/0", "::203.0.113.9", false},
+                {"::/0", "203.0.113.9", false},
+                {"::/80", "203.0.113.9", false},
+                {"::/0", "2001:db8::1", true},
+                {"::/80", "::1", true},
+                {"::/96", "::203.0.113.9", true},
+                {"10.0.0.0/8", "10.1.2.3", true},
+                {"10.0.0.0/8", "11.0.0.0", false}};
+    for (const auto& row : rows) {
+        EXPECT_EQ(parse_prefix(row.prefix)->contains(*parse_address(row.address)), row.contains)
+            << row.prefix << " " << row.address;
+    }
+}
+
+/// RFC 4291 2.2 and 2.3: in IPv6's form, IPv4's 32 bits are the last of 128.
+TEST(Prefix, OfMappedAddressesCountsAsItIsWritten) {
+    EXPECT_EQ(parse_prefix("::ffff:10.0.0.0/104"), parse_prefix("10.0.0.0/8"));
+    EXPECT_EQ(parse_prefix("::ffff:0:0/96"), parse_prefix("0.0.0.0/0"));
+    for (const char* text : {"::ffff:10.0.0.0/8", "::ffff:0:0/0", "::ffff:0:0/32", "::ffff:0:0/95",
+                             "::ffff:0:0/129", "10.0.0.0/104", "0.0.0.0/33"}) {
+        EXPECT_FALSE(parse_prefix(text)) << text;
+    }
+    for (const char* text : {"10.0.0.0/8", "0.0.0.0/0", "::/0", "::/80", "2001:db8::/32", "::ffff:0:0:0/96"})
+        EXPECT_EQ(to_string(*parse_prefix(text)), text);
+}
+
 } // namespace
 } // namespace millrace::dataplane

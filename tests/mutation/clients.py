@@ -218,6 +218,12 @@ MUTATIONS = [
         "a zone's wildcard denies names that its author kept out of it (RFC 4592)",
         "control_test:LocalBuildTest.NamesOfAZone*"),
     Mutation(
+        "all-of-ipv6-admits-ipv4", "dataplane/access.cpp",
+        "bool around_v4 = !p.address.is_v4() && ",
+        "bool around_v4 = false && ",
+        "whoever admits ::/0 serves all of IPv4 as well",
+        "dataplane_test:Access.APrefixIsOfOneFamily"),
+    Mutation(
         "comments-begin-anywhere", "control/local/list_line.cpp",
         "        if (at == 0 || space.find(line[at - 1]) != space.npos) return line.substr(0, at);\n",
         "        return line.substr(0, at);\n",
