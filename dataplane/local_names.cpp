@@ -167,12 +167,12 @@ std::size_t LocalNames::bytes() const {
 
 // The builder.
 
-LocalNames::Builder::Builder() : made_(new LocalNames) {
+LocalNames::Builder::Builder(Room room) : room_(room), made_(new LocalNames) {
     made_->buckets_.resize(64);
 }
 
 LocalNames::Builder::RuleId LocalNames::Builder::add_rule(Rule rule) {
-    assert(rule.source < most_sources);
+    assert(rule.source < most_sources && made_->rules_.size() < link_bit);
     made_->blocks_ = made_->blocks_ || rule.is_blocked;
     made_->rules_.push_back(rule);
     return std::uint32_t(made_->rules_.size() - 1);
@@ -205,10 +205,18 @@ LocalNames::Builder::RuleId LocalNames::Builder::alias(unsigned source, bool is_
 }
 
 bool LocalNames::Builder::add(std::span<const std::uint8_t> name, unsigned reach, RuleId rule) {
-    Node& node = node_of(name);
+    Node* node = node_of(name);
+    if (!node) return false;
     if (reach & below) wildcards_ |= 1u << made_->rules_[rule].source;
-    bool took = (reach & exact) && take(node.exact, rule);
-    return ((reach & below) && take(node.below, rule)) || took;
+    bool took = (reach & exact) && take(node->exact, rule);
+    return ((reach & below) && take(node->below, rule)) || took;
+}
+
+/// For so much more, and for the links of one name.
+bool LocalNames::Builder::has_room(std::size_t octets, std::size_t names) {
+    is_full_ = is_full_ || octets > room_.octets - made_->names_.size() ||
+               names > room_.names - made_->nodes_.size() || made_->links_.size() >= link_bit - 2;
+    return !is_full_;
 }
 
 /// Whether it is the one that counts now.
@@ -268,6 +276,7 @@ void LocalNames::Builder::end_wildcards_above(const Node& node, RuleId stop) {
     for (unsigned i = labels.count;; hash = extended(hash, name.data() + labels.starts[i])) {
         std::size_t above = i < labels.count ? labels.starts[i] : name.size() - 1;
         auto* here = const_cast<Node*>(made_->find_node(hash, name.subspan(above)));
+        if (!has_room(0, under && !here)) return;
         if (under && !here) {
             here = &add_node(hash, node.name + std::uint32_t(above), name.size() - above);
         }
@@ -281,12 +290,15 @@ void LocalNames::Builder::end_wildcards_above(const Node& node, RuleId stop) {
     }
 }
 
-LocalNames::Node& LocalNames::Builder::node_of(std::span<const std::uint8_t> name) {
+/// None: there is no room.
+LocalNames::Node* LocalNames::Builder::node_of(std::span<const std::uint8_t> name) {
     std::uint64_t hash = hash_of(name);
-    if (const Node* node = made_->find_node(hash, name)) return const_cast<Node&>(*node);
+    const Node* node = made_->find_node(hash, name);
+    if (!has_room(node ? 0 : name.size(), !node)) return nullptr;
+    if (node) return const_cast<Node*>(node);
     auto at = std::uint32_t(made_->names_.size());
     made_->names_.insert(made_->names_.end(), name.begin(), name.end());
-    return add_node(hash, at, name.size());
+    return &add_node(hash, at, name.size());
 }
 
 /// Of a name that lies in names_ already.
@@ -319,6 +331,7 @@ std::unique_ptr<const LocalNames> LocalNames::Builder::build() {
     auto made = std::exchange(made_, std::unique_ptr<LocalNames>(new LocalNames));
     made_->buckets_.resize(64);
     wildcards_ = 0;
+    is_full_ = false;
     if (!made->stops_) { // then the earliest source's is all that counts
         for (Node& node : made->nodes_) {
             node.exact = made->link(node.exact).rule;

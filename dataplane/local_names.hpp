@@ -66,6 +66,12 @@ class LocalNames final : public cache::Retired {
 
     class Builder;
 
+    /// What one object holds at most, as its offsets and indexes have 32 bits.
+    struct Room {
+        std::size_t octets = 0xffffffff; ///< of names
+        std::size_t names = 0x7fffffff;  ///< those included that are there to end wildcards
+    };
+
   private:
     static constexpr std::uint32_t none = 0xffffffff;
     static constexpr std::uint32_t link_bit = 0x80000000;
@@ -136,7 +142,7 @@ class LocalNames::Builder {
     using RuleId = std::uint32_t;
     enum Reach : unsigned { exact = 1, below = 2, both = 3 };
 
-    Builder();
+    explicit Builder(Room room = {});
 
     RuleId forward(unsigned source, bool is_blocked);
     /// NXDOMAIN or NODATA: `entry` is their answer, with its SOA.
@@ -148,6 +154,8 @@ class LocalNames::Builder {
 
     /// False: an earlier rule for this name and reach stays (of an earlier source, or of this one).
     bool add(std::span<const std::uint8_t> name, unsigned reach, RuleId rule);
+    /// Something was left out for want of room: what is built is not to be used.
+    bool is_full() const { return is_full_; }
     /// The source is a zone, and all its rules are there: those for the names below one end at the names that
     /// the zone has there, and above these (RFC 4592). Returns how many names that takes.
     std::size_t end_wildcards(unsigned source);
@@ -156,7 +164,8 @@ class LocalNames::Builder {
     std::unique_ptr<const LocalNames> build(); ///< leaves the builder empty
 
   private:
-    Node& node_of(std::span<const std::uint8_t> name);
+    bool has_room(std::size_t octets, std::size_t names);
+    Node* node_of(std::span<const std::uint8_t> name);
     Node& add_node(std::uint64_t hash, std::uint32_t at, std::size_t size);
     void end_wildcards_above(const Node& node, RuleId stop);
     bool take(std::uint32_t& taken, RuleId rule);
@@ -165,6 +174,8 @@ class LocalNames::Builder {
     void grow();
     RuleId add_rule(Rule rule);
 
+    Room room_;
+    bool is_full_ = false;
     std::unique_ptr<LocalNames> made_;
     std::uint32_t wildcards_ = 0; ///< a bit for each source that has rules for the names below one
 };

@@ -10,7 +10,6 @@
 #include "cache/dns.hpp"
 #include "cache/keyed_hash.hpp"
 #include "control/config/yaml.hpp"
-#include "control/limits.hpp"
 #include "control/local/entry.hpp"
 #include "control/local/lines.hpp"
 #include "control/local/list_line.hpp"
@@ -30,7 +29,8 @@ tl::unexpected<ConfigError> error(const Config::BlockList& list, int line, std::
     return tl::unexpected(ConfigError{list.file, line, "", std::move(expected), std::move(found)});
 }
 
-Result read_names(const Config::BlockList& list, std::FILE* file, unsigned source, Builder& names) {
+Result read_names(const Config::BlockList& list, std::FILE* file, unsigned source, Builder& names,
+                  std::size_t most) {
     bool nodata = list.answer == Config::BlockList::Denial::nodata;
     using Action = LocalNames::Action;
     auto rule = denial(names, source, list, nodata ? Action::nodata : Action::nxdomain);
@@ -43,10 +43,9 @@ Result read_names(const Config::BlockList& list, std::FILE* file, unsigned sourc
         if (!read_list_line(lines.text(), lines.is_cut(), take)) {
             result.skip(lines.number(), "no name", lines.text());
         }
-        if (result.names > limits::blocked_names) {
-            return error(list, lines.number(), fmt::format("at most {} names", limits::blocked_names),
-                         "more");
-        }
+        if (result.names > most)
+            return error(list, lines.number(), fmt::format("at most {} names", most), "more");
+        if (names.is_full()) return error(list, lines.number(), no_room, "more");
     }
     return result;
 }
@@ -73,9 +72,10 @@ Builder::RuleId denial(Builder& names, unsigned source, const Config::BlockList&
     return names.deny(source, true, action, info_of(list.reason), make_denial(rcode, limits::denial_ttl));
 }
 
-Result read_block_list(const Config::BlockList& list, std::FILE* file, unsigned source, Builder& names) {
+Result read_block_list(const Config::BlockList& list, std::FILE* file, unsigned source, Builder& names,
+                       std::size_t most) {
     bool is_rpz = list.format == Config::BlockList::Format::rpz;
-    Result result = (is_rpz ? read_policy_zone : read_names)(list, file, source, names);
+    Result result = (is_rpz ? read_policy_zone : read_names)(list, file, source, names, most);
     if (result && std::ferror(file)) return error(list, 0, "a readable file", std::strerror(errno));
     return result;
 }

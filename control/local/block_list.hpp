@@ -1,8 +1,9 @@
 // Files of names to be blocked, read into a LocalNames::Builder.
 //
-// What their authors write is not the operator's doing: a line that is no name, and a record that is not of
-// the zone or asks for what is not done here (triggers other than query names, rpz-drop, rpz-tcp-only,
-// wildcard targets), is skipped, counted and named. What is no zone at all is refused. Threads: pure.
+// What their authors write is not the operator's doing: a line that is no name, and a record that is none, is
+// not of the zone or asks for what is not done here (triggers other than query names, rpz-drop,
+// rpz-tcp-only, wildcard targets), is skipped, counted and named. Refused is what is no zone at all, has a
+// directive that is not understood (all behind it would mean something else), or is too much. Threads: pure.
 #pragma once
 
 #include <cstddef>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "control/config/config.hpp"
+#include "control/limits.hpp"
 #include "dataplane/local_names.hpp"
 
 namespace millrace::control {
@@ -32,10 +34,15 @@ struct BlockListResult {
 tl::expected<BlockListResult, ConfigError> read_block_list(const Config::BlockList& list, unsigned source,
                                                            dataplane::LocalNames::Builder& names);
 
-/// The same on a file that is open; `list.file` is for the errors only.
+/// The same on a file that is open; `list.file` is for the errors only. More than `most` names, or records of
+/// a zone, are refused.
 tl::expected<BlockListResult, ConfigError> read_block_list(const Config::BlockList& list, std::FILE* file,
                                                            unsigned source,
-                                                           dataplane::LocalNames::Builder& names);
+                                                           dataplane::LocalNames::Builder& names,
+                                                           std::size_t most = limits::blocked_names);
+
+/// What is expected when all lists together have more names than LocalNames has room for.
+inline constexpr const char* no_room = "names of at most 4 GiB in all lists together";
 
 /// What a list's reason is to clients.
 std::uint16_t info_of(Config::BlockList::Reason reason);

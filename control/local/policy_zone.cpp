@@ -13,6 +13,7 @@
 #include "control/local/lines.hpp"
 #include "control/message/record_text.hpp"
 #include "control/message/records.hpp"
+#include "dataplane/query.hpp"
 
 namespace millrace::control {
 
@@ -41,31 +42,35 @@ class PolicyZone {
           nxdomain_(denial(names, source, list, Action::nxdomain)),
           nodata_(denial(names, source, list, Action::nodata)), forward_(names.forward(source, true)) {}
 
-    /// Of an entry that begins on the line. False: makes no sense.
-    bool add(RecordHandle record, int line) {
+    bool has_begun() const { return apex_.has_value(); }
+
+    /// With the first record. False: it is no SOA.
+    bool begin(const RecordHandle& record) {
+        apex_ = name_of(ldns_rr_owner(record.get()));
+        return ldns_rr_get_type(record.get()) == LDNS_RR_TYPE_SOA;
+    }
+
+    /// Of an entry that begins on the line.
+    void add(RecordHandle record, int line) {
         cache::Name owner = name_of(ldns_rr_owner(record.get()));
         ldns_rr_type type = ldns_rr_get_type(record.get());
-        if (!apex_) {
-            apex_ = owner;
-            return type == LDNS_RR_TYPE_SOA;
-        }
-        if (owner == *apex_) return true; // SOA and NS are the zone's own
+        if (owner == *apex_) return; // SOA and NS are the zone's own
         if (!cache::is_at_or_below(owner.bytes(), apex_->bytes()))
             return skip(line, "outside the zone", owner);
         auto trigger = relative(owner);
         if (!trigger) return skip(line, "not a query name", owner);
         result_.digest += digest_of(record.get());
+        ++records_;
         if (type == LDNS_RR_TYPE_CNAME) {
             return add_alias(*trigger, name_of(ldns_rr_rdf(record.get(), 0)), owner, line);
         }
         Data& data = data_[std::string(reinterpret_cast<const char*>(owner.octets.data()), owner.size)];
         if (data.records.empty()) data.line = line;
         data.records.push_back(std::move(record));
-        return true;
     }
 
-    /// The records, by owner. A line: those of the owner on it exceed a message.
-    std::optional<int> finish() {
+    /// The records, by owner.
+    void finish() {
         for (const auto& [text, data] : data_) {
             cache::Name owner;
             owner.size = std::uint8_t(text.size());
@@ -77,15 +82,18 @@ class PolicyZone {
             std::vector<std::pair<std::uint16_t, cache::EntryPtr>> entries;
             for (const auto& [type, of_type] : by_type) {
                 entries.emplace_back(type, make_local_records(of_type));
-                if (!entries.back().second) return data.line;
+            }
+            if (std::ranges::any_of(entries, [](const auto& e) { return !e.second; })) {
+                skip(data.line, "too many records of one type", owner);
+                continue;
             }
             entries.emplace_back(0, make_denial(LDNS_RCODE_NOERROR, limits::denial_ttl));
             put(*relative(owner), names_.records(source_, true, info_of(list_.reason), std::move(entries)));
         }
         names_.end_wildcards(source_);
-        return std::nullopt;
     }
 
+    std::size_t records() const { return records_; } ///< that are kept
     BlockListResult& result() { return result_; }
 
   private:
@@ -124,7 +132,7 @@ class PolicyZone {
         return out;
     }
 
-    bool add_alias(const Trigger& trigger, const cache::Name& target, const cache::Name& owner, int line) {
+    void add_alias(const Trigger& trigger, const cache::Name& target, const cache::Name& owner, int line) {
         std::string text = cache::to_string(target.bytes());
         if (text == ".") return put(trigger, nxdomain_);
         if (text == "*.") return put(trigger, nodata_);
@@ -134,13 +142,11 @@ class PolicyZone {
         return put(trigger, names_.alias(source_, true, info_of(list_.reason), target));
     }
 
-    bool put(const Trigger& trigger, Builder::RuleId rule) {
+    void put(const Trigger& trigger, Builder::RuleId rule) {
         result_.names += names_.add(trigger.name.bytes(), trigger.reach, rule);
-        return result_.names <= limits::blocked_names;
     }
-    bool skip(int line, std::string_view why, const cache::Name& owner) {
+    void skip(int line, std::string_view why, const cache::Name& owner) {
         result_.skip(line, why, cache::to_string(owner.bytes()));
-        return true;
     }
 
     const Config::BlockList& list_;
@@ -149,6 +155,7 @@ class PolicyZone {
     Builder::RuleId nxdomain_, nodata_, forward_;
     std::optional<cache::Name> apex_;
     std::map<std::string, Data> data_;
+    std::size_t records_ = 0;
     BlockListResult result_;
 };
 
@@ -174,14 +181,38 @@ class MasterFile {
         while (open_ > 0 && is_whole_ && lines_.next());
         return true;
     }
-    int line() const { return line_; } ///< on which the entry begins
+    int line() const { return line_; }                ///< on which the entry begins
+    int last_line() const { return lines_.number(); } ///< on which it ends
+    std::string_view text() const { return std::string_view(entry_).substr(0, entry_.find('\n')); }
+    /// Or its lines do, joined by a parenthesis that is never closed.
+    bool has_directive() const { return is_directive() || entry_.find("\n$") != entry_.npos; }
 
     /// No record, and LDNS_STATUS_OK: the entry is empty, or for those that follow.
     ldns_status parse(RecordHandle& record) {
+        std::size_t first = entry_.find_first_not_of(" \t\n");
+        if (first == entry_.npos || entry_[first] == ';') return LDNS_STATUS_OK;
+        // An entry without an owner is the last owner's; whose was not understood has none for those behind.
+        bool has_owner = first == 0 && !is_directive();
+        if (first > 0 && !is_owned_) return LDNS_STATUS_SYNTAX_DNAME_ERR;
+        if (has_owner) forget_owner();
         if (open_ > 0 || !is_whole_) return LDNS_STATUS_SYNTAX_ERR;
+        ldns_status status = parse_entry(record);
+        if (has_owner) is_owned_ = previous_ != nullptr;
+        return status;
+    }
+
+  private:
+    bool is_directive() const { return entry_.starts_with('$'); }
+
+    void forget_owner() {
+        ldns_rdf_deep_free(previous_);
+        previous_ = nullptr;
+        is_owned_ = false;
+    }
+
+    ldns_status parse_entry(RecordHandle& record) {
         ldns_rr* raw = nullptr;
         ldns_status status = LDNS_STATUS_OK;
-        if (entry_.find_first_not_of(" \t\n") == entry_.npos || entry_.front() == ';') return status;
         if (is_plain_) {
             status = ldns_rr_new_frm_str(&raw, entry_.c_str(), ttl_, origin_, &previous_);
         } else {
@@ -197,7 +228,6 @@ class MasterFile {
         return is_other ? LDNS_STATUS_OK : status;
     }
 
-  private:
     void take_line() {
         std::string_view text = lines_.text();
         bool quoted = false, comment = false;
@@ -227,34 +257,51 @@ class MasterFile {
     int open_ = 0; ///< parentheses
     bool is_plain_ = true;
     bool is_whole_ = true;
+    bool is_owned_ = true; ///< ldns takes the origin in front of the first owner
     std::uint32_t ttl_ = 3600;
     ldns_rdf* origin_;
     ldns_rdf* previous_ = nullptr;
 };
 
+/// What is wrong with a record that ldns took; empty: nothing.
+std::string fault_of(const ldns_rr* record) {
+    if (!is_sound(record)) return "rdata or names that are none";
+    bool is_data = ldns_rr_get_class(record) == LDNS_RR_CLASS_IN &&
+                   dataplane::is_data_type(std::uint16_t(ldns_rr_get_type(record)));
+    return is_data ? "" : "a class or type that is none";
+}
+
 } // namespace
 
-Result read_policy_zone(const Config::BlockList& list, std::FILE* file, unsigned source, Builder& names) {
-    auto error = [&list](int line, std::string expected, std::string found) {
-        return tl::unexpected(ConfigError{list.file, line, "", std::move(expected), std::move(found)});
+Result read_policy_zone(const Config::BlockList& list, std::FILE* file, unsigned source, Builder& names,
+                        std::size_t most) {
+    MasterFile in(file);
+    auto error = [&](std::string expected, std::string found) {
+        return tl::unexpected(ConfigError{list.file, in.line(), "", std::move(expected), std::move(found)});
     };
     PolicyZone zone(list, source, names);
-    MasterFile in(file);
     while (in.next()) {
         RecordHandle record;
         ldns_status status = in.parse(record);
         if (status == LDNS_STATUS_OK && !record) continue;
-        if (status != LDNS_STATUS_OK || !is_sound(record.get())) {
-            return error(in.line(), "a record of a response policy zone",
-                         status == LDNS_STATUS_OK ? "rdata or names that are none"
-                                                  : ldns_get_errorstr_by_id(status));
+        std::string wrong =
+            status == LDNS_STATUS_OK ? fault_of(record.get()) : ldns_get_errorstr_by_id(status);
+        if (!wrong.empty()) {
+            if (!zone.has_begun()) return error("the SOA of a response policy zone", wrong);
+            if (in.has_directive()) return error("a directive that is done here", wrong);
+            if (in.last_line() > in.line()) wrong += fmt::format(", up to line {}", in.last_line());
+            zone.result().skip(in.line(), fmt::format("no record ({})", wrong), in.text());
+            continue;
         }
-        if (!zone.add(std::move(record), in.line())) {
-            return error(in.line(), fmt::format("an SOA, then at most {} records", limits::blocked_names),
-                         "something else");
-        }
+        if (zone.has_begun())
+            zone.add(std::move(record), in.line());
+        else if (!zone.begin(record))
+            return error("the SOA of a response policy zone", "another record");
+        if (zone.records() > most) return error(fmt::format("at most {} records", most), "more");
+        if (names.is_full()) return error(no_room, "more");
     }
-    if (auto line = zone.finish()) return error(*line, "the records of a name to fit a message", "more");
+    zone.finish();
+    if (names.is_full()) return error(no_room, "more");
     return std::move(zone.result());
 }
 

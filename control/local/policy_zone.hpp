@@ -11,6 +11,7 @@ namespace millrace::control {
 
 tl::expected<BlockListResult, ConfigError> read_policy_zone(const Config::BlockList& list, std::FILE* file,
                                                             unsigned source,
-                                                            dataplane::LocalNames::Builder& names);
+                                                            dataplane::LocalNames::Builder& names,
+                                                            std::size_t most);
 
 } // namespace millrace::control

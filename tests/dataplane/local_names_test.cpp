@@ -115,6 +115,41 @@ TEST_F(LocalNamesTest, EndedWildcardsTakeNoOctetsOfNames) {
     EXPECT_TRUE(built->find(name("b.").bytes()));
 }
 
+/// Offsets and indexes never wrap: what has no room is left out, and said to be.
+TEST_F(LocalNamesTest, MoreThanThereIsRoomFor) {
+    auto filled = [&](LocalNames::Room room) {
+        names = Builder(room);
+        for (const char* text : {"a.com", "b.com", "a.com"}) add(text, Builder::both, deny(0)); // 14 octets
+    };
+    filled({.octets = 14, .names = 2});
+    EXPECT_FALSE(names.is_full());
+    add("com", Builder::both, deny(0));
+    EXPECT_TRUE(names.is_full());
+    built = names.build();
+    EXPECT_EQ(built->size(), 2u);
+    EXPECT_FALSE(names.is_full());
+
+    filled({.octets = 13});
+    EXPECT_TRUE(names.is_full());
+    filled({.names = 1});
+    EXPECT_TRUE(names.is_full());
+
+    names = Builder({.names = 4});
+    add("com", Builder::below, deny(0));
+    add("c.b.a.com", Builder::exact, deny(0));
+    EXPECT_FALSE(names.is_full());
+    EXPECT_EQ(names.end_wildcards(0), 2u) << "b.a.com and a.com";
+    EXPECT_FALSE(names.is_full());
+    add("z.y.com", Builder::exact, deny(0));
+    EXPECT_TRUE(names.is_full());
+    built = names.build();
+    names = Builder({.names = 3});
+    add("com", Builder::below, deny(0));
+    add("c.b.a.com", Builder::exact, deny(0));
+    names.end_wildcards(0);
+    EXPECT_TRUE(names.is_full()) << "what ends wildcards takes room as well";
+}
+
 TEST_F(LocalNamesTest, OfTheSameNameTheEarlierRuleStays) {
     EXPECT_TRUE(names.add(name("a.com").bytes(), Builder::exact, deny(1)));
     EXPECT_FALSE(names.add(name("a.com").bytes(), Builder::exact, deny(1)));

@@ -218,6 +218,24 @@ MUTATIONS = [
         "a zone's wildcard denies names that its author kept out of it (RFC 4592)",
         "control_test:LocalBuildTest.NamesOfAZone*"),
     Mutation(
+        "one-bad-record-refuses-the-list", "control/local/policy_zone.cpp",
+        "            if (in.has_directive()) return error(",
+        "            return error(",
+        "one slip of a list's author, and millraced does not start",
+        "control_test:LocalBuildTest.ARecordThatIsNone*"),
+    Mutation(
+        "records-go-to-the-owner-before", "control/local/policy_zone.cpp",
+        "        if (first > 0 && !is_owned_) return LDNS_STATUS_SYNTAX_DNAME_ERR;\n",
+        "",
+        "records of a name that was not understood become another's",
+        "control_test:LocalBuildTest.TheOwnerOf*"),
+    Mutation(
+        "list-offsets-wrap", "dataplane/local_names.cpp",
+        "octets > room_.octets - made_->names_.size() ||",
+        "",
+        "past 4 GiB of names, rules are found under other names",
+        "dataplane_test:LocalNamesTest.MoreThan*"),
+    Mutation(
         "all-of-ipv6-admits-ipv4", "dataplane/access.cpp",
         "bool around_v4 = !p.address.is_v4() && ",
         "bool around_v4 = false && ",

@@ -145,9 +145,9 @@ def test_a_reload_swaps_the_lists_and_spares_what_they_do_not_concern(front):
 
 def test_a_bad_list_changes_nothing_and_says_where(front):
     one, client, rewrite, folder = front
-    (folder / "rpz").write_text("@ SOA a. b. 1 2 3 4 5\n\nhost-1.lab.example A 1.2\n\n")
+    (folder / "rpz").write_text("@ SOA a. b. 1 2 3 4 5\n\n$INCLUDE /etc/passwd\n\n")
     done = one.ctl_process("config", "reload")
-    assert done.returncode != 0 and f"{folder}/rpz:3: expected a record" in done.stdout
+    assert done.returncode != 0 and f"{folder}/rpz:3: expected a directive" in done.stdout
     assert client.ask("host-1.lab.example").rcode() == dns.rcode.NXDOMAIN
     rewrite(block=[{"file": "/nowhere"}])
     assert "/nowhere: expected a readable file" in one.ctl_process("config", "reload").stdout
@@ -163,6 +163,15 @@ def test_a_line_that_is_no_name_is_skipped_and_logged(front):
     assert f'{folder}/names:3: no name: "<html>"' in one.last_lines()
     for name in ("host-4.lab.example", "xn--bcher-kva.lab.example"):
         assert client.ask(name).rcode() == dns.rcode.NXDOMAIN
+
+
+def test_a_record_that_is_none_is_skipped_and_logged(front):
+    one, client, _, folder = front
+    (folder / "rpz").write_text("@ SOA a. b. 1 2 3 4 5\n\nhost-1.lab.example A 1.2\nhost-4.lab.example CNAME .\n")
+    assert one.ctl("config", "reload")["reloaded"]
+    assert f"{folder}/rpz: 1 names, 1 lines skipped:" in one.last_lines()
+    assert f"{folder}/rpz:3: no record (" in one.last_lines()
+    assert client.ask("host-4.lab.example").rcode() == dns.rcode.NXDOMAIN
 
 
 def test_a_name_that_passes_does_so_with_its_whole_chain(front):

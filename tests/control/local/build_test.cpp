@@ -1,10 +1,6 @@
-// From configuration and files to LocalNames: special-use zones, records, plain lists and policy zones.
-#include "control/local/block_list.hpp"
+// From configuration and files to LocalNames: special-use zones, records and plain lists.
 #include "control/local/build.hpp"
-#include "control/message/entry_text.hpp"
 
-#include <filesystem>
-#include <fstream>
 #include <set>
 #include <sstream>
 
@@ -12,70 +8,10 @@
 #include <spdlog/sinks/ostream_sink.h>
 #include <spdlog/spdlog.h>
 
-#include "control/message/reply.hpp"
-#include "dataplane/answer.hpp"
-#include "tests/support/replies.hpp"
+#include "tests/control/local/local_fixture.hpp"
 
 namespace millrace::control {
 namespace {
-
-using dataplane::LocalNames;
-using Action = LocalNames::Action;
-
-class LocalBuildTest : public testing::Test {
-  protected:
-    LocalBuildTest() { std::filesystem::create_directory(folder); }
-    ~LocalBuildTest() override { std::filesystem::remove_all(folder); }
-
-    Config::BlockList& list(const std::string& text,
-                            Config::BlockList::Format format = Config::BlockList::Format::names) {
-        std::string path = folder / ("list" + std::to_string(live.block.size()));
-        std::ofstream(path) << text;
-        live.block.push_back({path, format});
-        return live.block.back();
-    }
-    void build() {
-        auto made = build_local_names(live);
-        ASSERT_TRUE(made) << to_string(made.error());
-        names = std::move(made->names);
-        lists = std::move(made->lists);
-    }
-    /// What is read of a list, as far as nothing is wrong with all of it.
-    BlockListResult read(const std::string& text,
-                         Config::BlockList::Format format = Config::BlockList::Format::names) {
-        live.block.clear();
-        LocalNames::Builder builder;
-        auto result = read_block_list(list(text, format), 0, builder);
-        EXPECT_TRUE(result) << to_string(result.error());
-        names = builder.build();
-        return result.value_or(BlockListResult{});
-    }
-    std::string error() {
-        auto made = build_local_names(live);
-        return made ? "" : to_string(made.error());
-    }
-    /// "-", "forward", "alias TARGET", or the rcode and the answer's records.
-    std::string says(const std::string& name, ldns_rr_type type = LDNS_RR_TYPE_A) {
-        cache::Key key = support::make_key(name, std::uint16_t(type));
-        auto match = names->find(key.name.bytes());
-        if (!match) return "-";
-        if (names->action(*match) == Action::forward) return "forward";
-        if (names->action(*match) == Action::alias)
-            return "alias " + cache::to_string(names->target(*match).bytes());
-        const cache::Entry* entry = names->answer(*match, key.qtype);
-        std::string text = entry->rcode == 3 ? "NXDOMAIN" : entry->answers == 0 ? "NODATA" : "";
-        if (entry->answers > 0) {
-            for (const std::string& line : record_lines(key, *entry, entry->born)) text += line + ";";
-        }
-        return text;
-    }
-    int info(const std::string& name) { return names->info(*names->find(cache::parse_name(name)->bytes())); }
-
-    std::filesystem::path folder = "/tmp/millrace-local-" + std::to_string(getpid());
-    Config::Live live;
-    LocalNamesPtr names;
-    std::vector<ReadList> lists;
-};
 
 TEST_F(LocalBuildTest, SpecialUseZones) {
     build();
@@ -307,138 +243,6 @@ TEST_F(LocalBuildTest, WhichListsSayTheSame) {
         digests.insert(lists[0].digest);
     }
     EXPECT_EQ(digests.size(), 4u);
-}
-
-constexpr const char* zone = R"($TTL 60
-$ORIGIN policy.
-@ SOA localhost. root 1 2 3 4 5
-  NS localhost.
-gone.com CNAME .
-*.gone.com CNAME .
-empty.com CNAME *.
-pass.gone.com CNAME rpz-passthru.
-garden.com CNAME walled.garden.
-data.com A 192.0.2.1
-  A 192.0.2.2
-  TXT "text"
-*.data.com 30 AAAA 2001:db8::1
-dropped.com CNAME rpz-drop.
-tcp.com CNAME rpz-tcp-only.
-wild.com CNAME *.garden.
-32.1.2.0.192.rpz-ip CNAME .
-ns.com.rpz-nsdname CNAME .
-)";
-
-TEST_F(LocalBuildTest, PolicyZones) {
-    list(zone, Config::BlockList::Format::rpz);
-    build();
-    struct {
-        const char* name;
-        const char* expected;
-    } rows[] = {{"gone.com", "NXDOMAIN"},
-                {"x.gone.com", "NXDOMAIN"},
-                {"pass.gone.com", "forward"},
-                {"x.pass.gone.com", "-"}, // the zone has pass.gone.com, and no wildcard below it
-                {"x.y.gone.com", "NXDOMAIN"},
-                {"empty.com", "NODATA"},
-                {"x.empty.com", "-"},
-                {"garden.com", "alias walled.garden."},
-                {"data.com", "data.com.\t60\tIN\tA\t192.0.2.1;data.com.\t60\tIN\tA\t192.0.2.2;"},
-                {"x.data.com", "NODATA"},
-                {"dropped.com", "-"},
-                {"tcp.com", "-"},
-                {"wild.com", "-"},
-                {"policy", "-"},
-                {"gone.com.policy", "-"}};
-    for (const auto& row : rows) EXPECT_EQ(says(row.name), row.expected) << row.name;
-    EXPECT_EQ(says("data.com", LDNS_RR_TYPE_TXT), "data.com.\t60\tIN\tTXT\t\"text\";");
-    EXPECT_EQ(says("y.x.data.com", LDNS_RR_TYPE_AAAA), "y.x.data.com.\t30\tIN\tAAAA\t2001:db8::1;");
-}
-
-/// RFC 4592 2.2.2 and 3.3.1, with b.gone.com as an empty non-terminal.
-TEST_F(LocalBuildTest, NamesOfAZoneEndItsWildcards) {
-    std::string head = "@ SOA a. b. 1 2 3 4 5\n";
-    list(head +
-             "*.gone.com CNAME .\na.b.gone.com CNAME .\nd.e.f.gone.com CNAME *.\n*.d.e.f.gone.com CNAME .\n",
-         Config::BlockList::Format::rpz);
-    struct {
-        const char* name;
-        const char* alone;
-        const char* with_others; ///< lists behind it
-    } rows[] = {{"gone.com", "-", "-"},
-                {"x.gone.com", "NXDOMAIN", "NXDOMAIN"},
-                {"y.x.gone.com", "NXDOMAIN", "NXDOMAIN"},
-                {"b.gone.com", "-", "NODATA"},
-                {"c.b.gone.com", "-", "NODATA"},
-                {"a.b.gone.com", "NXDOMAIN", "NXDOMAIN"},
-                {"x.a.b.gone.com", "-", "NODATA"},
-                {"f.gone.com", "-", "forward"},
-                {"e.f.gone.com", "-", "NODATA"},
-                {"x.e.f.gone.com", "-", "NODATA"},
-                {"d.e.f.gone.com", "NODATA", "NODATA"},
-                {"x.d.e.f.gone.com", "NXDOMAIN", "NXDOMAIN"}};
-    build();
-    for (const auto& row : rows) EXPECT_EQ(says(row.name), row.alone) << row.name;
-    list(head + "f.gone.com CNAME rpz-passthru.\n", Config::BlockList::Format::rpz);
-    list(head + "*.gone.com CNAME *.\n", Config::BlockList::Format::rpz);
-    build();
-    for (const auto& row : rows) EXPECT_EQ(says(row.name), row.with_others) << row.name;
-}
-
-TEST_F(LocalBuildTest, RecordsOfAZoneThatAreSkippedAreNamed) {
-    auto result = read("@ SOA a. b. 1 2 3 4 5 ; a comment\n\nx.other. CNAME .\ny CNAME .\nz CNAME rpz-drop.\n"
-                       "32.1.2.0.192.rpz-ip CNAME .\n",
-                       Config::BlockList::Format::rpz);
-    EXPECT_EQ(result.names, 1u);
-    EXPECT_EQ(result.skipped, 3u);
-    ASSERT_EQ(result.first.size(), 3u);
-    EXPECT_EQ(result.first[0].line, 3);
-    EXPECT_EQ(result.first[0].why, "outside the zone: \"x.other.\"");
-    EXPECT_EQ(result.first[1].line, 5);
-    EXPECT_EQ(result.first[1].why, "not done here: \"z.rpz.\"");
-    EXPECT_EQ(result.first[2].line, 6);
-    EXPECT_EQ(says("y"), "NXDOMAIN");
-}
-
-TEST_F(LocalBuildTest, AnErrorInAZoneNamesItsOwnLine) {
-    std::string head = "\xef\xbb\xbf$TTL 60\r\n; (\r\n@ SOA a. b. (\r\n 1 2 ; (\r\n 3 4 5 )\r\n\r\n";
-    std::string many;
-    for (int i = 0; i < 300; ++i) many += "m A 192.0.2." + std::to_string(i % 250) + "\n";
-    struct {
-        std::string text;
-        int line;
-    } rows[] = {
-        {"x A 1.2.3\n", 7},
-        {"ok CNAME .\n\n\nx A 1.2.3\n\n\n", 10},
-        {"ok TXT \"(\" \";\" \"\\\"(\"\nx A 1.2.3", 8},
-        {"ok A (\n192.0.2.1\n)\nx A (\n1.2.3\n)\nok CNAME .\n", 10},
-        {"ok CNAME . ; )\nx A ( 192.0.2.1\n", 8},
-        {"x CNAME \\# 0\n", 7},
-        {"$INCLUDE /etc/passwd\n", 7},
-        {"ok CNAME .\nx TXT " + std::string(20'000, 'a') + "\n", 8},
-        {"ok CNAME .\nx TXT (\n" + std::string(9'000, ' ') + "\n" + std::string(9'000, ' ') + ")\n", 8},
-        {"ok CNAME .\n" + many + "ok CNAME .\n", 8}};
-    for (const auto& row : rows) {
-        live.block.clear();
-        list(head + row.text, Config::BlockList::Format::rpz);
-        EXPECT_NE(error().find("list0:" + std::to_string(row.line) + ":"), std::string::npos)
-            << row.text << error();
-    }
-    live.block.clear();
-    list(head + "a TXT \"(\" \";\"\r\nb CNAME .\r\n", Config::BlockList::Format::rpz);
-    EXPECT_EQ(error(), "");
-}
-
-TEST_F(LocalBuildTest, PolicyZonesThatMakeNoSense) {
-    std::string label(60, 'a'), name = label + "." + label + "." + label;
-    std::string long_origin = "$ORIGIN " + name + ".\n@ SOA a. b. 1 2 3 4 5\n" + name + " CNAME .\n";
-    for (const char* text : {"a.com CNAME .\n", "@ SOA a. b. 1 2 3 4 5\nx A 1.2.3\n", "@ SOA a. b. 1 2 3\n",
-                             "@ SOA a. b. 1 2 3 4 5\nx CNAME \\# 0\n", "@ SOA a. b. 1 2 3 4 5\nx A \\# 0\n",
-                             long_origin.c_str()}) {
-        live.block.clear();
-        list(text, Config::BlockList::Format::rpz);
-        EXPECT_NE(error().find("list0:"), std::string::npos) << text << error();
-    }
 }
 
 } // namespace
