@@ -7,6 +7,7 @@
 
 #include "dataplane/answer.hpp"
 #include "tests/fuzz/input.hpp"
+#include "tests/fuzz/work.hpp"
 #include "tests/support/messages.hpp"
 
 using namespace millrace;
@@ -193,6 +194,7 @@ Said say(const Scene& s) {
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    fuzz::Work work({.for_input = 100'000, .for_octet = 100}, size);
     fuzz::Input in(data, size);
     Scene s = draw(in);
     auto entry = make_entry(s);

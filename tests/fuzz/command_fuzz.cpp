@@ -15,6 +15,7 @@
 #include "control/command/server.hpp"
 #include "control/command/tables.hpp"
 #include "tests/fuzz/input.hpp"
+#include "tests/fuzz/work.hpp"
 
 using namespace millrace::control;
 using millrace::fuzz::Input;
@@ -133,6 +134,7 @@ void run_over_socket(const std::vector<std::vector<std::uint8_t>>& requests) {
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    millrace::fuzz::Work work({.for_input = 30'000'000, .for_octet = 60}, size);
     run_alone({reinterpret_cast<const char*>(data), size});
     // A line is a packet; control characters come from the octet 0xff, which no handler needs.
     Input in(data, size);

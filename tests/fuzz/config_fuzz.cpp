@@ -4,8 +4,10 @@
 #include <cstdlib>
 
 #include "control/config/config.hpp"
+#include "tests/fuzz/work.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    millrace::fuzz::Work work({.for_input = 400'000, .for_octet = 1'500}, size);
     using namespace millrace::control;
     auto config = parse_config({reinterpret_cast<const char*>(data), size}, "fuzz");
     if (!config) {

@@ -3,6 +3,7 @@
 
 #include "cache/wire.hpp"
 #include "tests/fuzz/input.hpp"
+#include "tests/fuzz/work.hpp"
 
 using namespace millrace;
 using fuzz::require;
@@ -109,6 +110,7 @@ void write(fuzz::Input& in) {
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    fuzz::Work work({.for_input = 5'000, .for_octet = 60}, size);
     fuzz::Input in(data, size);
     in.flag() ? read(in) : write(in);
     return 0;

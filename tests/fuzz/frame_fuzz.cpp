@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "dataplane/frame.hpp"
+#include "tests/fuzz/work.hpp"
 
 using namespace millrace::dataplane;
 
@@ -38,6 +39,7 @@ void check_reply(std::vector<std::uint8_t> bytes, const Frame& frame) {
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    millrace::fuzz::Work work({.for_input = 3'000, .for_octet = 20}, size);
     if (size == 0 || size > 9000) return 0;
     static Service service = make_service();
     service.partial_checksums = data[0] & 1;

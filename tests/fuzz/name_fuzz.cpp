@@ -3,6 +3,7 @@
 
 #include "cache/name.hpp"
 #include "tests/fuzz/input.hpp"
+#include "tests/fuzz/work.hpp"
 
 using namespace millrace;
 using fuzz::require;
@@ -82,6 +83,7 @@ bool ends_with(const Labels& name, const Labels& zone) {
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    fuzz::Work work({.for_input = 600'000, .for_octet = 50}, size);
     fuzz::Input in(data, size);
     Bytes first = in.take(in.u16() % 512), second = in.rest();
     cache::Name one, other;

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "dataplane/answer.hpp"
+#include "tests/fuzz/work.hpp"
 #include "tests/support/entries.hpp"
 
 using namespace millrace;
@@ -55,6 +56,7 @@ void run(const std::vector<std::uint8_t>& message, Transport transport) {
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    fuzz::Work work({.for_input = 20'000, .for_octet = 50}, size);
     std::vector<std::uint8_t> message(data, data + size);
     run(message, Transport::udp);
     run(message, Transport::tcp);
