@@ -232,7 +232,7 @@ MUTATIONS = [
     Mutation(
         "list-offsets-wrap", "dataplane/local_names.cpp",
         "octets > room_.octets - made_->names_.size() ||",
-        "",
+        "octets > room_.octets + made_->names_.size() ||",
         "past 4 GiB of names, rules are found under other names",
         "dataplane_test:LocalNamesTest.MoreThan*"),
     Mutation(
