@@ -42,7 +42,10 @@ def run(tmp_path):
                      ("apt-get", "dpkg-query", "systemctl") if shutil.which(name))
     script = f"mount --bind {sbin} /usr/sbin && {mounts} {ROOT}/deploy/install-packages {tmp_path}/list"
 
-    def go(policy=None):
+    def go(policy=None, of=None):
+        """of: another list."""
+        if of:
+            shutil.copy(of, tmp_path / "list")
         if policy:
             (sbin / "policy-rc.d").write_text(policy.format(folder=tmp_path), encoding="ascii")
             (sbin / "policy-rc.d").chmod(0o755)
@@ -77,6 +80,26 @@ def test_the_machines_own_policy_decides_about_others(run):
     assert (run.folder / "own").read_text().splitlines() == ["newone-more start", "oldone restart", "ssh restart", "cups start"]
     assert os.listdir(run.sbin) == ["policy-rc.d"]
     assert (run.sbin / "policy-rc.d").read_text() == OWN.format(folder=run.folder)
+
+
+def test_nothing_of_our_own_list_starts(run):
+    """What Debian's packages of that list ask for when they are installed; rdma-core comes with DPDK."""
+    asked = ["iwpmd start", "iwpmd.service restart", "rdma-ndd start", "rdma-ndd.service start", "rdma-hw.target start",
+             "nsd start", "nsd.service start", "unbound start", "unbound.service start"]
+    everything = {line.split("#")[0].strip() for line in (ROOT / "deploy/packages").read_text().splitlines()}
+    (run.folder / "apt-get").write_text(f"""#!/bin/sh
+case "$*" in *install*) ;; *) exit 0;; esac
+while read -r question; do
+    /usr/sbin/policy-rc.d $question
+    echo "$question: $?" >>{run.folder}/said
+done <<END
+{chr(10).join(asked)}
+END
+printf 'installed %s\\n' {' '.join(sorted(everything))} >{run.folder}/now-installed
+""", encoding="ascii")
+    done = run(of=ROOT / "deploy/packages")
+    assert done.returncode == 0, done.stderr
+    assert said(run) == dict.fromkeys(asked, "101")
 
 
 @pytest.mark.parametrize("own", [None, OWN], ids=["none", "own"])
