@@ -1,7 +1,13 @@
 // Endpoints in text and in the kernel's form; link-local addresses are known with their zone alone.
 #include <gtest/gtest.h>
 
+#include <cstring>
+
+#include <net/if.h>
 #include <netinet/in.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 
 #include "dataplane/address.hpp"
 
@@ -28,6 +34,21 @@ TEST(Endpoint, AZoneIsAnInterfaceAndGoesWithALinkLocalAddress) {
     }
     EXPECT_FALSE(parse_address("fe80::1%lo"));
     EXPECT_NE(parse_endpoint("fe80::1%lo", 53), parse_endpoint("fe80::1", 53));
+}
+
+/// In a network namespace whose interface number 1 is called "2". Where that is not permitted, nowhere.
+TEST(Endpoint, AnInterfaceThatIsCalledByANumberIsMeantByItsName) {
+    GTEST_FLAG_SET(death_test_style, "threadsafe");
+    auto zone_in_namespace = [] {
+        ifreq request{};
+        std::strcpy(request.ifr_name, "lo");
+        std::strcpy(request.ifr_newname, "2");
+        int socket = unshare(CLONE_NEWNET) == 0 ? ::socket(AF_INET, SOCK_DGRAM, 0) : -1;
+        if (socket < 0 || ioctl(socket, SIOCSIFNAME, &request) != 0) std::_Exit(1);
+        auto endpoint = parse_endpoint("fe80::1%2", 53);
+        std::_Exit(endpoint ? int(endpoint->zone) : 0);
+    };
+    EXPECT_EXIT(zone_in_namespace(), testing::ExitedWithCode(1), "");
 }
 
 TEST(Endpoint, AnUnknownZoneIsPrintedAsItsNumber) {

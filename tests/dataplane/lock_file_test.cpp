@@ -61,6 +61,14 @@ TEST_F(LockFileTest, AFolderThatOthersWriteToIsRefused) {
     }
 }
 
+/// The command socket is in it too: members of its group come through.
+TEST_F(LockFileTest, TheFolderIsOpenToAllWhateverTheUmask) {
+    mode_t before = umask(0077);
+    EXPECT_EQ(complaint(), "none");
+    umask(before);
+    EXPECT_EQ(fs::status(folder).permissions(), fs::perms(0755));
+}
+
 TEST_F(LockFileTest, NoLinkIsFollowed) {
     fs::create_directories(base / "elsewhere");
     fs::create_directory_symlink(base / "elsewhere", folder);

@@ -318,4 +318,16 @@ MUTATIONS = [
         "said.value_or(ExtendedError(info))",
         "clients believe that the servers were asked for them",
         "control_test:FetchTest.WhoWaited*"),
+    Mutation(
+        "zone-of-a-number-alone", "dataplane/address.cpp",
+        "    if (named != 0) return named;\n",
+        "    if (named != 0 && !parse_number<std::uint32_t>(text, UINT32_MAX)) return named;\n",
+        "a server behind an interface that is called by a number is looked for behind another",
+        "dataplane_test:Endpoint.*"),
+    Mutation(
+        "first-extended-error-alone", "control/message/records.cpp",
+        "        bool counts = !info || (dns::ede::is_of_dnssec(code) && !info->is_of_dnssec());\n",
+        "        bool counts = !info;\n",
+        "a validator that says more than one thing of a bogus name is not believed",
+        "control_test:ParseReply.OfSeveral*"),
 ]

@@ -334,6 +334,23 @@ TEST(ParseReply, TakesUnknownTypesAsTheyAre) {
     EXPECT_EQ(texts_of(answer->records), Lines{"a.com. 60 IN TYPE65399 \\# 3 c00c01"});
 }
 
+TEST(ParseReply, OfSeveralExtendedErrorsTheFirstCountsButOneOfDnssecBeforeAny) {
+    auto code_of = [](const std::vector<std::uint8_t>& codes) {
+        Key key = make_key("a.com", LDNS_RR_TYPE_A);
+        Octets reply = make_reply(query_for(key), {.rcode = 2});
+        Octets opt{0, 0, 41, 4, 208, 0, 0, 0, 0, 0, std::uint8_t(6 * codes.size())};
+        for (std::uint8_t code : codes) opt.insert(opt.end(), {0, 15, 0, 2, 0, code});
+        reply.insert(reply.end(), opt.begin(), opt.end());
+        reply[11] = 1; // ARCOUNT
+        auto answer = parse_reply(reply, key, 0, received);
+        return answer && answer->info ? int(answer->info->code) : -1;
+    };
+    EXPECT_EQ(code_of({22, 23, 0}), 22);
+    EXPECT_EQ(code_of({0, 22, 6, 23}), 6);
+    EXPECT_EQ(code_of({22, 7, 6}), 7);
+    EXPECT_EQ(code_of({9, 6, 22}), 9);
+}
+
 // Malformed replies.
 
 struct Malformed {
