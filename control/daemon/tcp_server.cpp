@@ -128,7 +128,7 @@ void TcpServer::take(tcp::socket socket) {
     }
     std::uint64_t prefix = access_.prefix_of(client.address);
     bool full = places_.of_client(client.address) >= policy_.per_client;
-    if (gone || full || !make_room(prefix)) {
+    if (gone || full || !make_room(client.address, prefix)) {
         ++connections_.refused;
         return;
     }
@@ -139,9 +139,9 @@ void TcpServer::take(tcp::socket socket) {
     connection->start();
 }
 
-bool TcpServer::make_room(std::uint64_t prefix) {
+bool TcpServer::make_room(const dataplane::Address& client, std::uint64_t prefix) {
     if (places_.size() < policy_.connections) return true;
-    auto id = places_.gives_way_to(prefix);
+    auto id = places_.gives_way_to(client, prefix);
     if (!id) return false;
     ++connections_.displaced;
     close_one(*id);

@@ -30,7 +30,7 @@ struct TcpCounters {
     std::uint64_t accepted = 0;
     std::uint64_t foreign = 0;    ///< closed at once: outside `allow`
     std::uint64_t refused = 0;    ///< closed at once: too many, in all or of one client
-    std::uint64_t displaced = 0;  ///< closed for one of a client prefix that holds fewer
+    std::uint64_t displaced = 0;  ///< closed for one of a client prefix, or host, that holds fewer
     std::uint64_t unfinished = 0; ///< closed in the midst of a question
     std::uint64_t timeouts = 0;   ///< closed because idle, or because replies were not read
 };
@@ -78,7 +78,7 @@ class TcpServer {
     };
     void accept(Listener& listener);
     void take(asio::ip::tcp::socket socket);
-    bool make_room(std::uint64_t prefix);
+    bool make_room(const dataplane::Address& client, std::uint64_t prefix);
     void close_one(TcpPlaces::Id id);
     void forget(const Connection& connection);
     void answer(Connection& connection, std::span<const std::uint8_t> message);

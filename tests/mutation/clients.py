@@ -105,7 +105,7 @@ MUTATIONS = [
         "control_test:TcpServerTest.AForeign*"),
     Mutation(
         "first-come-keeps-all-connections", "control/daemon/tcp_server.cpp",
-        "    auto id = places_.gives_way_to(prefix);\n",
+        "    auto id = places_.gives_way_to(client, prefix);\n",
         "    std::optional<TcpPlaces::Id> id;\n",
         "a few addresses take every connection, and nobody else is served over TCP",
         "control_test:TcpServerTest.WhenAll*"),
@@ -115,6 +115,18 @@ MUTATIONS = [
         "return first < other.first;",
         "who holds many connections and uses them pushes out those who hold one",
         "control_test:TcpPlacesTest.*:TcpServerTest.WhenAll*"),
+    Mutation(
+        "one-host-shuts-out-its-neighbours", "control/daemon/tcp_places.cpp",
+        "    return first_of(held.standings, host == held.hosts.end() ? 0 : host->second.size());\n",
+        "    return host == held.hosts.end() ? std::nullopt : std::nullopt;\n",
+        "who shares a prefix with a few hosts that hold every connection is not served over TCP",
+        "control_test:TcpPlacesTest.*:TcpServerTest.WhenAll*"),
+    Mutation(
+        "all-at-once-owed-whole", "control/daemon/tcp_server.cpp",
+        "    if (!abandoned && connection->owes_much()) {\n",
+        "    if (false) {\n",
+        "a client that asks much and reads nothing makes us hold megabytes for it",
+        "control_test:TcpServerTest.SoIsOne*"),
     Mutation(
         "dribbled-question-keeps-connection", "control/daemon/tcp_connection.cpp",
         "if (!is_within_question()) begin_question(); // both octets at once\n",

@@ -12,16 +12,20 @@ struct TcpPlacesTest : testing::Test {
     void hold(TcpPlaces::Id id, std::uint64_t prefix, Time since, bool busy = false) {
         places.add(id, client, prefix, {busy, since, Time::max()});
     }
+    /// For another one of the same client.
+    std::optional<TcpPlaces::Id> gives_way_to(std::uint64_t prefix) const {
+        return places.gives_way_to(client, prefix);
+    }
     dataplane::Address client = *dataplane::parse_address("192.0.2.1");
     TcpPlaces places;
 };
 
 TEST_F(TcpPlacesTest, NobodyGivesWayWhereNothingIsHeld) {
-    EXPECT_EQ(places.gives_way_to(A), std::nullopt);
+    EXPECT_EQ(gives_way_to(A), std::nullopt);
     hold(1, A, 1s);
     places.remove(1);
     places.remove(1);
-    EXPECT_EQ(places.gives_way_to(B), std::nullopt);
+    EXPECT_EQ(gives_way_to(B), std::nullopt);
     EXPECT_EQ(places.size(), 0u);
 }
 
@@ -29,29 +33,51 @@ TEST_F(TcpPlacesTest, ThePrefixThatHoldsMostGivesItsLongestIdle) {
     hold(1, B, 1s);
     hold(2, A, 3s);
     hold(3, A, 2s);
-    EXPECT_EQ(places.gives_way_to(C), 3u) << "not B's, though it has been idle for longer";
-    EXPECT_EQ(places.gives_way_to(B), 3u) << "1 against 2";
-    EXPECT_EQ(places.gives_way_to(A), std::nullopt) << "nobody holds more than A";
+    EXPECT_EQ(gives_way_to(C), 3u) << "not B's, though it has been idle for longer";
+    EXPECT_EQ(gives_way_to(B), 3u) << "1 against 2";
+    EXPECT_EQ(gives_way_to(A), std::nullopt) << "nobody holds more than A";
     places.set(3, {false, 4s, Time::max()});
-    EXPECT_EQ(places.gives_way_to(C), 2u) << "3 has asked since";
+    EXPECT_EQ(gives_way_to(C), 2u) << "3 has asked since";
     places.remove(2);
-    EXPECT_EQ(places.gives_way_to(C), 1u) << "all alike: the longest idle of all";
-    EXPECT_EQ(places.gives_way_to(B), std::nullopt);
+    EXPECT_EQ(gives_way_to(C), 1u) << "all alike: the longest idle of all";
+    EXPECT_EQ(gives_way_to(B), std::nullopt);
 }
 
 TEST_F(TcpPlacesTest, ABusyOneGoesLastAndOnlyForASmallerShare) {
     hold(1, A, 1s, true);
     hold(2, A, 2s);
-    EXPECT_EQ(places.gives_way_to(B), 2u);
+    EXPECT_EQ(gives_way_to(B), 2u);
     places.set(2, {true, 2s, Time::max()});
-    EXPECT_EQ(places.gives_way_to(B), 1u);
+    EXPECT_EQ(gives_way_to(B), 1u);
     hold(3, B, 3s, true);
-    EXPECT_EQ(places.gives_way_to(B), std::nullopt) << "it would hold 2 and A 1";
-    EXPECT_EQ(places.gives_way_to(C), 1u);
+    EXPECT_EQ(gives_way_to(B), std::nullopt) << "it would hold 2 and A 1";
+    EXPECT_EQ(gives_way_to(C), 1u);
     places.remove(1);
-    EXPECT_EQ(places.gives_way_to(C), std::nullopt) << "all hold one, and need it";
+    EXPECT_EQ(gives_way_to(C), std::nullopt) << "all hold one, and need it";
     places.set(3, {false, 4s, Time::max()});
-    EXPECT_EQ(places.gives_way_to(C), 3u);
+    EXPECT_EQ(gives_way_to(C), 3u);
+}
+
+/// As sixteen hosts with 64 each of a /24 that holds all there are.
+TEST_F(TcpPlacesTest, WithinAPrefixTheHostThatHoldsMostGives) {
+    auto host = [](const char* text) { return *dataplane::parse_address(text); };
+    auto greedy = host("192.0.2.1"), modest = host("192.0.2.2"), newcomer = host("192.0.2.3");
+    places.add(1, greedy, A, {false, 3s, Time::max()});
+    places.add(2, greedy, A, {false, 4s, Time::max()});
+    places.add(3, modest, A, {false, 1s, Time::max()});
+    EXPECT_EQ(places.gives_way_to(newcomer, A), 1u) << "not 3, though it has been idle for longer";
+    EXPECT_EQ(places.gives_way_to(modest, A), 1u) << "1 against 2";
+    EXPECT_EQ(places.gives_way_to(greedy, A), std::nullopt);
+    EXPECT_EQ(places.gives_way_to(newcomer, B), 1u) << "whoever comes";
+    places.set(1, {true, 3s, Time::max()});
+    EXPECT_EQ(places.gives_way_to(newcomer, A), 2u);
+    places.set(2, {true, 4s, Time::max()});
+    EXPECT_EQ(places.gives_way_to(newcomer, A), 1u);
+    EXPECT_EQ(places.gives_way_to(modest, A), std::nullopt) << "busy, and it would hold as many";
+    places.remove(1);
+    EXPECT_EQ(places.gives_way_to(newcomer, A), 3u) << "all alike: the idle one";
+    places.set(3, {true, 1s, Time::max()});
+    EXPECT_EQ(places.gives_way_to(newcomer, A), std::nullopt) << "all hold one, and need it";
 }
 
 TEST_F(TcpPlacesTest, AClientIsAnIPv4AddressOrAnIPv6Network) {

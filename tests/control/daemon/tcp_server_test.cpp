@@ -143,10 +143,12 @@ class TcpServerTest : public testing::Test, public Waker {
 
     static Bytes framed(const Bytes& message) { return u16(unsigned(message.size())) + message; }
 
-    /// In the table, for an hour: an answer as large as they come. Returns a reply's octets, prefix included.
-    std::size_t publish_huge(const cache::Key& key) {
+    /// In the table, for an hour, if only as stale data: an answer as large as they come. Returns a reply's
+    /// octets, prefix included.
+    std::size_t publish_huge(const cache::Key& key, bool is_stale = false) {
         cache::Hash hash = table.hasher()(key);
-        auto entry = test::entry_of({1, 0}, std::vector<std::uint8_t>(3800, 7), boot_time(), 1h);
+        auto entry =
+            test::entry_of({1, 0}, std::vector<std::uint8_t>(3800, 7), boot_time(), is_stale ? 0s : 1h, 1h);
         std::size_t size = 2 + 12 + key.name.size + 4 + entry->records_size;
         EXPECT_TRUE(table.start(key, hash, 1));
         EXPECT_EQ(table.publish(key, hash, entry), cache::Publication::accepted);
@@ -195,6 +197,24 @@ TEST_F(TcpServerTest, AClientThatDoesNotReadIsOwedALimitedNumberOfOctets) {
     EXPECT_EQ(answered(), questions);
 }
 
+TEST_F(TcpServerTest, SoIsOneWhoseAnswersComeAllAtOnce) {
+    constexpr unsigned questions = 100;
+    cache::Key key = make_key("huge.example", LDNS_RR_TYPE_A);
+    auto client = accepted("127.201.0.1");
+    client->send(framed(query("none.example", 1)));
+    until([&] { return fetches.waiting() == 1; });
+    std::size_t size = publish_huge(key, true), failure = 2 + 12 + key.name.size + 4;
+    Bytes all;
+    for (unsigned i = 0; i < questions; ++i) all = all + framed(query("huge.example", 1, i));
+    client->send(all);
+    until([&] { return fetches.waiting() == 1 + questions; });
+    fetches.tick(boot_time() + 60s); // nobody replied: stale data for all but the first
+    ASSERT_EQ(fetches.waiting(), 0u);
+    std::size_t read = 0, whole = limits::tcp_queued_octets / (size - 2) + 1;
+    settle([&] { return read += client->skip(); });
+    EXPECT_EQ(read, whole * size + (1 + questions - whole) * failure) << "all beyond that is SERVFAIL";
+}
+
 TEST_F(TcpServerTest, AClientHasALimitedNumberOfQuestionsInWork) {
     policy.pipeline = 8;
     server.set_policy(policy);
@@ -239,10 +259,12 @@ TEST_F(TcpServerTest, WhenAllConnectionsAreTakenThePrefixThatHoldsMostGivesWay) 
     auto again = accepted("127.202.0.2");
     EXPECT_TRUE(third->is_closed()) << "2 against 1";
     EXPECT_EQ(server.connections().displaced, 2u);
-    TcpClient too_many(endpoint, "127.202.0.3");
+    TcpClient too_many(endpoint, "127.202.0.2");
     until([&] { return too_many.is_closed(); });
     EXPECT_EQ(server.connections().refused, 1u);
-    for (TcpClient* kept : {first.get(), other.get(), newcomer.get(), again.get()}) {
+    auto neighbour = accepted("127.202.0.3");
+    EXPECT_TRUE(other->is_closed()) << "of its own prefix, a host that holds more";
+    for (TcpClient* kept : {first.get(), neighbour.get(), newcomer.get(), again.get()}) {
         EXPECT_FALSE(kept->is_closed());
         ask(*kept, query("huge.example", 1));
     }
