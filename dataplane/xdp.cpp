@@ -11,6 +11,7 @@
 #include <linux/if_link.h>
 #include <net/if.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -25,7 +26,8 @@ namespace millrace::dataplane {
 namespace {
 
 constexpr const char* lock_folder = "/run/millrace";
-constexpr std::string_view program_name = "millrace_dns", map_name = "service_addrs";
+constexpr std::string_view program_name = "millrace_dns", map_name = "service_addrs",
+                           sockets_name = "xsks_map";
 
 using Result = tl::expected<void, std::string>;
 
@@ -79,6 +81,22 @@ Descriptor open_map(int program, std::string_view name) {
     return {};
 }
 
+/// Whether a socket takes packets by this program: a dead daemon's are no longer in its map. The kernel does
+/// not show them, but refuses to put another one in the place of one (BPF_NOEXIST); in the place of none it
+/// stays until this returns.
+bool is_served(int program) {
+    Descriptor map = open_map(program, sockets_name), other(socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0));
+    bpf_map_info info{};
+    std::uint32_t size = sizeof info;
+    if (!map || !other || bpf_obj_get_info_by_fd(map.get(), &info, &size) != 0) return false;
+    for (std::uint32_t queue = 0; queue < info.max_entries; ++queue) {
+        int value = other.get();
+        bool is_taken = bpf_map_update_elem(map.get(), &queue, &value, BPF_NOEXIST) != 0 && errno == EEXIST;
+        if (is_taken) return true;
+    }
+    return false;
+}
+
 /// Detaches exactly this program, should another one have taken its place meanwhile.
 int detach(unsigned index, const Attached& attached, int program) {
     bpf_xdp_attach_opts options;
@@ -95,6 +113,7 @@ tl::expected<XdpFilter, std::string> XdpFilter::prepare(const std::string& inter
         return tl::unexpected("there is no interface " + interface + " in this network namespace");
     XdpFilter filter(interface, index);
     Result ready = filter.lock();
+    if (ready) ready = filter.check_unserved();
     if (ready) ready = filter.clear();
     if (ready) ready = filter.write_program();
     if (!ready) return tl::unexpected(ready.error());
@@ -114,11 +133,22 @@ Result XdpFilter::lock() {
     struct stat space {};
     if (stat("/proc/self/ns/net", &space) != 0) return failure("cannot tell the network namespace", errno);
     auto name = "xdp-" + std::to_string(space.st_ino) + "-" + std::to_string(index_) + ".lock";
-    auto taken =
-        LockFile::take(lock_folder, name, "another millraced is serving " + interface_ + "; stop it first");
+    auto taken = LockFile::take(lock_folder, name, served());
     if (!taken) return tl::unexpected(taken.error());
     lock_ = std::move(*taken);
     return {};
+}
+
+/// The lock is a file: who sees another /run, in a container that shares the network, does not see it.
+Result XdpFilter::check_unserved() const {
+    auto attached = query(index_);
+    Descriptor program(attached && attached->id != 0 ? bpf_prog_get_fd_by_id(attached->id) : -1);
+    if (program && is_ours(program.get()) && is_served(program.get())) return tl::unexpected(served());
+    return {};
+}
+
+std::string XdpFilter::served() const {
+    return "another millraced is serving " + interface_ + "; stop it first";
 }
 
 /// Takes away a program of ours; nothing, or an error for somebody else's.

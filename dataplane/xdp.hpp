@@ -42,6 +42,8 @@ class XdpFilter {
   private:
     XdpFilter(std::string interface, unsigned index) : interface_(std::move(interface)), index_(index) {}
     tl::expected<void, std::string> lock();
+    tl::expected<void, std::string> check_unserved() const;
+    std::string served() const;
     tl::expected<void, std::string> clear() const;
     tl::expected<void, std::string> write_program();
 

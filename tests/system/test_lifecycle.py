@@ -94,6 +94,17 @@ def test_two_daemons_do_not_share_an_interface(lab, start, daemon, nsd):
     assert Subscriber(lab).ask("shared.lab.example").answer
 
 
+def test_nor_from_two_containers_that_share_the_network(lab, start, daemon, nsd):
+    """The second one sees another /run/millrace, and so no lock."""
+    first = start()
+    in_container = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /run/millrace && exec "$@"', "sh"]
+    second = daemon(xdp_config(lab.names, nsd, LCORE), prefix=in_container, ready=False)
+    assert second.launch().wait(20) != 0
+    assert f"another millraced is serving {lab.names.edge}" in second.log.read_text()
+    assert attached(lab) and first.process.poll() is None
+    assert Subscriber(lab).ask("shared.lab.example").answer
+
+
 def test_the_lock_of_an_interface_is_roots(lab, start):
     """Any user could bind the abstract name that it once was."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as squatter:
