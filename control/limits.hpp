@@ -42,6 +42,8 @@ inline constexpr std::size_t trace_events = 1000;         ///< and noted of each
 inline constexpr std::size_t inflight = 1000;             ///< states of upstreams that `inflight` lists
 inline constexpr std::size_t named_wakes = 20;            ///< waiters that a trace names one by one
 inline constexpr std::size_t tcp_queued_octets = 131'072; ///< replies of one connection that it has not read
+inline constexpr std::size_t completions = fetches;       ///< names answered from what may yet be revoked
+inline constexpr unsigned completions_per_tick = 256;     ///< of those whose Fetch has ended
 
 inline constexpr Time least_patience = 200ms; ///< of clients over UDP
 inline constexpr Time stale_before = 100ms;   ///< so long before its end they get stale data (RFC 8767 5)

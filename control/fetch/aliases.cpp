@@ -18,7 +18,7 @@ bool Aliases::rules(const cache::Key& key, Time now) const {
 bool Aliases::take(const cache::Key& key, cache::Hash hash, std::vector<Waiter>& waiters, Time now) {
     if (!local_) return false;
     if (auto own = own_alias(local_->get(), key, now)) {
-        conclude(key, hash, {}, std::move(*own), waiters, Time::max(), now);
+        conclude(key, hash, {}, std::move(*own), waiters, 0, now);
         return true;
     }
     auto alias = alias_of(local_->get(), key);
@@ -26,11 +26,12 @@ bool Aliases::take(const cache::Key& key, cache::Hash hash, std::vector<Waiter>&
     return alias.has_value();
 }
 
-bool Aliases::join(const cache::Key& key, cache::Hash hash, const Waiter& waiter) {
+bool Aliases::join(const cache::Key& key, cache::Hash hash, const Waiter& waiter, Time now) {
     Follower* follower = find(key, hash);
     if (!follower) return false;
     if (follower->waiters.size() >= limits::waiters_per_fetch) {
-        waiters_.refuse(waiter);
+        const cache::Entry* stale = table_.find_usable(key, hash, now);
+        waiters_.give_stale_or_refuse(waiter, stale, &FetchCounters::refused);
         return true;
     }
     ++counters_.coalesced;
@@ -46,8 +47,9 @@ void Aliases::follow(const cache::Key& key, cache::Hash hash, const Alias& alias
     }
     cache::Hash target_hash = table_.hasher()(target);
     if (auto answer = known_answer(alias, target_hash, now)) {
-        Time latest = fetches_.is_being_asked(target, target_hash) ? now + limits::followed_ttl : Time::max();
-        return conclude(key, hash, alias, std::move(*answer), waiters, latest, now);
+        cache::Generation live = fetches_.asked_as(target, target_hash);
+        cache::Generation root = live > 0 ? live : completions_.root_of(target_hash);
+        return conclude(key, hash, alias, std::move(*answer), waiters, root, now);
     }
     const cache::Entry* entry = table_.find_usable(target, target_hash, now);
     bool has_failed = entry && entry->failure;
@@ -82,9 +84,10 @@ std::optional<Answer> Aliases::known_answer(const Alias& alias, cache::Hash hash
     return usable ? read_entry(target, *entry, now) : std::nullopt;
 }
 
-/// Publishes the chain with what its end turned out to be, and wakes; those too who follow this name.
+/// Publishes the chain with what its end turned out to be, and wakes; those too who follow this name. `root`:
+/// the Fetch at work that may revoke the end, or find another; 0: none.
 void Aliases::conclude(const cache::Key& key, cache::Hash hash, const Alias& alias, Answer&& answer,
-                       const std::vector<Waiter>& waiters, Time latest_expiry, Time now) {
+                       const std::vector<Waiter>& waiters, cache::Generation root, Time now) {
     counters_.aliased += waiters.size();
     const cache::Entry* newer = alias.generation > 0 ? table_.find_usable(key, hash, now) : nullptr;
     if (newer && newer->version.generation > alias.generation) { // asked afresh since, and answered
@@ -92,21 +95,27 @@ void Aliases::conclude(const cache::Key& key, cache::Hash hash, const Alias& ali
         return on_target_ended(key, hash, newer, Kind::answer, now);
     }
     if (!complete(alias, answer)) return fail(key, hash, alias, waiters, nullptr, now);
-    Published published = fetches_.publish_now(key, hash, answer, latest_expiry);
+    Time latest = root > 0 ? now + limits::followed_ttl : Time::max();
+    Published published = fetches_.publish_now(key, hash, answer, latest);
+    bool is_told = published.entry != publisher_.servfail();
+    if (!is_told) return fail(key, hash, alias, waiters, publisher_.servfail(), now);
+    cache::Generation generation = published.entry->version.generation;
     waiters_.answer_in_time(waiters, published.entry, &published.hold, now);
-    on_target_ended(key, hash, published.entry, Kind::answer, now);
+    on_target_ended(key, hash, published.entry, Kind::answer, now, root);
+    bool may_go = root > 0 && published.verdict == cache::Publication::accepted;
+    if (may_go) completions_.note(root, key, hash, generation);
 }
 
-/// Stale data of the name's own if there is any, and no other try for a while; else SERVFAIL, cached when an
-/// upstream was asked for the name and the fault is its end's. That the end is bogus is told like the end's
-/// own failure, whatever there is. Then those who follow this name.
+/// Stale data of the name's own if there is any, and no other try for a while, unless it was our own doing;
+/// else SERVFAIL, cached when an upstream was asked for the name and the fault is its end's. That the end is
+/// bogus is told like the end's own failure, whatever there is. Then those who follow this name.
 void Aliases::fail(const cache::Key& key, cache::Hash hash, const Alias& alias,
                    const std::vector<Waiter>& waiters, const cache::Entry* why, Time now) {
     bool is_ours = why == publisher_.servfail();
     bool is_bogus = why && !is_ours && dns::ede::is_of_dnssec(why->info);
     const cache::Entry* stale = is_bogus ? nullptr : table_.find_usable(key, hash, now);
     if (stale) {
-        stale->hold_refresh(now + limits::stale_recheck);
+        if (!is_ours) stale->hold_refresh(now + limits::stale_recheck);
         for (const Waiter& w : waiters) waiters_.wake(w, stale, Kind::stale);
         return on_target_ended(key, hash, why, Kind::answer, now);
     }
@@ -145,13 +154,12 @@ bool Aliases::add(const cache::Key& key, cache::Hash hash, const Alias& alias, c
 }
 
 void Aliases::on_target_ended(const cache::Key& target, cache::Hash hash, const cache::Entry* entry,
-                              Kind kind, Time now) {
+                              Kind kind, Time now, cache::Generation root) {
     for (Follower& f : take_followers(target, hash)) {
         bool is_answer = kind == Kind::answer && entry && !entry->failure;
         auto answer = is_answer ? read_entry(target, *entry, now) : std::nullopt;
         if (answer) {
-            // The target's Fetch may go on, and revoke it or find another.
-            conclude(f.key, f.hash, f.alias, std::move(*answer), f.waiters, now + limits::followed_ttl, now);
+            conclude(f.key, f.hash, f.alias, std::move(*answer), f.waiters, root, now);
         } else {
             fail(f.key, f.hash, f.alias, f.waiters, entry, now);
         }

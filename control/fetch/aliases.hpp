@@ -16,6 +16,7 @@
 
 #include "cache/replaceable.hpp"
 #include "cache/table.hpp"
+#include "control/fetch/completions.hpp"
 #include "control/fetch/publish.hpp"
 #include "control/fetch/waiters.hpp"
 #include "control/local/alias.hpp"
@@ -31,7 +32,8 @@ class TargetFetches {
     /// may come before this returns, is told by Aliases::on_target_ended.
     /// `account`: the client prefix on whose account it runs.
     virtual bool seek_target(const cache::Key& target, cache::Hash hash, std::uint64_t account, Time now) = 0;
-    virtual bool is_being_asked(const cache::Key& target, cache::Hash hash) = 0;
+    /// The generation under which the target is being asked; 0: it is not.
+    virtual cache::Generation asked_as(const cache::Key& target, cache::Hash hash) = 0;
     /// Publishes under a generation taken now.
     virtual Published publish_now(const cache::Key& key, cache::Hash hash, const Answer& answer,
                                   Time latest_expiry) = 0;
@@ -45,9 +47,10 @@ class Aliases {
   public:
     using Kind = dataplane::Wake::Kind;
 
-    Aliases(const cache::Table& table, const Publisher& publisher, Waiters& waiters, FetchCounters& counters,
-            TargetFetches& fetches)
-        : table_(table), publisher_(publisher), waiters_(waiters), counters_(counters), fetches_(fetches) {}
+    Aliases(const cache::Table& table, const Publisher& publisher, Waiters& waiters, Completions& completions,
+            FetchCounters& counters, TargetFetches& fetches)
+        : table_(table), publisher_(publisher), waiters_(waiters), completions_(completions),
+          counters_(counters), fetches_(fetches) {}
 
     /// Null: there are no rules.
     void set_local(const cache::Replaceable<dataplane::LocalNames>* local) { local_ = local; }
@@ -57,7 +60,7 @@ class Aliases {
     /// If so, takes those who wait for it. False: nothing was done.
     bool take(const cache::Key& key, cache::Hash hash, std::vector<Waiter>& waiters, Time now);
     /// Whether the key waits for a target already; then the waiter joins those who do, or is refused.
-    bool join(const cache::Key& key, cache::Hash hash, const Waiter& waiter);
+    bool join(const cache::Key& key, cache::Hash hash, const Waiter& waiter, Time now);
     /// Those who wait get what the alias's target is answered with.
     void follow(const cache::Key& key, cache::Hash hash, const Alias& alias, std::vector<Waiter> waiters,
                 Time now);
@@ -70,9 +73,9 @@ class Aliases {
 
     bool has_followers(const cache::Key& target, cache::Hash hash) const;
     bool is_follower(const cache::Key& key, cache::Hash hash) { return find(key, hash) != nullptr; }
-    /// `entry` is what the clients of the target got.
+    /// `entry` is what the clients of the target got; `root`: the Fetch that may yet revoke it, or 0.
     void on_target_ended(const cache::Key& target, cache::Hash hash, const cache::Entry* entry, Kind kind,
-                         Time now);
+                         Time now, cache::Generation root = 0);
     /// The target's Fetch was superseded: its followers are resolved afresh.
     void on_target_superseded(const cache::Key& target, cache::Hash hash);
 
@@ -94,7 +97,7 @@ class Aliases {
 
     std::optional<Answer> known_answer(const Alias& alias, cache::Hash hash, Time now) const;
     void conclude(const cache::Key& key, cache::Hash hash, const Alias& alias, Answer&& answer,
-                  const std::vector<Waiter>& waiters, Time latest_expiry, Time now);
+                  const std::vector<Waiter>& waiters, cache::Generation root, Time now);
     /// `why`: what the target ended with; the static SERVFAIL: a bound of ours did it; null: the chain did.
     void fail(const cache::Key& key, cache::Hash hash, const Alias& alias, const std::vector<Waiter>& waiters,
               const cache::Entry* why, Time now);
@@ -108,6 +111,7 @@ class Aliases {
     const cache::Table& table_;
     const Publisher& publisher_;
     Waiters& waiters_;
+    Completions& completions_;
     FetchCounters& counters_;
     TargetFetches& fetches_;
     const cache::Replaceable<dataplane::LocalNames>* local_ = nullptr;

@@ -78,13 +78,14 @@ Published Publisher::place(const cache::Key& key, cache::Hash hash, cache::Entry
 }
 
 /// For those who wait now, in no Slot; without room for that, SERVFAIL. What an older generation left in the
-/// Slot ends all the same: clients were told something newer, so it must not come back as stale data.
+/// Slot ends all the same when clients are told something newer: it must not come back as stale data.
 Published Publisher::keep_private(const cache::Key& key, cache::Hash hash, cache::Publication verdict,
                                   cache::EntryPtr entry) {
     const cache::Entry* before = table_.find(key, hash);
     bool is_older = before && before->version.generation < entry->version.generation;
-    if (is_older) table_.withdraw(key, hash);
+    bool is_failure = entry->failure;
     cache::Reserve::Hold hold = reserve_.hold(entry);
+    if (is_older && (hold || is_failure)) table_.withdraw(key, hash);
     if (!hold) return {verdict, servfail()};
     const cache::Entry* held = hold.entry();
     return {verdict, held, std::move(hold)};

@@ -33,7 +33,8 @@ class Publisher {
     Publisher(cache::Table& table, cache::Grace& grace, const TtlPolicy& policy);
 
     /// Revision 0 and later of a Fetch. A revision 0 that may not be stored (TTL 0, superseded, full) comes
-    /// back as a private Entry of the reserve; when that is exhausted, the static SERVFAIL.
+    /// back as a private Entry of the reserve; when that is exhausted, as the static SERVFAIL, and the Slot
+    /// is left as it was.
     Published publish(const cache::Key& key, cache::Hash hash, const Answer& answer, cache::Version version,
                       Time latest_expiry);
 

@@ -33,8 +33,8 @@ std::uint64_t zone_of(const cache::Key& key) {
 FetchTable::FetchTable(cache::Table& table, Publisher& publisher, Exchanges& exchanges, Upstreams& upstreams,
                        Waker& waker, const FetchPolicy& policy)
     : table_(table), publisher_(publisher), exchanges_(exchanges), upstreams_(upstreams), policy_(policy),
-      waiters_(waker, publisher.servfail(), counters_),
-      aliases_(table, publisher, waiters_, counters_, *this), back_offs_(table, upstreams),
+      waiters_(waker, publisher.servfail(), counters_), completions_(table),
+      aliases_(table, publisher, waiters_, completions_, counters_, *this), back_offs_(table, upstreams),
       slots_(limits::fetches) {
     set_policy(policy);
     for (std::uint32_t i = limits::fetches; i-- > 0;) free_.push_back(i);
@@ -55,32 +55,26 @@ void FetchTable::resolve(const cache::Key& key, cache::Hash hash, const Waiter& 
     Waiter waiter = asking;
     waiter.prefix = prefix_of(waiter.client.address);
     bool is_admitted = waiters_.admit(waiter);
-    if (closed_) return waiters_.refuse(waiter);
     if (answer_from_table(key, hash, waiter, now)) return;
-    if (!is_admitted) {
-        return waiters_.give_stale_or_refuse(waiter, find_stale(key, hash), &FetchCounters::refused);
-    }
+    if (closed_ || !is_admitted) return refuse(key, hash, waiter);
     bool is_crowded = waiters_.count_of(waiter.source) > limits::crowded;
-    if (is_crowded && !relieve(key, hash, waiter)) {
-        return waiters_.give_stale_or_refuse(waiter, find_stale(key, hash), &FetchCounters::refused);
-    }
+    if (is_crowded && !relieve(key, hash, waiter)) return refuse(key, hash, waiter);
     FetchSlot* slot = find(key, hash);
     bool is_again = slot && slot->side(key).waiters.has_retransmission(waiter);
     bool is_ours = !is_again && exchanges_.is_asking(waiter.client.address, key);
-    if (is_ours) return waiters_.refuse(waiter, &FetchCounters::loops); // it would wait for itself
+    // It would wait for itself. Nothing stale: the server would take that for fresh.
+    if (is_ours) return waiters_.refuse(waiter, &FetchCounters::loops);
     if (answer_stale_at_once(key, hash, slot, waiter, now)) return;
     if (slot && slot->fetch->state() == Fetch::State::asking) {
         ++counters_.coalesced;
-        waiters_.join(slot->side(key).waiters, waiter);
+        join(slot->side(key), waiter);
         bool is_most = slot->waiting() > slots_[most_waited_].waiting();
         if (is_most) most_waited_ = slot->fetch->id().slot;
         return settle(*slot);
     }
     if (slot && answer_from_reserve(slot->side(key), waiter, now)) return;
-    if (aliases_.join(key, hash, waiter)) return;
-    if (!may_start(hash, waiter, now)) {
-        return waiters_.give_stale_or_refuse(waiter, find_stale(key, hash), &FetchCounters::limited);
-    }
+    if (aliases_.join(key, hash, waiter, now)) return;
+    if (!may_start(hash, waiter, now)) return refuse(key, hash, waiter, &FetchCounters::limited);
     // A Fetch that has answered and still collects: its answer is no longer usable, so its successor begins.
     if (slot) supersede(*slot);
     start(key, hash, {waiter}, now);
@@ -114,6 +108,16 @@ bool FetchTable::answer_stale_at_once(const cache::Key& key, cache::Hash hash, c
     waiters_.wake(waiter, stale, WakeKind::stale);
     if (!slot && may_start(hash, waiter, now)) start(key, hash, {}, now);
     return true;
+}
+
+void FetchTable::join(Side& side, const Waiter& waiter) {
+    if (!waiters_.join(side.waiters, waiter)) refuse(side.key, side.hash, waiter);
+}
+
+/// A bound of ours: stale data is better than a failure.
+void FetchTable::refuse(const cache::Key& key, cache::Hash hash, const Waiter& waiter,
+                        std::uint64_t FetchCounters::*why) {
+    waiters_.give_stale_or_refuse(waiter, find_stale(key, hash), why);
 }
 
 /// Within the limits of the client's prefix and of the key (CacheFlush, NXNS). Successors that a flush or a
@@ -157,8 +161,7 @@ bool FetchTable::start_fetch(const cache::Key& key, cache::Hash hash, const std:
                              Time now, std::uint64_t account, Traces::Done trace) {
     std::uint64_t prefix = waiters.empty() ? account : waiters.front().prefix, zone = zone_of(key);
     if (free_.empty() && !make_way(prefix, zone)) {
-        const cache::Entry* stale = find_stale(key, hash);
-        for (const Waiter& w : waiters) waiters_.give_stale_or_refuse(w, stale, &FetchCounters::refused);
+        for (const Waiter& w : waiters) refuse(key, hash, w);
         return false;
     }
     std::uint32_t index = free_.back();
@@ -182,7 +185,7 @@ bool FetchTable::start_fetch(const cache::Key& key, cache::Hash hash, const std:
     const Side& own = slot.sides.front();
     slot.fetch = std::make_unique<Fetch>(id, own.key, own.hash, candidates(), policy_, now);
     ++counters_.fetches;
-    for (const Waiter& w : waiters) waiters_.join(slot.side(key).waiters, w);
+    for (const Waiter& w : waiters) join(slot.side(key), w);
     slot.fetch->start(*this);
     settle(slot);
     return true;
@@ -194,6 +197,7 @@ void FetchTable::tick(Time now) {
     exchanges_.tick(now);
     start_successors(now);
     aliases_.tick(now);
+    completions_.tick();
     back_offs_.tick(last_generation_, now);
     for (unsigned i = 0; i < limits::timers_per_tick && !timers_.empty() && timers_.begin()->first <= now;
          ++i) {
@@ -208,7 +212,7 @@ void FetchTable::tick(Time now) {
 }
 
 Time FetchTable::next_timer() const {
-    if (!successors_.empty() || back_offs_.is_due()) return now_;
+    if (!successors_.empty() || back_offs_.is_due() || completions_.is_due()) return now_;
     Time own = timers_.empty() ? Time::max() : timers_.begin()->first;
     return std::min({own, aliases_.next_timer(), exchanges_.next_timer()});
 }
@@ -268,14 +272,14 @@ void FetchTable::start_successor(Successor&& successor, Time now) {
     auto& [key, hash, waiters, alias] = successor;
     FetchSlot* slot = find(key, hash);
     if (slot && slot->fetch->state() == Fetch::State::asking) { // a client was quicker
-        for (const Waiter& w : waiters) waiters_.join(slot->side(key).waiters, w);
+        for (const Waiter& w : waiters) join(slot->side(key), w);
         return settle(*slot);
     }
     // Another client may have asked meanwhile and have been answered: then so are these.
     std::erase_if(waiters, [&, this](const Waiter& w) {
         return answer_from_table(successor.key, successor.hash, w, now) ||
                (slot && answer_from_reserve(slot->side(successor.key), w, now)) ||
-               (!successor.alias && aliases_.join(successor.key, successor.hash, w));
+               (!successor.alias && aliases_.join(successor.key, successor.hash, w, now));
     });
     bool is_newest = alias && !slot;
     if (is_newest) return aliases_.follow(key, hash, *alias, std::move(waiters), now);
@@ -331,10 +335,7 @@ void FetchTable::displace(FetchSlot& slot) {
     traces_.note(slot.fetch->id(), now_, "displaced");
     slot.fetch->cancel(*this);
     for (Side& side : slot.sides) {
-        const cache::Entry* stale = find_stale(side.key, side.hash);
-        for (const Waiter& w : side.waiters.take()) {
-            waiters_.give_stale_or_refuse(w, stale, &FetchCounters::refused);
-        }
+        for (const Waiter& w : side.waiters.take()) refuse(side.key, side.hash, w);
         aliases_.on_target_ended(side.key, side.hash, publisher_.servfail(), WakeKind::answer, now_);
     }
     settle(slot);
@@ -377,6 +378,7 @@ void FetchTable::free(FetchSlot& slot) {
         side.published = {};
         side.held = {};
     }
+    completions_.end(id.generation);
     prefixes_.leave(id.slot);
     zones_.leave(id.slot);
     slot.fetch.reset();

@@ -21,6 +21,7 @@
 #include "cache/table.hpp"
 #include "control/fetch/aliases.hpp"
 #include "control/fetch/back_offs.hpp"
+#include "control/fetch/completions.hpp"
 #include "control/fetch/counters.hpp"
 #include "control/fetch/fetch.hpp"
 #include "control/fetch/publish.hpp"
@@ -143,7 +144,7 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     void note_disagreement(const Fetch& fetch) override;
 
     bool seek_target(const cache::Key& target, cache::Hash hash, std::uint64_t account, Time now) override;
-    bool is_being_asked(const cache::Key& target, cache::Hash hash) override;
+    cache::Generation asked_as(const cache::Key& target, cache::Hash hash) override;
     Published publish_now(const cache::Key& key, cache::Hash hash, const Answer& answer,
                           Time latest_expiry) override;
     Published publish_failure_now(const cache::Key& key, cache::Hash hash,
@@ -156,6 +157,9 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     bool answer_from_reserve(Side& side, const Waiter& waiter, Time now);
     bool answer_stale_at_once(const cache::Key& key, cache::Hash hash, const FetchSlot* slot,
                               const Waiter& waiter, Time now);
+    void join(Side& side, const Waiter& waiter);
+    void refuse(const cache::Key& key, cache::Hash hash, const Waiter& waiter,
+                std::uint64_t FetchCounters::*why = &FetchCounters::refused);
     bool may_start(cache::Hash hash, const Waiter& waiter, Time now);
     void start(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters, Time now);
     bool start_fetch(const cache::Key& key, cache::Hash hash, const std::vector<Waiter>& waiters, Time now,
@@ -184,6 +188,7 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     FetchPolicy policy_;
     FetchCounters counters_;
     Waiters waiters_;
+    Completions completions_;
     Aliases aliases_;
     BackOffs back_offs_;
     Ranker* ranker_ = nullptr;

@@ -156,9 +156,13 @@ bool FetchTable::publish(FetchId id, Side& side, const Answer& answer, std::uint
                          Time latest_expiry) {
     cache::Version version{id.generation, revision};
     Published published = publisher_.publish(side.key, side.hash, answer, version, latest_expiry);
-    bool is_told = traces_.is_traced(id) && !(side.key.flavour & cache::dnssec_ok);
-    if (is_told) traces_.note(id, now_, "published", {}, describe(version, published.verdict, answer));
-    wake_all(id, side, published.entry, WakeKind::answer, &published.hold);
+    bool is_traced = traces_.is_traced(id) && !(side.key.flavour & cache::dnssec_ok);
+    if (is_traced) traces_.note(id, now_, "published", {}, describe(version, published.verdict, answer));
+    // Without memory even for those who wait, what they can have is stale.
+    bool is_told = published.entry != publisher_.servfail();
+    const cache::Entry* stale = is_told ? nullptr : find_stale(side.key, side.hash);
+    stale ? wake_all(id, side, stale, WakeKind::stale)
+          : wake_all(id, side, published.entry, WakeKind::answer, &published.hold);
     if (published.verdict == cache::Publication::accepted) {
         side.published = version;
         side.held = {};
@@ -180,6 +184,7 @@ void FetchTable::fail(const Fetch& fetch, Cause cause, const std::optional<Exten
         bool revokes = std::ranges::any_of(slot.sides, is_published);
         ++counters_.bogus;
         counters_.revoked += revokes;
+        completions_.revoke(fetch.id().generation);
         traces_.note(fetch.id(), now, revokes ? "bogus: the answer is revoked" : "bogus: final");
     }
     for (Side& side : slot.sides) fail(fetch.id(), side, cause, said, now);
@@ -245,7 +250,7 @@ void FetchTable::wake_all(FetchId id, Side& side, const cache::Entry* entry, Wak
         }
     }
     waiters_.wake_all(side.waiters, entry, kind, hold);
-    aliases_.on_target_ended(side.key, side.hash, entry, kind, now_);
+    aliases_.on_target_ended(side.key, side.hash, entry, kind, now_, id.generation);
 }
 
 std::vector<Candidate> FetchTable::candidates() const {
@@ -266,8 +271,9 @@ bool FetchTable::seek_target(const cache::Key& target, cache::Hash hash, std::ui
     return start_fetch(target, hash, {}, now, account);
 }
 
-bool FetchTable::is_being_asked(const cache::Key& target, cache::Hash hash) {
-    return find(target, hash) != nullptr;
+cache::Generation FetchTable::asked_as(const cache::Key& target, cache::Hash hash) {
+    const FetchSlot* slot = find(target, hash);
+    return slot ? slot->fetch->id().generation : 0;
 }
 
 Published FetchTable::publish_now(const cache::Key& key, cache::Hash hash, const Answer& answer,

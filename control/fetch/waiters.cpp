@@ -23,11 +23,12 @@ bool Waiters::admit(const Waiter& waiter) {
     return ++by_prefix_[waiter.prefix] <= limits::waiters_per_prefix;
 }
 
-void Waiters::join(WaiterList& list, const Waiter& waiter) {
-    if (replace_retransmission(list, waiter)) return;
-    if (list.size() >= limits::waiters_per_fetch) return refuse(waiter);
+bool Waiters::join(WaiterList& list, const Waiter& waiter) {
+    if (replace_retransmission(list, waiter)) return true;
+    if (list.size() >= limits::waiters_per_fetch) return false;
     list.add(waiter);
     list.due_ = std::min(list.due_, waiter.arrived + stale_after());
+    return true;
 }
 
 /// A client that asks again with the same port and ID is answered once: the newer question takes the place.

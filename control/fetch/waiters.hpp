@@ -106,8 +106,8 @@ class Waiters {
     std::size_t count_of(std::uint32_t source) const {
         return source < by_source_.size() ? by_source_[source] : 0;
     }
-    /// Adds it to a list, in the place of the question that it repeats; when the list is full it is refused.
-    void join(WaiterList& list, const Waiter& waiter);
+    /// Adds it to a list, in the place of the question that it repeats. False: the list is full.
+    [[nodiscard]] bool join(WaiterList& list, const Waiter& waiter);
 
     // The ends of a wait.
 

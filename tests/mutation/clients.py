@@ -29,6 +29,24 @@ MUTATIONS = [
         "a flood pushes out what would be answered, and keeps what is silent",
         "control_test:Shares*"),
     Mutation(
+        "full-question-fails-despite-stale-data", "control/fetch/table.cpp",
+        "    if (!waiters_.join(slot.waiters, waiter)) refuse(slot.fetch->key(), slot.fetch->hash(), waiter);\n",
+        "    if (!waiters_.join(slot.waiters, waiter)) waiters_.refuse(waiter);\n",
+        "a name that many ask for fails though an answer is there",
+        "control_test:StaleFirst.ThoseWho*"),
+    Mutation(
+        "bounds-fail-despite-stale-data", "control/fetch/table.cpp",
+        "    waiters_.give_stale_or_refuse(waiter, find_stale(key, hash), why);\n",
+        "    waiters_.refuse(waiter, why);\n",
+        "under pressure clients get failures though answers are there",
+        "control_test:StaleFirst.*:FullSlots.*:FetchLimits.*"),
+    Mutation(
+        "full-reserve-fails-despite-stale-data", "control/fetch/table_effects.cpp",
+        "    const cache::Entry* stale = is_told ? nullptr : find_stale(fetch.key(), fetch.hash());\n",
+        "    const cache::Entry* stale = nullptr;\n",
+        "short of memory, clients get failures though answers are there",
+        "control_test:StaleFirst.AnAnswer*"),
+    Mutation(
         "abandoned-credit-lost", "dataplane/worker.cpp",
         "    free_waiters_.push_back(wake.waiter); // within its capacity: the credit comes back\n"
         "    if (wake.kind == Wake::Kind::abandon) return c_.counters.add(Event::wake_abandoned);\n",
@@ -56,7 +74,7 @@ MUTATIONS = [
         "control_test:FetchTest.ARetransmission*"),
     Mutation(
         "retransmission-not-replaced", "control/fetch/waiters.cpp",
-        "    if (replace_retransmission(list, waiter)) return;\n",
+        "    if (replace_retransmission(list, waiter)) return true;\n",
         "",
         "one client that repeats itself fills the waiters, and is answered many times",
         "control_test:FetchTest.ARetransmission*"),
@@ -141,6 +159,12 @@ MUTATIONS = [
         "control_test:TcpServerTest.AConnectionWith*"),
 
     # Who else may take what is ours.
+    Mutation(
+        "lock-folder-by-the-umask", "dataplane/lock_file.cpp",
+        "    if (is_new) fchmod(folder.get(), 0755);",
+        "    if (false) fchmod(folder.get(), 0755);",
+        "under a strict umask nobody but root reaches the command socket",
+        "dataplane_test:LockFileTest.*"),
     Mutation(
         "lock-in-a-folder-of-anybody", "dataplane/lock_file.cpp",
         "    if (!is_trusted(status)) return",

@@ -60,8 +60,8 @@ MUTATIONS = [
         "control_test:FetchTest.AFailureOfLongAgo*"),
     Mutation(
         "superseded-denial-comes-back", "control/fetch/publish.cpp",
-        "    if (is_older) table_.withdraw(key, hash);\n",
-        "    if (is_older && verdict == cache::Publication::superseded) table_.withdraw(key, hash);\n",
+        "    if (is_older && (hold || is_failure)) table_.withdraw(key, hash);\n",
+        "    if (is_older && is_failure) table_.withdraw(key, hash);\n",
         "a name is denied, as stale data, after clients were given its addresses",
         "control_test:Scenarios.S19*"),
     Mutation(
@@ -235,6 +235,18 @@ MUTATIONS = [
         "return !answer.is_signed && ",
         "what a validator vouched for is mixed with what it did not",
         "control_test:MergeTest.*"),
+    Mutation(
+        "names-keep-a-revoked-end", "control/fetch/table_effects.cpp",
+        "    if (is_bogus) completions_.revoke(fetch.id().generation);\n",
+        "",
+        "a forged address goes on being given under every name that led to it",
+        "control_test:RevokedEnd.*"),
+    Mutation(
+        "names-of-names-keep-a-revoked-end", "control/fetch/aliases.cpp",
+        "live > 0 ? live : completions_.root_of(target_hash);\n",
+        "live;\n",
+        "a forged address lives on under names that found it in the cache",
+        "control_test:RevokedEnd.*"),
     Mutation(
         "scoped-answers-merged", "control/fetch/merge.cpp",
         " && !answer.is_scoped;\n",

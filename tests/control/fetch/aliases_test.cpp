@@ -1,4 +1,5 @@
 // Answers by way of other names: rules that lead elsewhere, blocked names in a chain.
+#include "control/limits.hpp"
 #include "control/local/special_names.hpp"
 #include "control/message/entry_text.hpp"
 #include "tests/control/fetch/fixture.hpp"
@@ -331,6 +332,42 @@ TEST_F(AliasTest, ClientsOfAnAliasHaveTheirTimers) {
     EXPECT_EQ(woken(stale).addresses, Hosts{"192.0.2.9"});
     EXPECT_LT(woken(stale).at - asked, 1900ms);
     run(10s);
+}
+
+TEST_F(AliasTest, WhereNoMoreCanWaitStaleDataIsBetterThanServfail) {
+    add("a.com", alias("walled.garden"));
+    add("b.com", alias("walled.garden"));
+    use();
+    serve_zone({{"walled.garden.", {"walled.garden. 2 IN A 192.0.2.9"}}});
+    ask(a);
+    run(10s);
+    silence(0);
+    for (unsigned i = 0; i < limits::waiters_per_fetch; ++i) {
+        for (const auto& key : {a, b}) ask(key, true);
+    }
+    auto stale = ask(a, true), none = ask(b, true);
+    EXPECT_EQ(woken(stale).kind, dataplane::Wake::Kind::stale);
+    EXPECT_EQ(woken(stale).addresses, Hosts{"192.0.2.9"});
+    EXPECT_EQ(woken(none).rcode, LDNS_RCODE_SERVFAIL);
+    run(5s);
+}
+
+TEST_F(AliasTest, ATargetThatGaveWayIsAskedAgainAtOnce) {
+    add("a.com", alias("walled.garden"));
+    use();
+    serve_zone({{"walled.garden.", {"walled.garden. 2 IN A 192.0.2.9"}}});
+    ask(a);
+    run(10s);
+    silence(0);
+    upstreams.set_policy({.outstanding = 1, .rate = 10'000});
+    dataplane::Endpoint client{*dataplane::parse_address("10.1.1.1"), 1024};
+    auto first = ask_as(client, 1, a);
+    ask_as(client, 2, b);
+    EXPECT_EQ(fetches.counters().displaced, 1u);
+    EXPECT_EQ(woken(first).kind, dataplane::Wake::Kind::stale);
+    EXPECT_EQ(woken(first).addresses, Hosts{"192.0.2.9"});
+    EXPECT_LE(Time(cached(a)->refresh_after.load()), clock.now) << "it has not failed";
+    run(5s);
 }
 
 TEST_F(AliasTest, ATargetThatHasFailedIsNotAskedAgainSoSoon) {

@@ -1,0 +1,52 @@
+#include "control/fetch/completions.hpp"
+
+#include "control/limits.hpp"
+
+namespace millrace::control {
+
+void Completions::note(cache::Generation root, const cache::Key& key, cache::Hash hash,
+                       cache::Generation generation) {
+    bool is_noted = root_of(hash) == root;
+    if (!is_noted && size_ >= limits::completions) return table_.withdraw(key, hash);
+    completed_.insert_or_assign(hash, Completed{key, generation, root});
+    if (is_noted) return;
+    roots_[root].names.push_back(hash);
+    ++size_;
+}
+
+cache::Generation Completions::root_of(cache::Hash hash) const {
+    auto at = completed_.find(hash);
+    return at == completed_.end() ? 0 : at->second.root;
+}
+
+void Completions::revoke(cache::Generation root) {
+    if (auto at = roots_.find(root); at != roots_.end()) at->second.is_revoked = true;
+}
+
+void Completions::end(cache::Generation root) {
+    if (roots_.contains(root)) ended_.push_back(root);
+}
+
+void Completions::tick() {
+    for (unsigned step = 0; step < limits::completions_per_tick && !ended_.empty(); ++step) {
+        auto at = roots_.find(ended_.front());
+        auto& [root, its] = *at;
+        take_away(its.names.back(), root, its.is_revoked);
+        its.names.pop_back();
+        --size_;
+        if (!its.names.empty()) continue;
+        roots_.erase(at);
+        ended_.pop_front();
+    }
+}
+
+void Completions::take_away(cache::Hash hash, cache::Generation root, bool is_revoked) {
+    auto at = completed_.find(hash);
+    if (at == completed_.end() || at->second.root != root) return;
+    const Completed& one = at->second;
+    const cache::Entry* entry = is_revoked ? table_.find(one.key, hash) : nullptr;
+    if (entry && entry->version.generation == one.generation) table_.withdraw(one.key, hash);
+    completed_.erase(at);
+}
+
+} // namespace millrace::control

@@ -1,0 +1,118 @@
+// Answers that were completed from another name's go when a validator finds that one bogus.
+#include "control/fetch/completions.hpp"
+
+#include "control/limits.hpp"
+#include "tests/control/fetch/scenarios_fixture.hpp"
+#include "tests/support/entries.hpp"
+
+namespace millrace::control {
+namespace {
+
+/// Server 0 validates, and takes longest. c.com leads to b.com, that to a.com, and that to x.net.
+class RevokedEnd : public Scenarios {
+  protected:
+    RevokedEnd() {
+        upstreams.replace({{server(0), true}, server(1), server(2)});
+        for (unsigned i : {0u, 1u, 2u}) end_is(i, {.answer = {"x.net. 600 IN A 6.6.6.6"}});
+    }
+    void end_is(unsigned i, const ReplySpec& end) {
+        network.serve(server(i), [=](FakeNetwork& net, const Sent& sent) {
+            const std::map<std::string, std::string> chain{
+                {"c.com.", "b.com."}, {"b.com.", "a.com."}, {"a.com.", "x.net."}};
+            std::string name = question_name(sent);
+            bool is_end = !chain.contains(name);
+            ReplySpec bare;
+            if (!is_end) bare.answer = {name + " 600 IN CNAME " + chain.at(name)};
+            net.reply(sent, make_reply(sent.message, is_end ? end : bare), is_end && i == 0 ? 900ms : 5ms);
+        });
+    }
+    void say_bogus() { end_is(0, {.rcode = 2, .info = 6, .info_text = "forged"}); }
+    cache::Key x = make_key("x.net", LDNS_RR_TYPE_A), c = make_key("c.com", LDNS_RR_TYPE_A);
+};
+
+TEST_F(RevokedEnd, TakesEveryNameOfTheChainWithIt) {
+    say_bogus();
+    auto quick = ask(b);
+    run(500ms);
+    EXPECT_EQ(woken(quick).addresses, Hosts{"6.6.6.6"});
+    auto later = ask(c); // of b.com's answer, when that was there
+    run(100ms);
+    EXPECT_EQ(woken(later).addresses, Hosts{"6.6.6.6"});
+    for (const auto& key : {a, b, c}) ASSERT_EQ(cached_addresses(key), Hosts{"6.6.6.6"});
+    run(1s);
+    ASSERT_TRUE(cached(x) && cached(x)->failure);
+    for (const auto& key : {a, b, c}) EXPECT_FALSE(cached(key));
+    auto client = ask(c, true);
+    run(1s);
+    EXPECT_EQ(woken(client).info, 6);
+}
+
+TEST_F(RevokedEnd, StandsWhereItIsNotRevoked) {
+    ask(b);
+    run(500ms);
+    for (const auto& key : {a, b}) ASSERT_EQ(cached_addresses(key), Hosts{"6.6.6.6"});
+    run(3s);
+    EXPECT_EQ(fetches.live(), 0u);
+    say_bogus();
+    ask(make_key("other.net", LDNS_RR_TYPE_A));
+    run(3s);
+    for (const auto& key : {a, b}) EXPECT_EQ(cached_addresses(key), Hosts{"6.6.6.6"});
+}
+
+class CompletionsTest : public testing::Test {
+  protected:
+    cache::Key key(unsigned i) const { return support::make_key("n" + std::to_string(i) + ".com", 1); }
+    void publish(unsigned i, cache::Generation generation) {
+        cache::Hash hash = table.hasher()(key(i));
+        auto entry = test::entry_of({generation, 0}, {7}, 1h, 60s);
+        table.start(key(i), hash, generation);
+        EXPECT_EQ(table.publish(key(i), hash, entry), cache::Publication::accepted);
+        table.finish(key(i), hash, generation);
+    }
+    void complete(unsigned i, cache::Generation root, cache::Generation generation) {
+        publish(i, generation);
+        completions.note(root, key(i), table.hasher()(key(i)), generation);
+    }
+    bool is_cached(unsigned i) const { return table.find(key(i), table.hasher()(key(i))); }
+
+    cache::Grace grace;
+    cache::Table table{{.entries = 2 * limits::completions, .bytes = std::size_t(1) << 27}, grace};
+    Completions completions{table};
+};
+
+TEST_F(CompletionsTest, WhatWasPublishedSinceStays) {
+    complete(1, 100, 101);
+    complete(2, 100, 102);
+    publish(1, 103);       // by itself
+    complete(2, 200, 201); // by way of another
+    complete(3, 100, 104);
+    complete(3, 100, 105); // once more
+    EXPECT_EQ(completions.root_of(table.hasher()(key(2))), 200u);
+    completions.revoke(100);
+    completions.end(100);
+    completions.tick();
+    EXPECT_TRUE(is_cached(1));
+    EXPECT_TRUE(is_cached(2));
+    EXPECT_FALSE(is_cached(3));
+    EXPECT_EQ(completions.size(), 1u) << "the other is still at work";
+    completions.end(200);
+    completions.tick();
+    EXPECT_TRUE(is_cached(2));
+    EXPECT_EQ(completions.size(), 0u);
+    EXPECT_FALSE(completions.is_due());
+}
+
+TEST_F(CompletionsTest, WorkIsBoundedAndWhatFindsNoRoomIsNotKept) {
+    for (unsigned i = 0; i < limits::completions; ++i) complete(i, 1, 2 + i);
+    EXPECT_TRUE(is_cached(limits::completions - 1));
+    complete(limits::completions, 1, 100'000);
+    EXPECT_FALSE(is_cached(limits::completions));
+    completions.end(1);
+    completions.tick();
+    EXPECT_EQ(completions.size(), limits::completions - limits::completions_per_tick);
+    complete(limits::completions, 1, 100'001);
+    EXPECT_TRUE(is_cached(limits::completions)) << "there is room again";
+}
+
+} // namespace
+} // namespace millrace::control
