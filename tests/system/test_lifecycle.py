@@ -97,7 +97,7 @@ def test_two_daemons_do_not_share_an_interface(lab, start, daemon, nsd):
 def test_nor_from_two_containers_that_share_the_network(lab, start, daemon, nsd):
     """The second one sees another /run/millrace, and so no lock."""
     first = start()
-    in_container = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /run/millrace && exec "$@"', "sh"]
+    in_container = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o mode=755 none /run/millrace && exec "$@"', "sh"]
     second = daemon(xdp_config(lab.names, nsd, LCORE), prefix=in_container, ready=False)
     assert second.launch().wait(20) != 0
     assert f"another millraced is serving {lab.names.edge}" in second.log.read_text()
