@@ -11,8 +11,8 @@ using WakeKind = dataplane::Wake::Kind;
 /// Of a.com there is stale data, of no other name anything; nobody replies.
 class StaleFirst : public Scenarios {
   protected:
-    explicit StaleFirst(std::size_t entries = 1000, std::uint32_t most_exchanges = 20'000)
-        : Scenarios(3, {}, entries, most_exchanges) {
+    explicit StaleFirst(unsigned servers = 3, std::size_t entries = 1000)
+        : Scenarios(servers, {}, entries, 20'000) {
         make_stale(a);
         for (unsigned i : {0u, 1u, 2u}) silence(i);
         upstreams.set_policy({.outstanding = 60'000, .rate = 10'000'000});
@@ -116,12 +116,12 @@ TEST_F(StaleFirst, AnAnswerThatMayNotBeKeptAndFindsNoMemory) {
 
 class FullSlots : public StaleFirst {
   protected:
-    FullSlots() : StaleFirst(20'000) { fetches.set_ranker(&ranker); }
+    FullSlots() : StaleFirst(1, 20'000) { fetches.set_ranker(&ranker); }
 };
 
 /// Fetches that have answered, and whose order is being found: none of them gives way.
 TEST_F(FullSlots, WhoFindsNoSlot) {
-    for (unsigned i : {0u, 1u, 2u}) serve(i, {"1.1.1.1", "2.2.2.2"}, 0ms);
+    serve(0, {"1.1.1.1", "2.2.2.2"}, 0ms);
     for (Time end = clock.now + limits::ranking; fetches.live() < limits::fetches && clock.now < end;) {
         for (int i = 0; i < 256; ++i) ask(numbered());
         run(1ms);
