@@ -119,10 +119,12 @@ def test_who_holds_all_connections_gives_way(daemon, lab, nsd):
     assert until(lambda: one.ctl("stats")["tcp"]["open"] == 7)
     more = Client(address, 5300, bind=f"127.0.{number}.103").socket(socket.SOCK_STREAM)
     again = Client(address, 5300, bind=f"127.0.{number}.103").socket(socket.SOCK_STREAM)
-    assert again.recv(1) == b"", "its prefix holds most"
+    assert greedy[4].recv(1) == b"", "of its own prefix, a host that holds more"
+    last = Client(address, 5300, bind=f"127.0.{number}.101").socket(socket.SOCK_STREAM)
+    assert last.recv(1) == b"", "nobody holds more"
     tcp = one.ctl("stats")["tcp"]
-    assert (tcp["displaced"], tcp["refused"], tcp["accepted"]) == (1, 1, 10)
-    for s in (*greedy, more, again):
+    assert (tcp["displaced"], tcp["refused"], tcp["accepted"]) == (2, 1, 11)
+    for s in (*greedy, more, again, last):
         s.close()
 
 
