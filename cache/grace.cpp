@@ -2,10 +2,17 @@
 
 #include <cstddef>
 #include <cstdlib>
+#include <limits>
 #include <new>
 #include <utility>
 
 namespace millrace::cache {
+
+namespace {
+
+constexpr unsigned frees_per_tick = 4096; // Entries: half a millisecond
+
+} // namespace
 
 void Grace::Reader::online() {
     static_assert(offsetof(Reader, id_) / 64 == offsetof(Reader, qsbr_) / 64 &&
@@ -44,8 +51,8 @@ Grace::Grace() {
 }
 
 Grace::~Grace() {
-    free_batch(open_);
-    free_batch(waiting_);
+    constexpr unsigned all = std::numeric_limits<unsigned>::max();
+    for (Batch* batch : {&open_, &waiting_, &over_}) free_some(*batch, all, all);
 }
 
 Grace::Reader* Grace::add_reader() {
@@ -89,22 +96,24 @@ void Grace::retire(std::unique_ptr<Retired> thing) {
     open_.things = thing.release();
 }
 
-void Grace::reclaim() {
-    if (waiting_ && passed(period_)) free_batch(std::exchange(waiting_, {}));
+bool Grace::reclaim() {
+    if (!over_ && waiting_ && passed(period_)) over_ = std::exchange(waiting_, {});
+    free_some(over_, frees_per_tick, 1); // an old shard: 4,096 keys
     if (!waiting_ && open_) {
         waiting_ = std::exchange(open_, {});
         period_ = begin();
     }
+    return bool(over_);
 }
 
-void Grace::free_batch(Batch batch) {
-    while (batch.entries) {
+void Grace::free_some(Batch& batch, unsigned entries, unsigned things) {
+    for (; entries > 0 && batch.entries; --entries) {
         EntryPtr entry(batch.entries);
         batch.entries = entry->limbo_next_;
         limbo_bytes_ -= entry->bytes();
         --limbo_entries_;
     }
-    while (batch.things) {
+    for (; things > 0 && batch.things; --things) {
         std::unique_ptr<Retired> thing(batch.things);
         batch.things = thing->limbo_next_;
         limbo_bytes_ -= thing->bytes();

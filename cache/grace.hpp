@@ -8,7 +8,8 @@
 //      retired, so all Wakes that name an Entry were sent before its retirement.
 // No pins, no reference counts. Retiring never fails and never allocates: Entries link into one of two
 // batches. `open` collects; `waiting` waits for one period begun after its last member was retired. A new
-// period begins only when the last one passed, so two batches suffice however long a reader stalls.
+// period begins only when the last one passed, so two batches suffice however long a reader stalls. After a
+// stall, or a flush, a batch may hold as much as the table did: it is freed a piece per tick.
 #pragma once
 
 #include <array>
@@ -78,7 +79,8 @@ class Grace {
     bool passed(const Period& period); ///< every reader has been quiescent and has finished the Wakes of then
     void retire(EntryPtr entry);       ///< unlinked from every place where a reader could find it
     void retire(std::unique_ptr<Retired> thing);
-    void reclaim(); ///< frees what may be freed; once per tick
+    /// Frees some of what may be freed; once per tick. Returns whether there is more.
+    bool reclaim();
     unsigned reader_count() const { return reader_count_; }
     /// Wakes sent to the reader (numbered in the order of add_reader) until now,
     std::uint64_t sent_to(unsigned reader) const { return readers_[reader].sent_; }
@@ -97,12 +99,12 @@ class Grace {
         Retired* things = nullptr;
         explicit operator bool() const { return entries || things; }
     };
-    void free_batch(Batch batch);
+    void free_some(Batch& batch, unsigned entries, unsigned things);
 
     std::unique_ptr<rte_rcu_qsbr, FreeQsbr> qsbr_;
     std::array<Reader, limits::workers> readers_;
     unsigned reader_count_ = 0;
-    Batch open_, waiting_;
+    Batch open_, waiting_, over_; ///< the last may be freed
     Period period_;
     std::size_t limbo_bytes_ = 0;
     std::size_t limbo_entries_ = 0;

@@ -33,7 +33,7 @@ void Loop::run() {
         bool busy = tick();
         if (polls) {
             nap(busy);
-        } else if (!flushing_) {
+        } else if (!flushing_ && !freeing_) {
             sleep();
         }
     }
@@ -63,11 +63,11 @@ bool Loop::tick() {
     p_.workers.end_sleeps(); // before what takes longer
     flushing_ = p_.flushes.tick();
     p_.table.upkeep(now);
-    p_.grace.reclaim();
+    freeing_ = p_.grace.reclaim();
     p_.workers.end_sleeps();
     p_.workers.watch(now);
     longest_ = std::max(longest_, boot_time() - now);
-    return misses || handlers || flushing_;
+    return misses || handlers || flushing_ || freeing_;
 }
 
 unsigned Loop::take_misses(Time now) {

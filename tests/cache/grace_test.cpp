@@ -83,6 +83,27 @@ TEST_F(GraceTest, WhatIsRetiredWhileABatchWaitsGetsAPeriodOfItsOwn) {
     reader.offline();
 }
 
+TEST_F(GraceTest, WhatHasCollectedIsFreedInPiecesAndWhatComesMeanwhileWaitsForItsOwnPeriod) {
+    reader.online();
+    for (int i = 0; i < 10'000; ++i) grace.retire(any_entry());
+    EXPECT_FALSE(grace.reclaim());
+    reader.quiescent();
+    for (std::size_t left : {10'000 - 4096, 10'000 - 2 * 4096}) {
+        EXPECT_TRUE(grace.reclaim());
+        EXPECT_EQ(grace.limbo_entries(), left);
+    }
+    grace.retire(any_entry());
+    EXPECT_FALSE(grace.reclaim());
+    for (int i = 0; i < 3; ++i) {
+        grace.reclaim();
+        EXPECT_EQ(grace.limbo_entries(), 1u);
+    }
+    reader.quiescent();
+    ticks();
+    EXPECT_EQ(grace.limbo_bytes(), 0u);
+    reader.offline();
+}
+
 TEST_F(GraceTest, APeriodWaitsForEveryReader) {
     Grace::Reader& other = *grace.add_reader();
     reader.online();
