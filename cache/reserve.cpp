@@ -1,6 +1,7 @@
 #include "cache/reserve.hpp"
 
 #include <algorithm>
+#include <new>
 
 namespace millrace::cache {
 
@@ -10,11 +11,14 @@ constexpr unsigned steps_per_tick = 256;
 
 } // namespace
 
-Reserve::Hold Reserve::hold(EntryPtr& entry) {
+Reserve::Hold Reserve::hold(EntryPtr& entry) try {
     if (bytes_ + entry->bytes() > limit_) return {};
-    bytes_ += entry->bytes();
-    held_.push_back({std::move(entry), {}});
+    held_.emplace_back();
+    held_.back().entry = std::move(entry);
+    bytes_ += held_.back().entry->bytes();
     return {*this, std::prev(held_.end())};
+} catch (const std::bad_alloc&) {
+    return {}; // as when there is no room
 }
 
 void Reserve::Hold::sent_to(unsigned reader) {

@@ -17,6 +17,14 @@ bool fits_udp(const cache::Key& key, const cache::Entry& entry) {
     return size <= dataplane::limits::edns_octets;
 }
 
+/// Null also when memory is exhausted: it is the answer that is lost, not the service.
+cache::EntryPtr try_to_build(const cache::Key& key, const Answer& answer, cache::Version version,
+                             const TtlPolicy& policy, std::optional<Time> latest) try {
+    return build_entry(key, answer, version, policy, latest);
+} catch (const std::bad_alloc&) {
+    return nullptr;
+}
+
 } // namespace
 
 Publisher::Publisher(cache::Table& table, cache::Grace& grace, const TtlPolicy& policy)
@@ -29,8 +37,11 @@ Published Publisher::publish(const cache::Key& key, cache::Hash hash, const Answ
                              cache::Version version, Time latest_expiry) {
     std::optional<Time> latest;
     if (latest_expiry != Time::max()) latest = latest_expiry;
-    cache::EntryPtr entry = build_entry(key, answer, version, policy_, latest);
-    if (!entry) return {cache::Publication::full, servfail()};
+    cache::EntryPtr entry = try_to_build(key, answer, version, policy_, latest);
+    if (!entry) {
+        ++counters_.full;
+        return {cache::Publication::full, servfail()};
+    }
     bool storable = entry->expiry > entry->born;
     if (version.revision > 0) {
         const cache::Entry* before = table_.find(key, hash);

@@ -35,6 +35,12 @@ MUTATIONS = [
         "an Entry is freed after a period that began before its retirement",
         "cache_test:GraceTest.*"),
     Mutation(
+        "all-freed-in-one-tick", "cache/grace.cpp",
+        "    free_some(over_, frees_per_tick, 1); // an old shard: 4,096 keys\n",
+        "    free_some(over_, ~0u, ~0u);\n",
+        "after a worker has stalled control stands still for as long as freeing the whole table takes",
+        "cache_test:GraceTest.WhatHasCollected*"),
+    Mutation(
         "private-entry-freed-at-once", "cache/reserve.cpp",
         "        if (is_finished(leaving_.front())) {\n",
         "        if (!leaving_.empty()) {\n",
@@ -52,6 +58,20 @@ MUTATIONS = [
         "",
         "a Wake for a later question names a freed private Entry",
         "control_test:TinyTable.AStalled*"),
+
+    # Memory that runs out.
+    Mutation(
+        "no-memory-for-an-entry", "control/fetch/publish.cpp",
+        "} catch (const std::bad_alloc&) {\n    return nullptr;\n}\n",
+        "} catch (const std::bad_alloc&) {\n    throw;\n}\n",
+        "the process ends instead of one answer being lost",
+        "control_test:MemoryTest.*"),
+    Mutation(
+        "no-memory-for-a-private-entry", "cache/reserve.cpp",
+        "    return {}; // as when there is no room\n",
+        "    throw;\n",
+        "the process ends instead of one answer being lost",
+        "control_test:MemoryTest.*"),
 
     # The table under pressure.
     Mutation(
