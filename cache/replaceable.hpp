@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <memory>
+#include <utility>
 
 #include "cache/grace.hpp"
 
@@ -27,8 +28,12 @@ class Replaceable {
 
     /// Control. Bursts that begin after the next grace period see the new object.
     void replace(std::unique_ptr<const T> next, Grace& grace) {
-        const T* before = now_.exchange(next.release(), std::memory_order_acq_rel);
-        grace.retire(std::unique_ptr<Retired>(const_cast<T*>(before)));
+        grace.retire(std::unique_ptr<Retired>(const_cast<T*>(exchange(std::move(next)).release())));
+    }
+    /// The same of an object that takes long to free: until a grace period has passed the caller keeps what
+    /// it gets back.
+    [[nodiscard]] std::unique_ptr<const T> exchange(std::unique_ptr<const T> next) {
+        return std::unique_ptr<const T>(now_.exchange(next.release(), std::memory_order_acq_rel));
     }
 
   private:

@@ -122,6 +122,10 @@ void Access::replace(std::unique_ptr<const Compiled> policy, cache::Grace& grace
     compiled_.replace(std::move(policy), grace);
 }
 
+std::unique_ptr<const Access::Compiled> Access::exchange(std::unique_ptr<const Compiled> policy) {
+    return compiled_.exchange(std::move(policy));
+}
+
 void Access::replace(const ClientPolicy& policy, cache::Grace& grace) {
     replace(compile(policy), grace);
 }

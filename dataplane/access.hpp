@@ -66,7 +66,9 @@ class Access {
     /// touched. Tables that would be as large as those of now are those of now, counts and all.
     std::unique_ptr<const Compiled> compile(const ClientPolicy& policy) const;
     /// Control. Bursts that begin after the next grace period see the new policy.
+    /// Frees the old one then, or gives it back to be kept until then, as its tables are large.
     void replace(std::unique_ptr<const Compiled> policy, cache::Grace& grace);
+    [[nodiscard]] std::unique_ptr<const Compiled> exchange(std::unique_ptr<const Compiled> policy);
     void replace(const ClientPolicy& policy, cache::Grace& grace);
 
   private:

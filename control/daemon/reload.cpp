@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <string_view>
-#include <system_error>
+#include <utility>
 
 #include <asio/post.hpp>
 #include <spdlog/spdlog.h>
@@ -127,6 +127,7 @@ Reload::Reload(std::string path, Config current, std::vector<ReadList> lists, co
       lists_(std::move(lists)), p_(parts) {}
 
 Reload::~Reload() {
+    hand_over({});
     if (helper_.joinable()) helper_.join();
 }
 
@@ -134,29 +135,48 @@ void Reload::begin(Done done) {
     if (next_.size() == limits::reloads)
         return done(tl::unexpected(std::string("too many reloads wait; try again")));
     next_.push_back(std::move(done));
-    if (done_.empty()) read();
+    if (!is_busy()) read();
 }
 
 /// On a helper thread; the result comes back to this one.
 void Reload::read() {
     done_ = std::exchange(next_, {});
-    if (helper_.joinable()) helper_.join(); // of the last reload: it has ended
     try {
-        helper_ = std::thread([this, path = path_, boot = current_.boot] {
-            // Else it would share the one CPU that EAL has bound control to.
-            sched_setaffinity(0, sizeof helpers_cpus_, &helpers_cpus_);
-            try {
-                auto loaded = load(path, boot, p_.access);
-                asio::post(p_.io, [this, loaded = std::move(loaded)]() mutable { apply(std::move(loaded)); });
-            } catch (const std::exception& error) { // most likely no memory: what is in effect stays so
-                asio::post(p_.io, [this, why = std::string(error.what())] {
-                    finish(tl::unexpected("not read: " + why));
-                });
-            }
-        });
-    } catch (const std::system_error& error) {
+        std::promise<Replaced> replaced;
+        helper_ =
+            std::thread([this, path = path_, boot = current_.boot, from = replaced.get_future()]() mutable {
+                help(path, boot, std::move(from));
+            });
+        replaced_ = std::move(replaced);
+    } catch (const std::exception& error) {
         finish(tl::unexpected(std::string("no thread to read the file with: ") + error.what()));
     }
+}
+
+/// Reads what is to come, and frees what was: both may take as long as lists are large.
+void Reload::help(const std::string& path, const Config::Boot& boot, std::future<Replaced> replaced) {
+    // Else it would share the one CPU that EAL has bound control to.
+    sched_setaffinity(0, sizeof helpers_cpus_, &helpers_cpus_);
+    try {
+        auto loaded = load(path, boot, p_.access);
+        asio::post(p_.io, [this, loaded = std::move(loaded)]() mutable { apply(std::move(loaded)); });
+    } catch (const std::exception& error) { // most likely no memory: what is in effect stays so
+        asio::post(p_.io, [this, why = std::string(error.what())] {
+            hand_over({});
+            finish(tl::unexpected("not read: " + why));
+        });
+    }
+    replaced.get();
+    asio::post(p_.io, [this] { on_helper_ended(); });
+}
+
+void Reload::hand_over(Replaced&& replaced) {
+    if (replaced_) std::exchange(replaced_, std::nullopt)->set_value(std::move(replaced));
+}
+
+void Reload::on_helper_ended() {
+    helper_.join();
+    if (!next_.empty()) read();
 }
 
 tl::expected<Reload::Loaded, ConfigError> Reload::load(const std::string& path, const Config::Boot& boot,
@@ -170,46 +190,60 @@ tl::expected<Reload::Loaded, ConfigError> Reload::load(const std::string& path, 
 }
 
 void Reload::apply(tl::expected<Loaded, ConfigError> loaded) {
-    if (!loaded) return finish(tl::unexpected(to_string(loaded.error())));
+    if (!loaded) {
+        hand_over({});
+        return finish(tl::unexpected(to_string(loaded.error())));
+    }
     const Config& next = loaded->config;
     Changes changes{live_keys(current_.live, next.live), restart_keys(current_.boot, next.boot),
                     changed_lists(lists_, loaded->local.lists)};
-    if (!put_in_place(next.live, changes, std::move(loaded->local.names), std::move(loaded->access))) {
-        return finish(tl::unexpected(std::string("too many flushes are under way; try again")));
-    }
-    current_.live = next.live;
-    lists_ = std::move(loaded->local.lists);
-    warn_of_mixed_groups(next.live);
+    loaded_ = std::move(*loaded);
+    if (flush(changes)) return;
+    hand_over({std::move(loaded_.local.names), std::move(loaded_.access)});
+    finish(tl::unexpected(std::string("too many flushes are under way; try again")));
 }
 
-/// In one step; the acknowledgement comes later. False: nothing was changed.
-bool Reload::put_in_place(const Config::Live& next, const Changes& changes, LocalNamesPtr local,
-                          AccessPolicyPtr access) {
+/// What is loaded is put in place when nothing that depends on what was before is at work; the
+/// acknowledgement comes later. False: nothing was changed.
+bool Reload::flush(const Changes& changes) {
+    const Config::Live& next = loaded_.config.live;
     bool flushes = std::ranges::any_of(changes.changed, concerns_answers);
-    auto acknowledge = [this, changes](std::size_t) { finish(changes); };
+    auto then = [this] { put_in_place(); };
+    auto acknowledge = [this, changes](std::size_t) {
+        hand_over(std::move(before_)); // no worker can be reading it any more
+        finish(changes);
+    };
     // Answers made by rules are in the table too, and others that new rules name. A list's file may have
     // changed though its key did not.
     bool rewrites = next.local != current_.live.local || !next.block.empty() || !current_.live.block.empty();
-    bool begun = flushes    ? p_.flushes.flush_all(acknowledge)
-                 : rewrites ? p_.flushes.flush_rewritten(p_.local, acknowledge)
-                            : p_.flushes.wait(acknowledge);
-    if (!begun) return false;
-    p_.local.replace(std::move(local), p_.grace);
+    if (flushes) return p_.flushes.flush_all(acknowledge, then);
+    if (rewrites) return p_.flushes.flush_rewritten(p_.local, acknowledge, then);
+    bool begun = p_.flushes.wait(acknowledge);
+    if (begun) put_in_place();
+    return begun;
+}
+
+/// In one step.
+void Reload::put_in_place() {
+    Config::Live& next = loaded_.config.live;
+    before_ = {p_.local.exchange(std::move(loaded_.local.names)),
+               p_.access.exchange(std::move(loaded_.access))};
     if (next.upstreams != current_.live.upstreams) {
         p_.exchanges.close_probes(boot_time());
         p_.upstreams.replace(next.upstreams.front().servers);
     }
-    p_.access.replace(std::move(access), p_.grace);
     p_.tcp.set_policy(next.tcp);
     p_.upstreams.set_policy(upstream_policy(next));
     p_.publisher.set_policy(ttl_policy(next));
     p_.fetches.set_policy(fetch_policy(next));
-    return true;
+    warn_of_mixed_groups(next);
+    lists_ = std::move(loaded_.local.lists);
+    current_.live = std::move(next);
 }
 
 void Reload::finish(const tl::expected<Changes, std::string>& result) {
     for (const Done& done : std::exchange(done_, {})) done(result);
-    if (!next_.empty()) read();
+    if (!next_.empty() && !is_busy()) read();
 }
 
 } // namespace millrace::control

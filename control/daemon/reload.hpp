@@ -3,9 +3,10 @@
 // Basic algorithm: a helper thread reads and checks the file, as parsing has no bound that a tick could keep.
 // A bad file changes nothing. Back on the control thread, when anything changed on which answers depend (the
 // upstreams, the merge policy, the bounds of TTLs), everything is flushed: floors raised, live Fetches
-// superseded, and in the same step the new parts put in place; the successors of the Fetches already use
-// them. The reload is acknowledged when the flush is, so nothing of the old upstreams appears after it. Other
-// changes wait for a grace period alone. Keys that need a restart are named and keep their old values.
+// superseded, and when none is left the new parts put in place, in one step; the successors of the Fetches
+// already use them. The reload is acknowledged when the flush is, so nothing of the old upstreams appears
+// after it. Other changes wait for a grace period alone. Lists that were replaced are given to the helper
+// then, as freeing millions of names takes long. Keys that need a restart are named and keep their values.
 //
 // Control thread, but for the helper, which shares nothing with it but what Access::compile reads.
 #pragma once
@@ -13,7 +14,9 @@
 #include <utility> // asio 1.22 with GCC 12 needs it first
 
 #include <functional>
+#include <future>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -58,10 +61,17 @@ class Reload {
 
     /// One at a time; who asks meanwhile is told after one more, which reads the file as it is then.
     void begin(Done done);
+    /// Until the helper has ended; whoever began may have been told before.
+    bool is_busy() const { return helper_.joinable() || !done_.empty(); }
 
   private:
     using AccessPolicyPtr = std::unique_ptr<const dataplane::Access::Compiled>;
     void read();
+    /// What workers may still read until the acknowledgement.
+    struct Replaced {
+        LocalNamesPtr local;
+        AccessPolicyPtr access;
+    };
     /// What the helper thread makes of the file, and of those that it names.
     struct Loaded {
         Config config;
@@ -71,17 +81,23 @@ class Reload {
     static tl::expected<Loaded, ConfigError> load(const std::string& path, const Config::Boot& boot,
                                                   const dataplane::Access& access);
     void apply(tl::expected<Loaded, ConfigError> loaded);
+    void help(const std::string& path, const Config::Boot& boot, std::future<Replaced> replaced);
+    void hand_over(Replaced&& replaced);
+    void on_helper_ended();
+    bool flush(const Changes& changes);
+    void put_in_place();
     void finish(const tl::expected<Changes, std::string>& result);
-    bool put_in_place(const Config::Live& next, const Changes& changes, LocalNamesPtr local,
-                      AccessPolicyPtr access);
 
     std::string path_;
     cpu_set_t helpers_cpus_; ///< those that this process was started on, but for the polling lcores'
     Config current_;
     std::vector<ReadList> lists_;
     Parts p_;
-    std::vector<Done> done_; ///< of the one under way
-    std::vector<Done> next_; ///< of those who asked meanwhile
+    std::vector<Done> done_;                         ///< of the one under way
+    std::vector<Done> next_;                         ///< of those who asked meanwhile
+    Loaded loaded_;                                  ///< until it is put in place
+    Replaced before_;                                ///< until the acknowledgement
+    std::optional<std::promise<Replaced>> replaced_; ///< what the helper waits for, while it does
     std::thread helper_;
 };
 

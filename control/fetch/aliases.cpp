@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <limits>
 
 #include "cache/dns.hpp"
 #include "control/limits.hpp"
@@ -10,6 +11,30 @@
 namespace millrace::control {
 
 using dataplane::LocalNames;
+
+namespace {
+
+cache::EntryPtr copy_of(const cache::Entry& entry) {
+    cache::EntryDraft draft;
+    draft.version = entry.version;
+    draft.rcode = entry.rcode;
+    draft.authentic = entry.authentic;
+    draft.chained = entry.chained;
+    draft.rewritten = entry.rewritten;
+    draft.failure = entry.failure;
+    if (entry.info != cache::Entry::no_info) draft.info = entry.info;
+    draft.info_text = {reinterpret_cast<const char*>(entry.info_text().data()), entry.info_size};
+    draft.born = entry.born;
+    draft.expiry = entry.expiry;
+    draft.stale_until = entry.stale_until;
+    draft.answers = entry.answers;
+    draft.authorities = entry.authorities;
+    draft.records = entry.records();
+    draft.ttl_offsets = entry.ttl_offsets();
+    return cache::Entry::make(draft);
+}
+
+} // namespace
 
 bool Aliases::rules(const cache::Key& key, Time now) const {
     return local_ && (own_alias(local_->get(), key, now) || alias_of(local_->get(), key));
@@ -29,37 +54,29 @@ bool Aliases::take(const cache::Key& key, cache::Hash hash, std::vector<Waiter>&
 bool Aliases::join(const cache::Key& key, cache::Hash hash, const Waiter& waiter, Time now) {
     Follower* follower = find(key, hash);
     if (!follower) return false;
-    if (follower->waiters.size() >= limits::waiters_per_fetch) {
-        const cache::Entry* stale = table_.find_usable(key, hash, now);
-        waiters_.give_stale_or_refuse(waiter, stale, &FetchCounters::refused);
-        return true;
-    }
+    now_ = now;
     ++counters_.coalesced;
-    follower->waiters.push_back(waiter);
+    join(*follower, {waiter});
     return true;
 }
 
 void Aliases::follow(const cache::Key& key, cache::Hash hash, const Alias& alias, std::vector<Waiter> waiters,
                      Time now) {
+    now_ = now;
     const cache::Key& target = alias.target;
-    if (target.name.size == 0 || leads_to(target, key) || depth_of(key, hash) >= limits::chain) {
+    if (target.name.size == 0 || leads_to(target, key) || depth_of(hash) >= limits::chain) {
         return fail(key, hash, alias, waiters, nullptr, now);
     }
     cache::Hash target_hash = table_.hasher()(target);
     if (auto answer = known_answer(alias, target_hash, now)) {
-        cache::Generation live = fetches_.asked_as(target, target_hash);
-        cache::Generation root = live > 0 ? live : completions_.root_of(target_hash);
-        return conclude(key, hash, alias, std::move(*answer), waiters, root, now);
+        return conclude(key, hash, alias, std::move(*answer), waiters, root_of(target, target_hash), now);
     }
     const cache::Entry* entry = table_.find_usable(target, target_hash, now);
     bool has_failed = entry && entry->failure;
     if (has_failed) return fail(key, hash, alias, waiters, entry, now); // RFC 9520: not again so soon
-    if (Follower* same = find(key, hash)) {
-        std::ranges::move(waiters, std::back_inserter(same->waiters));
-        return;
-    }
+    if (Follower* same = find(key, hash)) return join(*same, waiters);
     std::uint64_t account = waiters.empty() ? alias.account : waiters.front().prefix;
-    if (!add(key, hash, alias, target_hash, waiters, now)) {
+    if (!add(key, hash, alias, target_hash, waiters)) {
         return fail(key, hash, alias, waiters, publisher_.servfail(), now);
     }
     if (find(target, target_hash) || fetches_.seek_target(target, target_hash, account, now)) return;
@@ -84,6 +101,12 @@ std::optional<Answer> Aliases::known_answer(const Alias& alias, cache::Hash hash
     return usable ? read_entry(target, *entry, now) : std::nullopt;
 }
 
+/// The Fetch at work on whose answer that of the target depends; 0: none.
+cache::Generation Aliases::root_of(const cache::Key& target, cache::Hash hash) const {
+    cache::Generation live = fetches_.asked_as(target, hash);
+    return live > 0 ? live : completions_.root_of(hash);
+}
+
 /// Publishes the chain with what its end turned out to be, and wakes; those too who follow this name. `root`:
 /// the Fetch at work that may revoke the end, or find another; 0: none.
 void Aliases::conclude(const cache::Key& key, cache::Hash hash, const Alias& alias, Answer&& answer,
@@ -101,9 +124,8 @@ void Aliases::conclude(const cache::Key& key, cache::Hash hash, const Alias& ali
     if (!is_told) return fail(key, hash, alias, waiters, publisher_.servfail(), now);
     cache::Generation generation = published.entry->version.generation;
     waiters_.answer_in_time(waiters, published.entry, &published.hold, now);
+    if (root > 0) completions_.note(root, key, hash, generation);
     on_target_ended(key, hash, published.entry, Kind::answer, now, root);
-    bool may_go = root > 0 && published.verdict == cache::Publication::accepted;
-    if (may_go) completions_.note(root, key, hash, generation);
 }
 
 /// Stale data of the name's own if there is any, and no other try for a while, unless it was our own doing;
@@ -135,76 +157,151 @@ void Aliases::fail(const cache::Key& key, cache::Hash hash, const Alias& alias,
 
 /// How many names lead to the key one after the other: a chain that an upstream spells out name by name, each
 /// by a Fetch of its own, is as long as any other.
-unsigned Aliases::depth_of(const cache::Key& key, cache::Hash hash) const {
-    unsigned depth = 0;
-    auto [first, last] = followers_.equal_range(hash);
-    for (auto at = first; at != last; ++at) {
-        if (at->second.alias.target == key) depth = std::max(depth, at->second.depth);
-    }
-    return depth;
+unsigned Aliases::depth_of(cache::Hash hash) const {
+    auto after = by_depth_.upper_bound({hash, limits::chain, std::numeric_limits<Number>::max()});
+    bool is_followed = after != by_depth_.begin() && std::get<0>(*std::prev(after)) == hash;
+    return is_followed ? std::get<1>(*std::prev(after)) : 0;
 }
 
 /// False: there is no place, and the waiters are where they were.
 bool Aliases::add(const cache::Key& key, cache::Hash hash, const Alias& alias, cache::Hash target_hash,
-                  std::vector<Waiter>& waiters, Time now) {
-    if (followers_.size() >= limits::fetches || !following_.emplace(hash, target_hash).second) return false;
-    if (followers_.empty()) patience_due_ = now + limits::follower_sweep;
-    followers_.emplace(target_hash, Follower{key, hash, alias, std::move(waiters), depth_of(key, hash) + 1});
+                  const std::vector<Waiter>& waiters) {
+    Number number = last_follower_ + 1;
+    if (followers_.size() >= limits::fetches || !following_.emplace(hash, number).second) return false;
+    last_follower_ = number;
+    Follower follower{key, hash, alias, target_hash, depth_of(hash) + 1, fetches_.last_generation()};
+    by_target_.emplace(target_hash, number);
+    by_depth_.emplace(target_hash, follower.depth, number);
+    join(followers_.emplace(number, std::move(follower)).first->second, waiters);
     return true;
+}
+
+void Aliases::join(Follower& follower, const std::vector<Waiter>& waiters) {
+    for (const Waiter& w : waiters) {
+        if (waiters_.join(follower.waiters, w)) continue;
+        const cache::Entry* stale = table_.find_usable(follower.key, follower.hash, now_);
+        waiters_.give_stale_or_refuse(w, stale, &FetchCounters::refused);
+    }
+    file_timer(following_.at(follower.hash), follower);
+}
+
+void Aliases::file_timer(Number number, Follower& follower) {
+    Time timer = follower.waiters.due();
+    if (timer == follower.timer) return;
+    timers_.erase({follower.timer, number});
+    follower.timer = timer;
+    if (timer != Time::max()) timers_.emplace(timer, number);
 }
 
 void Aliases::on_target_ended(const cache::Key& target, cache::Hash hash, const cache::Entry* entry,
                               Kind kind, Time now, cache::Generation root) {
-    for (Follower& f : take_followers(target, hash)) {
-        bool is_answer = kind == Kind::answer && entry && !entry->failure;
-        auto answer = is_answer ? read_entry(target, *entry, now) : std::nullopt;
-        if (answer) {
-            conclude(f.key, f.hash, f.alias, std::move(*answer), f.waiters, root, now);
-        } else {
-            fail(f.key, f.hash, f.alias, f.waiters, entry, now);
-        }
-    }
+    now_ = now;
+    using How = Ended::How;
+    How how = entry == publisher_.servfail()                     ? How::refused
+              : kind == Kind::answer && entry && !entry->failure ? How::answered
+                                                                 : How::failed;
+    if (!has_followers(target, hash)) return;
+    cache::EntryPtr copy = how != How::refused && entry ? copy_of(*entry) : nullptr;
+    if (entry && !copy) how = How::refused; // no memory for what they should get
+    ended_.push_back(
+        {target, hash, how, std::move(copy), now, fetches_.last_generation(), root, last_follower_});
+    tell_followers();
 }
 
 void Aliases::on_target_superseded(const cache::Key& target, cache::Hash hash) {
-    for (Follower& f : take_followers(target, hash)) {
-        on_target_superseded(f.key, f.hash);
-        if (!f.waiters.empty()) fetches_.restart(f.key, f.hash, std::move(f.waiters));
-    }
+    if (!has_followers(target, hash)) return;
+    ended_.push_back(
+        {target, hash, Ended::How::superseded, nullptr, now_, fetches_.last_generation(), 0, last_follower_});
 }
 
-void Aliases::supersede(const std::function<bool(const cache::Key&)>& matches) {
-    std::vector<std::pair<cache::Key, cache::Hash>> hit;
-    for (const auto& [hash, f] : followers_) {
-        if (matches(f.key)) hit.emplace_back(f.alias.target, hash);
+/// Not all at once: whoever owns a zone may lead all names of it to one. What one is told may end others, in
+/// turn, who are then told by the loop that is under way.
+void Aliases::tell_followers() {
+    if (is_telling_) return;
+    is_telling_ = true;
+    while (!ended_.empty() && told_ < limits::followers_per_tick) {
+        const Ended& ended = ended_.front(); // stays where it is when others are added
+        if (auto number = follower_of(ended.target, ended.hash, ended.last)) {
+            ++told_;
+            tell(ended, take(*number));
+        } else {
+            ended_.pop_front();
+            ++ended_gone_;
+        }
     }
-    for (const auto& [target, hash] : hit) on_target_superseded(target, hash);
+    is_telling_ = false;
+}
+
+void Aliases::tell(const Ended& ended, Follower&& f) {
+    using How = Ended::How;
+    bool is_void = ended.how == How::superseded || fetches_.is_superseded(f.key, f.since) ||
+                   fetches_.is_superseded(ended.target, ended.since) ||
+                   (ended.root > 0 && root_of(ended.target, ended.hash) != ended.root); // perhaps revoked
+    if (is_void) return restart(std::move(f));
+    auto answer =
+        ended.how == How::answered ? read_entry(ended.target, *ended.entry, ended.at) : std::nullopt;
+    std::vector<Waiter> waiters = f.waiters.take();
+    if (answer) {
+        return conclude(f.key, f.hash, f.alias, std::move(*answer), waiters, ended.root, now_);
+    }
+    bool is_ours = ended.how == How::refused;
+    fail(f.key, f.hash, f.alias, waiters, is_ours ? publisher_.servfail() : ended.entry.get(), now_);
+}
+
+void Aliases::restart(Follower&& follower) {
+    on_target_superseded(follower.key, follower.hash);
+    if (!follower.waiters.empty()) fetches_.restart(follower.key, follower.hash, follower.waiters.take());
+}
+
+bool Aliases::go_on(Sweep& sweep, const std::function<bool(const cache::Key&)>& matches, unsigned& steps) {
+    for (; steps > 0; --steps) {
+        auto next = followers_.upper_bound(sweep.follower);
+        if (next == followers_.end() || next->first > sweep.last_follower) break;
+        sweep.follower = next->first;
+        if (matches(next->second.key)) restart(take(next->first));
+    }
+    for (; steps > 0; --steps) {
+        sweep.ended = std::max(sweep.ended, ended_gone_);
+        if (sweep.ended >= sweep.last_ended) return false;
+        Ended& ended = ended_[sweep.ended++ - ended_gone_];
+        if (matches(ended.target)) ended.how = Ended::How::superseded;
+    }
+    return true;
 }
 
 void Aliases::tick(Time now) {
-    if (followers_.empty() || now < patience_due_) return;
-    patience_due_ = now + limits::follower_sweep;
-    for (auto& [hash, f] : followers_) {
+    now_ = now;
+    told_ = 0;
+    tell_followers();
+    for (unsigned i = 0; i < limits::timers_per_tick && next_timer() <= now; ++i) {
+        Number number = timers_.begin()->second;
+        Follower& f = followers_.at(number);
         waiters_.expire(f.waiters, table_.find_usable(f.key, f.hash, now), now);
+        file_timer(number, f);
     }
 }
 
 void Aliases::close() {
     following_.clear();
-    for (const auto& [hash, follower] : std::exchange(followers_, {})) waiters_.abandon(follower.waiters);
+    by_target_.clear();
+    by_depth_.clear();
+    timers_.clear();
+    ended_gone_ += ended_.size();
+    ended_.clear();
+    for (auto& [number, follower] : std::exchange(followers_, {})) {
+        waiters_.abandon(follower.waiters.take());
+    }
 }
 
 bool Aliases::has_followers(const cache::Key& target, cache::Hash hash) const {
-    auto [first, last] = followers_.equal_range(hash);
-    return std::any_of(first, last, [&](const auto& f) { return f.second.alias.target == target; });
+    return follower_of(target, hash, last_follower_).has_value();
 }
 
 Aliases::Follower* Aliases::find(const cache::Key& key, cache::Hash hash) {
     auto at = following_.find(hash);
     if (at == following_.end()) return nullptr;
-    auto [first, last] = followers_.equal_range(at->second);
-    auto found = std::find_if(first, last, [&](const auto& f) { return f.second.key == key; });
-    return found == last ? nullptr : &found->second;
+    Follower& follower = followers_.at(at->second);
+    return follower.key == key ? &follower : nullptr;
 }
 
 /// Whether who waits for `from` would wait for `key`.
@@ -218,19 +315,24 @@ bool Aliases::leads_to(cache::Key from, const cache::Key& key) {
     return true;
 }
 
-std::vector<Aliases::Follower> Aliases::take_followers(const cache::Key& target, cache::Hash hash) {
-    std::vector<Follower> taken;
-    auto [at, last] = followers_.equal_range(hash);
-    while (at != last) {
-        if (at->second.alias.target == target) {
-            following_.erase(at->second.hash);
-            taken.push_back(std::move(at->second));
-            at = followers_.erase(at);
-        } else {
-            ++at;
-        }
+/// The first there is, of those up to `last`.
+std::optional<Aliases::Number> Aliases::follower_of(const cache::Key& target, cache::Hash hash,
+                                                    Number last) const {
+    auto at = by_target_.lower_bound({hash, 0});
+    for (; at != by_target_.end() && at->first == hash && at->second <= last; ++at) {
+        if (followers_.at(at->second).alias.target == target) return at->second;
     }
-    return taken;
+    return std::nullopt;
+}
+
+Aliases::Follower Aliases::take(Number number) {
+    auto node = followers_.extract(number);
+    Follower& f = node.mapped();
+    following_.erase(f.hash);
+    by_target_.erase({f.target_hash, number});
+    by_depth_.erase({f.target_hash, f.depth, number});
+    timers_.erase({f.timer, number});
+    return std::move(f);
 }
 
 } // namespace millrace::control

@@ -5,13 +5,20 @@
 // The target is answered here, or is in the table, or has a Fetch of its own, which is an ordinary one: it is
 // coalesced, cached and cancelled under its own key, and knows nothing of who follows it. What it ends with
 // is put behind the chain and published under the first key, with a generation of its own, taken then.
+// Whoever owns a zone may have thousands of names follow one target: a tick tells a bounded number of them.
 //
 // Control thread only.
 #pragma once
 
+#include <cstdint>
+#include <deque>
 #include <functional>
+#include <map>
 #include <optional>
+#include <set>
+#include <tuple>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "cache/replaceable.hpp"
@@ -41,6 +48,10 @@ class TargetFetches {
                                           const std::optional<ExtendedError>& said, Time now) = 0;
     /// Resolves the key afresh for those who wait, soon.
     virtual void restart(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters) = 0;
+    /// Whether a flush that is still being worked off forbids what is known of the key since that generation,
+    /// the newest there was.
+    virtual bool is_superseded(const cache::Key& key, cache::Generation since) const = 0;
+    virtual cache::Generation last_generation() const = 0;
 };
 
 class Aliases {
@@ -73,40 +84,74 @@ class Aliases {
 
     bool has_followers(const cache::Key& target, cache::Hash hash) const;
     bool is_follower(const cache::Key& key, cache::Hash hash) { return find(key, hash) != nullptr; }
-    /// `entry` is what the clients of the target got; `root`: the Fetch that may yet revoke it, or 0.
+    /// `entry` is what the clients of the target got; `root`: the Fetch that may yet revoke it, or 0. Its
+    /// followers are told at once, as far as this tick's share goes, or in the next ticks.
     void on_target_ended(const cache::Key& target, cache::Hash hash, const cache::Entry* entry, Kind kind,
                          Time now, cache::Generation root = 0);
-    /// The target's Fetch was superseded: its followers are resolved afresh.
+    /// The target's Fetch was superseded: its followers are resolved afresh, from the next tick on.
     void on_target_superseded(const cache::Key& target, cache::Hash hash);
 
-    /// Followers whose own name matches are resolved afresh.
-    void supersede(const std::function<bool(const cache::Key&)>& matches);
-    void tick(Time now); ///< client timers
-    Time next_timer() const { return followers_.empty() ? Time::max() : patience_due_; }
-    void close(); ///< every waiter is abandoned
+    /// Followers whose own name matches, and those of targets that have ended and match, are to be resolved
+    /// afresh: of those there were when the Sweep was made, a piece of the work for each call.
+    struct Sweep {
+        std::uint64_t follower = 0, last_follower, ended, last_ended; ///< how far it is, and where it ends
+    };
+    Sweep begin_sweep() const {
+        return {
+            .last_follower = last_follower_, .ended = ended_gone_, .last_ended = ended_gone_ + ended_.size()};
+    }
+    /// False: it is over. `steps` is what may still be looked at, and is counted down.
+    bool go_on(Sweep& sweep, const std::function<bool(const cache::Key&)>& matches, unsigned& steps);
+
+    void tick(Time now); ///< followers of targets that have ended, and client timers: a piece of both
+    Time next_timer() const { return timers_.empty() ? Time::max() : timers_.begin()->first; }
+    bool is_due() const { return !ended_.empty(); } ///< whatever next_timer() says
+    void close();                                   ///< every waiter is abandoned
 
   private:
+    using Number = std::uint64_t; ///< in the order in which followers came
     /// A key that waits for the answer of its alias's target.
     struct Follower {
         cache::Key key;
         cache::Hash hash;
         Alias alias;
-        std::vector<Waiter> waiters;
+        cache::Hash target_hash;
         unsigned depth; ///< followers that follow it one after the other, itself included
+        cache::Generation since;
+        WaiterList waiters{};
+        Time timer = Time::max(); ///< as filed in timers_
+    };
+    /// A target that has ended, and what its followers, those that it had then, are still to be told.
+    struct Ended {
+        enum class How : std::uint8_t { answered, failed, refused, superseded };
+        cache::Key target;
+        cache::Hash hash;
+        How how;
+        cache::EntryPtr entry; ///< a copy of what its clients got, if they got one
+        Time at;
+        cache::Generation since, root;
+        Number last; ///< of its followers
     };
 
+    cache::Generation root_of(const cache::Key& target, cache::Hash hash) const;
     std::optional<Answer> known_answer(const Alias& alias, cache::Hash hash, Time now) const;
     void conclude(const cache::Key& key, cache::Hash hash, const Alias& alias, Answer&& answer,
                   const std::vector<Waiter>& waiters, cache::Generation root, Time now);
     /// `why`: what the target ended with; the static SERVFAIL: a bound of ours did it; null: the chain did.
     void fail(const cache::Key& key, cache::Hash hash, const Alias& alias, const std::vector<Waiter>& waiters,
               const cache::Entry* why, Time now);
-    unsigned depth_of(const cache::Key& key, cache::Hash hash) const;
+    unsigned depth_of(cache::Hash hash) const;
     bool add(const cache::Key& key, cache::Hash hash, const Alias& alias, cache::Hash target_hash,
-             std::vector<Waiter>& waiters, Time now);
+             const std::vector<Waiter>& waiters);
     Follower* find(const cache::Key& key, cache::Hash hash);
     bool leads_to(cache::Key from, const cache::Key& key);
-    std::vector<Follower> take_followers(const cache::Key& target, cache::Hash hash);
+    std::optional<Number> follower_of(const cache::Key& target, cache::Hash hash, Number last) const;
+    Follower take(Number number);
+    void join(Follower& follower, const std::vector<Waiter>& waiters);
+    void file_timer(Number number, Follower& follower);
+    void tell_followers();
+    void tell(const Ended& ended, Follower&& follower);
+    void restart(Follower&& follower);
 
     const cache::Table& table_;
     const Publisher& publisher_;
@@ -115,9 +160,17 @@ class Aliases {
     FetchCounters& counters_;
     TargetFetches& fetches_;
     const cache::Replaceable<dataplane::LocalNames>* local_ = nullptr;
-    std::unordered_multimap<cache::Hash, Follower> followers_; ///< by their target's
-    std::unordered_map<cache::Hash, cache::Hash> following_;   ///< from their own to their target's
-    Time patience_due_{};                                      ///< when their waiters are looked at
+    std::map<Number, Follower> followers_;
+    std::set<std::pair<cache::Hash, Number>> by_target_;
+    std::set<std::tuple<cache::Hash, unsigned, Number>> by_depth_; ///< of a target
+    std::unordered_map<cache::Hash, Number> following_;            ///< by their own hash
+    std::set<std::pair<Time, Number>> timers_;
+    std::deque<Ended> ended_;
+    std::uint64_t ended_gone_ = 0; ///< that were before those in `ended_`
+    Number last_follower_ = 0;
+    unsigned told_ = 0; ///< in this tick
+    bool is_telling_ = false;
+    Time now_{};
 };
 
 } // namespace millrace::control

@@ -47,35 +47,37 @@ bool Flushes::wait(Done done) {
     return true;
 }
 
-bool Flushes::flush_all(Done done) {
+bool Flushes::flush_all(Done done, std::function<void()> then) {
     if (jobs_.size() >= limits::flushes) return false;
     for (unsigned group = 0; group < cache::limits::groups; ++group) {
         table_.raise_floor(group, fetches_.last_generation());
     }
     auto everything = [](std::span<const std::uint8_t>) { return true; };
-    return begin(everything, std::move(done));
+    return begin(everything, std::move(done), std::move(then));
 }
 
-bool Flushes::flush_rewritten(const cache::Replaceable<dataplane::LocalNames>& local, Done done) {
+bool Flushes::flush_rewritten(const cache::Replaceable<dataplane::LocalNames>& local, Done done,
+                              std::function<void()> then) {
     if (jobs_.size() >= limits::flushes) return false;
     cache::Generation last = fetches_.last_generation();
-    fetches_.supersede([](const cache::Key&) { return true; });
     auto matches = [&local](const cache::KeyRef& key, const cache::Entry& entry) {
         return entry.rewritten || is_ruled(local.get(), key, entry);
     };
     jobs_.push_back({matches, last, std::move(done), 0, 0, std::nullopt});
+    fetches_.supersede([](const cache::Key&) { return true; }, std::move(then));
     return true;
 }
 
-bool Flushes::begin(const NamePredicate& matches, Done done) {
+bool Flushes::begin(const NamePredicate& matches, Done done, std::function<void()> then) {
     if (jobs_.size() >= limits::flushes) return false;
     cache::Generation last = fetches_.last_generation();
     // A Fetch that has published, and collects, may have done so through the name.
-    fetches_.supersede([&](const cache::Key& key) {
+    auto is_of_it = [this, matches](const cache::Key& key) {
         if (matches(key.name.bytes())) return true;
         const cache::Entry* entry = table_.find(key, table_.hasher()(key));
         return entry && leads_there(key.name.bytes(), *entry, matches);
-    });
+    };
+    fetches_.supersede(is_of_it, std::move(then));
     auto concerns = [matches](const cache::KeyRef& key, const cache::Entry& entry) {
         return matches(key.name()) || leads_there(key.name(), entry, matches);
     };
@@ -85,6 +87,8 @@ bool Flushes::begin(const NamePredicate& matches, Done done) {
 
 bool Flushes::tick() {
     if (jobs_.empty()) return false;
+    // Which Fetches have published through a name is seen in the slots that are emptied next.
+    if (fetches_.is_superseding()) return true;
     Job& job = jobs_.front();
     for (std::size_t i = 0; i < limits::flush_shards_per_tick && job.shard < table_.shard_count(); ++i) {
         job.emptied += table_.flush(job.shard++, job.last, job.matches);

@@ -1,10 +1,12 @@
 // Flushes asked for by an operator, and their acknowledgement: afterwards nothing collected before appears.
 //
-// Basic algorithm: take G, the last generation issued. At once, supersede the live Fetches concerned (their
-// waiters get successors, which have later generations) and, for everything, raise the groups' floors to G.
-// Then empty the slots that hold a generation up to G, a few shards per tick. After the last shard begin a
-// grace period: when every worker has passed it and finished the Wakes sent until then, no reply written from
-// the old data can follow, and the flush is acknowledged. Control thread only.
+// Basic algorithm: take G, the last generation issued. At once, forbid the live Fetches concerned to publish
+// (they end in pieces; their waiters get successors, which have later generations) and, for everything, raise
+// the groups' floors to G. When they have ended, empty the slots that hold a generation up to G, a few shards
+// per tick. After the last shard begin a grace period: when every worker has passed it and finished the Wakes
+// sent until then, no reply written from the old data can follow, and the flush is acknowledged.
+//
+// Control thread only.
 #pragma once
 
 #include <deque>
@@ -31,13 +33,14 @@ class Flushes {
     bool flush_name(const cache::Name& name, Done done);
     /// ... and of every name below it.
     bool flush_zone(const cache::Name& zone, Done done);
-    /// Everything. On return no Fetch is live and no Exchange open; successors start in the next tick: what
-    /// they are to ask, and how, may be changed right after this call.
-    bool flush_all(Done done);
+    /// Everything. `then`, if any, is called when no Fetch is live and no Exchange of one open, perhaps
+    /// before this returns: it may change what is to be asked, and how. Until then none starts.
+    bool flush_all(Done done, std::function<void()> then = nullptr);
     /// What a rule of LocalNames made, or would now make otherwise: answers whose chain leads to a blocked
     /// name, names with an alias. All live Fetches, as they may be of either kind. `local` is read as the
-    /// flush goes on: the new rules may be put in place right after this call.
-    bool flush_rewritten(const cache::Replaceable<dataplane::LocalNames>& local, Done done);
+    /// flush goes on: `then`, as above, may put the new rules in place.
+    bool flush_rewritten(const cache::Replaceable<dataplane::LocalNames>& local, Done done,
+                         std::function<void()> then = nullptr);
     /// Nothing; only waits until every worker has seen what was changed before.
     bool wait(Done done);
 
@@ -57,7 +60,7 @@ class Flushes {
         std::size_t emptied;
         std::optional<cache::Grace::Period> period;
     };
-    bool begin(const NamePredicate& matches, Done done);
+    bool begin(const NamePredicate& matches, Done done, std::function<void()> then = nullptr);
     static bool leads_there(std::span<const std::uint8_t> qname, const cache::Entry& entry,
                             const NamePredicate& matches);
 

@@ -59,7 +59,7 @@ void FetchTable::resolve(const cache::Key& key, cache::Hash hash, const Waiter& 
     if (closed_ || !is_admitted) return refuse(key, hash, waiter);
     bool is_crowded = waiters_.count_of(waiter.source) > limits::crowded;
     if (is_crowded && !relieve(key, hash, waiter)) return refuse(key, hash, waiter);
-    FetchSlot* slot = find(key, hash);
+    FetchSlot* slot = find_valid(key, hash);
     bool is_again = slot && slot->side(key).waiters.has_retransmission(waiter);
     bool is_ours = !is_again && exchanges_.is_asking(waiter.client.address, key);
     // It would wait for itself. Nothing stale: the server would take that for fresh.
@@ -135,7 +135,7 @@ void FetchTable::refresh(const cache::Key& key, cache::Hash hash, cache::Version
     bool is_same = entry && entry->version == version;
     bool has_room = free_.size() > slots_.size() / 4; // the rest is for those who wait
     bool is_asked = find(key, hash) || aliases_.is_follower(key, hash);
-    if (closed_ || !is_same || is_asked || !has_room) {
+    if (closed_ || is_held() || !is_same || is_asked || !has_room) {
         ++counters_.refreshes_dropped;
         return;
     }
@@ -146,13 +146,14 @@ void FetchTable::refresh(const cache::Key& key, cache::Hash hash, cache::Version
 bool FetchTable::trace(const cache::Key& key, cache::Hash hash, Time now, Traces::Done done) {
     now_ = now;
     FetchSlot* slot = find(key, hash);
-    if (closed_ || !traces_.has_room() || (!slot && free_.empty())) return false;
+    if (closed_ || is_held() || !traces_.has_room() || (!slot && free_.empty())) return false;
     if (aliases_.rules(key, now)) return false; // no Fetch of its own
     if (slot) supersede(*slot);                 // who waits joins the new one, in the next tick
     return start_fetch(key, hash, {}, now, 0, std::move(done));
 }
 
 void FetchTable::start(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters, Time now) {
+    if (is_held()) return restart(key, hash, std::move(waiters));
     if (!aliases_.take(key, hash, waiters, now)) start_fetch(key, hash, waiters, now);
 }
 
@@ -195,13 +196,18 @@ void FetchTable::tick(Time now) {
     now_ = now;
     publisher_.reclaim();
     exchanges_.tick(now);
-    start_successors(now);
+    supersede_some();
     aliases_.tick(now);
     completions_.tick();
+    start_successors(now);
     back_offs_.tick(last_generation_, now);
     for (unsigned i = 0; i < limits::timers_per_tick && !timers_.empty() && timers_.begin()->first <= now;
          ++i) {
         FetchSlot& slot = slots_[timers_.begin()->second];
+        if (is_superseded(slot)) {
+            supersede(slot);
+            continue;
+        }
         for (Side& side : slot.sides) {
             if (now < side.waiters.due()) continue;
             waiters_.expire(side.waiters, table_.find_usable(side.key, side.hash, now), now);
@@ -212,22 +218,13 @@ void FetchTable::tick(Time now) {
 }
 
 Time FetchTable::next_timer() const {
-    if (!successors_.empty() || back_offs_.is_due() || completions_.is_due()) return now_;
+    if (is_superseding() || aliases_.is_due() || back_offs_.is_due() || completions_.is_due()) return now_;
+    if (!successors_.empty()) return now_;
     Time own = timers_.empty() ? Time::max() : timers_.begin()->first;
     return std::min({own, aliases_.next_timer(), exchanges_.next_timer()});
 }
 
 // The end of a Fetch before its time, and what comes after.
-
-void FetchTable::supersede(const std::function<bool(const cache::Key&)>& matches) {
-    aliases_.supersede(matches);
-    for (Successor& successor : successors_) {
-        if (matches(successor.key)) successor.alias.reset();
-    }
-    for (FetchSlot& slot : slots_) {
-        if (slot.fetch && std::ranges::any_of(slot.sides, matches, &Side::key)) supersede(slot);
-    }
-}
 
 /// Ends a live Fetch. Who waits for it is resolved afresh.
 void FetchTable::supersede(FetchSlot& slot, Followers followers) {
@@ -241,10 +238,6 @@ void FetchTable::supersede(FetchSlot& slot, Followers followers) {
     settle(slot);
 }
 
-void FetchTable::restart(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters) {
-    successors_.push_back({key, hash, std::move(waiters)});
-}
-
 /// A block list leads the reply's chain to another name, from which no upstream is asked.
 void FetchTable::lead_elsewhere(FetchSlot& slot, const Answer& answer, Alias&& alias) {
     if (slot.fetch->state() != Fetch::State::asking) {
@@ -255,22 +248,24 @@ void FetchTable::lead_elsewhere(FetchSlot& slot, const Answer& answer, Alias&& a
     alias.generation = slot.fetch->id().generation;
     for (Side& side : slot.sides) {
         alias.target.flavour = side.key.flavour;
-        successors_.push_back({side.key, side.hash, side.waiters.take(), alias});
+        successors_.push_back({side.key, side.hash, side.waiters.take(), alias, last_generation_});
     }
     supersede(slot, Followers::stay);
 }
 
 void FetchTable::start_successors(Time now) {
-    for (unsigned i = 0; i < limits::restarts_per_tick && !successors_.empty(); ++i) {
+    for (unsigned i = 0; i < limits::restarts_per_tick && !successors_.empty() && !is_held(); ++i) {
         Successor successor = std::move(successors_.front());
         successors_.pop_front();
+        ++successors_gone_;
         start_successor(std::move(successor), now);
     }
 }
 
 void FetchTable::start_successor(Successor&& successor, Time now) {
-    auto& [key, hash, waiters, alias] = successor;
-    FetchSlot* slot = find(key, hash);
+    auto& [key, hash, waiters, alias, since] = successor;
+    if (alias && is_superseded(key, since)) alias.reset();
+    FetchSlot* slot = find_valid(key, hash);
     if (slot && slot->fetch->state() == Fetch::State::asking) { // a client was quicker
         for (const Waiter& w : waiters) join(slot->side(key), w);
         return settle(*slot);
@@ -343,12 +338,17 @@ void FetchTable::displace(FetchSlot& slot) {
 
 void FetchTable::close() {
     closed_ = true;
-    for (const Successor& successor : std::exchange(successors_, {})) waiters_.abandon(successor.waiters);
+    for (const Successor& successor : successors_) waiters_.abandon(successor.waiters);
+    successors_gone_ += successors_.size();
+    successors_.clear();
     aliases_.close();
     for (FetchSlot& slot : slots_) {
         if (!slot.fetch) continue;
         for (Side& side : slot.sides) waiters_.abandon(side.waiters.take());
         supersede(slot);
+    }
+    for (const Sweep& sweep : std::exchange(sweeps_, {})) {
+        if (sweep.then) sweep.then();
     }
     exchanges_.end_probing(now_);
 }

@@ -83,14 +83,18 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     void tick(Time now);     ///< resends, deadlines, batches, client timers; the exchanges' too
     Time next_timer() const; ///< when tick() has something to do; Time::max() when never
 
-    /// Supersedes the live Fetches whose key matches, at once. Their waiters move to successors, which start
-    /// in the next ticks, a bounded number in each.
-    void supersede(const std::function<bool(const cache::Key&)>& matches);
+    /// Supersedes the live Fetches whose key matches: from here on none of them publishes anything. Their
+    /// exchanges end, and their waiters move to successors, a bounded number in this call and in each tick;
+    /// the successors start in the next ticks.
+    /// `then` is called when the last of them is gone, perhaps before this returns, or by close(). Until then
+    /// no Fetch starts: all that start afterwards see what `then` changes, and none is live when it does.
+    void supersede(std::function<bool(const cache::Key&)> matches, std::function<void()> then = nullptr);
+    bool is_superseding() const { return !sweeps_.empty(); } ///< tick() is still at it
 
     /// No new Fetch from here on; every waiter is abandoned, every exchange cancelled.
     void close();
 
-    cache::Generation last_generation() const { return last_generation_; }
+    cache::Generation last_generation() const override { return last_generation_; }
     std::size_t live() const { return slots_.size() - free_.size(); }
     std::size_t waiting() const { return waiters_.count(); }
     const FetchCounters& counters() const { return counters_; }
@@ -123,6 +127,16 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
         cache::Hash hash;
         std::vector<Waiter> waiters;
         std::optional<Alias> alias = std::nullopt;
+        cache::Generation since = 0; ///< of the alias: the newest there was
+    };
+    /// What supersede() was asked for, and how far it is: slots, then aliases, then successors.
+    struct Sweep {
+        std::function<bool(const cache::Key&)> matches;
+        std::function<void()> then;
+        cache::Generation last; ///< the newest that it concerns
+        Aliases::Sweep aliases;
+        std::size_t slot = 0;
+        std::uint64_t successor, last_successor; ///< counted from the first there ever was
     };
     enum class Followers : bool { restart, stay };
 
@@ -166,6 +180,13 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
                      std::uint64_t account = 0, Traces::Done trace = nullptr);
     void supersede(FetchSlot& slot, Followers followers = Followers::restart);
     void lead_elsewhere(FetchSlot& slot, const Answer& answer, Alias&& alias);
+    void supersede_some();
+    bool go_on(Sweep& sweep, unsigned steps);
+    bool is_held() const;
+    bool is_superseded(const cache::Key& key, cache::Generation since) const override;
+    bool is_superseded(const FetchSlot& slot) const;
+    FetchSlot* find_valid(FetchId id);
+    FetchSlot* find_valid(const cache::Key& key, cache::Hash hash);
     void start_successors(Time now);
     void start_successor(Successor&& successor, Time now);
     void settle(FetchSlot& slot);
@@ -201,6 +222,8 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     std::unordered_multimap<cache::Hash, std::uint32_t> by_hash_; ///< live ones, by either key
     std::set<std::pair<Time, std::uint32_t>> timers_;
     std::deque<Successor> successors_;
+    std::uint64_t successors_gone_ = 0; ///< that were before those
+    std::deque<Sweep> sweeps_;
     cache::Generation last_generation_ = 0;
     Time now_{};
     Time disagreements_logged_ = -limits::log_interval;

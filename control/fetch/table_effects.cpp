@@ -40,7 +40,7 @@ std::string describe(cache::Version version, cache::Publication verdict, const A
 // Events from the exchanges.
 
 void FetchTable::on_answer(FetchId id, Answer&& answer) {
-    FetchSlot* slot = find(id);
+    FetchSlot* slot = find_valid(id);
     if (!slot) return;
     Time received = answer.received;
     now_ = std::max(now_, received);
@@ -52,7 +52,7 @@ void FetchTable::on_answer(FetchId id, Answer&& answer) {
 }
 
 void FetchTable::on_exchange_failed(FetchId id, unsigned upstream, ExchangeFailure failure) {
-    FetchSlot* slot = find(id);
+    FetchSlot* slot = find_valid(id);
     if (!slot) return;
     traces_.note(id, now_, "failed", upstream, std::string(to_string(failure)));
     bool is_ours = failure == ExchangeFailure::no_room;
@@ -61,7 +61,7 @@ void FetchTable::on_exchange_failed(FetchId id, unsigned upstream, ExchangeFailu
 }
 
 void FetchTable::on_exchange_hint(FetchId id, unsigned upstream, Time now) {
-    FetchSlot* slot = find(id);
+    FetchSlot* slot = find_valid(id);
     if (!slot) return;
     slot->fetch->on_hint(upstream, now, *this);
     settle(*slot);
@@ -69,7 +69,7 @@ void FetchTable::on_exchange_hint(FetchId id, unsigned upstream, Time now) {
 
 /// One for each upstream that is yet to be asked is kept back.
 bool FetchTable::may_resend(FetchId id) {
-    FetchSlot* slot = find(id);
+    FetchSlot* slot = find_valid(id);
     if (!slot) return false;
     auto kept = std::ranges::count(slot->fetch->attempts(), Fetch::Phase::idle, &Fetch::Attempt::phase);
     if (slot->datagrams + std::size_t(kept) >= limits::datagrams_per_fetch) return false;
@@ -82,7 +82,7 @@ void FetchTable::on_exchange_event(FetchId id, unsigned upstream, ExchangeEvent 
 }
 
 void FetchTable::on_ranked(FetchId id, std::span<const dataplane::Address> order) {
-    FetchSlot* slot = find(id);
+    FetchSlot* slot = find_valid(id);
     if (!slot || slot->fetch->state() != Fetch::State::ranking) {
         ++counters_.ranked_late;
         return;
@@ -224,7 +224,8 @@ void FetchTable::chase(const Fetch& fetch, const Answer& answer) {
         Alias alias = aliases_.chased(side.key, answer);
         alias.account = slot.prefix;
         alias.generation = fetch.id().generation;
-        successors_.push_back({side.key, side.hash, side.waiters.take(), std::move(alias)});
+        successors_.push_back(
+            {side.key, side.hash, side.waiters.take(), std::move(alias), last_generation_});
     }
 }
 

@@ -30,8 +30,8 @@ MUTATIONS = [
         "control_test:Shares*"),
     Mutation(
         "full-question-fails-despite-stale-data", "control/fetch/table.cpp",
-        "    if (!waiters_.join(slot.waiters, waiter)) refuse(slot.fetch->key(), slot.fetch->hash(), waiter);\n",
-        "    if (!waiters_.join(slot.waiters, waiter)) waiters_.refuse(waiter);\n",
+        "    if (!waiters_.join(side.waiters, waiter)) refuse(side.key, side.hash, waiter);\n",
+        "    if (!waiters_.join(side.waiters, waiter)) waiters_.refuse(waiter);\n",
         "a name that many ask for fails though an answer is there",
         "control_test:StaleFirst.ThoseWho*"),
     Mutation(
@@ -42,7 +42,7 @@ MUTATIONS = [
         "control_test:StaleFirst.*:FullSlots.*:FetchLimits.*"),
     Mutation(
         "full-reserve-fails-despite-stale-data", "control/fetch/table_effects.cpp",
-        "    const cache::Entry* stale = is_told ? nullptr : find_stale(fetch.key(), fetch.hash());\n",
+        "    const cache::Entry* stale = is_told ? nullptr : find_stale(side.key, side.hash);\n",
         "    const cache::Entry* stale = nullptr;\n",
         "short of memory, clients get failures though answers are there",
         "control_test:StaleFirst.AnAnswer*"),

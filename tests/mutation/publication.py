@@ -98,21 +98,21 @@ MUTATIONS = [
         "control_test:Scenarios.S11*"),
     Mutation(
         "all-successors-at-once", "control/fetch/table.cpp",
-        "i < limits::restarts_per_tick && !successors_.empty();",
-        "!successors_.empty();",
+        "i < limits::restarts_per_tick && !successors_.empty()",
+        "!successors_.empty()",
         "a flush under load holds up control for as long as all that it superseded takes to start again",
         "control_test:Scenarios.S11_Successors*"),
     Mutation(
         "only-the-first-successors-start", "control/fetch/table.cpp",
-        "        successors_.pop_front();\n        start_successor(std::move(successor), now);\n",
-        "        successors_.pop_front();\n        if (i + 1 == limits::restarts_per_tick) successors_.clear();\n"
+        "        ++successors_gone_;\n        start_successor(std::move(successor), now);\n",
+        "        ++successors_gone_;\n        if (i + 1 == limits::restarts_per_tick) successors_.clear();\n"
         "        start_successor(std::move(successor), now);\n",
         "who waits beyond the bound of one tick is never answered",
         "control_test:Scenarios.S11_Successors*"),
     Mutation(
         "successors-dropped-at-shutdown", "control/fetch/table.cpp",
-        "    for (const Successor& successor : std::exchange(successors_, {})) waiters_.abandon(successor.waiters);\n",
-        "    successors_.clear();\n",
+        "    for (const Successor& successor : successors_) waiters_.abandon(successor.waiters);\n",
+        "",
         "waiters between two Fetches are lost when the process stops",
         "control_test:FetchTest.CloseAbandonsThose*"),
     Mutation(
@@ -211,10 +211,34 @@ MUTATIONS = [
         "control_test:Reload*"),
     Mutation(
         "reload-acknowledged-at-once", "control/daemon/reload.cpp",
-        "    auto acknowledge = [this, changes](std::size_t) { finish(changes); };\n",
-        "    auto acknowledge = [](std::size_t) {};\n    finish(changes);\n",
+        "        finish(changes);\n    };\n",
+        "    };\n    finish(changes);\n",
         "results of the old upstreams appear after the acknowledgement",
         "control_test:Reload*"),
+    Mutation(
+        "a-superseded-fetch-speaks", "control/fetch/table_supersede.cpp",
+        "    return slot && !is_superseded(*slot) ? slot : nullptr;\n",
+        "    return slot;\n",
+        "what was collected before a flush appears after it, when thousands of Fetches were live",
+        "control_test:Pieces.AFlushEnds*"),
+    Mutation(
+        "followers-told-what-a-flush-forbids", "control/fetch/aliases.cpp",
+        " ||\n                   fetches_.is_superseded(ended.target, ended.since);\n",
+        ";\n",
+        "what was collected before a flush is published after it, under the names that lead there",
+        "control_test:Pieces.ThoseWhoAre*"),
+    Mutation(
+        "asked-in-the-old-way", "control/fetch/table.cpp",
+        "    if (is_held()) return restart(key, hash, std::move(waiters));\n",
+        "",
+        "a reload takes upstreams away that a Fetch is asking",
+        "control_test:Pieces.WhatIsChanged*"),
+    Mutation(
+        "all-followers-at-once", "control/fetch/aliases.cpp",
+        " && told_ < limits::followers_per_tick",
+        "",
+        "who leads thousands of names to one holds up control with one answer",
+        "control_test:Pieces.FollowersOf*"),
 
     # Merging.
     Mutation(
@@ -237,7 +261,7 @@ MUTATIONS = [
         "control_test:MergeTest.*"),
     Mutation(
         "names-keep-a-revoked-end", "control/fetch/table_effects.cpp",
-        "    if (is_bogus) completions_.revoke(fetch.id().generation);\n",
+        "        completions_.revoke(fetch.id().generation);\n",
         "",
         "a forged address goes on being given under every name that led to it",
         "control_test:RevokedEnd.*"),

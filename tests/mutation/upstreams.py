@@ -302,7 +302,7 @@ MUTATIONS = [
         "control_test:QuorumTest.*"),
     Mutation(
         "endless-chase", "control/fetch/aliases.cpp",
-        " || depth_of(key, hash) >= limits::chain) {\n",
+        " || depth_of(hash) >= limits::chain) {\n",
         ") {\n",
         "a chain spelled out name by name is followed for ever",
         "control_test:ChaseTest.*"),

@@ -117,7 +117,7 @@ class World final : private control::Waker, private control::ExchangeListener, p
     void crowd(const PlanEvent& event);
     void flush(const PlanEvent& event);
     void reload(const PlanEvent& event);
-    bool begin_flush(ClientChecks::Flush record);
+    bool begin_flush(ClientChecks::Flush record, std::function<void()> then = nullptr);
     void trace(const PlanEvent& event);
     void count_everything();
 

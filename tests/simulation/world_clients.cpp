@@ -55,18 +55,19 @@ void World::reload(const PlanEvent& event) {
     if (!servers) return;
     scene_.say("reload: servers ", servers, ", merge policy ", event.span % 4, ", quorum ", event.count);
     entry_checks_.begin_step();
-    if (begin_flush({ClientChecks::Flush::Of::everything, 0, 0, servers})) {
+    auto put_in_place = [this, servers, event] {
         scene_.servers = servers;
         scene_.merge = event.span % 4;
         scene_.quorum = std::max(1u, event.count);
         exchanges_.close_probes(scene_.now);
         upstreams_.replace(Servers::endpoints(servers));
         fetches_.set_policy(fetch_policy());
-    }
+    };
+    begin_flush({ClientChecks::Flush::Of::everything, 0, 0, servers}, put_in_place);
     after_control();
 }
 
-bool World::begin_flush(ClientChecks::Flush record) {
+bool World::begin_flush(ClientChecks::Flush record, std::function<void()> then) {
     using Of = ClientChecks::Flush::Of;
     record.asked = ++scene_.moment;
     ++scene_.operator_actions;
@@ -83,7 +84,7 @@ bool World::begin_flush(ClientChecks::Flush record) {
     };
     bool begun = record.of == Of::name   ? flushes_.flush_name(name_of(record.number), done)
                  : record.of == Of::zone ? flushes_.flush_zone(zone_of(record.number), done)
-                                         : flushes_.flush_all(done);
+                                         : flushes_.flush_all(done, std::move(then));
     if (begun) checks_.on_asked(record);
     flushes_open_ += begun;
     hurry_control();

@@ -9,6 +9,7 @@
 
 #include "control/daemon/reload.hpp"
 #include "tests/control/fetch/fixture.hpp"
+#include "tests/support/failing_memory.hpp"
 
 namespace millrace::control {
 namespace {
@@ -37,10 +38,19 @@ class ReloadTest : public FetchTest {
     /// The file is read, checked and put in place; the acknowledgement may still be missing.
     void begin(const std::string& text) {
         std::ofstream(path) << text;
-        io.restart();
+        wait_for_helper();
         auto working = asio::make_work_guard(io);
         reload.begin([this](auto outcome) { result = std::move(outcome); });
         if (!result) io.run_one(); // the helper's message
+    }
+    void acknowledge() {
+        while (!result) flushes.tick(), worker.quiescent();
+    }
+    /// Until it has freed what was replaced last time.
+    void wait_for_helper() {
+        io.restart();
+        auto working = asio::make_work_guard(io);
+        while (reload.is_busy()) io.run_one();
     }
 
     std::string path = make_file();
@@ -140,6 +150,42 @@ TEST_F(ReloadTest, ListsThatChangedAreNamedWithTheirNumbers) {
     EXPECT_EQ(reloaded("block: [{file: " + list + "}]\n"), ".other 1 0;");
     unlink(list.c_str());
     unlink(other.c_str());
+}
+
+TEST_F(ReloadTest, ListsThatWereReplacedAreNotFreedOnTheControlThread) {
+    std::string list = path + ".list";
+    std::ofstream(list) << "a.com\nb.com\n";
+    begin(servers + "block: [{file: " + list + "}]\n");
+    acknowledge();
+    begin(servers);
+    EXPECT_EQ(grace.limbo_bytes(), 0u);
+    io.restart();
+    io.poll();
+    EXPECT_TRUE(reload.is_busy()) << "a worker may still look something up in them";
+    acknowledge();
+    wait_for_helper();
+    unlink(list.c_str());
+}
+
+TEST_F(ReloadTest, WithoutMemoryItSaysSoAndChangesNothing) {
+    using support::FailingMemory;
+    bool is_read = false;
+    for (std::uint64_t nth = 1; !is_read; ++nth) {
+        SCOPED_TRACE(nth);
+        result.reset();
+        wait_for_helper();
+        FailingMemory memory(FailingMemory::Of::other_threads, nth);
+        begin("upstreams: [{group: g, servers: [198.51.100.8]}]\n");
+        is_read = !memory.has_failed();
+        if (is_read) continue;
+        ASSERT_TRUE(result && !*result);
+        EXPECT_EQ(result->error(), "not read: std::bad_alloc");
+        EXPECT_EQ(table.floor(0), 0u);
+        ASSERT_EQ(upstreams.endpoint(0), server(0));
+        ASSERT_EQ(cached_addresses(a), Hosts{"1.1.1.1"});
+    }
+    EXPECT_EQ(upstreams.endpoint(0), server(7)) << "the next one is none the worse";
+    acknowledge();
 }
 
 TEST_F(ReloadTest, ABadFileChangesNothing) {
