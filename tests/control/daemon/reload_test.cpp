@@ -39,6 +39,7 @@ class ReloadTest : public FetchTest {
     void begin(const std::string& text) {
         std::ofstream(path) << text;
         wait_for_helper();
+        io.restart();
         auto working = asio::make_work_guard(io);
         reload.begin([this](auto outcome) { result = std::move(outcome); });
         if (!result) io.run_one(); // the helper's message

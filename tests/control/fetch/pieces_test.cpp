@@ -120,7 +120,10 @@ TEST_F(Pieces, AFlushEndsSomeFetchesInATickAndTheOthersSayNothingMore) {
         clients.keys.clear();
         holds_all = true;
         ask_many();
+        while (network.step()) {
+        }
         ASSERT_EQ(fetches.live(), many);
+        ASSERT_EQ(held.size(), many);
         bool acknowledged = false;
         ASSERT_TRUE(flush([&](std::size_t) { acknowledged = true; }));
         EXPECT_EQ(fetches.live(), many - limits::supersedes_per_tick);
@@ -142,6 +145,8 @@ TEST_F(Pieces, AFlushEndsSomeFetchesInATickAndTheOthersSayNothingMore) {
 TEST_F(Pieces, WhatIsChangedInTheMiddleOfAFlushFindsNoFetchAtWork) {
     holds_all = true;
     ask_many();
+    while (network.step()) {
+    }
     std::size_t asked = network.sent.size();
     bool is_changed = false;
     auto change = [&] {
