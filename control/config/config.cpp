@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <cstring>
 #include <exception>
+#include <new>
 #include <optional>
 #include <sstream>
 
@@ -98,6 +99,8 @@ tl::expected<Config, ConfigError> parse_config(std::string_view text, const std:
         return parse_document(std::string(text), file);
     } catch (const YAML::Exception& error) {
         return tl::unexpected(ConfigError{file, error.mark.line + 1, "", "well-formed YAML", error.msg});
+    } catch (const std::bad_alloc&) {
+        throw; // not the file's fault
     } catch (const std::exception& error) {
         return whole_file(file, "well-formed YAML", error.what());
     }
