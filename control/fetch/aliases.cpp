@@ -115,7 +115,7 @@ void Aliases::conclude(const cache::Key& key, cache::Hash hash, const Alias& ali
     const cache::Entry* newer = alias.generation > 0 ? table_.find_usable(key, hash, now) : nullptr;
     if (newer && newer->version.generation > alias.generation) { // asked afresh since, and answered
         waiters_.answer_in_time(waiters, newer, nullptr, now);
-        return on_target_ended(key, hash, newer, Kind::answer, now);
+        return on_target_ended(key, hash, newer, Kind::answer, now, root_of(key, hash));
     }
     if (!complete(alias, answer)) return fail(key, hash, alias, waiters, nullptr, now);
     Time latest = root > 0 ? now + limits::followed_ttl : Time::max();
@@ -235,9 +235,11 @@ void Aliases::tell_followers() {
 void Aliases::tell(const Ended& ended, Follower&& f) {
     using How = Ended::How;
     bool is_void = ended.how == How::superseded || fetches_.is_superseded(f.key, f.since) ||
-                   fetches_.is_superseded(ended.target, ended.since) ||
-                   (ended.root > 0 && root_of(ended.target, ended.hash) != ended.root); // perhaps revoked
-    if (is_void) return restart(std::move(f));
+                   fetches_.is_superseded(ended.target, ended.since);
+    bool may_be_revoked =
+        ended.how == How::answered && ended.root > 0 &&
+        root_of(ended.target, ended.hash) != ended.root; // which has ended, one way or the other
+    if (is_void || may_be_revoked) return restart(std::move(f));
     auto answer =
         ended.how == How::answered ? read_entry(ended.target, *ended.entry, ended.at) : std::nullopt;
     std::vector<Waiter> waiters = f.waiters.take();

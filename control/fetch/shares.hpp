@@ -22,7 +22,7 @@ class Shares {
     explicit Shares(std::uint32_t slots) : places_(slots) {}
 
     void enter(std::uint32_t slot, std::uint64_t holder); ///< a hash that is keyed
-    void leave(std::uint32_t slot); ///< ignored when it has left
+    void leave(std::uint32_t slot);                       ///< ignored when it has left
 
     /// The oldest Fetch of whoever holds most, and how many that are.
     struct Largest {

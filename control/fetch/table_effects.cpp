@@ -224,8 +224,7 @@ void FetchTable::chase(const Fetch& fetch, const Answer& answer) {
         Alias alias = aliases_.chased(side.key, answer);
         alias.account = slot.prefix;
         alias.generation = fetch.id().generation;
-        successors_.push_back(
-            {side.key, side.hash, side.waiters.take(), std::move(alias), last_generation_});
+        successors_.push_back({side.key, side.hash, side.waiters.take(), std::move(alias), last_generation_});
     }
 }
 

@@ -199,8 +199,8 @@ MUTATIONS = [
         "control_test:OneWorker.S23_ARequest*"),
     Mutation(
         "refresh-beside-a-live-fetch", "control/fetch/table.cpp",
-        "    if (closed_ || !is_same || is_asked || !has_room) {\n",
-        "    if (closed_ || !is_same || !has_room) {\n",
+        "!is_same || is_asked || !has_room",
+        "!is_same || !has_room",
         "two Fetches of one key",
         "control_test:FetchTest.ARefreshBeside*"),
     Mutation(

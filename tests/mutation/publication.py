@@ -267,7 +267,7 @@ MUTATIONS = [
         "control_test:RevokedEnd.*"),
     Mutation(
         "names-of-names-keep-a-revoked-end", "control/fetch/aliases.cpp",
-        "live > 0 ? live : completions_.root_of(target_hash);\n",
+        "live > 0 ? live : completions_.root_of(hash);\n",
         "live;\n",
         "a forged address lives on under names that found it in the cache",
         "control_test:RevokedEnd.*"),

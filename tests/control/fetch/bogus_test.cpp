@@ -145,7 +145,12 @@ TEST_F(BogusTest, OtherFailuresAreNotFinal) {
 
 TEST_F(BogusTest, OfSeveralFailuresTheMostTellingErrorIsPassedOn) {
     script(0, {.rcode = 2, .info = 0, .info_text = "other"}, 1ms);
-    script(1, {.rcode = 2, .info = 22, .info_text = "no reachable \x01" "authority"}, 2ms);
+    script(1,
+           {.rcode = 2,
+            .info = 22,
+            .info_text = "no reachable \x01"
+                         "authority"},
+           2ms);
     script(2, servfail, 3ms);
     auto token = ask(a);
     run(1s);
