@@ -190,7 +190,7 @@ void Fetch::ask_some(unsigned count, Time now, FetchEffects& effects) {
 }
 
 Time Fetch::collect_limit(const Attempt& a) const {
-    Time own = a.asked + std::max<Time>(4 * a.candidate.srtt, limits::collect_min);
+    Time own = *a.asked + std::max<Time>(4 * a.candidate.srtt, limits::collect_min);
     return std::min(own, started_ + policy_.fanout.deadline);
 }
 
@@ -225,7 +225,7 @@ void Fetch::explore(Time now, FetchEffects& effects) {
     if (id_.generation % limits::exploration != 0) return;
     std::vector<Attempt*> unknown;
     for (Attempt& a : attempts_) {
-        if (a.asked == Time{}) unknown.push_back(&a);
+        if (!a.asked) unknown.push_back(&a);
     }
     if (unknown.empty()) return;
     Attempt& a = *unknown[id_.generation / limits::exploration % unknown.size()];

@@ -90,7 +90,7 @@ class Fetch {
     struct Attempt {
         Candidate candidate;
         Phase phase = Phase::idle;
-        Time asked{};
+        std::optional<Time> asked{}; ///< none: it was not
     };
 
     /// `candidates`: best first.

@@ -116,7 +116,7 @@ TEST_F(StaleFirst, AnAnswerThatMayNotBeKeptAndFindsNoMemory) {
 
 class FullSlots : public StaleFirst {
   protected:
-    FullSlots() : StaleFirst(1, 20'000) { fetches.set_ranker(&ranker); }
+    FullSlots() : StaleFirst(1, 40'000) { fetches.set_ranker(&ranker); }
 };
 
 /// Fetches that have answered, and whose order is being found: none of them gives way.
