@@ -47,6 +47,18 @@ inline constexpr std::size_t tcp_queued_octets = 131'072; ///< replies of one co
 inline constexpr std::size_t completions = fetches;       ///< names answered from what may yet be revoked
 inline constexpr unsigned completions_per_tick = 256;     ///< of those whose Fetch has ended
 
+inline constexpr std::size_t ranking_ports = 4;     ///< that one address is probed on
+inline constexpr std::size_t rankings = 1024;       ///< under way at once; further answers stay as they are
+inline constexpr std::size_t ranked_addresses = 32; ///< of one answer; what comes after them stays behind
+inline constexpr std::size_t measured_addresses = 65'536; ///< remembered; the longest unused are forgotten
+inline constexpr unsigned rankings_per_tick = 32;         ///< begun; and orders published
+inline constexpr std::size_t probes = 256;        ///< under way at once, if there are enough descriptors
+inline constexpr unsigned probes_per_prefix = 16; ///< at once and per second, to one /24 or /48
+inline constexpr unsigned echoes_per_wake = 64;   ///< ICMP messages read, then others get their turn
+inline constexpr Time probe = 800ms;              ///< in which an address answers, or has failed
+inline constexpr Time probe_stagger = 150ms;      ///< then it is tried in the next way, too
+inline constexpr Time failure_cost = 1s;          ///< what a failed connection costs a client (RFC 6298 2.1)
+
 inline constexpr Time least_patience = 200ms; ///< of clients over UDP
 inline constexpr Time stale_before = 100ms;   ///< so long before its end they get stale data (RFC 8767 5)
 inline constexpr Time failure_min = 1s;       ///< first back-off of a failure (RFC 9520 3.2)
@@ -64,6 +76,8 @@ inline constexpr unsigned exploration = 32;      ///< one Fetch in so many also 
 inline constexpr Time ranking = 1s;           ///< longest time that an order of addresses is waited for
 inline constexpr Time collect_min = 200ms;    ///< a collecting exchange's shortest time
 
+static_assert(probe < ranking, "an order with a dead address in it is in time");
+static_assert(ranking_ports * probe_stagger < probe, "the last way that is tried has some time, too");
 static_assert(stale_before < least_patience);
 static_assert(std::size_t(waiters_per_fetch) >= dataplane::limits::waiters,
               "one worker's clients may all ask one name");

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 # Each may include itself and those before it.
-FOLDERS = ["message", "config", "upstream", "local", "fetch", "command", "daemon"]
+FOLDERS = ["message", "config", "upstream", "local", "rank", "fetch", "command", "daemon"]
 ROOMS = {"cache": {"cache"}, "dataplane": {"cache", "dataplane"}, "control": {"cache", "dataplane", "control"}}
 # A library, told by its headers, and the places that may include it.
 LIBRARIES = {

@@ -62,6 +62,12 @@ void add_trace(CLI::App& app, Options& options) {
     trace->final_callback([&] { options.request = "trace " + options.name + " " + options.type; });
 }
 
+void add_rank(CLI::App& app, Options& options) {
+    CLI::App* rank = app.add_subcommand("rank", "show what probes found of the addresses of a cached name");
+    rank->add_option("NAME", options.name, "domain name")->required()->check(one_word);
+    rank->final_callback([&] { options.request = "rank " + options.name; });
+}
+
 void add_config(CLI::App& app, Options& options) {
     CLI::App* config = app.add_subcommand("config", "the daemon's configuration file");
     config->require_subcommand(1);
@@ -84,6 +90,7 @@ void add_commands(CLI::App& app, Options& options) {
         app.add_subcommand(verb, help)->final_callback([&options, verb = verb] { options.request = verb; });
     }
     add_trace(app, options);
+    add_rank(app, options);
     add_cache(app, options);
     add_config(app, options);
 }

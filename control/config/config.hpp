@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -89,6 +90,18 @@ struct Config {
         bool operator==(const Fanout&) const = default;
     };
 
+    /// How addresses of answers are probed, to serve the best first. Without ports and ICMP nobody is.
+    struct Ranking {
+        std::vector<std::uint16_t> ports;     ///< tried in turn, by TCP connections that are reset at once;
+        bool icmp = false;                    ///< then by ICMP echo, where this process may
+        unsigned rate = 100;                  ///< probes per second
+        Time cache = 10min;                   ///< one that has answered is not probed again for so long
+        unsigned max_addresses = 0;           ///< that are left of a ranked answer; 0: all
+        std::vector<dataplane::Prefix> allow; ///< probed though they are of special use
+
+        bool operator==(const Ranking&) const = default;
+    };
+
     /// Clients over TCP (RFC 7766 6.2).
     struct Tcp {
         unsigned connections = 1024; ///< all listeners together,
@@ -148,11 +161,12 @@ struct Config {
         std::vector<Group> upstreams; ///< exactly one, for now
         Fanout fanout;
         Merge merge;
-        Time min_ttl = 0s;        ///< records live at least this long,
-        Time max_ttl = 24h;       ///< and at most this long (RFC 8767 4)
-        Time negative_ttl = 1h;   ///< most that a negative answer lives (RFC 2308 5)
-        Time stale = 24h;         ///< how long after its expiry an answer may still serve (RFC 8767 5)
-        bool rotate = true;       ///< addresses change places from reply to reply (RFC 1794)
+        Ranking ranking;
+        Time min_ttl = 0s;      ///< records live at least this long,
+        Time max_ttl = 24h;     ///< and at most this long (RFC 8767 4)
+        Time negative_ttl = 1h; ///< most that a negative answer lives (RFC 2308 5)
+        Time stale = 24h;       ///< how long after its expiry an answer may still serve (RFC 8767 5)
+        bool rotate = true;     ///< addresses change places from reply to reply (RFC 1794)
         unsigned max_rrset = 256; ///< records of one RRset; with more there is no answer
 
         bool operator==(const Live&) const = default;

@@ -139,6 +139,17 @@ void print_block(YAML::Emitter& out, const std::vector<Config::BlockList>& lists
     out << YAML::EndSeq;
 }
 
+void print_ranking(YAML::Emitter& out, const Config::Ranking& ranking) {
+    begin_map(out, "ranking");
+    print(out, "ports", ranking.ports);
+    print_word(out, "icmp", ranking.icmp ? "true" : "false");
+    print_word(out, "rate", std::to_string(ranking.rate));
+    print_word(out, "cache", yaml::duration_text(ranking.cache));
+    print_word(out, "max-addresses", std::to_string(ranking.max_addresses));
+    print(out, "allow", ranking.allow);
+    out << YAML::EndMap;
+}
+
 void print_cache(YAML::Emitter& out, const Config& config) {
     begin_map(out, "cache");
     print_word(out, "entries", std::to_string(config.boot.cache_entries));
@@ -171,6 +182,7 @@ std::string to_yaml(const Config& config) {
     print_word(out, "policy", name_of(config.live.merge.policy, policies));
     print_word(out, "quorum", std::to_string(config.live.merge.quorum));
     out << YAML::EndMap;
+    print_ranking(out, config.live.ranking);
     print_cache(out, config);
     begin_map(out, "control");
     print_text(out, "socket", config.boot.control_socket);

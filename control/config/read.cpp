@@ -36,6 +36,7 @@ constexpr unsigned outstanding = 65535;
 constexpr unsigned rate = 10'000'000;
 constexpr unsigned slip = 100;
 constexpr unsigned connections = 65535;
+constexpr unsigned probes = 1000; ///< per second
 constexpr unsigned rrset = 65535; ///< more than a message has room for
 constexpr Time idle = 600s;
 constexpr Time deadline = 30s;
@@ -349,6 +350,28 @@ void read_cache(const Value& at, Config& out) {
     }
 }
 
+std::vector<std::uint16_t> read_probed_ports(const Value& at) {
+    std::vector<std::uint16_t> out;
+    at.list(limits::ranking_ports, [&](const Value& item) {
+        auto port = std::uint16_t(item.number(1, 65535));
+        if (std::ranges::find(out, port) != out.end()) item.fail("each port once");
+        out.push_back(port);
+    });
+    return out;
+}
+
+void read_ranking(const Value& at, Config::Ranking& out) {
+    at.map({
+        {"ports", [&](const Value& v) { out.ports = read_probed_ports(v); }},
+        {"icmp", [&](const Value& v) { out.icmp = v.flag(); }},
+        {"rate", [&](const Value& v) { out.rate = unsigned(v.number(1, bounds::probes)); }},
+        {"cache", [&](const Value& v) { out.cache = v.duration(1s, bounds::day); }},
+        {"max-addresses",
+         [&](const Value& v) { out.max_addresses = unsigned(v.number(0, limits::ranked_addresses)); }},
+        {"allow", [&](const Value& v) { out.allow = read_allow(v); }},
+    });
+}
+
 std::string read_socket_path(const Value& at) {
     constexpr std::size_t longest = sizeof(sockaddr_un::sun_path) - 1;
     std::string expected = fmt::format("an absolute path of at most {} octets", longest);
@@ -432,6 +455,7 @@ Config read_config(const Value& at) {
                   [&](const Value& p) { out.live.merge.quorum = unsigned(p.number(2, limits::upstreams)); }},
              });
          }},
+        {"ranking", [&](const Value& v) { read_ranking(v, out.live.ranking); }},
         {"cache", [&](const Value& v) { read_cache(v, out); }},
         {"control",
          [&](const Value& v) {

@@ -75,6 +75,7 @@ Daemon::Daemon(const Config& config, const std::string& path, LocalRules local)
       publisher_(table_, grace_, ttl_policy(config.live)), network_(io_, {.sockets = exchange_capacity()}),
       upstreams_(config.live.upstreams.front().servers, upstream_policy(config.live)),
       exchanges_(network_, random_, {&upstreams_, 1}, {.exchanges = exchange_capacity()}),
+      probes_(io_, random_), prober_(probes_, config.live.ranking, probe_capacity()),
       fetches_(table_, publisher_, exchanges_, upstreams_, router_, fetch_policy(config.live)),
       flushes_(table_, grace_, fetches_), tcp_(io_, table_, fetches_, access_, &local_, config.live.tcp),
       workers_(table_, grace_, access_, &local_), reload_(path, config, std::move(local.lists), parts_),
@@ -82,6 +83,7 @@ Daemon::Daemon(const Config& config, const std::string& path, LocalRules local)
     router_.connect(workers_, tcp_);
     fetches_.set_local(&local_);
     fetches_.set_access(&access_);
+    fetches_.set_ranker(&prober_);
 }
 
 Daemon::Result Daemon::start() {

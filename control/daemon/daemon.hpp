@@ -18,6 +18,7 @@
 #include "control/daemon/parts.hpp"
 #include "control/daemon/reload.hpp"
 #include "control/local/build.hpp"
+#include "control/rank/asio_probes.hpp"
 #include "control/upstream/asio_network.hpp"
 #include "dataplane/eal.hpp"
 #include "dataplane/socket_port.hpp"
@@ -57,13 +58,15 @@ class Daemon {
     AsioNetwork network_;
     Upstreams upstreams_;
     Exchanges exchanges_;
+    AsioProbes probes_;
+    Prober prober_;
     WakeRouter router_;
     FetchTable fetches_;
     Flushes flushes_;
     TcpServer tcp_;
     Workers workers_;
-    Parts parts_{io_,      grace_,   table_,  publisher_, upstreams_, exchanges_,
-                 fetches_, flushes_, access_, local_,     workers_,   tcp_};
+    Parts parts_{io_,      grace_,  table_, publisher_, upstreams_, exchanges_, fetches_,
+                 flushes_, access_, local_, workers_,   tcp_,       prober_};
     Reload reload_;
     CommandServer commands_;
     asio::signal_set signals_, hangups_;

@@ -6,6 +6,8 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "control/limits.hpp"
+
 namespace millrace::control {
 
 namespace {
@@ -59,6 +61,7 @@ bool Loop::tick() {
     unsigned handlers = 0;
     while (handlers < handlers_per_tick && boot_time() - now < handler_time && p_.io.poll_one()) ++handlers;
     p_.fetches.tick(boot_time());
+    rank();
     p_.tcp.tick(now);
     p_.workers.end_sleeps(); // before what takes longer
     flushing_ = p_.flushes.tick();
@@ -76,6 +79,16 @@ unsigned Loop::take_misses(Time now) {
         p_.fetches.resolve(miss.key, miss.hash, waiter, now);
     };
     return p_.workers.drain(take, now + miss_time);
+}
+
+/// Begins the rankings that were asked for, and publishes the orders that are there.
+void Loop::rank() {
+    p_.prober.tick(boot_time());
+    for (unsigned i = 0; i < limits::rankings_per_tick; ++i) {
+        auto order = p_.prober.take();
+        if (!order) return;
+        p_.fetches.on_ranked(order->fetch, order->addresses);
+    }
 }
 
 /// Sleeps the longer the longer nothing happened: polling workers cannot wake us, so what comes next waits

@@ -37,6 +37,7 @@ class Loop {
 
   private:
     unsigned take_misses(Time now);
+    void rank();
     void drain();
     void nap(bool busy);
     void sleep();

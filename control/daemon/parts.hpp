@@ -14,6 +14,7 @@
 #include "control/fetch/flush.hpp"
 #include "control/fetch/publish.hpp"
 #include "control/fetch/table.hpp"
+#include "control/rank/prober.hpp"
 #include "control/upstream/exchange.hpp"
 #include "control/upstream/upstreams.hpp"
 #include "dataplane/access.hpp"
@@ -34,6 +35,7 @@ struct Parts {
     cache::Replaceable<dataplane::LocalNames>& local;
     Workers& workers;
     TcpServer& tcp;
+    Prober& prober;
 };
 
 } // namespace millrace::control

@@ -56,6 +56,7 @@ std::vector<std::string> live_keys(const Config::Live& now, const Config::Live& 
     if (now.upstreams != next.upstreams) keys.push_back("upstreams");
     if (now.fanout != next.fanout) keys.push_back("fanout");
     if (now.merge != next.merge) keys.push_back("merge");
+    if (now.ranking != next.ranking) keys.push_back("ranking");
     if (now.min_ttl != next.min_ttl) keys.push_back("cache.min-ttl");
     if (now.max_ttl != next.max_ttl) keys.push_back("cache.max-ttl");
     if (now.negative_ttl != next.negative_ttl) keys.push_back("cache.negative-ttl");
@@ -105,7 +106,7 @@ UpstreamPolicy upstream_policy(const Config::Live& live) {
 }
 
 FetchPolicy fetch_policy(const Config::Live& live) {
-    return {live.fanout, live.merge, ttl_policy(live)};
+    return {live.fanout, live.merge, ttl_policy(live), live.ranking.max_addresses};
 }
 
 void warn_of_mixed_groups(const Config::Live& live) {
@@ -236,6 +237,7 @@ void Reload::put_in_place() {
     p_.upstreams.set_policy(upstream_policy(next));
     p_.publisher.set_policy(ttl_policy(next));
     p_.fetches.set_policy(fetch_policy(next));
+    p_.prober.set_policy(next.ranking);
     warn_of_mixed_groups(next);
     lists_ = std::move(loaded_.local.lists);
     current_.live = std::move(next);

@@ -161,6 +161,14 @@ json upstream_stats(const Context& c) {
             {"rebuilt", c.table.rebuilt()}};
 }
 
+json ranking_stats(const Prober& prober) {
+    const RankingCounters& n = prober.counters();
+    return {{"rankings", n.rankings}, {"refused", n.refused},  {"ordered", n.ordered},
+            {"cached", n.cached},     {"special", n.special},  {"probes", n.probes},
+            {"answered", n.answered}, {"failed", n.failed},    {"limited", n.limited},
+            {"unsent", n.unsent},     {"open", prober.open()}, {"measured", prober.measured()}};
+}
+
 /// received = answered + misses + refused + all of dropped;
 /// misses = woken + abandoned + those that still wait.
 json stats(const Context& c) {
@@ -202,6 +210,7 @@ json stats(const Context& c) {
                 {"stale_served", fetches.stale},
                 {"limited", fetches.refused + fetches.limited},
                 {"disagreements", fetches.disagreements},
+                {"ranking", ranking_stats(c.prober)},
                 {"loops", fetches.loops},
                 {"fetches_displaced", fetches.displaced},
                 {"bogus", fetches.bogus},
@@ -217,11 +226,18 @@ json stats(const Context& c) {
     return all;
 }
 
-json lookup(const Context& c, const cache::Key& key) {
+/// What is served for the key, fresh or stale. Null: nothing.
+const cache::Entry* served(const Context& c, const cache::Key& key, Time now) {
     const cache::Entry* entry = c.table.find(key, c.table.hasher()(key));
+    bool is_served =
+        entry && entry->version.generation > c.table.floor(key.group) && now < entry->stale_until;
+    return is_served ? entry : nullptr;
+}
+
+json lookup(const Context& c, const cache::Key& key) {
     Time now = boot_time();
-    bool served = entry && entry->version.generation > c.table.floor(key.group) && now < entry->stale_until;
-    if (!served) {
+    const cache::Entry* entry = served(c, key, now);
+    if (!entry) {
         return {{"found", false},   {"generation", 0}, {"revision", 0},
                 {"rcode", nullptr}, {"ttl", 0},        {"addresses", json::array()}};
     }
@@ -243,6 +259,41 @@ void cache_lookup(const Context& c, const std::vector<std::string>& args, Respon
     if (args.size() != 2) return responder.fail("usage: cache lookup NAME TYPE");
     auto key = parse_question(args[0], args[1]);
     key ? responder.respond(lookup(c, *key)) : responder.fail(key.error());
+}
+
+const char* ranking_state(const Prober& prober, const dataplane::Address& address) {
+    const Measurement* m = prober.find(address);
+    if (m) return m->is_dead() ? "dead" : "measured";
+    if (prober.is_probed_now(address)) return "being probed";
+    return prober.may_probe(address) ? "unknown" : "never probed";
+}
+
+json ranked(const Prober& prober, const dataplane::Address& address) {
+    const Measurement* m = prober.find(address);
+    json one = {{"address", to_string(address)}, {"state", ranking_state(prober, address)}};
+    if (!m) return one;
+    if (m->has_answered()) one["srtt_ms"] = double(m->srtt.count()) / 1000;
+    one["failures"] = m->failures;
+    one["probes"] = m->probes;
+    one["last_port"] = m->last_port == 0 ? json("icmp") : json(m->last_port);
+    one["age_s"] = seconds(boot_time() - m->measured);
+    return one;
+}
+
+/// What is known of each address that the name is answered with, in the order of the answers.
+void rank(const Context& c, const std::vector<std::string>& args, Responder responder) {
+    if (args.size() != 1) return responder.fail("usage: rank NAME");
+    json rows = json::array();
+    for (const char* type : {"A", "AAAA"}) {
+        auto key = parse_question(args[0], type);
+        if (!key) return responder.fail(key.error());
+        const cache::Entry* entry = served(c, *key, boot_time());
+        if (!entry) continue;
+        for (const std::string& text : addresses(*key, *entry)) {
+            rows.push_back(ranked(c.prober, *dataplane::parse_address(text)));
+        }
+    }
+    responder.respond({{"addresses", std::move(rows)}});
 }
 
 void cache_flush(const Context& c, const std::vector<std::string>& args, Responder responder) {
@@ -343,6 +394,7 @@ void add_verbs(CommandServer& server, const Parts& parts, Reload& reload, Loop& 
         return json{{"stopping", true}};
     });
     plain("inflight", [c] { return inflight(c); });
+    server.on("rank", [c](auto args, Responder responder) { rank(c, args, std::move(responder)); });
     server.on("trace", [c](auto args, Responder responder) { trace(c, args, std::move(responder)); });
     server.on("config reload", [c](auto args, Responder responder) {
         args.empty() ? config_reload(c, std::move(responder))

@@ -1,4 +1,4 @@
-// What the control socket's verbs do: status, stats, inflight, trace, cache lookup, cache flush, config
+// What the control socket's verbs do: status, stats, inflight, trace, rank, cache lookup, cache flush, config
 // reload, quit. Control thread only.
 #pragma once
 

@@ -83,8 +83,15 @@ void Fetch::on_hint(unsigned upstream, Time now, FetchEffects& effects) {
 void Fetch::on_ranked(std::span<const dataplane::Address> order, FetchEffects& effects) {
     if (state_ != State::ranking) return;
     state_ = State::done;
+    if (order.empty()) return;
     Answer ordered = in_order(answers_.front(), order);
-    if (ordered.records != answers_.front().records) effects.publish(*this, ordered, 2, latest_expiry_);
+    auto& records = ordered.records;
+    if (policy_.max_addresses > 0 && records.size() > policy_.max_addresses) {
+        records.erase(records.begin() + std::ptrdiff_t(policy_.max_addresses), records.end());
+    }
+    // The order as it was is published, too, where replies change it otherwise.
+    bool changes = policy_.ttl.rotate || records != answers_.front().records;
+    if (changes) effects.publish(*this, ordered, 2, latest_expiry_);
 }
 
 void Fetch::on_timer(Time now, FetchEffects& effects) {

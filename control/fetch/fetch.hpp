@@ -73,6 +73,7 @@ struct FetchPolicy {
     Config::Fanout fanout;
     Config::Merge merge;
     TtlPolicy ttl{};
+    unsigned max_addresses = 0; ///< that are left of a ranked answer; 0: all
 };
 
 /// An upstream that may be asked, and its smoothed round trip.
@@ -104,7 +105,7 @@ class Fetch {
     void on_refused(unsigned upstream, Time now, FetchEffects& effects);
     /// An asked upstream may be out of reach: others are asked sooner. Anybody may have said so.
     void on_hint(unsigned upstream, Time now, FetchEffects& effects);
-    /// The ranking's result, best first.
+    /// The ranking's result, best first; empty: none.
     void on_ranked(std::span<const dataplane::Address> order, FetchEffects& effects);
     void on_timer(Time now, FetchEffects& effects);
     /// Superseded or shut down: forgets every exchange and can never publish again.

@@ -1,13 +1,13 @@
 #include "control/fetch/merge.hpp"
 
 #include <algorithm>
-#include <array>
 #include <iterator>
 #include <map>
 #include <set>
 
 #include "control/limits.hpp"
 #include "control/message/entry_build.hpp"
+#include "control/rank/special_use.hpp"
 #include "dataplane/address.hpp"
 
 namespace millrace::control {
@@ -20,37 +20,6 @@ Address address_of(const Record& record) {
     const ldns_rdf* rdata = ldns_rr_rdf(record.get(), 0);
     bool v4 = ldns_rr_get_type(record.get()) == LDNS_RR_TYPE_A;
     return v4 ? Address::v4(ldns_rdf_data(rdata)) : Address::v6(ldns_rdf_data(rdata));
-}
-
-/// The IPv4 address that an IPv6 one leads to: by NAT64 (RFC 6052 2.1), 6to4 (RFC 3056 2), Teredo
-/// (RFC 4380 4).
-std::optional<Address> carried_v4(const Address& address) {
-    static const auto nat64 = *dataplane::parse_prefix("64:ff9b::/96"),
-                      six_to_four = *dataplane::parse_prefix("2002::/16"),
-                      teredo = *dataplane::parse_prefix("2001::/32");
-    const std::uint8_t* octets = address.octets.data();
-    if (nat64.contains(address)) return Address::v4(octets + 12);
-    if (six_to_four.contains(address)) return Address::v4(octets + 2);
-    if (!teredo.contains(address)) return std::nullopt;
-    std::array<std::uint8_t, 4> client;
-    std::transform(octets + 12, octets + 16, client.begin(), [](std::uint8_t c) { return std::uint8_t(~c); });
-    return Address::v4(client.data());
-}
-
-/// Addresses that a merge never adds (DNS rebinding): a foreign name must not point into
-/// the client's network.
-bool is_internal(const Address& address) {
-    static const auto internal = [] {
-        std::vector<dataplane::Prefix> prefixes;
-        for (const char* text :
-             {"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
-              "192.168.0.0/16", "::/128", "::1/128", "fc00::/7", "fe80::/10"}) {
-            prefixes.push_back(*dataplane::parse_prefix(text));
-        }
-        return prefixes;
-    }();
-    if (auto carried = carried_v4(address)) return is_internal(*carried);
-    return std::ranges::any_of(internal, [&](const auto& p) { return p.contains(address); });
 }
 
 /// By the CNAMEs: a DNAME says nothing more, and not everybody tells it.
@@ -130,6 +99,7 @@ Answer unite(std::span<const Vote> replies) {
     for (const Vote& other : replies.subspan(1)) {
         for (const Record& r : other.answer->records) {
             Address address = address_of(r);
+            // DNS rebinding: what a merge adds never leads into the client's network.
             if (!is_internal(address) && known.insert(address).second) united.records.push_back(r);
         }
     }

@@ -47,7 +47,7 @@ MUTATIONS = [
         "a server that knows nothing of a name says for five seconds that it has no such record",
         "control_test:FetchTest.AReferral*"),
     Mutation(
-        "carried-addresses-merged", "control/fetch/merge.cpp",
+        "carried-addresses-merged", "control/rank/special_use.cpp",
         "if (auto carried = carried_v4(address)) return is_internal(*carried);",
         "if (auto carried = carried_v4(address); carried && address.is_v4()) return is_internal(*carried);",
         "a foreign name points into the client's network by way of NAT64, 6to4 or Teredo",
@@ -313,4 +313,34 @@ MUTATIONS = [
         "    if (is_denial(winner)) {\n",
         "an answer that another upstream denies lives its whole life",
         "control_test:MergeTest.Positive*"),
+    Mutation(
+        "strangers-point-probes", "control/rank/prober.cpp",
+        "(!is_special_use(address) || std::ranges::any_of(policy_.allow, contains))",
+        "(!is_internal(address) || std::ranges::any_of(policy_.allow, contains))",
+        "names that strangers make up have us send to addresses that nobody may use",
+        "control_test:ProberTest.SpecialUse*"),
+    Mutation(
+        "one-network-probed-without-end", "control/rank/probe_limits.cpp",
+        "at->second.open < limits::probes_per_prefix && at->second.has_token(own_rate, now)",
+        "at->second.open < limits::probes_per_prefix",
+        "names that lead into one network make us flood it",
+        "control_test:ProbeLimitsTest.*"),
+    Mutation(
+        "limited-is-dead", "control/rank/prober.cpp",
+        "    if (subject.tried == ways_.size()) {",
+        "    if (subject.tried <= ways_.size()) {",
+        "an address sinks because we did not ask it",
+        "control_test:ProberTest.WhatALimit*"),
+    Mutation(
+        "dead-keep-their-places", "control/rank/measurements.cpp",
+        "        if (m && m->is_dead()) {",
+        "        if (m && m->is_dead() && m->failures > 9) {",
+        "clients begin with addresses that do not answer",
+        "control_test:MeasurementsTest.*:ProberTest.*"),
+    Mutation(
+        "ranked-order-rotates", "control/fetch/fetch.cpp",
+        "    bool changes = policy_.ttl.rotate || records",
+        "    bool changes = records",
+        "where the measured order is the upstream's, replies rotate all the same",
+        "control_test:RankedAndRotated.*"),
 ]

@@ -5,7 +5,7 @@
 #include <map>
 #include <vector>
 
-#include "control/fetch/ranker.hpp"
+#include "control/rank/ranker.hpp"
 #include "tests/simulation/scene.hpp"
 
 namespace millrace::simulation {

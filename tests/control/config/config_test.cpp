@@ -102,6 +102,10 @@ TEST(Config, Defaults) {
     EXPECT_EQ(config.live.max_ttl, Time(86'400'000'000));
     EXPECT_EQ(config.live.max_rrset, 256u);
     EXPECT_EQ(config.live.allow.size(), 8u);
+    EXPECT_TRUE(config.live.ranking.ports.empty() && !config.live.ranking.icmp) << "nobody is probed";
+    EXPECT_EQ(config.live.ranking.rate, 100u);
+    EXPECT_EQ(config.live.ranking.cache, Time(10min));
+    EXPECT_EQ(config.live.ranking.max_addresses, 0u);
     EXPECT_EQ(to_string(config.live.upstreams.at(0).servers.at(0).endpoint), "192.0.2.1:53");
 }
 
@@ -129,16 +133,16 @@ std::string ports_of(const std::string& items) {
 
 const Refused shapes[] = {
     {"", "t:1: expected a map with the keys eal, ports, listen, allow, limits, tcp, local, block, upstreams, "
-         "fanout, merge, cache, "
+         "fanout, merge, ranking, cache, "
          "control, found "
          "nothing"},
     {"[]", "t:1: expected a map with the keys eal, ports, listen, allow, limits, tcp, local, block, "
-           "upstreams, fanout, merge, cache, control, "
+           "upstreams, fanout, merge, ranking, cache, control, "
            "found a list"},
     {"allow: []", "t:1: upstreams: expected a list with one group of upstream servers, found nothing"},
     {upstreams + "fan-out: {}", "t:2: \"fan-out\": expected one of the keys eal, ports, listen, allow, "
                                 "limits, tcp, local, block, upstreams, "
-                                "fanout, merge, cache, control, found an unknown key"},
+                                "fanout, merge, ranking, cache, control, found an unknown key"},
     {upstreams + "cache:\n  stale: 1d\n  \"a\\tb\": 1",
      "t:4: cache.\"a\\x09b\": expected one of the keys entries, memory, min-ttl, max-ttl, negative-ttl, "
      "stale, rotate, max-rrset, found an "
@@ -148,7 +152,7 @@ const Refused shapes[] = {
      "t:2: merge.policy: expected each key once, found a second one"},
     {upstreams + "? [a]\n: b", "t:1: expected a map with the keys eal, ports, listen, allow, limits, tcp, "
                                "local, block, upstreams, fanout, merge, "
-                               "cache, control, found a key that is not a word"},
+                               "ranking, cache, control, found a key that is not a word"},
     {upstreams + "cache:",
      "t:2: cache: expected a map with the keys entries, memory, min-ttl, max-ttl, negative-ttl, "
      "stale, rotate, max-rrset, found nothing"},
@@ -202,6 +206,20 @@ const Refused values[] = {
      "t:2: merge.policy: expected union or quorum or order or off, found \"all\""},
     {in_map("merge", "policy: quorum"),
      "t:2: merge.quorum: expected at most the number of servers, 1, found 2"},
+    {in_map("ranking", "ports: [443, 70000]"),
+     "t:2: ranking.ports[1]: expected a whole number from 1 to 65535, found \"70000\""},
+    {in_map("ranking", "ports: [443, 80, 443]"),
+     "t:2: ranking.ports[2]: expected each port once, found \"443\""},
+    {in_map("ranking", "ports: 443"), "t:2: ranking.ports: expected a list, found \"443\""},
+    {in_map("ranking", "icmp: maybe"), "t:2: ranking.icmp: expected true or false, found \"maybe\""},
+    {in_map("ranking", "rate: 0"), "t:2: ranking.rate: expected a whole number from 1 to 1000, found \"0\""},
+    {in_map("ranking", "cache: 0s"),
+     "t:2: ranking.cache: expected a duration from 1s to 1d (units ms, s, m, h, d), found \"0s\""},
+    {in_map("ranking", "max-addresses: 33"),
+     "t:2: ranking.max-addresses: expected a whole number from 0 to 32, found \"33\""},
+    {in_map("ranking", "allow: [10.0.0.1]"),
+     "t:2: ranking.allow[0]: expected a prefix without host bits, such as \"10.0.0.0/8\", found "
+     "\"10.0.0.1\""},
     {in_map("control", "socket: run/x"),
      "t:2: control.socket: expected an absolute path of at most 107 octets, found \"run/x\""},
     {in_map("control", ("socket: /" + std::string(107, 'x')).c_str()),
@@ -309,7 +327,9 @@ TEST(ConfigYaml, ParsesBackToTheSame) {
           parsed(upstreams + "eal: ['--no-huge', '-m', '512', \"a\\\"b: #\\\\\"]"),
           parsed("upstreams: [{group: '~', servers: ['[2001:db8::1]:5353', '::1']}]"),
           parsed(in_map("merge", "policy: off") + "cache: {memory: 1048577, stale: 61m, min-ttl: 1500ms, "
-                                                   "max-rrset: 1000}")}) {
+                                                  "max-rrset: 1000}"),
+          parsed(in_map("ranking", "ports: [443, 80], icmp: true, rate: 9, cache: 90s, max-addresses: 4, "
+                                   "allow: [10.0.0.0/8, 'fd00::/8']"))}) {
         std::string text = to_yaml(config);
         auto again = parse_config(text, "again");
         ASSERT_TRUE(again) << to_string(again.error()) << "\n" << text;

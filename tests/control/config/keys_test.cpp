@@ -14,7 +14,7 @@
 namespace millrace::control {
 namespace {
 
-/// Every key of the documentation, and a document in which it differs from `base`.
+/// A key of the documentation, and a document in which it differs from `base`.
 struct Documented {
     const char* key;
     std::string base, changed;
@@ -24,7 +24,19 @@ std::string server_map(const std::string& entries) {
     return "upstreams: [{group: g, servers: [{" + entries + "}]}]\n";
 }
 
-const std::vector<Documented>& documented() {
+const std::vector<Documented>& keys_of_ranking() {
+    static const std::vector<Documented> keys = {
+        {"ranking.ports", upstreams, in_map("ranking", "ports: [443]")},
+        {"ranking.icmp", upstreams, in_map("ranking", "icmp: true")},
+        {"ranking.rate", upstreams, in_map("ranking", "rate: 9")},
+        {"ranking.cache", upstreams, in_map("ranking", "cache: 9m")},
+        {"ranking.max-addresses", upstreams, in_map("ranking", "max-addresses: 2")},
+        {"ranking.allow", upstreams, in_map("ranking", "allow: [10.0.0.0/8]")},
+    };
+    return keys;
+}
+
+const std::vector<Documented>& all_but_ranking() {
     static const std::vector<Documented> keys = {
         {"eal", upstreams, upstreams + "eal: [--no-huge]"},
         {"ports[].device", upstreams + port,
@@ -88,6 +100,15 @@ const std::vector<Documented>& documented() {
         {"cache.max-rrset", upstreams, in_map("cache", "max-rrset: 300")},
         {"control.socket", upstreams, in_map("control", "socket: /tmp/s")},
     };
+    return keys;
+}
+
+const std::vector<Documented>& documented() {
+    static const std::vector<Documented> keys = [] {
+        std::vector<Documented> both = all_but_ranking();
+        both.insert(both.end(), keys_of_ranking().begin(), keys_of_ranking().end());
+        return both;
+    }();
     return keys;
 }
 
@@ -166,6 +187,7 @@ TEST(ConfigKeys, ParserKnowsExactlyTheDocumentedOnes) {
                                                      {"block[].", "block: [{x: 1}]"},
                                                      {"fanout.", "fanout: {x: 1}"},
                                                      {"merge.", "merge: {x: 1}"},
+                                                     {"ranking.", "ranking: {x: 1}"},
                                                      {"cache.", "cache: {x: 1}"},
                                                      {"control.", "control: {x: 1}"}};
     for (const auto& [prefix, document] : maps) {

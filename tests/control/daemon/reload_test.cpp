@@ -9,6 +9,7 @@
 
 #include "control/daemon/reload.hpp"
 #include "tests/control/fetch/fixture.hpp"
+#include "tests/control/rank/fake_probes.hpp"
 #include "tests/support/failing_memory.hpp"
 
 namespace millrace::control {
@@ -62,11 +63,13 @@ class ReloadTest : public FetchTest {
     cache::Replaceable<dataplane::LocalNames> local{dataplane::LocalNames::Builder().build()};
     Workers workers{table, grace, access};
     TcpServer tcp{io, table, fetches, access, nullptr, {}};
-    Reload reload{
-        path,
-        *parse_config(servers, "t"),
-        {},
-        {io, grace, table, publisher, upstreams, exchanges, fetches, flushes, access, local, workers, tcp}};
+    FakeProbes probes;
+    Prober prober{probes, {}};
+    Reload reload{path,
+                  *parse_config(servers, "t"),
+                  {},
+                  {io, grace, table, publisher, upstreams, exchanges, fetches, flushes, access, local,
+                   workers, tcp, prober}};
     std::optional<tl::expected<Reload::Changes, std::string>> result;
 };
 
@@ -104,6 +107,18 @@ TEST_F(ReloadTest, ALargerRrsetIsAllowedAtOnceAndTheFailuresOfOldAreForgotten) {
     flushes.tick();
     ASSERT_TRUE(result && *result);
     EXPECT_EQ((*result)->changed, std::vector<std::string>{"cache.max-rrset"});
+}
+
+TEST_F(ReloadTest, AnotherRankingIsInEffectAndTheOldOrdersAreGone) {
+    std::vector<dataplane::Address> addresses = all({"1.0.0.1", "1.0.1.1"});
+    EXPECT_FALSE(prober.rank({1, 1}, addresses));
+    begin(servers + "ranking: {ports: [443]}\n");
+    EXPECT_EQ(table.floor(0), last);
+    EXPECT_TRUE(prober.rank({1, 1}, addresses));
+    for (int i = 0; i < 4 && !result; ++i) flushes.tick(), worker.quiescent();
+    flushes.tick();
+    ASSERT_TRUE(result && *result);
+    EXPECT_EQ((*result)->changed, std::vector<std::string>{"ranking"});
 }
 
 TEST_F(ReloadTest, WhatAnswersDoNotDependOnLeavesThem) {

@@ -12,8 +12,8 @@ class Ranker {
   public:
     virtual ~Ranker() = default;
 
-    /// Begins to rank for this Fetch; the result goes to FetchTable::on_ranked, later, from a
-    /// tick. False: no.
+    /// Begins to rank for this Fetch; the result goes to FetchTable::on_ranked, later, from a tick: an order,
+    /// or nothing where no address could be measured. False: no.
     virtual bool rank(FetchId fetch, std::span<const dataplane::Address> addresses) = 0;
     /// Nobody wants it any more. Unknown ones are ignored.
     virtual void cancel(FetchId fetch) = 0;
