@@ -68,6 +68,24 @@ void add_rank(CLI::App& app, Options& options) {
     rank->final_callback([&] { options.request = "rank " + options.name; });
 }
 
+void add_upstream(CLI::App& app, Options& options) {
+    CLI::App* upstream = app.add_subcommand("upstream", "the servers that are asked: how well they are");
+    upstream->require_subcommand(1);
+    upstream->add_subcommand("list", "show each one's speed, losses and state, since when and why")
+        ->final_callback([&] { options.request = "upstream list"; });
+    for (auto [verb, help] : {std::pair("up", "ask it whatever its probes say"),
+                              std::pair("down", "ask it nothing, whoever else is silent"),
+                              std::pair("auto", "leave it to its breaker again, as at first")}) {
+        CLI::App* word = upstream->add_subcommand(verb, help);
+        word->add_option("NAME", options.name, "its address, as `upstream list` shows it")
+            ->required()
+            ->check(one_word);
+        word->final_callback([&options, verb = verb] {
+            options.request = "upstream " + std::string(verb) + " " + options.name;
+        });
+    }
+}
+
 void add_config(CLI::App& app, Options& options) {
     CLI::App* config = app.add_subcommand("config", "the daemon's configuration file");
     config->require_subcommand(1);
@@ -92,6 +110,7 @@ void add_commands(CLI::App& app, Options& options) {
     add_trace(app, options);
     add_rank(app, options);
     add_cache(app, options);
+    add_upstream(app, options);
     add_config(app, options);
 }
 

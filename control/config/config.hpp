@@ -86,6 +86,9 @@ struct Config {
         unsigned outstanding = 4096; ///< questions in flight to one server
         unsigned rate = 100'000;     ///< questions per second to one server
         std::string probe = ". NS";  ///< name and type: asked to see whether a server is alive
+        Time probe_interval{};       ///< so often without suspicion, +- 1/4; 0: never
+        unsigned probe_fall = 1;     ///< silent ones in a row that put a suspect server aside
+        unsigned probe_rise = 1;     ///< heard ones in a row that bring it back
 
         bool operator==(const Fanout&) const = default;
     };

@@ -90,6 +90,9 @@ void print_fanout(YAML::Emitter& out, const Config::Fanout& fanout) {
     print_word(out, "outstanding", std::to_string(fanout.outstanding));
     print_word(out, "rate", std::to_string(fanout.rate));
     print_text(out, "probe", fanout.probe);
+    print_word(out, "probe-interval", yaml::duration_text(fanout.probe_interval));
+    print_word(out, "probe-fall", std::to_string(fanout.probe_fall));
+    print_word(out, "probe-rise", std::to_string(fanout.probe_rise));
     out << YAML::EndMap;
 }
 

@@ -38,6 +38,8 @@ constexpr unsigned slip = 100;
 constexpr unsigned connections = 65535;
 constexpr unsigned probes = 1000; ///< per second
 constexpr unsigned rrset = 65535; ///< more than a message has room for
+constexpr unsigned probes = 100;
+constexpr Time probe_interval = 1h;
 constexpr Time idle = 600s;
 constexpr Time deadline = 30s;
 constexpr Time day = 24h;
@@ -322,6 +324,13 @@ void read_fanout(const Value& at, Config::Fanout& out) {
              out.probe = v.text(probe_form);
              if (!parse_probe(out.probe)) v.fail(probe_form);
          }},
+        {"probe-interval",
+         [&](const Value& v) {
+             out.probe_interval = v.duration(0s, bounds::probe_interval);
+             if (out.probe_interval > Time{} && out.probe_interval < 1s) v.fail("0s or at least 1s");
+         }},
+        {"probe-fall", [&](const Value& v) { out.probe_fall = unsigned(v.number(1, bounds::probes)); }},
+        {"probe-rise", [&](const Value& v) { out.probe_rise = unsigned(v.number(1, bounds::probes)); }},
     });
     auto within_deadline = [&](const char* key, Time value) {
         if (value <= out.deadline) return;

@@ -102,6 +102,9 @@ UpstreamPolicy upstream_policy(const Config::Live& live) {
     policy.rate = live.fanout.rate;
     policy.max_rrset = live.max_rrset;
     policy.probe = parse_probe(live.fanout.probe).value_or(policy.probe);
+    policy.probe_interval = live.fanout.probe_interval;
+    policy.probe_fall = live.fanout.probe_fall;
+    policy.probe_rise = live.fanout.probe_rise;
     return policy;
 }
 

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "control/daemon/upstream_verbs.hpp"
 #include "control/message/entry_text.hpp"
 #include "control/message/record_text.hpp"
 
@@ -37,34 +38,6 @@ json workers_of(const Context& c) {
                     {"busy_cycles", worker.busy_cycles}};
         if (worker.lcore) one["lcore"] = *worker.lcore;
         if (worker.stalled > Time{}) one["stalled_s"] = seconds(worker.stalled);
-        list.push_back(std::move(one));
-    }
-    return list;
-}
-
-json upstreams_of(const Upstreams& upstreams) {
-    json list = json::array();
-    for (unsigned i = 0; i < upstreams.size(); ++i) {
-        const UpstreamCounters& n = upstreams.counters(i);
-        const Habits& habits = upstreams.habits(i);
-        bool lacks_edns = habits.lacks_edns(boot_time());
-        json one = {{"address", to_string(upstreams.endpoint(i))},
-                    {"sent", n.sent},
-                    {"replies", n.replies},
-                    {"timeouts", n.timeouts},
-                    {"failures", n.failures},
-                    {"probes", n.probes},
-                    {"outstanding", upstreams.outstanding(i)},
-                    {"breaker", to_string(upstreams.breaker(i))},
-                    {"opened", n.opened},
-                    {"edns", lacks_edns                ? "lacking"
-                             : habits.is_edns_proved() ? "spoken"
-                                                       : "unproved"},
-                    {"letter_case", to_string(habits.letter_case())}};
-        if (upstreams.breaker(i) == Breaker::open) {
-            one["probe_s"] = seconds(std::max(Time{}, upstreams.next_probe(i) - boot_time()));
-        }
-        if (upstreams.is_measured(i)) one["srtt_ms"] = double(upstreams.srtt(i).count()) / 1000;
         list.push_back(std::move(one));
     }
     return list;
@@ -402,6 +375,7 @@ void add_verbs(CommandServer& server, const Parts& parts, Reload& reload, Loop& 
     });
     server.on("cache lookup",
               [c](auto args, Responder responder) { cache_lookup(c, args, std::move(responder)); });
+    add_upstream_verbs(server, parts.upstreams);
     server.on("cache flush",
               [c](auto args, Responder responder) { cache_flush(c, args, std::move(responder)); });
 }

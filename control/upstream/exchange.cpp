@@ -86,10 +86,14 @@ void Exchanges::start_probes(Time now) {
     if (!is_probing_) return;
     for (unsigned i = 0; i < groups_.size(); ++i) {
         Upstreams& group = groups_[i];
+        group.tick(now);
+        while (auto one = group.unplanned()) group.plan_probe(*one, now, random_.bits());
         cache::Key key = group.probe();
         key.group = std::uint8_t(i);
         key.flavour = cache::checking_disabled; // no validator's verdict stands in the way
-        while (auto upstream = group.probe_due(now)) {
+        for (unsigned begun = 0; begun < limits::probes_per_tick; ++begun) {
+            auto upstream = group.probe_due(now);
+            if (!upstream) break;
             group.begin_probe(*upstream);
             Time deadline = now + group.probe_deadline();
             bool sent = start(probe_of(i), key, *upstream, deadline, now, Purpose::answer);

@@ -93,7 +93,7 @@ struct ExchangeCounters {
     std::uint64_t unreachable = 0;  ///< ended by a network error
     std::uint64_t icmp = 0;         ///< ICMP errors, which end nothing
     std::uint64_t cancelled = 0;    ///< ended by close()
-    std::uint64_t refused_open = 0; ///< not opened: the upstream's breaker opened since it was ranked
+    std::uint64_t refused_open = 0; ///< not opened: its breaker opened since it was ranked, or it is down
     std::uint64_t refused_full = 0; ///< not opened: slots, an upstream's caps, sockets, no unused port and ID
     std::uint64_t displaced = 0;    ///< collections that ended because their place was needed
     std::uint64_t spared = 0;       ///< resends that a question's budget did not allow

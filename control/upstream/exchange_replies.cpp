@@ -33,7 +33,7 @@ void Exchanges::on_message(Socket socket, std::uint64_t token, std::span<const s
     case ReplyMatch::truncated:
         if (exchange.over_tcp)
             return deliver_nothing(exchange, "truncated over TCP", counters_.malformed, received);
-        group_of(exchange).heard(exchange.upstream);
+        group_of(exchange).heard(exchange.upstream, received);
         measure(exchange, received);
         exchange.deadline = std::min(exchange.deadline, received + limits_.tcp_reply);
         return go_tcp(exchange, received);
@@ -102,7 +102,7 @@ void Exchanges::deliver(Exchange& exchange, std::span<const std::uint8_t> reply,
 
 void Exchanges::accept(Exchange& exchange, Answer&& answer) {
     Upstreams& group = group_of(exchange);
-    bool is_good = group.judge_reply(exchange.upstream, answer.rcode);
+    bool is_good = group.judge_reply(exchange.upstream, answer.rcode, answer.received);
     // How fast a failure comes is no measure, nor how long it takes to find out that there is no EDNS.
     bool is_delayed = exchange.opt == Opt::dropped || exchange.opt == Opt::refused;
     if (is_good && !is_delayed && !exchange.over_tcp) measure(exchange, answer.received);
@@ -117,7 +117,7 @@ void Exchanges::accept(Exchange& exchange, Answer&& answer) {
 void Exchanges::deliver_nothing(Exchange& exchange, std::string_view why, std::uint64_t& counter,
                                 Time received) {
     ++counter;
-    group_of(exchange).heard(exchange.upstream);
+    group_of(exchange).heard(exchange.upstream, received);
     Answer nothing;
     nothing.upstream = exchange.upstream;
     nothing.received = received;
@@ -154,7 +154,7 @@ void Exchanges::ask_without_opt(Exchange& exchange, Time now) {
     exchange.opt = Opt::refused;
     ++counters_.without_edns;
     note(exchange, ExchangeEvent::without_edns, now);
-    group_of(exchange).heard(exchange.upstream);
+    group_of(exchange).heard(exchange.upstream, now);
     if (exchange.over_tcp) {
         exchange.query = without_opt(std::move(exchange.query));
         cache::store_u16(exchange.query.data(), random_.id());

@@ -5,9 +5,24 @@
 #include <tuple>
 #include <utility>
 
+#include <spdlog/spdlog.h>
+
 #include "cache/dns.hpp"
 
 namespace millrace::control {
+
+namespace {
+
+std::string_view reason_of(Override word) {
+    switch (word) {
+    case Override::automatic: return "left to its breaker by the operator";
+    case Override::up: return "set up by the operator";
+    case Override::down: return "set down by the operator";
+    }
+    return "unknown";
+}
+
+} // namespace
 
 cache::Key UpstreamPolicy::root_servers() {
     cache::Key key;
@@ -35,20 +50,29 @@ bool Upstreams::is_validator(unsigned upstream) const {
 }
 
 bool Upstreams::is_any_closed() const {
-    return std::ranges::any_of(servers_, [](const Server& s) { return s.breaker == Breaker::closed; });
+    return std::ranges::any_of(servers_, is_usable);
+}
+
+bool Upstreams::is_all_down() const {
+    return std::ranges::all_of(servers_, [](const Server& s) { return s.word == Override::down; });
+}
+
+bool Upstreams::is_usable(const Server& server) {
+    return server.breaker == Breaker::closed && server.word != Override::down;
 }
 
 std::vector<unsigned> Upstreams::ranked() const {
     std::vector<unsigned> order;
     for (unsigned i = 0; i < size(); ++i) {
-        if (may_be_asked(i)) order.push_back(i);
+        if (may_be_asked(i) || is_all_down()) order.push_back(i);
     }
     std::ranges::sort(order, {}, [&](unsigned i) { return std::tuple(srtt(i), i); });
     return order;
 }
 
 bool Upstreams::may_be_asked(unsigned upstream) const {
-    return servers_[upstream].breaker == Breaker::closed || !is_any_closed();
+    const Server& server = servers_[upstream];
+    return is_usable(server) || (server.word != Override::down && !is_any_closed());
 }
 
 bool Upstreams::has_room(unsigned upstream, Share share) const {
@@ -88,21 +112,39 @@ void Upstreams::end(unsigned upstream) {
     --servers_[upstream].outstanding;
 }
 
-bool Upstreams::judge_reply(unsigned upstream, unsigned rcode) {
-    heard(upstream);
+bool Upstreams::judge_reply(unsigned upstream, unsigned rcode, Time now) {
+    heard(upstream, now);
     bool is_failure = rcode == unsigned(dns::Rcode::servfail) || rcode == unsigned(dns::Rcode::refused);
     UpstreamCounters& counters = servers_[upstream].counters;
     ++(is_failure ? counters.failures : counters.replies);
     return !is_failure;
 }
 
-void Upstreams::heard(unsigned upstream) {
+void Upstreams::heard(unsigned upstream, Time now) {
     Server& server = servers_[upstream];
-    server.silences = 0;
-    if (server.breaker == Breaker::closed) return;
+    note_wait(server, false);
+    server.silences = server.fallen = 0;
+    bool is_enough = policy_.probe_rise == 1 || !is_any_closed(); // nobody else is better
+    if (server.breaker != Breaker::closed && is_enough) close(server, "a reply came", now);
+}
+
+void Upstreams::close(Server& server, std::string_view reason, Time now) {
     server.breaker = Breaker::closed;
     server.probe_at = Time::max();
     ++recoveries_;
+    server.changed = {now, reason};
+    server.log.note({server.config.endpoint, "closed", reason}, now);
+}
+
+void Upstreams::open(Server& server, Time now) const {
+    constexpr std::string_view reason = "silent to questions in a row, then to a probe";
+    ++server.counters.opened;
+    server.breaker = Breaker::open;
+    server.back_off = policy_.back_off;
+    server.probe_at = now + server.back_off;
+    server.risen = 0;
+    server.changed = {now, reason};
+    server.log.note({server.config.endpoint, "open", reason}, now);
 }
 
 void Upstreams::judge_timeout(unsigned upstream, Time waited, Time now) {
@@ -112,30 +154,65 @@ void Upstreams::judge_timeout(unsigned upstream, Time waited, Time now) {
 
 void Upstreams::judge_silence(unsigned upstream, Time waited, Time now) {
     if (waited < resend_after(upstream)) return;
+    note_wait(servers_[upstream], true);
     if (++servers_[upstream].silences >= policy_.silences) suspect(upstream, now);
 }
 
 void Upstreams::suspect(unsigned upstream, Time now) {
     Server& server = servers_[upstream];
-    if (server.breaker != Breaker::closed || server.is_probed) return;
-    Time earliest = server.probed ? *server.probed + policy_.probe_interval : now;
+    bool is_needless = server.breaker != Breaker::closed || server.is_probed || server.word == Override::down;
+    if (is_needless) return;
+    Time earliest = server.probed ? *server.probed + policy_.suspect_interval : now;
     server.probe_at = std::min(server.probe_at, std::max(now, earliest));
 }
 
 std::optional<unsigned> Upstreams::probe_due(Time now) const {
-    auto due = std::ranges::find_if(servers_, [&](const Server& s) { return s.probe_at <= now; });
-    if (due == servers_.end()) return std::nullopt;
-    return unsigned(due - servers_.begin());
+    auto first = std::ranges::find_if(servers_, [&](const Server& s) { return due(s) <= now; });
+    if (first == servers_.end()) return std::nullopt;
+    return unsigned(first - servers_.begin());
 }
 
 Time Upstreams::next_probe() const {
-    return std::ranges::min(servers_, {}, &Server::probe_at).probe_at;
+    Time next = unplanned() ? Time{} : Time::max();
+    for (const Server& server : servers_) next = std::min(next, due(server));
+    return next;
+}
+
+Time Upstreams::due(const Server& server) {
+    if (server.is_probed || server.word == Override::down) return Time::max();
+    bool is_regular = server.breaker == Breaker::closed && server.regular_at;
+    return is_regular ? std::min(server.probe_at, *server.regular_at) : server.probe_at;
+}
+
+std::optional<unsigned> Upstreams::unplanned() const {
+    if (policy_.probe_interval == Time{}) return std::nullopt;
+    auto waits = [](const Server& s) { return !s.regular_at && !s.is_probed; };
+    auto first = std::ranges::find_if(servers_, waits);
+    return first == servers_.end() ? std::nullopt : std::optional(unsigned(first - servers_.begin()));
+}
+
+/// The first within one interval, so that servers that come together are not probed together.
+void Upstreams::plan_probe(unsigned upstream, Time now, std::uint64_t random) {
+    Server& server = servers_[upstream];
+    Time interval = policy_.probe_interval;
+    Time least = server.probed ? interval / 4 * 3 : Time{};
+    Time span = server.probed ? interval / 2 : interval;
+    server.regular_at = now + least + Time(random % (std::uint64_t(span.count()) + 1));
+}
+
+void Upstreams::set_policy(const UpstreamPolicy& policy) {
+    bool is_other = policy.probe_interval != policy_.probe_interval;
+    policy_ = policy;
+    for (Server& server : servers_) {
+        if (is_other) server.regular_at.reset();
+    }
 }
 
 void Upstreams::begin_probe(unsigned upstream) {
     Server& server = servers_[upstream];
     server.is_probed = true;
     server.probe_at = Time::max();
+    server.regular_at.reset();
     if (server.breaker == Breaker::open) server.breaker = Breaker::half_open;
     ++server.counters.probes;
 }
@@ -145,17 +222,54 @@ void Upstreams::judge_probe(unsigned upstream, ProbeEnd end, Time now) {
     server.is_probed = false;
     server.probed = now;
     bool is_silent = end == ProbeEnd::silent;
+    if (is_silent) {
+        note_wait(server, true);
+        ++server.fallen;
+        server.risen = 0;
+    }
     if (server.breaker == Breaker::closed) {
         // Any reply that came meanwhile, to whatever question, has begun the count anew.
         if (!is_silent) return;
-        if (++server.silences < policy_.silences) return suspect(upstream, now);
-        ++server.counters.opened;
-        server.back_off = policy_.back_off;
-    } else if (is_silent) {
-        server.back_off = std::min(2 * server.back_off, policy_.longest_back_off);
+        bool is_dead = ++server.silences >= policy_.silences && server.fallen >= policy_.probe_fall;
+        if (!is_dead || server.word == Override::up) return suspect(upstream, now);
+        return open(server, now);
     }
+    if (is_silent) server.back_off = std::min(2 * server.back_off, policy_.longest_back_off);
     server.breaker = Breaker::open;
-    server.probe_at = now + server.back_off;
+    bool is_heard = end == ProbeEnd::heard;
+    if (is_heard && ++server.risen >= policy_.probe_rise) return close(server, "its probes were heard", now);
+    server.probe_at = now + (is_heard ? policy_.suspect_interval : server.back_off);
+}
+
+std::optional<double> Upstreams::loss(unsigned upstream) const {
+    const Server& server = servers_[upstream];
+    return server.waits == 0 ? std::nullopt : std::optional(server.loss);
+}
+
+/// The mean of the first ones, then smoothed: a server that never replied shows at once.
+void Upstreams::note_wait(Server& server, bool is_lost) {
+    server.waits = std::min(server.waits + 1, 32u);
+    server.loss += (double(is_lost) - server.loss) / server.waits;
+}
+
+/// A breaker that opened before may be wrong by now: its server is probed at once.
+void Upstreams::set_override(unsigned upstream, Override word, Time now) {
+    Server& server = servers_[upstream];
+    if (server.word == word) return;
+    bool was_usable = is_usable(server);
+    server.word = word;
+    if (server.breaker != Breaker::closed) {
+        bool is_up = word == Override::up;
+        if (is_up) server.breaker = Breaker::closed;
+        server.probe_at = is_up ? Time::max() : now;
+    }
+    if (!was_usable && is_usable(server)) ++recoveries_;
+    server.changed = {now, reason_of(word)};
+    spdlog::info("upstream {}: {}", to_string(server.config.endpoint), reason_of(word));
+}
+
+void Upstreams::tick(Time now) {
+    for (Server& server : servers_) server.log.tick(now);
 }
 
 void Upstreams::measured(unsigned upstream, Time round_trip) {
@@ -168,6 +282,15 @@ std::string_view to_string(Breaker state) {
     case Breaker::closed: return "closed";
     case Breaker::open: return "open";
     case Breaker::half_open: return "half-open";
+    }
+    return "unknown";
+}
+
+std::string_view to_string(Override word) {
+    switch (word) {
+    case Override::automatic: return "auto";
+    case Override::up: return "up";
+    case Override::down: return "down";
     }
     return "unknown";
 }

@@ -5,9 +5,13 @@
 // Questions that hear nothing from it, several in a row without one reply between them, or an ICMP error,
 // which anybody can send, have it probed; only when the probe hears nothing either, the breaker opens. Silent
 // names and forgers thus cost a probe a second. While it is open the server is asked by probes alone, at
-// back-offs; half-open means that one is under way. Any reply closes it.
+// back-offs; half-open means that one is under way. Any reply closes it, unless several probes in a row are
+// asked for (probe_rise). Where the operator wants that, servers without any suspicion are probed, too.
 //
 // While no breaker of the group is closed, all servers are asked as if all were.
+//
+// The operator's word (Override) goes before all that: a server that is down is asked by nobody, not even by
+// probes; of one that is up the breaker stays closed.
 //
 // Control thread only.
 #pragma once
@@ -24,6 +28,7 @@
 #include "control/config/config.hpp"
 #include "control/limits.hpp"
 #include "control/upstream/habits.hpp"
+#include "control/upstream/state_log.hpp"
 #include "dataplane/address.hpp"
 
 namespace millrace::control {
@@ -40,16 +45,29 @@ struct UpstreamCounters {
 enum class Breaker : std::uint8_t { closed, open, half_open };
 std::string_view to_string(Breaker state); ///< "closed", "open", "half-open"
 
+/// What the operator says of a server: nothing, or that it is well, or not to be asked, whatever is found.
+enum class Override : std::uint8_t { automatic, up, down };
+std::string_view to_string(Override word); ///< "auto", "up", "down"
+
+/// Of a server's state: its breaker, closed or not, and what the operator says.
+struct StateChange {
+    Time at{};
+    std::string_view reason; ///< a literal
+};
+
 /// How the group is kept. Defaults are for ordinary use; tests lower them.
 struct UpstreamPolicy {
     unsigned outstanding = 4096;  ///< questions in flight to one upstream
     unsigned rate = 100'000;      ///< questions per second to one upstream, a tenth of a second's at once
-    unsigned silences = 4;          ///< questions in a row without a reply that have the server probed
-    Time probe_interval = 1s;       ///< between two probes of a server whose breaker is closed
-    Time probe_deadline = 1500ms;   ///< a probe that hears nothing until then opens the breaker
-    Time back_off = 500ms;          ///< from there to the next probe; doubles with each that hears nothing,
-    Time longest_back_off = 2s;     ///< up to this: a name is to be had within 5 s of an outage's end
-    cache::Key probe = root_servers(); ///< what it asks: name and type
+    unsigned silences = 4;        ///< questions in a row without a reply that have the server probed
+    Time suspect_interval = 1s;   ///< between two probes of a server under suspicion
+    Time probe_deadline = 1500ms; ///< how long a probe waits
+    Time probe_interval{};        ///< between two of any server, +- 1/4 by chance; 0: none without suspicion
+    unsigned probe_fall = 1;      ///< silent probes in a row that open the breaker of one under suspicion
+    unsigned probe_rise = 1;      ///< probes heard in a row that close it; one reply, while none is closed
+    Time back_off = 500ms;        ///< from opening to the next probe; doubles with each that hears nothing,
+    Time longest_back_off = 2s;   ///< up to this: a name is to be had within 5 s of an outage's end
+    cache::Key probe = root_servers();          ///< what it asks: name and type
     unsigned max_rrset = limits::rrset_records; ///< records of one RRset in a reply that is of use
 
     static cache::Key root_servers(); ///< ". NS"
@@ -78,11 +96,12 @@ class Upstreams {
     /// How long to wait before the first resend: clamp(4 x srtt, 100 ms, 1 s).
     Time resend_after(unsigned upstream) const;
     Breaker breaker(unsigned upstream) const { return servers_[upstream].breaker; }
+    /// But for those that are down.
     bool is_any_closed() const;
-    /// How many times a breaker has closed again: what was silent answers.
+    /// How many times one could be asked again: what was silent answers, or the operator says so.
     std::uint64_t recoveries() const { return recoveries_; }
 
-    /// Those that may be asked, by srtt. Never empty.
+    /// Those that may be asked, by srtt. All when all are down, who then refuse: never empty.
     std::vector<unsigned> ranked() const;
     /// Whether it is among them.
     bool may_be_asked(unsigned upstream) const;
@@ -94,8 +113,20 @@ class Upstreams {
     /// Below the cap on questions per second: a token bucket, which this brings up to date.
     bool is_in_rate(unsigned upstream, Time now, Share share);
 
+    /// Share of the latest 32 waits for a message of its that heard nothing (smoothed, alpha 1/32): the waits
+    /// that judge_silence() and probes count. None yet: nullopt.
+    std::optional<double> loss(unsigned upstream) const;
+    /// The latest change of its state; none: it is as it was at first.
+    const std::optional<StateChange>& changed(unsigned upstream) const { return servers_[upstream].changed; }
+    Override override_of(unsigned upstream) const { return servers_[upstream].word; }
+    /// Holds as long as the server is configured. What it is being asked goes on.
+    void set_override(unsigned upstream, Override word, Time now);
+    bool is_all_down() const; ///< nobody is asked: clients get stale data or SERVFAIL
+    /// Log lines that are due.
+    void tick(Time now);
+
     unsigned max_rrset() const { return policy_.max_rrset; }
-    void set_policy(const UpstreamPolicy& policy) { policy_ = policy; }
+    void set_policy(const UpstreamPolicy& policy);
     /// Other servers. One that stays keeps what is known of it. No question may be in flight.
     void replace(const std::vector<Config::Server>& servers);
 
@@ -107,9 +138,9 @@ class Upstreams {
     // The verdicts: what the end of a question says about the server.
 
     /// An accepted reply. False: it says SERVFAIL or REFUSED.
-    bool judge_reply(unsigned upstream, unsigned rcode);
+    bool judge_reply(unsigned upstream, unsigned rcode, Time now);
     /// It is alive, if only with a truncated reply, or with one of no use.
-    void heard(unsigned upstream);
+    void heard(unsigned upstream, Time now);
     /// None came until the deadline.
     void judge_timeout(unsigned upstream, Time waited, Time now);
     /// None came for so long, then nobody waited any more (another server answered, a collection's limit). A
@@ -123,9 +154,12 @@ class Upstreams {
     const cache::Key& probe() const { return policy_.probe; }
     Time probe_deadline() const { return policy_.probe_deadline; }
     std::optional<unsigned> probe_due(Time now) const;
-    /// When the next is due; Time::max() when none is. Of an open breaker, when it is tried again.
+    /// When the next is due, or is to be planned; Time::max() when none is.
     Time next_probe() const;
-    Time next_probe(unsigned upstream) const { return servers_[upstream].probe_at; }
+    Time next_probe(unsigned upstream) const { return due(servers_[upstream]); }
+    /// A server whose next regular probe has no time yet, and giving it one, by chance.
+    std::optional<unsigned> unplanned() const;
+    void plan_probe(unsigned upstream, Time now, std::uint64_t random);
     bool is_probed(unsigned upstream) const { return servers_[upstream].is_probed; }
     void begin_probe(unsigned upstream);
     enum class ProbeEnd : std::uint8_t { heard, silent, cancelled };
@@ -140,16 +174,28 @@ class Upstreams {
         unsigned outstanding = 0;
         std::optional<double> tokens; ///< questions that the rate allows now; none: as many as at once
         Time filled{};                ///< when `tokens` was brought up to date
-        unsigned silences = 0;      ///< questions without a reply since the last reply
+        unsigned silences = 0;        ///< questions without a reply since the last reply
         Breaker breaker = Breaker::closed;
-        bool is_probed = false;       ///< a probe is under way
-        Time probe_at = Time::max();  ///< when the next is due
-        std::optional<Time> probed{}; ///< when the latest ended
-        Time back_off{};              ///< while not closed: how long it is left alone
+        bool is_probed = false;           ///< a probe is under way
+        Time probe_at = Time::max();      ///< when the next is due, for a reason,
+        std::optional<Time> regular_at{}; ///< and without one; only while the breaker is closed
+        unsigned fallen = 0, risen = 0;   ///< probes in a row that were silent; heard, while it is open
+        std::optional<Time> probed{};     ///< when the latest ended
+        Time back_off{};                  ///< while not closed: how long it is left alone
+        Override word = Override::automatic;
+        std::optional<StateChange> changed;
+        StateLog log;
+        double loss = 0;
+        unsigned waits = 0; ///< that `loss` is of, 32 at most
         UpstreamCounters counters;
         Habits habits;
     };
     double burst() const { return std::max(1.0, policy_.rate / 10.0); }
+    static bool is_usable(const Server& server);
+    static Time due(const Server& server);
+    static void note_wait(Server& server, bool is_lost);
+    void open(Server& server, Time now) const;
+    void close(Server& server, std::string_view reason, Time now);
 
     UpstreamPolicy policy_;
     std::vector<Server> servers_;

@@ -1,5 +1,7 @@
 """Upstream servers that are slow, silent, failing or wrong."""
 
+import contextlib
+import itertools
 import time
 
 import dns.message
@@ -7,6 +9,8 @@ import dns.rcode
 import pytest
 
 from conftest import NOBODY, loopback, socket_config
+from lab.daemon import write_config
+from real import Servers
 from support import Client, addresses, until
 from upstream import Script, Upstream
 
@@ -151,6 +155,101 @@ def test_a_breaker_opens_and_closes(lab, daemon, client, upstreams):
         assert sum(back.asked.values()) >= 1 and "probe_s" not in dead()
     finally:
         back.close()
+
+
+FOLDERS = itertools.count()
+
+
+@pytest.fixture
+def real(lab):
+    """Starts one of two nsd that know every name below well.example, and ends it after the block."""
+    zone = lab.folder / "well.zone"
+    zone.write_text("$TTL 1\n@ SOA ns hostmaster 1 3600 600 86400 1\n@ NS ns\n* A 192.0.2.7\n", encoding="ascii")
+
+    @contextlib.contextmanager
+    def start(endpoint):
+        with Servers(lab, f"well-{next(FOLDERS)}") as servers:
+            address, number = endpoint.split(":")
+            servers.nsd(address, int(number), {"well.example": zone})
+            yield
+
+    return start
+
+
+@pytest.fixture
+def endpoints(lab):
+    return [f"127.0.{lab.names.number}.{host}:5304" for host in (43, 44)]
+
+
+def test_the_operator_takes_a_server_away_and_gives_it_back(lab, daemon, client, real, endpoints):
+    names = (f"n{i}.well.example" for i in range(10**6))
+
+    def listed(which):
+        return one.ctl("upstream", "list")["upstreams"][which]
+
+    def is_lost():
+        client.send(dns_query(next(names)), timeout=0.2)
+        return listed(1)["breaker"] != "closed"
+
+    config = socket_config(lab, endpoints, cache={"stale": "0s"})
+    with real(endpoints[0]):
+        with real(endpoints[1]):
+            one = daemon(config, NOBODY)
+            assert until(lambda: client.ask(next(names)) and listed(0).get("srtt_ms") and listed(1).get("srtt_ms"))
+            row = listed(0)
+            assert row["override"] == "auto" and row["breaker"] == "closed" and row["outstanding"] >= 0, row
+            assert 0 <= row["loss"] < 1 and row["timeouts"] >= 0 and "reason" not in row, row
+            down = one.ctl("upstream", "down", endpoints[0])
+            assert down["override"] == "down" and down["changed_s"] < 60 and "warning" not in down, down
+            assert down["reason"] == "set down by the operator"
+            assert until(lambda: one.ctl("status")["fetches"] == 0)
+            before = listed(0)["sent"]
+            for _ in range(20):
+                assert addresses(client.ask(next(names))) == ["192.0.2.7"]
+            servers = [{"address": endpoints[0], "randomise-case": False}, endpoints[1]]
+            write_config(one.config, {**config, "upstreams": [{"group": "default", "servers": servers}],
+                                      "control": {"socket": str(one.socket)}})
+            assert one.ctl("config", "reload")["changed"] == ["upstreams"]
+            assert listed(0)["override"] == "down"
+        assert until(is_lost, 20), listed(1)
+        assert listed(0)["sent"] == before, "not even when nobody else replies"
+        assert listed(1)["loss"] > 0 and listed(1)["reason"].startswith("silent"), listed(1)
+        assert one.ctl("upstream", "auto", endpoints[0])["override"] == "auto"
+        assert addresses(client.ask(next(names))) == ["192.0.2.7"]
+        assert listed(0)["sent"] > before
+        one.ctl("upstream", "down", endpoints[0])
+        assert "SERVFAIL" in one.ctl("upstream", "down", endpoints[1])["warning"]
+        reply, seconds = timed(client, next(names))
+        assert reply.rcode() == dns.rcode.SERVFAIL and seconds < 1.5
+        assert one.ctl("upstream", "up", endpoints[1])["breaker"] == "closed"
+    text = one.log.read_text(encoding="utf-8")
+    assert f"upstream {endpoints[1]}: breaker open: silent" in text and "set down by the operator" in text, text
+
+
+def test_a_server_that_stops_and_starts_is_noticed_without_clients(lab, daemon, real, endpoints):
+    fanout = {"probe": "well.example SOA", "probe-interval": "1s", "probe-fall": 2, "probe-rise": 2}
+
+    def row():
+        return one.ctl("upstream", "list")["upstreams"][1]
+
+    with real(endpoints[0]):
+        with real(endpoints[1]):
+            one = daemon(socket_config(lab, endpoints, fanout=fanout), NOBODY)
+            assert until(lambda: row()["probes"] >= 2 and "srtt_ms" in row(), 20), row()
+            assert row()["breaker"] == "closed" and row()["sent"] == row()["probes"]
+        assert until(lambda: row()["breaker"] != "closed", 40), row()
+        assert row()["reason"].startswith("silent") and one.ctl("stats")["received"] == 0
+        with real(endpoints[1]):
+            assert until(lambda: row()["breaker"] == "closed", 20), row()
+            assert row()["reason"] == "its probes were heard" and row()["opened"] == 1, row()
+
+
+@pytest.mark.parametrize("words", [["upstream"], ["upstream", "sideways"], ["upstream", "list", "x"], ["upstream", "down"],
+                                   ["upstream", "down", "192.0.2.99"], ["upstream", "up", "x y"]], ids=" ".join)
+def test_errors_of_upstream(sockets, words):
+    done = sockets.ctl_process(*words)
+    assert done.returncode in (1, 2) and done.stdout.strip()
+    assert all(row["override"] == "auto" for row in sockets.ctl("upstream", "list")["upstreams"])
 
 
 def dns_query(name):

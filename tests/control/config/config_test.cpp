@@ -99,6 +99,9 @@ TEST(Config, Defaults) {
     EXPECT_EQ(config.live.fanout.stagger, Time(50'000));
     EXPECT_EQ(config.live.fanout.fallback, Time(300'000));
     EXPECT_EQ(config.live.fanout.deadline, Time(3'000'000));
+    EXPECT_EQ(config.live.fanout.probe_interval, Time(0));
+    EXPECT_EQ(config.live.fanout.probe_fall, 1u);
+    EXPECT_EQ(config.live.fanout.probe_rise, 1u);
     EXPECT_EQ(config.live.max_ttl, Time(86'400'000'000));
     EXPECT_EQ(config.live.max_rrset, 256u);
     EXPECT_EQ(config.live.allow.size(), 8u);
@@ -201,6 +204,14 @@ const Refused values[] = {
     {in_map("fanout", "fallback: 4s"), "t:2: fanout.fallback: expected at most the deadline of 3s, found 4s"},
     {in_map("fanout", "deadline: 200ms"),
      "t:2: fanout.fallback: expected at most the deadline of 200ms, found 300ms"},
+    {in_map("fanout", "probe-interval: 999ms"),
+     "t:2: fanout.probe-interval: expected 0s or at least 1s, found \"999ms\""},
+    {in_map("fanout", "probe-interval: 2h"),
+     "t:2: fanout.probe-interval: expected a duration from 0s to 1h (units ms, s, m, h, d), found \"2h\""},
+    {in_map("fanout", "probe-fall: 0"),
+     "t:2: fanout.probe-fall: expected a whole number from 1 to 100, found \"0\""},
+    {in_map("fanout", "probe-rise: 101"),
+     "t:2: fanout.probe-rise: expected a whole number from 1 to 100, found \"101\""},
     {in_map("fanout", "stagger: 4s"), "t:2: fanout.stagger: expected at most the deadline of 3s, found 4s"},
     {in_map("merge", "policy: all"),
      "t:2: merge.policy: expected union or quorum or order or off, found \"all\""},

@@ -134,6 +134,24 @@ TEST_F(ReloadTest, WhatAnswersDoNotDependOnLeavesThem) {
     EXPECT_TRUE(access.allows(*dataplane::parse_address("192.0.2.1")));
 }
 
+TEST_F(ReloadTest, ProbesOfIdleServersBeginWithThePolicy) {
+    std::size_t before = network.sent.size();
+    run(100s);
+    EXPECT_EQ(network.sent.size(), before);
+    begin(servers + "fanout: {probe-interval: 10s, probe-fall: 7, probe-rise: 8}\n");
+    run(100s);
+    EXPECT_GT(upstreams.counters(0).probes, 5u);
+    EXPECT_EQ(upstream_policy(parse_config(servers + "fanout: {probe-fall: 7}\n", "t")->live).probe_fall, 7u);
+    EXPECT_EQ(upstream_policy(parse_config(servers + "fanout: {probe-rise: 8}\n", "t")->live).probe_rise, 8u);
+}
+
+TEST_F(ReloadTest, WhatTheOperatorSaysOfAServerHoldsWhileItStays) {
+    upstreams.set_override(1, Override::down, clock.now);
+    begin("upstreams: [{group: g, servers: [198.51.100.2, {address: 198.51.100.1, trusted: true}]}]\n");
+    EXPECT_EQ(upstreams.override_of(0), Override::down);
+    EXPECT_EQ(upstreams.override_of(1), Override::automatic);
+}
+
 TEST_F(ReloadTest, ListsThatChangedAreNamedWithTheirNumbers) {
     std::string list = path + ".list", other = path + ".other";
     auto reloaded = [&](const std::string& keys) {

@@ -127,7 +127,7 @@ TEST_F(BreakerTest, AProbeThatCouldNotBeSentSaysNothing) {
 
 TEST_F(BreakerTest, AnyReplyClosesIt) {
     open(0);
-    upstreams.heard(0); // a question that was begun before
+    upstreams.heard(0, now); // a question that was begun before
     EXPECT_EQ(breaker(0), Breaker::closed);
     EXPECT_EQ(upstreams.recoveries(), 1u);
     EXPECT_EQ(upstreams.next_probe(), Time::max());

@@ -32,14 +32,14 @@ class UpstreamsTest : public testing::Test {
     }
     void reply(unsigned upstream, unsigned rcode = 0) {
         upstreams.begin(upstream);
-        upstreams.judge_reply(upstream, rcode);
+        upstreams.judge_reply(upstream, rcode, now);
         upstreams.end(upstream);
     }
     /// The probe that is due to this server. Heard, its reply was judged before, as any other.
     void probe(unsigned upstream, ProbeEnd end) {
         ASSERT_EQ(upstreams.probe_due(now), upstream);
         upstreams.begin_probe(upstream);
-        if (end == ProbeEnd::heard) upstreams.judge_reply(upstream, 0);
+        if (end == ProbeEnd::heard) upstreams.judge_reply(upstream, 0, now);
         upstreams.judge_probe(upstream, end, now);
     }
     void open(unsigned upstream) {
