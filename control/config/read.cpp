@@ -36,8 +36,8 @@ constexpr unsigned outstanding = 65535;
 constexpr unsigned rate = 10'000'000;
 constexpr unsigned slip = 100;
 constexpr unsigned connections = 65535;
-constexpr unsigned probes = 1000; ///< per second
-constexpr unsigned rrset = 65535; ///< more than a message has room for
+constexpr unsigned ranking_rate = 1000; ///< probes per second
+constexpr unsigned rrset = 65535;       ///< more than a message has room for
 constexpr unsigned probes = 100;
 constexpr Time probe_interval = 1h;
 constexpr Time idle = 600s;
@@ -373,7 +373,7 @@ void read_ranking(const Value& at, Config::Ranking& out) {
     at.map({
         {"ports", [&](const Value& v) { out.ports = read_probed_ports(v); }},
         {"icmp", [&](const Value& v) { out.icmp = v.flag(); }},
-        {"rate", [&](const Value& v) { out.rate = unsigned(v.number(1, bounds::probes)); }},
+        {"rate", [&](const Value& v) { out.rate = unsigned(v.number(1, bounds::ranking_rate)); }},
         {"cache", [&](const Value& v) { out.cache = v.duration(1s, bounds::day); }},
         {"max-addresses",
          [&](const Value& v) { out.max_addresses = unsigned(v.number(0, limits::ranked_addresses)); }},

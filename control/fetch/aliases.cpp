@@ -43,7 +43,7 @@ bool Aliases::rules(const cache::Key& key, Time now) const {
 bool Aliases::take(const cache::Key& key, cache::Hash hash, std::vector<Waiter>& waiters, Time now) {
     if (!local_) return false;
     if (auto own = own_alias(local_->get(), key, now)) {
-        conclude(key, hash, {}, std::move(*own), waiters, 0, now);
+        conclude(key, hash, {}, std::move(*own), waiters, 0, Time::max(), now);
         return true;
     }
     auto alias = alias_of(local_->get(), key);
@@ -69,10 +69,12 @@ void Aliases::follow(const cache::Key& key, cache::Hash hash, const Alias& alias
     }
     cache::Hash target_hash = table_.hasher()(target);
     if (auto answer = known_answer(alias, target_hash, now)) {
-        return conclude(key, hash, alias, std::move(*answer), waiters, root_of(target, target_hash), now);
+        cache::Generation root = root_of(target, target_hash);
+        Time latest = root > 0 ? now + limits::followed_ttl : Time::max();
+        return conclude(key, hash, alias, std::move(*answer), waiters, root, latest, now);
     }
     const cache::Entry* entry = table_.find_usable(target, target_hash, now);
-    bool has_failed = entry && entry->failure;
+    bool has_failed = entry && entry->failure && !fetches_.is_forbidden(target, target_hash, *entry);
     if (has_failed) return fail(key, hash, alias, waiters, entry, now); // RFC 9520: not again so soon
     if (Follower* same = find(key, hash)) return join(*same, waiters);
     std::uint64_t account = waiters.empty() ? alias.account : waiters.front().prefix;
@@ -97,6 +99,7 @@ std::optional<Answer> Aliases::known_answer(const Alias& alias, cache::Hash hash
     if (auto answer = local_ ? rule_for_target(local_->get(), alias, now) : std::nullopt) return answer;
     const cache::Entry* entry = table_.find_usable(target, hash, now);
     bool usable = entry && now < entry->expiry && !entry->failure && !entry->rewritten &&
+                  !fetches_.is_forbidden(target, hash, *entry) &&
                   !(local_ && leads_to_blocked(local_->get(), target.name.bytes(), *entry));
     return usable ? read_entry(target, *entry, now) : std::nullopt;
 }
@@ -110,7 +113,7 @@ cache::Generation Aliases::root_of(const cache::Key& target, cache::Hash hash) c
 /// Publishes the chain with what its end turned out to be, and wakes; those too who follow this name. `root`:
 /// the Fetch at work that may revoke the end, or find another; 0: none.
 void Aliases::conclude(const cache::Key& key, cache::Hash hash, const Alias& alias, Answer&& answer,
-                       const std::vector<Waiter>& waiters, cache::Generation root, Time now) {
+                       const std::vector<Waiter>& waiters, cache::Generation root, Time latest, Time now) {
     counters_.aliased += waiters.size();
     const cache::Entry* newer = alias.generation > 0 ? table_.find_usable(key, hash, now) : nullptr;
     if (newer && newer->version.generation > alias.generation) { // asked afresh since, and answered
@@ -118,7 +121,6 @@ void Aliases::conclude(const cache::Key& key, cache::Hash hash, const Alias& ali
         return on_target_ended(key, hash, newer, Kind::answer, now, root_of(key, hash));
     }
     if (!complete(alias, answer)) return fail(key, hash, alias, waiters, nullptr, now);
-    Time latest = root > 0 ? now + limits::followed_ttl : Time::max();
     Published published = fetches_.publish_now(key, hash, answer, latest);
     bool is_told = published.entry != publisher_.servfail();
     if (!is_told) return fail(key, hash, alias, waiters, publisher_.servfail(), now);
@@ -139,7 +141,7 @@ void Aliases::fail(const cache::Key& key, cache::Hash hash, const Alias& alias,
     if (stale) {
         if (!is_ours) stale->hold_refresh(now + limits::stale_recheck);
         for (const Waiter& w : waiters) waiters_.wake(w, stale, Kind::stale);
-        return on_target_ended(key, hash, why, Kind::answer, now);
+        return on_target_ended(key, hash, is_ours ? why : stale, is_ours ? Kind::answer : Kind::stale, now);
     }
     if (is_ours || !(alias.is_chased || is_bogus)) {
         waiters_.answer_in_time(waiters, publisher_.servfail(), nullptr, now);
@@ -208,6 +210,12 @@ void Aliases::on_target_ended(const cache::Key& target, cache::Hash hash, const 
     tell_followers();
 }
 
+void Aliases::revoke(cache::Generation root) {
+    for (Ended& ended : ended_) {
+        if (ended.root == root) ended.how = Ended::How::superseded;
+    }
+}
+
 void Aliases::on_target_superseded(const cache::Key& target, cache::Hash hash) {
     if (!has_followers(target, hash)) return;
     ended_.push_back(
@@ -236,15 +244,16 @@ void Aliases::tell(const Ended& ended, Follower&& f) {
     using How = Ended::How;
     bool is_void = ended.how == How::superseded || fetches_.is_superseded(f.key, f.since) ||
                    fetches_.is_superseded(ended.target, ended.since);
-    bool may_be_revoked =
-        ended.how == How::answered && ended.root > 0 &&
-        root_of(ended.target, ended.hash) != ended.root; // which has ended, one way or the other
-    if (is_void || may_be_revoked) return restart(std::move(f));
+    if (is_void) return restart(std::move(f));
     auto answer =
         ended.how == How::answered ? read_entry(ended.target, *ended.entry, ended.at) : std::nullopt;
     std::vector<Waiter> waiters = f.waiters.take();
     if (answer) {
-        return conclude(f.key, f.hash, f.alias, std::move(*answer), waiters, ended.root, now_);
+        // What it depends on may have ended since, and not been revoked: then there is nothing to note.
+        bool is_noted = ended.root > 0 && root_of(ended.target, ended.hash) == ended.root;
+        Time latest = ended.root > 0 ? ended.at + limits::followed_ttl : Time::max();
+        return conclude(f.key, f.hash, f.alias, std::move(*answer), waiters, is_noted ? ended.root : 0,
+                        latest, now_);
     }
     bool is_ours = ended.how == How::refused;
     fail(f.key, f.hash, f.alias, waiters, is_ours ? publisher_.servfail() : ended.entry.get(), now_);

@@ -51,6 +51,8 @@ class TargetFetches {
     /// Whether a flush that is still being worked off forbids what is known of the key since that generation,
     /// the newest there was.
     virtual bool is_superseded(const cache::Key& key, cache::Generation since) const = 0;
+    /// Whether a flush is yet to empty this Entry of the table.
+    virtual bool is_forbidden(const cache::Key& key, cache::Hash hash, const cache::Entry& entry) const = 0;
     virtual cache::Generation last_generation() const = 0;
 };
 
@@ -88,6 +90,8 @@ class Aliases {
     /// followers are told at once, as far as this tick's share goes, or in the next ticks.
     void on_target_ended(const cache::Key& target, cache::Hash hash, const cache::Entry* entry, Kind kind,
                          Time now, cache::Generation root = 0);
+    /// A validator found the answer of this Fetch bogus: who has not been told of it yet will not be.
+    void revoke(cache::Generation root);
     /// The target's Fetch was superseded: its followers are resolved afresh, from the next tick on.
     void on_target_superseded(const cache::Key& target, cache::Hash hash);
 
@@ -136,7 +140,7 @@ class Aliases {
     cache::Generation root_of(const cache::Key& target, cache::Hash hash) const;
     std::optional<Answer> known_answer(const Alias& alias, cache::Hash hash, Time now) const;
     void conclude(const cache::Key& key, cache::Hash hash, const Alias& alias, Answer&& answer,
-                  const std::vector<Waiter>& waiters, cache::Generation root, Time now);
+                  const std::vector<Waiter>& waiters, cache::Generation root, Time latest, Time now);
     /// `why`: what the target ended with; the static SERVFAIL: a bound of ours did it; null: the chain did.
     void fail(const cache::Key& key, cache::Hash hash, const Alias& alias, const std::vector<Waiter>& waiters,
               const cache::Entry* why, Time now);

@@ -20,6 +20,19 @@ bool is_ruled(const dataplane::LocalNames& local, const cache::KeyRef& key, cons
 
 } // namespace
 
+Flushes::Flushes(cache::Table& table, cache::Grace& grace, FetchTable& fetches)
+    : table_(table), grace_(grace), fetches_(fetches) {
+    fetches.set_forbidden(
+        [this](const cache::KeyRef& key, const cache::Entry& entry) { return forbids(key, entry); });
+}
+
+bool Flushes::forbids(const cache::KeyRef& key, const cache::Entry& entry) const {
+    return std::ranges::any_of(jobs_, [&](const Job& job) {
+        bool is_walking = job.matches && !job.period;
+        return is_walking && entry.version.generation <= job.last && job.matches(key, entry);
+    });
+}
+
 bool Flushes::leads_there(std::span<const std::uint8_t> qname, const cache::Entry& entry,
                           const NamePredicate& matches) {
     return entry.chained && std::ranges::any_of(chain_targets(qname, entry), [&](const cache::Name& target) {

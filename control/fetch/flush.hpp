@@ -24,8 +24,7 @@ class Flushes {
     /// Told when the flush is complete, with the number of answers that were removed.
     using Done = std::function<void(std::size_t emptied)>;
 
-    Flushes(cache::Table& table, cache::Grace& grace, FetchTable& fetches)
-        : table_(table), grace_(grace), fetches_(fetches) {}
+    Flushes(cache::Table& table, cache::Grace& grace, FetchTable& fetches);
 
     // False: too many flushes are under way, and nothing was done.
 
@@ -60,6 +59,8 @@ class Flushes {
         std::size_t emptied;
         std::optional<cache::Grace::Period> period;
     };
+    /// Whether a flush is on its way to this Entry. What is made of it would outlast the flush.
+    bool forbids(const cache::KeyRef& key, const cache::Entry& entry) const;
     bool begin(const NamePredicate& matches, Done done, std::function<void()> then = nullptr);
     static bool leads_there(std::span<const std::uint8_t> qname, const cache::Entry& entry,
                             const NamePredicate& matches);

@@ -154,7 +154,8 @@ bool FetchTable::trace(const cache::Key& key, cache::Hash hash, Time now, Traces
 
 void FetchTable::start(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters, Time now) {
     if (is_held()) return restart(key, hash, std::move(waiters));
-    if (!aliases_.take(key, hash, waiters, now)) start_fetch(key, hash, waiters, now);
+    if (aliases_.take(key, hash, waiters, now) || start_fetch(key, hash, waiters, now)) return;
+    aliases_.on_target_ended(key, hash, publisher_.servfail(), WakeKind::answer, now); // there was no room
 }
 
 /// On the account of who waits first, else of `account`. False: there is no room, and nobody waits any more.

@@ -71,6 +71,10 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     /// lists. Null: none.
     void set_local(const cache::Replaceable<dataplane::LocalNames>* local) { aliases_.set_local(local); }
 
+    /// Entries in the table that a flush is yet to empty: no other answer is made of them.
+    using EntryPredicate = std::function<bool(const cache::KeyRef& key, const cache::Entry& entry)>;
+    void set_forbidden(EntryPredicate forbidden) { forbidden_ = std::move(forbidden); }
+
     /// Limits of new Fetches by client and by key. Null: none.
     void set_access(const dataplane::Access* access) { access_ = access; }
 
@@ -184,6 +188,9 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     bool go_on(Sweep& sweep, unsigned steps);
     bool is_held() const;
     bool is_superseded(const cache::Key& key, cache::Generation since) const override;
+    bool is_forbidden(const cache::Key& key, cache::Hash hash, const cache::Entry& entry) const override {
+        return forbidden_ && forbidden_({hash, key.bytes().data()}, entry);
+    }
     bool is_superseded(const FetchSlot& slot) const;
     FetchSlot* find_valid(FetchId id);
     FetchSlot* find_valid(const cache::Key& key, cache::Hash hash);
@@ -198,6 +205,9 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     const cache::Entry* find_stale(const cache::Key& key, cache::Hash hash) const;
     bool publish(FetchId id, Side& side, const Answer& answer, std::uint32_t revision, Time latest_expiry);
     void fail(FetchId id, Side& side, Cause cause, const std::optional<ExtendedError>& said, Time now);
+    void wake_waiters(FetchId id, Side& side, const cache::Entry* entry, dataplane::Wake::Kind kind,
+                      cache::Reserve::Hold* hold = nullptr);
+    void refuse_all(FetchId id, Side& side);
     void wake_all(FetchId id, Side& side, const cache::Entry* entry, dataplane::Wake::Kind kind,
                   cache::Reserve::Hold* hold = nullptr);
     std::vector<Candidate> candidates() const;
@@ -214,6 +224,7 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     BackOffs back_offs_;
     Ranker* ranker_ = nullptr;
     const dataplane::Access* access_ = nullptr;
+    EntryPredicate forbidden_;
     Traces traces_;
     std::vector<FetchSlot> slots_;
     std::vector<std::uint32_t> free_;

@@ -160,9 +160,7 @@ bool FetchTable::publish(FetchId id, Side& side, const Answer& answer, std::uint
     if (is_traced) traces_.note(id, now_, "published", {}, describe(version, published.verdict, answer));
     // Without memory even for those who wait, what they can have is stale.
     bool is_told = published.entry != publisher_.servfail();
-    const cache::Entry* stale = is_told ? nullptr : find_stale(side.key, side.hash);
-    stale ? wake_all(id, side, stale, WakeKind::stale)
-          : wake_all(id, side, published.entry, WakeKind::answer, &published.hold);
+    is_told ? wake_all(id, side, published.entry, WakeKind::answer, &published.hold) : refuse_all(id, side);
     if (published.verdict == cache::Publication::accepted) {
         side.published = version;
         side.held = {};
@@ -185,6 +183,7 @@ void FetchTable::fail(const Fetch& fetch, Cause cause, const std::optional<Exten
         ++counters_.bogus;
         counters_.revoked += revokes;
         completions_.revoke(fetch.id().generation);
+        aliases_.revoke(fetch.id().generation);
         traces_.note(fetch.id(), now, revokes ? "bogus: the answer is revoked" : "bogus: final");
     }
     for (Side& side : slot.sides) fail(fetch.id(), side, cause, said, now);
@@ -198,13 +197,11 @@ void FetchTable::fail(FetchId id, Side& side, Cause cause, const std::optional<E
         // Never a failure in the place of usable or stale data; and nobody tries again for a while, unless it
         // was our own doing.
         if (is_told) traces_.note(id, now, "failed, the older answer stays");
-        if (cause != Cause::unasked) stale->hold_refresh(now + limits::stale_recheck);
+        if (cause == Cause::unasked) return refuse_all(id, side);
+        stale->hold_refresh(now + limits::stale_recheck);
         return wake_all(id, side, stale, WakeKind::stale);
     }
-    if (cause == Cause::unasked) { // not cached: it is not the name's fault
-        counters_.refused += side.waiters.size();
-        return wake_all(id, side, publisher_.servfail(), WakeKind::answer);
-    }
+    if (cause == Cause::unasked) return refuse_all(id, side); // not cached: it is not the name's fault
     bool revokes = is_bogus && side.published.generation > 0;
     side.held = {};
     cache::Version version{id.generation, revokes ? 1u : 0u};
@@ -242,6 +239,21 @@ void FetchTable::note_disagreement(const Fetch& fetch) {
 /// The clients of the Fetch, then those who follow its name.
 void FetchTable::wake_all(FetchId id, Side& side, const cache::Entry* entry, WakeKind kind,
                           cache::Reserve::Hold* hold) {
+    wake_waiters(id, side, entry, kind, hold);
+    aliases_.on_target_ended(side.key, side.hash, entry, kind, now_, id.generation);
+}
+
+/// A bound of ours: stale data where there is some. Those who follow the name have their own.
+void FetchTable::refuse_all(FetchId id, Side& side) {
+    const cache::Entry* stale = find_stale(side.key, side.hash);
+    if (!stale) counters_.refused += side.waiters.size();
+    stale ? wake_waiters(id, side, stale, WakeKind::stale)
+          : wake_waiters(id, side, publisher_.servfail(), WakeKind::answer);
+    aliases_.on_target_ended(side.key, side.hash, publisher_.servfail(), WakeKind::answer, now_);
+}
+
+void FetchTable::wake_waiters(FetchId id, Side& side, const cache::Entry* entry, WakeKind kind,
+                              cache::Reserve::Hold* hold) {
     if (traces_.is_traced(id)) {
         auto named = side.waiters.view().first(std::min(side.waiters.size(), limits::named_wakes));
         for (const Waiter& w : named) traces_.note(id, now_, "woken", {}, to_string(w.client));
@@ -250,7 +262,6 @@ void FetchTable::wake_all(FetchId id, Side& side, const cache::Entry* entry, Wak
         }
     }
     waiters_.wake_all(side.waiters, entry, kind, hold);
-    aliases_.on_target_ended(side.key, side.hash, entry, kind, now_, id.generation);
 }
 
 std::vector<Candidate> FetchTable::candidates() const {

@@ -42,8 +42,8 @@ MUTATIONS = [
         "control_test:StaleFirst.*:FullSlots.*:FetchLimits.*"),
     Mutation(
         "full-reserve-fails-despite-stale-data", "control/fetch/table_effects.cpp",
-        "    const cache::Entry* stale = is_told ? nullptr : find_stale(side.key, side.hash);\n",
-        "    const cache::Entry* stale = nullptr;\n",
+        "    is_told ? wake_all(id, side, published.entry, WakeKind::answer, &published.hold) : refuse_all(id, side);\n",
+        "    wake_all(id, side, published.entry, WakeKind::answer, &published.hold);\n",
         "short of memory, clients get failures though answers are there",
         "control_test:StaleFirst.AnAnswer*"),
     Mutation(
@@ -187,7 +187,7 @@ MUTATIONS = [
         "control_test:FetchTest.Stale*"),
     Mutation(
         "failure-without-back-off", "control/fetch/table_effects.cpp",
-        "        if (cause != Cause::unasked) stale->hold_refresh(now + limits::stale_recheck);\n",
+        "        stale->hold_refresh(now + limits::stale_recheck);\n",
         "",
         "every client asks dead upstreams again, and waits for it",
         "control_test:FetchTest.Stale*"),

@@ -143,6 +143,18 @@ MUTATIONS = [
 
     # Flush and reload.
     Mutation(
+        "made-of-what-a-flush-takes", "control/fetch/aliases.cpp",
+        "                  !fetches_.is_forbidden(target, hash, *entry) &&\n",
+        "",
+        "flushed data goes on under the names that lead to it",
+        "control_test:FollowersTest.*"),
+    Mutation(
+        "stale-middle-is-an-answer", "control/fetch/aliases.cpp",
+        "        return on_target_ended(key, hash, is_ours ? why : stale, is_ours ? Kind::answer : Kind::stale, now);\n",
+        "        return on_target_ended(key, hash, why, Kind::answer, now);\n",
+        "the records of one name are published under another",
+        "control_test:FollowersTest.*"),
+    Mutation(
         "flush-leaves-the-live", "control/fetch/flush.cpp",
         "        if (matches(key.name.bytes())) return true;\n",
         "",
