@@ -86,12 +86,14 @@ void Fetch::on_ranked(std::span<const dataplane::Address> order, FetchEffects& e
     if (order.empty()) return;
     Answer ordered = in_order(answers_.front(), order);
     auto& records = ordered.records;
+    Time latest = latest_expiry_;
     if (policy_.max_addresses > 0 && records.size() > policy_.max_addresses) {
+        latest = std::min(latest, lowest_expiry(ordered, policy_.ttl)); // also of those that go
         records.erase(records.begin() + std::ptrdiff_t(policy_.max_addresses), records.end());
     }
     // The order as it was is published, too, where replies change it otherwise.
     bool changes = policy_.ttl.rotate || records != answers_.front().records;
-    if (changes) effects.publish(*this, ordered, 2, latest_expiry_);
+    if (changes) effects.publish(*this, ordered, 2, latest);
 }
 
 void Fetch::on_timer(Time now, FetchEffects& effects) {
@@ -101,6 +103,11 @@ void Fetch::on_timer(Time now, FetchEffects& effects) {
         return;
     }
     if (now >= started_ + policy_.fanout.deadline) {
+        // Who was not asked, or too late to answer, may have known.
+        refused_ = refused_ || std::ranges::any_of(attempts_, [now](const Attempt& a) {
+                       bool is_late = a.phase == Phase::asked && now < *a.asked + limits::collect_min;
+                       return a.phase == Phase::idle || is_late;
+                   });
         stop_asking(effects);
     } else if (now >= next_batch_ && !is_time_to_chase(now)) {
         ask_batch(now, effects);
@@ -212,8 +219,9 @@ void Fetch::decide(Answer&& answer, Time now, FetchEffects& effects) {
     state_ = State::collecting;
     merges = merges && kept;
     if (!merges) {
+        note_overtaken(answer, effects);
         answer.is_trusted ? stop_asking(effects) : hear_validators(effects);
-        explore(now, effects);
+        explore(answer.is_trusted, now, effects);
         if (!any(Phase::asked)) return rank(std::move(answer), latest, now, effects);
     }
     answers_.clear();
@@ -227,8 +235,20 @@ bool Fetch::can_merge(const Answer& winner) const {
     return pace_of(policy_.fanout).completes && control::can_merge(key_, winner, policy_.merge.policy);
 }
 
+/// Where one server is asked after the other, the first would stay first however slow it has become: its
+/// wait is cut short before it tells anything.
+void Fetch::note_overtaken(const Answer& winner, FetchEffects& effects) {
+    if (pace_of(policy_.fanout).completes) return;
+    const Attempt* quicker = attempt_of(winner.upstream);
+    for (const Attempt& a : attempts_) {
+        bool is_overtaken = a.phase == Phase::asked && a.asked < quicker->asked;
+        if (is_overtaken) effects.overtaken(*this, a.candidate.upstream);
+    }
+}
+
 /// Now and then one more server is asked, for whose answer nobody waits: one may have become quicker.
-void Fetch::explore(Time now, FetchEffects& effects) {
+/// `is_settled`: a trusted server has answered, nobody's word that the name is bogus counts any more.
+void Fetch::explore(bool is_settled, Time now, FetchEffects& effects) {
     if (id_.generation % limits::exploration != 0) return;
     std::vector<Attempt*> unknown;
     for (Attempt& a : attempts_) {
@@ -237,6 +257,7 @@ void Fetch::explore(Time now, FetchEffects& effects) {
     if (unknown.empty()) return;
     Attempt& a = *unknown[id_.generation / limits::exploration % unknown.size()];
     a.asked = now;
+    a.candidate.is_validator = a.candidate.is_validator && !is_settled;
     if (effects.ask_upstream(*this, a.candidate.upstream, collect_limit(a), now)) a.phase = Phase::asked;
 }
 

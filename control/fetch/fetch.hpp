@@ -45,6 +45,8 @@ class FetchEffects {
     virtual bool ask_upstream(const Fetch& fetch, unsigned upstream, Time deadline, Time now) = 0;
     /// Forgets an asked upstream at once.
     virtual void cancel_upstream(const Fetch& fetch, unsigned upstream) = 0;
+    /// An asked upstream is still silent, though one that was asked later has answered.
+    virtual void overtaken(const Fetch& fetch, unsigned upstream) = 0;
     /// From now on an asked upstream only completes the answer, and has less time.
     virtual void collect_from(const Fetch& fetch, unsigned upstream, Time deadline) = 0;
     /// Publishes, and answers whoever waits. False: nobody will find it, a later revision is of no use.
@@ -127,7 +129,8 @@ class Fetch {
     bool wants_more() const { return any(Phase::idle); }
     void ask_batch(Time now, FetchEffects& effects);
     bool can_merge(const Answer& winner) const;
-    void explore(Time now, FetchEffects& effects);
+    void note_overtaken(const Answer& winner, FetchEffects& effects);
+    void explore(bool is_settled, Time now, FetchEffects& effects);
     Time collect_limit(const Attempt& attempt) const;
     void ask_some(unsigned count, Time now, FetchEffects& effects);
     void weigh(Answer&& answer, Time now, FetchEffects& effects);

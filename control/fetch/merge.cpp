@@ -34,16 +34,6 @@ bool same_chain(const Answer& a, const Answer& b) {
     });
 }
 
-/// When the answer ends, its TTLs held within the policy's bounds.
-Time lowest_expiry(const Answer& answer, const TtlPolicy& policy) {
-    Time lowest = policy.max_ttl;
-    for (const auto* part : {&answer.chain, &answer.records}) {
-        for (const Record& r : *part)
-            lowest = std::min<Time>(lowest, std::chrono::seconds(ldns_rr_ttl(r.get())));
-    }
-    return answer.received + std::max(lowest, policy.min_ttl);
-}
-
 /// Gives the records of the answer one TTL that ends, counted from its own arrival, at `expiry`.
 void set_ttls(std::vector<Record>& records, Time received, Time expiry) {
     auto left = std::chrono::duration_cast<std::chrono::seconds>(expiry - received).count();
@@ -164,6 +154,15 @@ Merged by_quorum(std::span<const Answer> answers, const Config::Merge& rule, con
 }
 
 } // namespace
+
+Time lowest_expiry(const Answer& answer, const TtlPolicy& policy) {
+    Time lowest = policy.max_ttl;
+    for (const auto* part : {&answer.chain, &answer.records}) {
+        for (const Record& r : *part)
+            lowest = std::min<Time>(lowest, std::chrono::seconds(ldns_rr_ttl(r.get())));
+    }
+    return answer.received + std::max(lowest, policy.min_ttl);
+}
 
 bool is_plain_addresses(const cache::Key& key, const Answer& answer) {
     return are_addresses(key, answer) && is_comparable(answer);

@@ -33,6 +33,9 @@ bool can_merge(const cache::Key& key, const Answer& winner, Config::MergePolicy 
 Time lone_expiry(const cache::Key& key, const Answer& winner, const Config::Merge& rule,
                  const TtlPolicy& policy);
 
+/// When the answer ends, its TTLs held within the policy's bounds.
+Time lowest_expiry(const Answer& answer, const TtlPolicy& policy);
+
 struct Merged {
     std::optional<Answer> answer;     ///< what to publish in the winner's place; none: nothing changes
     Time latest_expiry = Time::max(); ///< no later revision lives longer than any contributor

@@ -152,6 +152,7 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
 
     bool ask_upstream(const Fetch& fetch, unsigned upstream, Time deadline, Time now) override;
     void cancel_upstream(const Fetch& fetch, unsigned upstream) override;
+    void overtaken(const Fetch& fetch, unsigned upstream) override;
     void collect_from(const Fetch& fetch, unsigned upstream, Time deadline) override;
     bool publish(const Fetch& fetch, const Answer& answer, std::uint32_t revision,
                  Time latest_expiry) override;

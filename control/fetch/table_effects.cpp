@@ -112,13 +112,19 @@ bool FetchTable::ask_upstream(const Fetch& fetch, unsigned upstream, Time deadli
     if (is_crowded) make_way(slot.prefix, slot.zone, &slot);
     bool asked = exchanges_.open(fetch.id(), fetch.key(), upstream, deadline, now, purpose);
     slot.datagrams += asked;
-    if (!asked) traces_.note(fetch.id(), now, "not asked", upstream, "its breaker, or a limit of ours");
+    if (!asked)
+        traces_.note(fetch.id(), now, "not asked", upstream, "its breaker, the operator, or a limit of ours");
     return asked;
 }
 
 void FetchTable::cancel_upstream(const Fetch& fetch, unsigned upstream) {
     traces_.note(fetch.id(), now_, "cancelled", upstream);
     exchanges_.close(fetch.id(), upstream, now_);
+}
+
+void FetchTable::overtaken(const Fetch& fetch, unsigned upstream) {
+    traces_.note(fetch.id(), now_, "overtaken", upstream);
+    upstreams_.suspect(upstream, now_);
 }
 
 void FetchTable::collect_from(const Fetch& fetch, unsigned upstream, Time deadline) {

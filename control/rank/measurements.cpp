@@ -1,6 +1,7 @@
 #include "control/rank/measurements.hpp"
 
 #include <algorithm>
+#include <functional>
 
 namespace millrace::control {
 
@@ -58,13 +59,13 @@ Measurement& Measurements::note(const Address& address, std::uint16_t port, Time
     return m;
 }
 
-std::vector<Address> order_of(std::span<const Address> addresses, Measurements& measurements) {
+std::vector<Address> order_of(std::span<const Address> addresses, Measurements& measurements, bool is_cut) {
     struct Alive {
         Time cost;
         Address address;
     };
     std::vector<Alive> alive;
-    std::vector<Address> dead, order;
+    std::vector<Address> dead, unknown, order;
     std::vector<bool> places; // of those that are not dead: whether one that was measured goes there
     for (const Address& address : addresses) {
         const Measurement* m = measurements.use(address);
@@ -73,15 +74,15 @@ std::vector<Address> order_of(std::span<const Address> addresses, Measurements& 
             continue;
         }
         if (m) alive.push_back({m->cost(), address});
+        if (!m) unknown.push_back(address);
         places.push_back(m != nullptr);
-        order.push_back(address);
     }
-    if (alive.empty() && dead.empty()) return {};
+    if (places.empty() || (alive.empty() && dead.empty())) return {};
     std::ranges::stable_sort(alive, {}, &Alive::cost);
-    auto next = alive.begin();
-    for (std::size_t i = 0; i < order.size(); ++i) {
-        if (places[i]) order[i] = (next++)->address;
-    }
+    if (is_cut) std::sort(places.begin(), places.end(), std::greater<>());
+    auto measured = alive.begin();
+    auto other = unknown.begin();
+    for (bool is_measured : places) order.push_back(is_measured ? (measured++)->address : *other++);
     order.insert(order.end(), dead.begin(), dead.end());
     return order;
 }

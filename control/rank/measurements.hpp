@@ -57,9 +57,10 @@ class Measurements {
     std::list<dataplane::Address> used_; ///< latest first
 };
 
-/// The same addresses: the dead ones last, the others by cost, and those of which
-/// nothing is known in their own places. Empty when nothing is known of any.
+/// The same addresses: the dead ones last, the others by cost, and those of which nothing is known in their
+/// own places or, where the end is to be cut off, behind those that answer. Empty when nothing is known of
+/// any, or all are dead.
 std::vector<dataplane::Address> order_of(std::span<const dataplane::Address> addresses,
-                                         Measurements& measurements);
+                                         Measurements& measurements, bool is_cut);
 
 } // namespace millrace::control

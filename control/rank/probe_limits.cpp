@@ -39,6 +39,12 @@ bool ProbeLimits::enter(const Address& address, unsigned rate, Time now) {
     return true;
 }
 
+void ProbeLimits::give_back(const Address& address, unsigned rate) {
+    leave(address);
+    all_.full -= Time(1s) / rate;
+    networks_.at(network_of(address)).full -= Time(1s) / std::min(rate, limits::probes_per_prefix);
+}
+
 void ProbeLimits::leave(const Address& address) {
     --all_.open;
     --networks_.at(network_of(address)).open;

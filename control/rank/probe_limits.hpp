@@ -20,6 +20,8 @@ class ProbeLimits {
     /// `rate` in a second. If so it counts, as open until leave().
     bool enter(const dataplane::Address& address, unsigned rate, Time now);
     void leave(const dataplane::Address& address);
+    /// The same of one that could not be sent: as if it had never entered.
+    void give_back(const dataplane::Address& address, unsigned rate);
 
     std::size_t open() const { return all_.open; }
     std::size_t networks() const {

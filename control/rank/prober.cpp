@@ -81,7 +81,7 @@ std::optional<Prober::Order> Prober::take() {
         ready_.pop_front();
         auto at = rankings_.find(fetch);
         if (at == rankings_.end()) continue;
-        Order order{fetch, order_of(at->second.addresses, measurements_)};
+        Order order{fetch, order_of(at->second.addresses, measurements_, policy_.max_addresses > 0)};
         rankings_.erase(at);
         counters_.ordered += !order.addresses.empty();
         return order;
@@ -121,7 +121,8 @@ bool Prober::probe(const Address& address, FetchId fetch, Time now) {
 
 /// Starts the next probe that this machine can send. False: a limit keeps it back, or there is none left.
 bool Prober::try_next(const Address& address, Subject& subject, Time now) {
-    subject.next_try = now + limits::probe_stagger;
+    subject.next_try =
+        std::max(now, subject.started + limits::probe_stagger * std::int64_t(subject.tried + 1));
     while (subject.tried < ways_.size()) {
         if (!limits_.enter(address, policy_.rate, now)) {
             ++counters_.limited;
@@ -136,7 +137,7 @@ bool Prober::try_next(const Address& address, Subject& subject, Time now) {
             open_.emplace(*probe, to);
             return true;
         }
-        limits_.leave(address);
+        limits_.give_back(address, policy_.rate);
         ++counters_.unsent;
     }
     return false;
@@ -162,7 +163,9 @@ void Prober::on_probe_ended(ProbeId probe, bool has_answered, Time rtt, Time now
 void Prober::go_on(Subjects::iterator at, Time now) {
     auto& [address, subject] = *at;
     bool has_time = now < subject.started + limits::probe;
-    bool is_early = now <= subject.started + limits::ranking_ports * limits::probe_stagger;
+    constexpr Time last_try =
+        limits::ranking_ports * limits::probe_stagger + limits::probe_stagger / 4; // ticks are late
+    bool is_early = now <= subject.started + last_try;
     // What is tried later than the last way ought to be could not answer in time.
     if (is_early && now >= subject.next_try && subject.tried < ways_.size()) try_next(address, subject, now);
     bool waits = !subject.open.empty() || subject.tried < ways_.size();

@@ -35,6 +35,12 @@ void Exchanges::on_message(Socket socket, std::uint64_t token, std::span<const s
             return deliver_nothing(exchange, "truncated over TCP", counters_.malformed, received);
         group_of(exchange).heard(exchange.upstream, received);
         measure(exchange, received);
+        if (exchange.is_probe) { // that is all it was to tell
+            Answer heard;
+            heard.upstream = exchange.upstream;
+            heard.received = received;
+            return finish(exchange, std::move(heard));
+        }
         exchange.deadline = std::min(exchange.deadline, received + limits_.tcp_reply);
         return go_tcp(exchange, received);
     case ReplyMatch::wrong_case:

@@ -146,7 +146,7 @@ class Upstreams {
     /// None came for so long, then nobody waited any more (another server answered, a collection's limit). A
     /// wait shorter than resend_after() says nothing.
     void judge_silence(unsigned upstream, Time waited, Time now);
-    /// An ICMP error. Anybody may have sent it: it has the server probed, nothing else.
+    /// An ICMP error, which anybody may have sent, or a quicker server: it has this one probed, nothing else.
     void suspect(unsigned upstream, Time now);
 
     // Probes. Each that is due is begun, and ends with judge_probe(): cancelled, too, when it was not sent.

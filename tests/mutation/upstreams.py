@@ -343,6 +343,18 @@ MUTATIONS = [
         "`race` asks everybody after all",
         "control_test:RaceTest.*"),
     Mutation(
+        "overtaken-stays-first", "control/fetch/fetch.cpp",
+        "        if (is_overtaken) effects.overtaken(*this, a.candidate.upstream);\n",
+        "",
+        "a server that has become slow is asked first for ever",
+        "control_test:RaceTest.*"),
+    Mutation(
+        "trial-revokes", "control/fetch/fetch.cpp",
+        "    a.candidate.is_validator = a.candidate.is_validator && !is_settled;\n",
+        "",
+        "a trusted answer is taken back on the word of a server that nobody needed",
+        "control_test:SequentialTest.*"),
+    Mutation(
         "nobody-is-tried-again", "control/fetch/fetch.cpp",
         "    if (id_.generation % limits::exploration != 0) return;\n",
         "    if (id_.generation > 0) return;\n",

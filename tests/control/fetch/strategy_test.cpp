@@ -95,5 +95,49 @@ TEST_F(SequentialTest, AServerThatHasBecomeTheQuickestIsFound) {
     EXPECT_LE(queries_to(1), 2u);
 }
 
+TEST_F(RaceTest, AServerThatWasOvertakenIsProbedAndLosesItsPlace) {
+    upstreams.replace({{server(0), true}, {server(1), true}});
+    serve(0, {"1.1.1.1"}, 400ms);
+    serve(1, {"2.2.2.2"}, 5ms);
+    ask(a);
+    run(1s);
+    EXPECT_EQ(upstreams.counters(0).probes, 1u) << "it was cut off before it told anything";
+    EXPECT_EQ(upstreams.breaker(0), Breaker::closed);
+    auto token = ask(b);
+    run(6ms);
+    EXPECT_EQ(woken(token).addresses, Hosts{"2.2.2.2"}) << "asked first by now";
+}
+
+TEST_F(SequentialTest, WhatIsTriedTakesNothingBackOfWhatATrustedServerSaid) {
+    upstreams.replace({{server(0), true}, {server(1), true}, {server(2), true}});
+    serve(0, {"1.1.1.1"}, 5ms, 1);
+    for (unsigned i : {1u, 2u}) script(i, {.rcode = 2, .info = 6}, 5ms);
+    for (unsigned i = 0; i < 2 * limits::exploration; ++i) {
+        ask(a);
+        run(1100ms);
+    }
+    EXPECT_GT(queries_to(1) + queries_to(2), 0u);
+    EXPECT_EQ(fetches.counters().revoked, 0u);
+}
+
+class SlowSequence : public Scenarios {
+  protected:
+    static FetchPolicy slow() {
+        FetchPolicy policy = with(Strategy::sequential);
+        policy.fanout.fallback = 1s;
+        return policy;
+    }
+    SlowSequence() : Scenarios(4, slow()) {}
+};
+
+TEST_F(SlowSequence, WhatNobodyHadTheTimeToAskIsNoFailureOfTheName) {
+    for (unsigned i : {0u, 1u, 2u}) silence(i);
+    serve(3, {"1.1.1.1"}, 5ms);
+    auto token = ask(a, true);
+    run(4s);
+    EXPECT_EQ(woken(token).rcode, LDNS_RCODE_SERVFAIL);
+    EXPECT_FALSE(cached(a)) << "the last server may know it";
+}
+
 } // namespace
 } // namespace millrace::control

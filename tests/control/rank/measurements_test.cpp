@@ -11,7 +11,9 @@ class MeasurementsTest : public testing::Test {
   protected:
     void answers(const std::string& address, Time rtt) { known.note_answer(at(address), 443, rtt, now); }
     void fails(const std::string& address) { known.note_failure(at(address), 80, now); }
-    Texts order(const Texts& addresses) { return texts(order_of(all(addresses), known)); }
+    Texts order(const Texts& addresses, bool is_cut = false) {
+        return texts(order_of(all(addresses), known, is_cut));
+    }
 
     Measurements known{4};
     Time now{}; // as on a machine that has just booted
@@ -22,6 +24,17 @@ TEST_F(MeasurementsTest, TheFastestFirst) {
     answers("1.0.0.2", 10ms);
     answers("1.0.0.3", 40ms);
     EXPECT_EQ(order({"1.0.0.1", "1.0.0.2", "1.0.0.3"}), (Texts{"1.0.0.2", "1.0.0.3", "1.0.0.1"}));
+}
+
+TEST_F(MeasurementsTest, WhereTheEndIsCutOffTheUnknownGoBehindThoseThatAnswer) {
+    answers("1.0.0.2", 10ms);
+    fails("1.0.0.3");
+    EXPECT_EQ(order({"1.0.0.1", "1.0.0.3", "1.0.0.2"}, true), (Texts{"1.0.0.2", "1.0.0.1", "1.0.0.3"}));
+}
+
+TEST_F(MeasurementsTest, WhereAllAreDeadThereIsNoOrder) {
+    for (const char* address : {"1.0.0.1", "1.0.0.2"}) fails(address);
+    EXPECT_EQ(order({"1.0.0.1", "1.0.0.2"}), Texts{});
 }
 
 TEST_F(MeasurementsTest, TheDeadSinkAndTheUnknownKeepTheirPlaces) {
