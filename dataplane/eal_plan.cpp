@@ -31,7 +31,10 @@ bool contains(const Container& all, const typename Container::value_type& one) {
 
 std::string list(const std::vector<unsigned>& cpus) {
     std::string text;
-    for (unsigned cpu : cpus) text += (text.empty() ? "" : ",") + std::to_string(cpu);
+    for (unsigned cpu : cpus) {
+        if (!text.empty()) text += ',';
+        text += std::to_string(cpu);
+    }
     return text;
 }
 
