@@ -47,6 +47,12 @@ MUTATIONS = [
         "short of memory, clients get failures though answers are there",
         "control_test:StaleFirst.AnAnswer*"),
     Mutation(
+        "our-bound-fails-followers", "control/fetch/table_effects.cpp",
+        "        if (cause == Cause::unasked) return refuse_all(id, side);\n        stale->hold",
+        "        if (cause == Cause::unasked) return wake_all(id, side, stale, WakeKind::stale);\n        stale->hold",
+        "a bound of ours is cached as the failure of every name that leads there",
+        "control_test:FollowersTest.*"),
+    Mutation(
         "abandoned-credit-lost", "dataplane/worker.cpp",
         "    free_waiters_.push_back(wake.waiter); // within its capacity: the credit comes back\n"
         "    if (wake.kind == Wake::Kind::abandon) return c_.counters.add(Event::wake_abandoned);\n",
