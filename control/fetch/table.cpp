@@ -245,13 +245,18 @@ void FetchTable::lead_elsewhere(FetchSlot& slot, const Answer& answer, Alias&& a
         slot.fetch->on_failed(answer.upstream, answer.received, *this);
         return settle(slot);
     }
+    lead_to(slot, std::move(alias));
+    supersede(slot, Followers::stay);
+}
+
+/// Who waits for either key gets what the alias's target is answered with.
+void FetchTable::lead_to(FetchSlot& slot, Alias&& alias) {
     alias.account = slot.prefix;
     alias.generation = slot.fetch->id().generation;
     for (Side& side : slot.sides) {
         alias.target.flavour = side.key.flavour;
         successors_.push_back({side.key, side.hash, side.waiters.take(), alias, last_generation_});
     }
-    supersede(slot, Followers::stay);
 }
 
 void FetchTable::start_successors(Time now) {

@@ -185,6 +185,7 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
                      std::uint64_t account = 0, Traces::Done trace = nullptr);
     void supersede(FetchSlot& slot, Followers followers = Followers::restart);
     void lead_elsewhere(FetchSlot& slot, const Answer& answer, Alias&& alias);
+    void lead_to(FetchSlot& slot, Alias&& alias);
     void supersede_some();
     bool go_on(Sweep& sweep, unsigned steps);
     bool is_held() const;

@@ -222,13 +222,7 @@ void FetchTable::fail(FetchId id, Side& side, Cause cause, const std::optional<E
 
 void FetchTable::chase(const Fetch& fetch, const Answer& answer) {
     traces_.note(fetch.id(), now_, "its chain's end is asked", answer.upstream);
-    FetchSlot& slot = slots_[fetch.id().slot];
-    for (Side& side : slot.sides) {
-        Alias alias = aliases_.chased(side.key, answer);
-        alias.account = slot.prefix;
-        alias.generation = fetch.id().generation;
-        successors_.push_back({side.key, side.hash, side.waiters.take(), std::move(alias), last_generation_});
-    }
+    lead_to(slots_[fetch.id().slot], aliases_.chased(fetch.key(), answer));
 }
 
 void FetchTable::note_disagreement(const Fetch& fetch) {
