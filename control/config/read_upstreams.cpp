@@ -1,0 +1,176 @@
+// The configuration of what is asked upstream: servers, fan-out, merge, ranking.
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "cache/dns.hpp"
+#include "cache/limits.hpp"
+#include "control/config/readers.hpp"
+#include "control/limits.hpp"
+
+namespace millrace::control {
+
+using dataplane::Endpoint;
+using yaml::Value;
+
+namespace bounds {
+constexpr unsigned outstanding = 65535;
+constexpr unsigned ranking_rate = 1000; ///< probes per second
+constexpr unsigned probes = 100;
+constexpr Time probe_interval = 1h;
+constexpr Time deadline = 30s;
+} // namespace bounds
+
+namespace {
+
+constexpr const char* probe_form = "a name and a type, such as \"example.com A\"";
+constexpr const char* zone_form =
+    "a link-local address with an interface of this machine, such as \"[fe80::1%eth0]:53\"";
+
+Endpoint read_server_address(const Value& at) {
+    std::string text = at.text(endpoint_form);
+    auto endpoint = dataplane::parse_endpoint(text, dns::port);
+    bool valid = endpoint && endpoint->address.is_unicast();
+    bool link_local = valid ? endpoint->address.is_link_local() : text.find('%') != text.npos;
+    if (valid && link_local == (endpoint->zone != 0)) return *endpoint;
+    at.fail(link_local ? zone_form : endpoint_form);
+    return {};
+}
+
+/// "192.0.2.1:53", or a map with what is special about the server.
+Config::Server read_server(const Value& at) {
+    Config::Server out;
+    auto read_endpoint = [&](const Value& v) { out.endpoint = read_server_address(v); };
+    if (!at.is_map()) {
+        read_endpoint(at);
+        return out;
+    }
+    at.map({
+        {"address", read_endpoint},
+        {"trusted", [&](const Value& v) { out.trusted = v.flag(); }},
+        {"randomise-case", [&](const Value& v) { out.randomise_case = v.flag(); }},
+    });
+    if (out.endpoint == Endpoint{}) at.at("address").fail(endpoint_form);
+    return out;
+}
+
+std::vector<Config::Server> read_servers(const Value& at) {
+    std::vector<Config::Server> out;
+    at.list(limits::upstreams, [&](const Value& item) {
+        Config::Server server = read_server(item);
+        if (std::ranges::find(out, server.endpoint, &Config::Server::endpoint) != out.end()) {
+            item.fail("each server once", yaml::quote(to_string(server.endpoint)));
+        }
+        out.push_back(server);
+    });
+    return out;
+}
+
+Config::Group read_group(const Value& at) {
+    Config::Group out;
+    at.map({
+        {"group", [&](const Value& v) { out.name = v.text("the group's name"); }},
+        {"servers", [&](const Value& v) { out.servers = read_servers(v); }},
+    });
+    if (out.name.empty()) at.at("group").fail("the group's name");
+    if (out.servers.empty()) at.at("servers").fail("at least one server");
+    return out;
+}
+
+std::vector<std::uint16_t> read_probed_ports(const Value& at) {
+    std::vector<std::uint16_t> out;
+    at.list(limits::ranking_ports, [&](const Value& item) {
+        auto port = std::uint16_t(item.number(1, 65535));
+        if (std::ranges::find(out, port) != out.end()) item.fail("each port once");
+        out.push_back(port);
+    });
+    return out;
+}
+
+} // namespace
+
+std::vector<Config::Group> read_upstreams(const Value& at) {
+    std::vector<Config::Group> out;
+    at.list(cache::limits::groups, [&](const Value& item) { out.push_back(read_group(item)); });
+    if (out.empty()) at.fail("a list with one group of upstream servers");
+    if (out.size() > 1) {
+        at.fail("one group, as nothing selects between several yet", fmt::format("{} groups", out.size()));
+    }
+    return out;
+}
+
+void read_fanout(const Value& at, Config::Fanout& out) {
+    at.map({
+        {"strategy", [&](const Value& v) { out.strategy = read_choice(v, strategies); }},
+        {"active", [&](const Value& v) { out.active = unsigned(v.number(1, limits::upstreams)); }},
+        {"batch", [&](const Value& v) { out.batch = unsigned(v.number(1, limits::upstreams)); }},
+        {"stagger", [&](const Value& v) { out.stagger = v.duration(1ms, bounds::deadline); }},
+        {"fallback", [&](const Value& v) { out.fallback = v.duration(1ms, bounds::deadline); }},
+        {"deadline", [&](const Value& v) { out.deadline = v.duration(100ms, bounds::deadline); }},
+        {"patience",
+         [&](const Value& v) { out.patience = v.duration(limits::least_patience, bounds::deadline); }},
+        {"outstanding",
+         [&](const Value& v) { out.outstanding = unsigned(v.number(1, bounds::outstanding)); }},
+        {"rate", [&](const Value& v) { out.rate = unsigned(v.number(1, bounds::rate)); }},
+        {"probe",
+         [&](const Value& v) {
+             out.probe = v.text(probe_form);
+             if (!parse_probe(out.probe)) v.fail(probe_form);
+         }},
+        {"probe-interval",
+         [&](const Value& v) {
+             out.probe_interval = v.duration(0s, bounds::probe_interval);
+             if (out.probe_interval > Time{} && out.probe_interval < 1s) v.fail("0s or at least 1s");
+         }},
+        {"probe-fall", [&](const Value& v) { out.probe_fall = unsigned(v.number(1, bounds::probes)); }},
+        {"probe-rise", [&](const Value& v) { out.probe_rise = unsigned(v.number(1, bounds::probes)); }},
+    });
+    auto within_deadline = [&](const char* key, Time value) {
+        if (value <= out.deadline) return;
+        at.at(key).fail("at most the deadline of " + yaml::duration_text(out.deadline),
+                        yaml::duration_text(value));
+    };
+    within_deadline("stagger", out.stagger);
+    within_deadline("fallback", out.fallback);
+}
+
+void read_merge(const Value& at, Config::Merge& out) {
+    at.map({
+        {"policy", [&](const Value& v) { out.policy = read_choice(v, policies); }},
+        {"quorum", [&](const Value& v) { out.quorum = unsigned(v.number(2, limits::upstreams)); }},
+    });
+}
+
+void read_ranking(const Value& at, Config::Ranking& out) {
+    at.map({
+        {"ports", [&](const Value& v) { out.ports = read_probed_ports(v); }},
+        {"icmp", [&](const Value& v) { out.icmp = v.flag(); }},
+        {"rate", [&](const Value& v) { out.rate = unsigned(v.number(1, bounds::ranking_rate)); }},
+        {"cache", [&](const Value& v) { out.cache = v.duration(1s, bounds::day); }},
+        {"max-addresses",
+         [&](const Value& v) { out.max_addresses = unsigned(v.number(0, limits::ranked_addresses)); }},
+        {"allow", [&](const Value& v) { out.allow = read_allow(v); }},
+    });
+}
+
+/// An address that more servers must agree on than there are could never be published.
+void check_quorum(const Value& at, const Config::Live& live) {
+    if (live.merge.policy != Config::MergePolicy::quorum) return;
+    for (const auto& group : live.upstreams) {
+        if (live.merge.quorum <= group.servers.size()) continue;
+        at.at("merge").at("quorum").fail(
+            fmt::format("at most the number of servers, {}", group.servers.size()),
+            fmt::format("{}", live.merge.quorum));
+    }
+    auto strategy = live.fanout.strategy;
+    bool asks_one = strategy == Config::Strategy::race || strategy == Config::Strategy::sequential;
+    if (!asks_one) return;
+    at.at("merge").at("policy").fail(
+        fmt::format("union, order or off with `strategy: {}`, which takes the first reply as it is",
+                    name_of(strategy, strategies)),
+        "quorum");
+}
+
+} // namespace millrace::control
