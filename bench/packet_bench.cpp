@@ -67,7 +67,7 @@ void query_parse(benchmark::State& state) {
     bench::LoopCycles cycles;
     for (auto _ : state) {
         benchmark::DoNotOptimize(message.data());
-        Query::parse(message, Transport::udp, 0, query);
+        Query::parse(message, Transport::udp, query);
         benchmark::DoNotOptimize(query);
     }
     cycles.report(state);
@@ -113,7 +113,7 @@ test::Bytes write(benchmark::State& state, const cache::Entry& entry, std::uint1
                   const Expected& expected) {
     auto message = edns_query();
     Query query;
-    Query::parse(message, Transport::udp, 0, query);
+    Query::parse(message, Transport::udp, query);
     query.head.limit = limit;
     message.resize(2048);
     std::span<const std::uint8_t> question(message.data() + dns::header_octets, query.head.question_size);

@@ -11,7 +11,7 @@ Entry::Entry(const EntryDraft& draft)
       records_size(std::uint16_t(draft.records.size())), ttl_count(std::uint16_t(draft.ttl_offsets.size())),
       answers(draft.answers), authorities(draft.authorities), info(draft.info.value_or(no_info)),
       rcode(draft.rcode), info_size(std::uint8_t(draft.info_text.size())), authentic(draft.authentic),
-      chained(draft.chained), rewritten(draft.rewritten), failure(draft.failure),
+      chained(draft.chained), rewritten(draft.rewritten), crossed(draft.crossed), failure(draft.failure),
       rotates_ipv6(draft.rotates_ipv6), rotating(draft.rotating),
       refresh_after(draft.refresh_after.value_or(draft.expiry).count()) {
     auto* offsets = reinterpret_cast<std::uint16_t*>(this + 1);

@@ -28,6 +28,7 @@ struct EntryDraft {
     bool authentic = false;              ///< AD from a trusted upstream (RFC 6840 5.8)
     bool chained = false;                ///< the answer begins with a CNAME
     bool rewritten = false;              ///< made by a rule of the operator's, which may change
+    bool crossed = false;                ///< its end is another upstream group's than its key's
     bool failure = false;                ///< a cached failure (RFC 9520), not an answer
     std::optional<std::uint16_t> info;   ///< extended error code for clients with EDNS (RFC 8914)
     std::string_view info_text{};        ///< its text, at most limits::info_octets of printable ASCII
@@ -68,7 +69,7 @@ class Entry {
     std::uint16_t info; ///< extended error code, or no_info
     std::uint8_t rcode;
     std::uint8_t info_size; ///< of the extended error's text
-    bool authentic : 1, chained : 1, rewritten : 1, failure : 1, rotates_ipv6 : 1;
+    bool authentic : 1, chained : 1, rewritten : 1, crossed : 1, failure : 1, rotates_ipv6 : 1;
     std::uint8_t rotating;
 
     /// Hints. `visited`: hit since the eviction hand last passed. `refresh_after`: microseconds since boot;

@@ -33,6 +33,7 @@ struct KeyRef {
     const std::uint8_t* bytes;
 
     std::size_t size() const { return Key::header_octets + bytes[Key::header_octets - 1]; }
+    unsigned group() const { return bytes[offsetof(Key, group)]; }
     std::span<const std::uint8_t> name() const {
         return {bytes + Key::header_octets, bytes[Key::header_octets - 1]};
     }

@@ -15,6 +15,7 @@ inline constexpr unsigned waiters_per_prefix = 1000; ///< questions that the cli
 inline constexpr std::size_t fair_waits = 64; ///< of a prefix, or for one question, when a worker is crowded
 inline constexpr std::size_t crowded = dataplane::limits::waiters / 4 * 3; ///< of one worker, then some go
 inline constexpr unsigned upstreams = 64;            ///< servers of one group
+inline constexpr std::size_t routes = 16'384;        ///< to groups; what the largest configuration file holds
 inline constexpr std::uint16_t upstream_edns_octets = 1232; ///< largest reply asked for over UDP
 inline constexpr std::size_t datagrams_per_fetch = 6;       ///< to all upstreams, if they are not more
 inline constexpr unsigned chain = 11;                       ///< CNAMEs that lead from one name to the next

@@ -22,7 +22,7 @@ bool is_error(unsigned rcode) {
 
 bool Gate::admit(const Message& message, Query& query, std::span<std::uint8_t> out, std::size_t& reply) {
     reply = 0;
-    Query::parse(message.octets, message.transport, group_, query);
+    Query::parse(message.octets, message.transport, query);
     if (query.action == Query::Action::drop) {
         counters_.add(query.verdict);
         return false;
@@ -33,7 +33,11 @@ bool Gate::admit(const Message& message, Query& query, std::span<std::uint8_t> o
         return false;
     }
     if (unlikely(access_.limits().queries > 0) && !within_queries(message, query, out, reply)) return false;
-    if (query.action == Query::Action::look_up) return !answer_here(message, query, out, reply);
+    if (query.action == Query::Action::look_up) {
+        if (answer_here(message, query, out, reply)) return false;
+        if (routes_) query.key.group = routes_->get().group_of(query.key.name.bytes());
+        return true;
+    }
     if (query.action == Query::Action::chaos && answer_chaos(message, query, out, reply)) return false;
     if (is_error(unsigned(query.rcode)) && !may_send_error(message)) return false;
     reply = answer::write(query, question, out);

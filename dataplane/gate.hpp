@@ -14,15 +14,16 @@
 #include "dataplane/counters.hpp"
 #include "dataplane/local_names.hpp"
 #include "dataplane/query.hpp"
+#include "dataplane/routes.hpp"
 
 namespace millrace::dataplane {
 
 class Gate {
   public:
-    /// `local` may be null: nothing is answered here.
-    Gate(const Access& access, const cache::Replaceable<LocalNames>* local, Counters& counters,
-         std::uint8_t group)
-        : access_(access), local_(local), counters_(counters), group_(group) {}
+    /// `local` may be null: nothing is answered here; `routes` too: all is asked of the first group.
+    Gate(const Access& access, const cache::Replaceable<LocalNames>* local,
+         const cache::Replaceable<Routes>* routes, Counters& counters)
+        : access_(access), local_(local), routes_(routes), counters_(counters) {}
 
     struct Message {
         std::span<const std::uint8_t> octets;
@@ -63,8 +64,8 @@ class Gate {
 
     const Access& access_;
     const cache::Replaceable<LocalNames>* local_;
+    const cache::Replaceable<Routes>* routes_;
     Counters& counters_;
-    std::uint8_t group_;
     /// What was over a limit since the last slip, by some bits of the client's prefix.
     std::array<std::uint8_t, 256> over_{};
 };

@@ -33,13 +33,12 @@ bool are_whole(std::span<const std::uint8_t> options) {
 
 } // namespace
 
-void Query::parse(std::span<const std::uint8_t> message, Transport transport, std::uint8_t group,
-                  Query& out) {
+void Query::parse(std::span<const std::uint8_t> message, Transport transport, Query& out) {
     Sections sections{};
     out.head = {};
     out.rcode = Rcode::noerror; // of the query that was in this place before
     out.info = cache::Entry::no_info;
-    out.key.group = group;
+    out.key.group = 0;
     if (!out.parse_header(message, sections)) return;
     cache::WireReader in(message.subspan(dns::header_octets));
     bool is_asked = out.parse_question(in, sections);

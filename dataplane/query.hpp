@@ -55,9 +55,8 @@ struct Query {
     Head head;
     cache::Key key; ///< meaningful to look up, and of class CH
 
-    /// Judges one message. `group` is the upstream group that serves this front end.
-    static void parse(std::span<const std::uint8_t> message, Transport transport, std::uint8_t group,
-                      Query& out);
+    /// Judges one message. The key's group is the first one (see Routes).
+    static void parse(std::span<const std::uint8_t> message, Transport transport, Query& out);
 
   private:
     struct Sections;

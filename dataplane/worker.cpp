@@ -90,7 +90,6 @@ bool Worker::turn() {
         if (lookups_[i].is_wanted && lookups_[i].ahead.node) prefetch(*lookups_[i].ahead.node);
     }
 
-    floor_ = c_.table.floor(c_.group); // once per burst
     for (unsigned i = 0; i < received; ++i) {
         if (lookups_[i].is_wanted) answer_or_miss(burst_.packets[i], lookups_[i], now);
     }
@@ -138,7 +137,7 @@ const cache::Entry* Worker::look_up(const Lookup& lookup) {
     if (!node) return nullptr;
     // Acquire: without it the Entry's fields could be read from before they were written.
     const cache::Entry* entry = node->second.entry.load(std::memory_order_acquire);
-    if (!entry || entry->version.generation <= floor_) return nullptr;
+    if (!entry || entry->version.generation <= c_.table.floor(lookup.query.key.group)) return nullptr;
     // A hint for eviction; written when it differs, so that hits leave the line shared.
     if (!entry->visited.load(std::memory_order_relaxed)) entry->visited.store(1, std::memory_order_relaxed);
     return entry;
@@ -216,7 +215,7 @@ Time Worker::now() {
 }
 
 Worker::Worker(const WorkerContext& context)
-    : c_(context), gate_(context.access, context.local, context.counters, context.group),
+    : c_(context), gate_(context.access, context.local, context.routes, context.counters),
       waiters_(new Waiter[limits::waiters]) {
     free_waiters_.reserve(limits::waiters);
     for (std::uint32_t i = limits::waiters; i-- > 0;) free_waiters_.push_back(i);

@@ -27,8 +27,8 @@ struct WorkerContext {
     Counters& counters;
     const Access& access;
     const TscClock* clock = nullptr; ///< null: CLOCK_BOOTTIME (socket workers: no TSC rate without EAL)
-    std::uint8_t group = 0;          ///< upstream group of its clients
     const cache::Replaceable<LocalNames>* local = nullptr; ///< null: nothing is answered without the cache
+    const cache::Replaceable<Routes>* routes = nullptr;    ///< null: all is asked of the first group
     Sleeper* control = nullptr; ///< told of Misses by a worker whose port can be waited for; or null
     Idle idle = Idle::poll;     ///< on a port that must be polled
 };
@@ -89,7 +89,6 @@ class alignas(64) Worker { // other workers' are on other cache lines
     Burst burst_;
     std::array<Lookup, limits::burst> lookups_;
     std::array<Wake, limits::burst> wakes_;
-    cache::Generation floor_ = 0; ///< of this burst
     Time last_now_{};
     std::atomic<std::uint64_t> heartbeats_{0}, busy_cycles_{0};
 };

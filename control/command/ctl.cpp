@@ -22,7 +22,7 @@ struct Options {
     bool json = false;
     bool all = false;
     bool zone = false;
-    std::string name, type;
+    std::string name, type, group;
     std::string request; ///< what the chosen subcommand makes of them
 };
 
@@ -47,11 +47,17 @@ void add_cache(CLI::App& app, Options& options) {
     CLI::Option_group* what = flush->add_option_group("what");
     what->add_option("NAME", options.name, "domain name")->check(one_word);
     what->add_flag("--all", options.all, "everything");
+    what->add_option("--group", options.group, "what a group of upstreams said, and was made of that")
+        ->check(one_word);
     what->require_option(1);
-    flush->add_flag("--zone", options.zone, "the name and all below it")->excludes("--all");
+    flush->add_flag("--zone", options.zone, "the name and all below it")
+        ->excludes("--all")
+        ->excludes("--group");
     flush->final_callback([&] {
-        const char* zone = options.zone ? "--zone " : "";
-        options.request = "cache flush " + (options.all ? "--all" : zone + options.name);
+        std::string what = options.all             ? "--all"
+                           : options.group.empty() ? (options.zone ? "--zone " : "") + options.name
+                                                   : "--group " + options.group;
+        options.request = "cache flush " + what;
     });
 }
 

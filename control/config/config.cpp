@@ -1,5 +1,6 @@
 #include "control/config/config.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <exception>
@@ -124,6 +125,10 @@ std::vector<dataplane::Prefix> Config::default_allow() {
         out.push_back(*dataplane::parse_prefix(text));
     }
     return out;
+}
+
+std::size_t Config::Live::index_of(std::string_view group) const {
+    return std::size_t(std::ranges::find(upstreams, group, &Group::name) - upstreams.begin());
 }
 
 std::optional<cache::Key> parse_probe(const std::string& text) {

@@ -67,14 +67,6 @@ struct Config {
         bool operator==(const Server&) const = default;
     };
 
-    /// Servers that may answer for each other.
-    struct Group {
-        std::string name;
-        std::vector<Server> servers;
-
-        bool operator==(const Group&) const = default;
-    };
-
     struct Fanout {
         Strategy strategy = Strategy::two_stage;
         unsigned active = 2;         ///< two_stage: servers asked at once
@@ -91,6 +83,24 @@ struct Config {
         unsigned probe_rise = 1;     ///< heard ones in a row that bring it back
 
         bool operator==(const Fanout&) const = default;
+    };
+
+    /// Servers that may answer for each other.
+    struct Group {
+        std::string name;
+        std::vector<Server> servers;
+        std::optional<Fanout> fanout{}; ///< none: the file's. What it does not say is the file's, too;
+        std::optional<Merge> merge{};   ///< so here
+
+        bool operator==(const Group&) const = default;
+    };
+
+    /// The suffix itself and all names below it are asked of the group.
+    struct Route {
+        std::string suffix; ///< as cache::to_string writes it
+        std::string group;
+
+        bool operator==(const Route&) const = default;
     };
 
     /// How addresses of answers are probed, to serve the best first. Without ports and ICMP nobody is.
@@ -161,16 +171,22 @@ struct Config {
         Tcp tcp;
         Local local;
         std::vector<BlockList> block; ///< the first that names a name counts
-        std::vector<Group> upstreams; ///< exactly one, for now
+        std::vector<Group> upstreams; ///< by Key::group; the first is asked what no route names
+        std::vector<Route> routes;    ///< each suffix once
         Fanout fanout;
         Merge merge;
         Ranking ranking;
-        Time min_ttl = 0s;      ///< records live at least this long,
-        Time max_ttl = 24h;     ///< and at most this long (RFC 8767 4)
-        Time negative_ttl = 1h; ///< most that a negative answer lives (RFC 2308 5)
-        Time stale = 24h;       ///< how long after its expiry an answer may still serve (RFC 8767 5)
-        bool rotate = true;     ///< addresses change places from reply to reply (RFC 1794)
+        Time min_ttl = 0s;        ///< records live at least this long,
+        Time max_ttl = 24h;       ///< and at most this long (RFC 8767 4)
+        Time negative_ttl = 1h;   ///< most that a negative answer lives (RFC 2308 5)
+        Time stale = 24h;         ///< how long after its expiry an answer may still serve (RFC 8767 5)
+        bool rotate = true;       ///< addresses change places from reply to reply (RFC 1794)
         unsigned max_rrset = 256; ///< records of one RRset; with more there is no answer
+
+        const Fanout& fanout_of(const Group& group) const { return group.fanout ? *group.fanout : fanout; }
+        const Merge& merge_of(const Group& group) const { return group.merge ? *group.merge : merge; }
+        /// By name; none has it: the number of groups.
+        std::size_t index_of(std::string_view group) const;
 
         bool operator==(const Live&) const = default;
     };

@@ -63,22 +63,13 @@ void print_ports(YAML::Emitter& out, const std::vector<Config::Port>& ports) {
     out << YAML::EndSeq;
 }
 
-void print_upstreams(YAML::Emitter& out, const std::vector<Config::Group>& groups) {
-    out << YAML::Key << "upstreams" << YAML::Value << YAML::BeginSeq;
-    for (const auto& group : groups) {
-        out << YAML::BeginMap;
-        print_text(out, "group", group.name);
-        print(out, "servers", group.servers);
-        out << YAML::EndMap;
-    }
-    out << YAML::EndSeq;
-}
-
 void begin_map(YAML::Emitter& out, const char* key) {
     out << YAML::Key << key << YAML::Value << YAML::BeginMap;
 }
 
-void print_fanout(YAML::Emitter& out, const Config::Fanout& fanout) {
+enum class Owner : bool { file, group };
+
+void print_fanout(YAML::Emitter& out, const Config::Fanout& fanout, Owner owner) {
     begin_map(out, "fanout");
     print_word(out, "strategy", name_of(fanout.strategy, strategies));
     print_word(out, "active", std::to_string(fanout.active));
@@ -86,7 +77,7 @@ void print_fanout(YAML::Emitter& out, const Config::Fanout& fanout) {
     print_word(out, "stagger", yaml::duration_text(fanout.stagger));
     print_word(out, "fallback", yaml::duration_text(fanout.fallback));
     print_word(out, "deadline", yaml::duration_text(fanout.deadline));
-    print_word(out, "patience", yaml::duration_text(fanout.patience));
+    if (owner == Owner::file) print_word(out, "patience", yaml::duration_text(fanout.patience));
     print_word(out, "outstanding", std::to_string(fanout.outstanding));
     print_word(out, "rate", std::to_string(fanout.rate));
     print_text(out, "probe", fanout.probe);
@@ -94,6 +85,39 @@ void print_fanout(YAML::Emitter& out, const Config::Fanout& fanout) {
     print_word(out, "probe-fall", std::to_string(fanout.probe_fall));
     print_word(out, "probe-rise", std::to_string(fanout.probe_rise));
     out << YAML::EndMap;
+}
+
+void print_merge(YAML::Emitter& out, const Config::Merge& merge) {
+    begin_map(out, "merge");
+    print_word(out, "policy", name_of(merge.policy, policies));
+    print_word(out, "quorum", std::to_string(merge.quorum));
+    out << YAML::EndMap;
+}
+
+void print_upstreams(YAML::Emitter& out, const std::vector<Config::Group>& groups) {
+    out << YAML::Key << "upstreams" << YAML::Value << YAML::BeginSeq;
+    for (const auto& group : groups) {
+        out << YAML::BeginMap;
+        print_text(out, "group", group.name);
+        print(out, "servers", group.servers);
+        if (group.fanout) print_fanout(out, *group.fanout, Owner::group);
+        if (group.merge) print_merge(out, *group.merge);
+        out << YAML::EndMap;
+    }
+    out << YAML::EndSeq;
+}
+
+void print_routes(YAML::Emitter& out, const std::vector<Config::Route>& routes) {
+    out << YAML::Key << "routes" << YAML::Value;
+    if (routes.empty()) out << YAML::Flow;
+    out << YAML::BeginSeq;
+    for (const auto& route : routes) {
+        out << YAML::Flow << YAML::BeginMap;
+        print_text(out, "suffix", route.suffix);
+        print_text(out, "group", route.group);
+        out << YAML::EndMap;
+    }
+    out << YAML::EndSeq;
 }
 
 void print_limits(YAML::Emitter& out, const dataplane::RateLimits& limits) {
@@ -180,11 +204,9 @@ std::string to_yaml(const Config& config) {
     print_local(out, config.live.local);
     print_block(out, config.live.block);
     print_upstreams(out, config.live.upstreams);
-    print_fanout(out, config.live.fanout);
-    begin_map(out, "merge");
-    print_word(out, "policy", name_of(config.live.merge.policy, policies));
-    print_word(out, "quorum", std::to_string(config.live.merge.quorum));
-    out << YAML::EndMap;
+    print_routes(out, config.live.routes);
+    print_fanout(out, config.live.fanout, Owner::file);
+    print_merge(out, config.live.merge);
     print_ranking(out, config.live.ranking);
     print_cache(out, config);
     begin_map(out, "control");

@@ -282,6 +282,7 @@ Config read_config(const Value& at) {
                     [&](const Value& item) { out.live.block.push_back(read_block_list(item)); });
          }},
         {"upstreams", [&](const Value& v) { out.live.upstreams = read_upstreams(v); }},
+        {"routes", [&](const Value& v) { out.live.routes = read_routes(v); }},
         {"fanout", [&](const Value& v) { read_fanout(v, out.live.fanout); }},
         {"merge", [&](const Value& v) { read_merge(v, out.live.merge); }},
         {"ranking", [&](const Value& v) { read_ranking(v, out.live.ranking); }},
@@ -291,9 +292,11 @@ Config read_config(const Value& at) {
              v.map({{"socket", [&](const Value& p) { out.boot.control_socket = read_socket_path(p); }}});
          }},
     });
-    if (out.live.upstreams.empty()) at.at("upstreams").fail("a list with one group of upstream servers");
+    if (out.live.upstreams.empty()) at.at("upstreams").fail("a list of groups of upstream servers");
+    read_policies_of_groups(at, out.live);
     check_relations(at, out);
     check_quorum(at, out.live);
+    check_routes(at, out.live);
     return out;
 }
 

@@ -1,6 +1,8 @@
 // The configuration of what is asked upstream: servers, fan-out, merge, ranking.
 #include <algorithm>
 #include <optional>
+#include <string>
+#include <unordered_set>
 #include <utility>
 
 #include <fmt/format.h>
@@ -70,9 +72,14 @@ std::vector<Config::Server> read_servers(const Value& at) {
 
 Config::Group read_group(const Value& at) {
     Config::Group out;
+    auto require_map = [](const Value& v) {
+        if (!v.is_map()) v.fail("a map");
+    };
     at.map({
         {"group", [&](const Value& v) { out.name = v.text("the group's name"); }},
         {"servers", [&](const Value& v) { out.servers = read_servers(v); }},
+        {"fanout", require_map}, // read_policies_of_groups
+        {"merge", require_map},
     });
     if (out.name.empty()) at.at("group").fail("the group's name");
     if (out.servers.empty()) at.at("servers").fail("at least one server");
@@ -93,12 +100,60 @@ std::vector<std::uint16_t> read_probed_ports(const Value& at) {
 
 std::vector<Config::Group> read_upstreams(const Value& at) {
     std::vector<Config::Group> out;
-    at.list(cache::limits::groups, [&](const Value& item) { out.push_back(read_group(item)); });
-    if (out.empty()) at.fail("a list with one group of upstream servers");
-    if (out.size() > 1) {
-        at.fail("one group, as nothing selects between several yet", fmt::format("{} groups", out.size()));
-    }
+    at.list(cache::limits::groups, [&](const Value& item) {
+        Config::Group group = read_group(item);
+        if (std::ranges::find(out, group.name, &Config::Group::name) != out.end()) {
+            item.at("group").fail("each group's name once");
+        }
+        out.push_back(std::move(group));
+    });
+    if (out.empty()) at.fail("a list of groups of upstream servers");
     return out;
+}
+
+std::vector<Config::Route> read_routes(const Value& at) {
+    constexpr const char* suffix_form = "a domain name, such as \"corp.example\"";
+    std::vector<Config::Route> out;
+    std::unordered_set<std::string> seen;
+    at.list(limits::routes, [&](const Value& item) {
+        Config::Route& route = out.emplace_back();
+        item.map({
+            {"suffix",
+             [&](const Value& v) {
+                 auto name = cache::parse_name(v.text(suffix_form));
+                 if (!name) return v.fail(suffix_form);
+                 route.suffix = cache::to_string(name->bytes());
+                 if (!seen.insert(route.suffix).second) v.fail("each suffix once");
+             }},
+            {"group", [&](const Value& v) { route.group = v.text("a group's name"); }},
+        });
+        if (route.suffix.empty()) item.at("suffix").fail(suffix_form);
+        if (route.group.empty()) item.at("group").fail("a group's name");
+    });
+    return out;
+}
+
+void read_policies_of_groups(const Value& at, Config::Live& live) {
+    if (!at.ok()) return;
+    auto group = live.upstreams.begin();
+    at.at("upstreams").list(cache::limits::groups, [&](const Value& item) {
+        Value fanout = item.at("fanout"), merge = item.at("merge");
+        if (fanout.is_map()) read_fanout(fanout, group->fanout.emplace(live.fanout));
+        if (merge.is_map()) read_merge(merge, group->merge.emplace(live.merge));
+        if (!fanout.at("patience").is_null()) {
+            fanout.at("patience").fail("patience in the file's own fanout: clients know of no groups");
+        }
+        ++group;
+    });
+}
+
+void check_routes(const Value& at, const Config::Live& live) {
+    if (!at.ok() || live.routes.empty()) return;
+    auto route = live.routes.begin();
+    at.at("routes").list(limits::routes, [&](const Value& item) {
+        bool is_known = live.index_of((route++)->group) < live.upstreams.size();
+        if (!is_known) item.at("group").fail("the name of a group of upstreams");
+    });
 }
 
 void read_fanout(const Value& at, Config::Fanout& out) {
@@ -155,22 +210,35 @@ void read_ranking(const Value& at, Config::Ranking& out) {
     });
 }
 
-/// An address that more servers must agree on than there are could never be published.
-void check_quorum(const Value& at, const Config::Live& live) {
-    if (live.merge.policy != Config::MergePolicy::quorum) return;
-    for (const auto& group : live.upstreams) {
-        if (live.merge.quorum <= group.servers.size()) continue;
-        at.at("merge").at("quorum").fail(
-            fmt::format("at most the number of servers, {}", group.servers.size()),
-            fmt::format("{}", live.merge.quorum));
+namespace {
+
+/// An address that more servers must agree on than there are could never be published. `own`: the policy's
+/// place in the file.
+void check_quorum(const Value& own, const Config::Group& group, const Config::Live& live) {
+    const Config::Merge& merge = live.merge_of(group);
+    if (merge.policy != Config::MergePolicy::quorum) return;
+    if (merge.quorum > group.servers.size()) {
+        own.at("quorum").fail(fmt::format("at most the number of servers, {}", group.servers.size()),
+                              fmt::format("{}", merge.quorum));
     }
-    auto strategy = live.fanout.strategy;
+    auto strategy = live.fanout_of(group).strategy;
     bool asks_one = strategy == Config::Strategy::race || strategy == Config::Strategy::sequential;
     if (!asks_one) return;
-    at.at("merge").at("policy").fail(
+    own.at("policy").fail(
         fmt::format("union, order or off with `strategy: {}`, which takes the first reply as it is",
                     name_of(strategy, strategies)),
         "quorum");
+}
+
+} // namespace
+
+void check_quorum(const Value& at, const Config::Live& live) {
+    if (!at.ok()) return;
+    auto group = live.upstreams.begin();
+    at.at("upstreams").list(cache::limits::groups, [&](const Value& item) {
+        check_quorum(group->merge ? item.at("merge") : at.at("merge"), *group, live);
+        ++group;
+    });
 }
 
 } // namespace millrace::control

@@ -53,10 +53,17 @@ std::vector<dataplane::Prefix> read_allow(const yaml::Value& at); ///< prefixes,
 
 // read_upstreams.cpp
 std::vector<Config::Group> read_upstreams(const yaml::Value& at);
+std::vector<Config::Route> read_routes(const yaml::Value& at);
 void read_fanout(const yaml::Value& at, Config::Fanout& out);
 void read_merge(const yaml::Value& at, Config::Merge& out);
 void read_ranking(const yaml::Value& at, Config::Ranking& out);
-/// `at`: the file's map. Whether every policy that is asked for can come about.
+// What needs the whole file; `at` is its map.
+
+/// `fanout` and `merge` of each group: what they do not say is the file's.
+void read_policies_of_groups(const yaml::Value& at, Config::Live& live);
+/// Whether every policy that is asked for can come about.
 void check_quorum(const yaml::Value& at, const Config::Live& live);
+/// Whether each route leads to a group.
+void check_routes(const yaml::Value& at, const Config::Live& live);
 
 } // namespace millrace::control

@@ -55,6 +55,7 @@ class Value {
     void fail(std::string expected, std::string found = {}) const;
     bool ok() const { return !document_->error; }
     bool is_map() const { return node_.IsMap(); }
+    bool is_null() const { return node_.IsNull(); } ///< also of a key that is not there
 
   private:
     Value child(const std::string& key, const YAML::Node& key_node, const YAML::Node& value) const;

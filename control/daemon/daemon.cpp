@@ -71,17 +71,20 @@ std::string list_text(const std::vector<std::string>& keys) {
 
 Daemon::Daemon(const Config& config, const std::string& path, LocalRules local)
     : config_(config), access_(client_policy(config.live), packets_per_us(config.boot)),
-      local_(std::move(local.names)), table_({config.boot.cache_entries, config.boot.cache_memory}, grace_),
-      publisher_(table_, grace_, ttl_policy(config.live)), network_(io_, {.sockets = exchange_capacity()}),
-      upstreams_(config.live.upstreams.front().servers, upstream_policy(config.live)),
-      exchanges_(network_, random_, {&upstreams_, 1}, {.exchanges = exchange_capacity()}),
-      probes_(io_, random_), prober_(probes_, config.live.ranking, probe_capacity()),
-      fetches_(table_, publisher_, exchanges_, upstreams_, router_, fetch_policy(config.live)),
-      flushes_(table_, grace_, fetches_), tcp_(io_, table_, fetches_, access_, &local_, config.live.tcp),
-      workers_(table_, grace_, access_, &local_), reload_(path, config, std::move(local.lists), parts_),
-      commands_(io_), signals_(io_, SIGINT, SIGTERM), hangups_(io_, SIGHUP) {
+      local_(std::move(local.names)), routes_(build_routes(config.live)),
+      table_({config.boot.cache_entries, config.boot.cache_memory}, grace_), publisher_(table_, grace_, {}),
+      network_(io_, {.sockets = exchange_capacity()}), groups_(cache::limits::groups, Upstreams({})),
+      exchanges_(network_, random_, groups_, {.exchanges = exchange_capacity()}), probes_(io_, random_),
+      prober_(probes_, config.live.ranking, probe_capacity()),
+      fetches_(table_, publisher_, exchanges_, groups_, router_, {}), flushes_(table_, grace_, fetches_),
+      tcp_(io_, table_, fetches_, access_, &local_, config.live.tcp, &routes_),
+      workers_(table_, grace_, access_, &local_, &routes_),
+      reload_(path, config, std::move(local.lists), parts_), commands_(io_), signals_(io_, SIGINT, SIGTERM),
+      hangups_(io_, SIGHUP) {
     router_.connect(workers_, tcp_);
+    put_groups_in_place(parts_, config.live);
     fetches_.set_local(&local_);
+    fetches_.set_routes(&routes_);
     fetches_.set_access(&access_);
     fetches_.set_ranker(&prober_);
 }
@@ -104,7 +107,7 @@ Daemon::Result Daemon::run() {
     reload_on_hangup();
     Result started = workers_.start();
     if (started) {
-        spdlog::info("ready: {} workers, {} upstreams", workers_.size(), upstreams_.size());
+        spdlog::info("ready: {} workers, {} upstreams", workers_.size(), server_count(groups_));
         warn_of_mixed_groups(config_.live);
         if (unsigned ports = UdpSockets::source_ports(); ports < fewest_source_ports) {
             spdlog::warn("queries leave from {} source ports only: widen net.ipv4.ip_local_port_range",

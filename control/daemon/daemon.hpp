@@ -48,6 +48,7 @@ class Daemon {
     asio::io_context io_{1};
     dataplane::Access access_;
     cache::Replaceable<dataplane::LocalNames> local_;
+    cache::Replaceable<dataplane::Routes> routes_;
     std::unique_ptr<dataplane::Eal> eal_;
     std::optional<dataplane::TscClock> clock_;
     std::vector<std::unique_ptr<dataplane::SocketPort>> sockets_;
@@ -56,7 +57,7 @@ class Daemon {
     Publisher publisher_;
     SystemRandom random_;
     AsioNetwork network_;
-    Upstreams upstreams_;
+    std::vector<Upstreams> groups_;
     Exchanges exchanges_;
     AsioProbes probes_;
     Prober prober_;
@@ -65,8 +66,8 @@ class Daemon {
     Flushes flushes_;
     TcpServer tcp_;
     Workers workers_;
-    Parts parts_{io_,      grace_,  table_, publisher_, upstreams_, exchanges_, fetches_,
-                 flushes_, access_, local_, workers_,   tcp_,       prober_};
+    Parts parts_{io_,      grace_,  table_, publisher_, groups_,  exchanges_, fetches_,
+                 flushes_, access_, local_, routes_,    workers_, tcp_,       prober_};
     Reload reload_;
     CommandServer commands_;
     asio::signal_set signals_, hangups_;

@@ -4,6 +4,8 @@
 
 #include <utility> // asio 1.22 with GCC 12 needs it first
 
+#include <span>
+
 #include <asio/io_context.hpp>
 
 #include "cache/grace.hpp"
@@ -19,6 +21,7 @@
 #include "control/upstream/upstreams.hpp"
 #include "dataplane/access.hpp"
 #include "dataplane/local_names.hpp"
+#include "dataplane/routes.hpp"
 
 namespace millrace::control {
 
@@ -27,12 +30,13 @@ struct Parts {
     cache::Grace& grace;
     cache::Table& table;
     Publisher& publisher;
-    Upstreams& upstreams;
+    std::span<Upstreams> groups; ///< by Key::group; those that are not configured have no servers
     Exchanges& exchanges;
     FetchTable& fetches;
     Flushes& flushes;
     dataplane::Access& access;
     cache::Replaceable<dataplane::LocalNames>& local;
+    cache::Replaceable<dataplane::Routes>& routes;
     Workers& workers;
     TcpServer& tcp;
     Prober& prober;

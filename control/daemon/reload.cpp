@@ -54,6 +54,7 @@ std::vector<std::string> live_keys(const Config::Live& now, const Config::Live& 
     if (now.local != next.local) keys.push_back("local");
     if (now.block != next.block) keys.push_back("block");
     if (now.upstreams != next.upstreams) keys.push_back("upstreams");
+    if (now.routes != next.routes) keys.push_back("routes");
     if (now.fanout != next.fanout) keys.push_back("fanout");
     if (now.merge != next.merge) keys.push_back("merge");
     if (now.ranking != next.ranking) keys.push_back("ranking");
@@ -83,33 +84,62 @@ std::vector<Reload::ListChange> changed_lists(const std::vector<ReadList>& now,
     return changes;
 }
 
-/// Whether answers that are cached already depend on the key.
+/// Whether all answers that are cached already depend on the key. Those of some groups: changed_groups().
 bool concerns_answers(const std::string& key) {
-    static constexpr std::string_view others[] = {"allow", "fanout", "limits", "tcp", "local", "block"};
+    static constexpr std::string_view others[] = {"allow", "fanout", "limits", "tcp",      "local",
+                                                  "block", "merge",  "routes", "upstreams"};
     return std::ranges::find(others, key) == std::end(others);
+}
+
+/// Each group to its new place, with what is known of its servers; those that are no more are empty.
+void move_groups(std::span<Upstreams> groups, const std::vector<Config::Group>& now,
+                 const std::vector<Config::Group>& next) {
+    std::vector<Upstreams> moved(groups.size(), Upstreams({}));
+    for (std::size_t i = 0; i < next.size(); ++i) {
+        auto before = std::ranges::find(now, next[i].name, &Config::Group::name);
+        if (before != now.end()) moved[i] = std::move(groups[std::size_t(before - now.begin())]);
+    }
+    std::ranges::move(moved, groups.begin());
 }
 
 } // namespace
 
-TtlPolicy ttl_policy(const Config::Live& live) {
-    bool rotates = live.rotate && live.merge.policy != Config::MergePolicy::order;
+TtlPolicy ttl_policy(const Config::Live& live, const Config::Group& group) {
+    bool rotates = live.rotate && live.merge_of(group).policy != Config::MergePolicy::order;
     return {live.min_ttl, live.max_ttl, live.negative_ttl, live.stale, rotates};
 }
 
-UpstreamPolicy upstream_policy(const Config::Live& live) {
+UpstreamPolicy upstream_policy(const Config::Live& live, const Config::Group& group) {
+    const Config::Fanout& fanout = live.fanout_of(group);
     UpstreamPolicy policy;
-    policy.outstanding = live.fanout.outstanding;
-    policy.rate = live.fanout.rate;
+    policy.outstanding = fanout.outstanding;
+    policy.rate = fanout.rate;
     policy.max_rrset = live.max_rrset;
-    policy.probe = parse_probe(live.fanout.probe).value_or(policy.probe);
-    policy.probe_interval = live.fanout.probe_interval;
-    policy.probe_fall = live.fanout.probe_fall;
-    policy.probe_rise = live.fanout.probe_rise;
+    policy.probe = parse_probe(fanout.probe).value_or(policy.probe);
+    policy.probe_interval = fanout.probe_interval;
+    policy.probe_fall = fanout.probe_fall;
+    policy.probe_rise = fanout.probe_rise;
     return policy;
 }
 
-FetchPolicy fetch_policy(const Config::Live& live) {
-    return {live.fanout, live.merge, ttl_policy(live), live.ranking.max_addresses};
+FetchPolicy fetch_policy(const Config::Live& live, const Config::Group& group) {
+    return {live.fanout_of(group), live.merge_of(group), ttl_policy(live, group), live.ranking.max_addresses};
+}
+
+void put_groups_in_place(const Parts& parts, const Config::Live& live) {
+    for (unsigned i = 0; i < live.upstreams.size(); ++i) {
+        const Config::Group& group = live.upstreams[i];
+        if (!parts.groups[i].has_servers(group.servers)) parts.groups[i].replace(group.servers);
+        parts.groups[i].set_policy(upstream_policy(live, group));
+        parts.publisher.set_policy(i, ttl_policy(live, group));
+        parts.fetches.set_policy(i, fetch_policy(live, group));
+    }
+}
+
+unsigned server_count(std::span<const Upstreams> groups) {
+    unsigned count = 0;
+    for (const Upstreams& group : groups) count += group.size();
+    return count;
 }
 
 void warn_of_mixed_groups(const Config::Live& live) {
@@ -190,7 +220,8 @@ tl::expected<Reload::Loaded, ConfigError> Reload::load(const std::string& path, 
     auto local = build_local_names(config->live);
     if (!local) return tl::unexpected(local.error());
     auto policy = access.compile(client_policy(config->live)); // its tables are large
-    return Loaded{std::move(*config), std::move(*local), std::move(policy)};
+    auto routes = build_routes(config->live);
+    return Loaded{std::move(*config), std::move(*local), std::move(routes), std::move(policy)};
 }
 
 void Reload::apply(tl::expected<Loaded, ConfigError> loaded) {
@@ -220,11 +251,30 @@ bool Reload::flush(const Changes& changes) {
     // Answers made by rules are in the table too, and others that new rules name. A list's file may have
     // changed though its key did not.
     bool rewrites = next.local != current_.live.local || !next.block.empty() || !current_.live.block.empty();
-    if (flushes) return p_.flushes.flush_all(acknowledge, then);
-    if (rewrites) return p_.flushes.flush_rewritten(p_.local, acknowledge, then);
+    bool regroups = !std::ranges::equal(next.upstreams, current_.live.upstreams, {}, &Config::Group::name,
+                                        &Config::Group::name);
+    // Keys name groups by their place.
+    if (flushes || regroups) return p_.flushes.flush_all(acknowledge, then);
+    Flushes::Outdated outdated;
+    if (rewrites) outdated.local = &p_.local;
+    if (next.routes != current_.live.routes) outdated.routes = &p_.routes;
+    outdated.groups = changed_groups();
+    if (outdated.is_any()) return p_.flushes.flush_outdated(outdated, acknowledge, then);
     bool begun = p_.flushes.wait(acknowledge);
     if (begun) put_in_place();
     return begun;
+}
+
+/// Those whose servers, or what is made of their answers, are others; a bit each.
+std::uint32_t Reload::changed_groups() const {
+    const Config::Live &now = current_.live, &next = loaded_.config.live;
+    std::uint32_t changed = 0;
+    for (std::size_t i = 0; i < next.upstreams.size(); ++i) {
+        const Config::Group &before = now.upstreams[i], &after = next.upstreams[i];
+        bool is_same = before.servers == after.servers && now.merge_of(before) == next.merge_of(after);
+        changed |= std::uint32_t(!is_same) << i;
+    }
+    return changed;
 }
 
 /// In one step.
@@ -232,14 +282,11 @@ void Reload::put_in_place() {
     Config::Live& next = loaded_.config.live;
     before_ = {p_.local.exchange(std::move(loaded_.local.names)),
                p_.access.exchange(std::move(loaded_.access))};
-    if (next.upstreams != current_.live.upstreams) {
-        p_.exchanges.close_probes(boot_time());
-        p_.upstreams.replace(next.upstreams.front().servers);
-    }
+    p_.routes.replace(std::move(loaded_.routes), p_.grace);
+    if (next.upstreams != current_.live.upstreams) p_.exchanges.close_probes(boot_time());
+    move_groups(p_.groups, current_.live.upstreams, next.upstreams);
+    put_groups_in_place(p_, next);
     p_.tcp.set_policy(next.tcp);
-    p_.upstreams.set_policy(upstream_policy(next));
-    p_.publisher.set_policy(ttl_policy(next));
-    p_.fetches.set_policy(fetch_policy(next));
     p_.prober.set_policy(next.ranking);
     warn_of_mixed_groups(next);
     lists_ = std::move(loaded_.local.lists);

@@ -2,11 +2,12 @@
 //
 // Basic algorithm: a helper thread reads and checks the file, as parsing has no bound that a tick could keep.
 // A bad file changes nothing. Back on the control thread, when anything changed on which answers depend (the
-// upstreams, the merge policy, the bounds of TTLs), everything is flushed: floors raised, live Fetches
-// superseded, and when none is left the new parts put in place, in one step; the successors of the Fetches
-// already use them. The reload is acknowledged when the flush is, so nothing of the old upstreams appears
-// after it. Other changes wait for a grace period alone. Lists that were replaced are given to the helper
-// then, as freeing millions of names takes long. Keys that need a restart are named and keep their values.
+// bounds of TTLs, the list of groups), everything is flushed: floors raised, live Fetches superseded, and
+// when none is left the new parts put in place, in one step; the successors of the Fetches already use them.
+// Of new servers, merge policies, routes and rules only what depends on them is. The reload is acknowledged
+// when the flush is, so nothing of the old upstreams appears after it. Other changes wait for a grace period
+// alone. Lists that were replaced are given to the helper then, as freeing millions of names takes long. Keys
+// that need a restart are named and keep their values.
 //
 // Control thread, but for the helper, which shares nothing with it but what Access::compile reads.
 #pragma once
@@ -32,10 +33,15 @@
 namespace millrace::control {
 
 /// What the configuration means for the parts.
-TtlPolicy ttl_policy(const Config::Live& live);
-UpstreamPolicy upstream_policy(const Config::Live& live);
-FetchPolicy fetch_policy(const Config::Live& live);
+TtlPolicy ttl_policy(const Config::Live& live, const Config::Group& group);
+UpstreamPolicy upstream_policy(const Config::Live& live, const Config::Group& group);
+FetchPolicy fetch_policy(const Config::Live& live, const Config::Group& group);
 dataplane::ClientPolicy client_policy(const Config::Live& live);
+
+/// Servers and policies of all groups. No question may be open to one whose servers change.
+void put_groups_in_place(const Parts& parts, const Config::Live& live);
+
+unsigned server_count(std::span<const Upstreams> groups); ///< of all groups
 
 /// Logs the groups in which some servers are marked `trusted` and others are not.
 void warn_of_mixed_groups(const Config::Live& live);
@@ -64,6 +70,8 @@ class Reload {
     /// Until the helper has ended; whoever began may have been told before.
     bool is_busy() const { return helper_.joinable() || !done_.empty(); }
 
+    const Config::Live& current() const { return current_.live; } ///< what is in effect
+
   private:
     using AccessPolicyPtr = std::unique_ptr<const dataplane::Access::Compiled>;
     void read();
@@ -76,6 +84,7 @@ class Reload {
     struct Loaded {
         Config config;
         LocalRules local;
+        std::unique_ptr<const dataplane::Routes> routes;
         AccessPolicyPtr access;
     };
     static tl::expected<Loaded, ConfigError> load(const std::string& path, const Config::Boot& boot,
@@ -85,6 +94,7 @@ class Reload {
     void hand_over(Replaced&& replaced);
     void on_helper_ended();
     bool flush(const Changes& changes);
+    std::uint32_t changed_groups() const;
     void put_in_place();
     void finish(const tl::expected<Changes, std::string>& result);
 

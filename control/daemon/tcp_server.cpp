@@ -50,9 +50,9 @@ std::size_t room_for(const dataplane::Head& head, const cache::Entry& entry) {
 
 TcpServer::TcpServer(asio::io_context& io, const cache::Table& table, FetchTable& fetches,
                      const dataplane::Access& access, const cache::Replaceable<dataplane::LocalNames>* local,
-                     const Config::Tcp& policy)
+                     const Config::Tcp& policy, const cache::Replaceable<dataplane::Routes>* routes)
     : io_(io), table_(table), fetches_(fetches), access_(access), scratch_(cache::limits::message_octets),
-      gate_(access, local, counters_, 0) {
+      gate_(access, local, routes, counters_) {
     set_policy(policy);
 }
 

@@ -37,10 +37,10 @@ struct TcpCounters {
 
 class TcpServer {
   public:
-    /// `local` may be null, as a worker's.
+    /// `local` and `routes` may be null, as a worker's.
     TcpServer(asio::io_context& io, const cache::Table& table, FetchTable& fetches,
               const dataplane::Access& access, const cache::Replaceable<dataplane::LocalNames>* local,
-              const Config::Tcp& policy);
+              const Config::Tcp& policy, const cache::Replaceable<dataplane::Routes>* routes = nullptr);
     ~TcpServer();
 
     /// Listens on one more endpoint; an error is a sentence.

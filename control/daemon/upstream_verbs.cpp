@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <optional>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -18,10 +18,26 @@ double seconds(Time t) {
     return double(t.count()) / 1e6;
 }
 
+/// A server of a group.
+struct Place {
+    unsigned group, upstream;
+};
+
+std::vector<Place> all_of(const NamedGroups& named) {
+    std::vector<Place> places;
+    for (unsigned group = 0; group < named.size(); ++group) {
+        for (unsigned i = 0; i < named.groups[group].size(); ++i) places.push_back({group, i});
+    }
+    return places;
+}
+
 /// What both `status` and `upstream list` say.
-json row_of(const Upstreams& upstreams, unsigned i, Time now) {
+json row_of(const NamedGroups& named, const Place& place, Time now) {
+    const Upstreams& upstreams = named.groups[place.group];
+    unsigned i = place.upstream;
     const UpstreamCounters& n = upstreams.counters(i);
     json one = {{"address", to_string(upstreams.endpoint(i))},
+                {"group", named.name(place.group)},
                 {"sent", n.sent},
                 {"replies", n.replies},
                 {"timeouts", n.timeouts},
@@ -37,53 +53,58 @@ json row_of(const Upstreams& upstreams, unsigned i, Time now) {
     return one;
 }
 
-json listed(const Upstreams& upstreams, unsigned i) {
+json listed(const NamedGroups& named, const Place& place) {
+    const Upstreams& upstreams = named.groups[place.group];
     Time now = boot_time();
-    json one = row_of(upstreams, i, now);
-    if (auto loss = upstreams.loss(i)) one["loss"] = std::round(*loss * 1000) / 1000;
-    if (const auto& changed = upstreams.changed(i)) {
+    json one = row_of(named, place, now);
+    if (auto loss = upstreams.loss(place.upstream)) one["loss"] = std::round(*loss * 1000) / 1000;
+    if (const auto& changed = upstreams.changed(place.upstream)) {
         one["changed_s"] = seconds(now - changed->at);
         one["reason"] = changed->reason;
     }
     return one;
 }
 
-json list(const Upstreams& upstreams) {
+json list(const NamedGroups& named) {
     json rows = json::array();
-    for (unsigned i = 0; i < upstreams.size(); ++i) rows.push_back(listed(upstreams, i));
+    for (const Place& place : all_of(named)) rows.push_back(listed(named, place));
     return {{"upstreams", std::move(rows)}};
 }
 
-std::optional<unsigned> find(const Upstreams& upstreams, const std::string& name) {
-    auto endpoint = dataplane::parse_endpoint(name, dns::port);
-    for (unsigned i = 0; endpoint && i < upstreams.size(); ++i) {
-        if (upstreams.endpoint(i) == *endpoint) return i;
-    }
-    return std::nullopt;
-}
-
-void set_override(Upstreams& upstreams, Override word, const std::vector<std::string>& args,
+/// In every group that has the server.
+void set_override(const NamedGroups& named, Override word, const std::vector<std::string>& args,
                   Responder responder) {
     if (args.size() != 1) return responder.fail("usage: upstream up|down|auto NAME");
-    auto upstream = find(upstreams, args[0]);
-    if (!upstream) return responder.fail("'" + args[0] + "' is no upstream's address; see `upstream list`");
-    upstreams.set_override(*upstream, word, boot_time());
-    json reply = listed(upstreams, *upstream);
-    if (upstreams.is_all_down()) {
-        reply["warning"] = "all upstreams are down: clients get stale data, or SERVFAIL";
+    auto endpoint = dataplane::parse_endpoint(args[0], dns::port);
+    json rows = json::array();
+    std::string all_down; // groups
+    for (const Place& place : all_of(named)) {
+        Upstreams& upstreams = named.groups[place.group];
+        if (!endpoint || upstreams.endpoint(place.upstream) != *endpoint) continue;
+        upstreams.set_override(place.upstream, word, boot_time());
+        rows.push_back(listed(named, place));
+        if (upstreams.is_all_down()) all_down += (all_down.empty() ? "" : ", ") + named.name(place.group);
+    }
+    if (rows.empty()) {
+        return responder.fail("'" + args[0] + "' is no upstream's address; see `upstream list`");
+    }
+    json reply = rows.size() == 1 ? std::move(rows[0]) : json{{"upstreams", std::move(rows)}};
+    if (!all_down.empty()) {
+        std::string of = named.size() == 1 ? "" : " of " + all_down;
+        reply["warning"] = "all upstreams" + of + " are down: clients get stale data, or SERVFAIL";
     }
     responder.respond(reply);
 }
 
 } // namespace
 
-json upstreams_of(const Upstreams& upstreams) {
+json upstreams_of(const NamedGroups& named) {
     json rows = json::array();
     Time now = boot_time();
-    for (unsigned i = 0; i < upstreams.size(); ++i) {
-        const Habits& habits = upstreams.habits(i);
+    for (const Place& place : all_of(named)) {
+        const Habits& habits = named.groups[place.group].habits(place.upstream);
         bool lacks_edns = habits.lacks_edns(now);
-        json one = row_of(upstreams, i, now);
+        json one = row_of(named, place, now);
         one["edns"] = lacks_edns ? "lacking" : habits.is_edns_proved() ? "spoken" : "unproved";
         one["letter_case"] = to_string(habits.letter_case());
         rows.push_back(std::move(one));
@@ -91,16 +112,14 @@ json upstreams_of(const Upstreams& upstreams) {
     return rows;
 }
 
-void add_upstream_verbs(CommandServer& server, Upstreams& upstreams) {
-    server.on("upstream list", [&upstreams](auto args, Responder responder) {
-        args.empty() ? responder.respond(list(upstreams))
-                     : responder.fail("upstream list takes no arguments");
+void add_upstream_verbs(CommandServer& server, const NamedGroups& named) {
+    server.on("upstream list", [named](auto args, Responder responder) {
+        args.empty() ? responder.respond(list(named)) : responder.fail("upstream list takes no arguments");
     });
     for (Override word : {Override::automatic, Override::up, Override::down}) {
-        server.on("upstream " + std::string(to_string(word)),
-                  [&upstreams, word](auto args, Responder responder) {
-                      set_override(upstreams, word, args, std::move(responder));
-                  });
+        server.on("upstream " + std::string(to_string(word)), [named, word](auto args, Responder responder) {
+            set_override(named, word, args, std::move(responder));
+        });
     }
 }
 

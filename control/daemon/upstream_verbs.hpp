@@ -2,17 +2,29 @@
 // Control thread only.
 #pragma once
 
+#include <span>
+
 #include <nlohmann/json_fwd.hpp>
 
 #include "control/command/server.hpp"
+#include "control/config/config.hpp"
 #include "control/upstream/upstreams.hpp"
 
 namespace millrace::control {
 
-/// Of `status`: one object for each.
-nlohmann::json upstreams_of(const Upstreams& upstreams);
+/// The groups, and what is configured of them: their names. Both by Key::group.
+struct NamedGroups {
+    std::span<Upstreams> groups;
+    const Config::Live& live;
 
-/// The upstreams outlive the server.
-void add_upstream_verbs(CommandServer& server, Upstreams& upstreams);
+    const std::string& name(unsigned group) const { return live.upstreams[group].name; }
+    unsigned size() const { return unsigned(live.upstreams.size()); }
+};
+
+/// Of `status`: one object for each server.
+nlohmann::json upstreams_of(const NamedGroups& named);
+
+/// The upstreams and the configuration outlive the server.
+void add_upstream_verbs(CommandServer& server, const NamedGroups& named);
 
 } // namespace millrace::control

@@ -23,6 +23,14 @@ struct Context : Parts {
     Reload& reload;
     Loop& loop;
     Time started = boot_time();
+
+    NamedGroups named() const { return {groups, reload.current()}; }
+    /// The key of a question, in its group.
+    tl::expected<cache::Key, std::string> key_of(const std::string& name, const std::string& type) const {
+        auto key = parse_question(name, type);
+        if (key) key->group = routes.get().group_of(key->name.bytes());
+        return key;
+    }
 };
 
 double seconds(Time t) {
@@ -48,7 +56,7 @@ json status(const Context& c) {
             {"pid", getpid()},
             {"uptime", seconds(boot_time() - c.started)},
             {"workers", workers_of(c)},
-            {"upstreams", upstreams_of(c.upstreams)},
+            {"upstreams", upstreams_of(c.named())},
             {"cache",
              {{"entries", c.table.entries()},
               {"slots", c.table.slots()},
@@ -94,9 +102,11 @@ json dropped_of(const Totals& totals, std::uint64_t& received) {
     return dropped;
 }
 
-std::uint64_t breakers_opened(const Upstreams& upstreams) {
+std::uint64_t breakers_opened(std::span<const Upstreams> groups) {
     std::uint64_t opened = 0;
-    for (unsigned i = 0; i < upstreams.size(); ++i) opened += upstreams.counters(i).opened;
+    for (const Upstreams& upstreams : groups) {
+        for (unsigned i = 0; i < upstreams.size(); ++i) opened += upstreams.counters(i).opened;
+    }
     return opened;
 }
 
@@ -120,7 +130,7 @@ json upstream_stats(const Context& c) {
             {"upstream_icmp", exchanges.icmp},
             {"upstream_refused", exchanges.refused_full},
             {"upstream_not_asked", exchanges.refused_open},
-            {"breakers_opened", breakers_opened(c.upstreams)},
+            {"breakers_opened", breakers_opened(c.groups)},
             {"cancelled", exchanges.cancelled},
             {"late", exchanges.late},
             {"mismatched", exchanges.mismatched},
@@ -230,7 +240,7 @@ json lookup(const Context& c, const cache::Key& key) {
 
 void cache_lookup(const Context& c, const std::vector<std::string>& args, Responder responder) {
     if (args.size() != 2) return responder.fail("usage: cache lookup NAME TYPE");
-    auto key = parse_question(args[0], args[1]);
+    auto key = c.key_of(args[0], args[1]);
     key ? responder.respond(lookup(c, *key)) : responder.fail(key.error());
 }
 
@@ -258,7 +268,7 @@ void rank(const Context& c, const std::vector<std::string>& args, Responder resp
     if (args.size() != 1) return responder.fail("usage: rank NAME");
     json rows = json::array();
     for (const char* type : {"A", "AAAA"}) {
-        auto key = parse_question(args[0], type);
+        auto key = c.key_of(args[0], type);
         if (!key) return responder.fail(key.error());
         const cache::Entry* entry = served(c, *key, boot_time());
         if (!entry) continue;
@@ -271,16 +281,20 @@ void rank(const Context& c, const std::vector<std::string>& args, Responder resp
 
 void cache_flush(const Context& c, const std::vector<std::string>& args, Responder responder) {
     bool all = args.size() == 1 && args[0] == "--all";
-    bool zone = args.size() == 2 && args[0] == "--zone";
-    if (args.size() != 1 && !zone) return responder.fail("usage: cache flush NAME | --zone NAME | --all");
+    bool zone = args.size() == 2 && args[0] == "--zone", group = args.size() == 2 && args[0] == "--group";
+    if (args.size() != 1 && !zone && !group)
+        return responder.fail("usage: cache flush NAME | --zone NAME | --group GROUP | --all");
     auto name = cache::parse_name(args.back());
-    if (!all && (!name || args.back().starts_with("--")))
+    if (!all && !group && (!name || args.back().starts_with("--")))
         return responder.fail("'" + args.back() + "' is not a domain name");
+    std::size_t index = group ? c.reload.current().index_of(args.back()) : 0;
+    if (index == c.named().size()) return responder.fail("'" + args.back() + "' is no group of upstreams");
     auto held = std::make_shared<Responder>(std::move(responder)); // std::function wants a copyable callback
     auto done = [held](std::size_t emptied) { held->respond({{"flushed", emptied}}); };
-    bool begun = all    ? c.flushes.flush_all(done)
-                 : zone ? c.flushes.flush_zone(*name, done)
-                        : c.flushes.flush_name(*name, done);
+    bool begun = all     ? c.flushes.flush_all(done)
+                 : zone  ? c.flushes.flush_zone(*name, done)
+                 : group ? c.flushes.flush_outdated({.groups = 1u << index}, done)
+                         : c.flushes.flush_name(*name, done);
     if (!begun) held->fail("too many flushes are under way; try again");
 }
 
@@ -308,14 +322,15 @@ json inflight(const Context& c) {
     json list = json::array();
     Time now = boot_time();
     // Bounded by what a tick may take: about a thousand upstream states.
-    for (const InflightFetch& f : c.fetches.inflight(limits::inflight / c.upstreams.size())) {
+    for (const InflightFetch& f : c.fetches.inflight(limits::inflight / server_count(c.groups))) {
         json states = json::object();
         for (const Fetch::Attempt& a : f.attempts) {
-            states[to_string(c.upstreams.endpoint(a.candidate.upstream))] = to_string(a.phase);
+            states[to_string(c.groups[f.key.group].endpoint(a.candidate.upstream))] = to_string(a.phase);
         }
         list.push_back({{"generation", f.generation},
                         {"name", cache::to_string(f.key.name.bytes())},
                         {"type", type_name(f.key.qtype)},
+                        {"group", c.named().name(f.key.group)},
                         {"flavour", f.key.flavour & cache::checking_disabled ? "CD" : ""},
                         {"state", to_string(f.state)},
                         {"age_ms", double((now - f.started).count()) / 1000},
@@ -338,12 +353,15 @@ json timeline(const Upstreams& upstreams, const std::vector<TraceEvent>& events)
 
 void trace(const Context& c, const std::vector<std::string>& args, Responder responder) {
     if (args.size() != 2) return responder.fail("usage: trace NAME TYPE");
-    auto key = parse_question(args[0], args[1]);
+    auto key = c.key_of(args[0], args[1]);
     if (!key) return responder.fail(key.error());
     if (!dataplane::is_data_type(key->qtype)) return responder.fail("'" + args[1] + "' is never forwarded");
     auto held = std::make_shared<Responder>(std::move(responder));
-    auto done = [held, c](cache::Generation generation, const std::vector<TraceEvent>& events) {
-        held->respond({{"generation", generation}, {"events", timeline(c.upstreams, events)}});
+    auto done = [held, c, group = key->group](cache::Generation generation,
+                                              const std::vector<TraceEvent>& events) {
+        held->respond({{"generation", generation},
+                       {"group", c.named().name(group)},
+                       {"events", timeline(c.groups[group], events)}});
     };
     if (!c.fetches.trace(*key, c.table.hasher()(*key), boot_time(), done)) {
         held->fail("too many questions are traced or in flight; try again");
@@ -375,7 +393,7 @@ void add_verbs(CommandServer& server, const Parts& parts, Reload& reload, Loop& 
     });
     server.on("cache lookup",
               [c](auto args, Responder responder) { cache_lookup(c, args, std::move(responder)); });
-    add_upstream_verbs(server, parts.upstreams);
+    add_upstream_verbs(server, c.named());
     server.on("cache flush",
               [c](auto args, Responder responder) { cache_flush(c, args, std::move(responder)); });
 }

@@ -32,8 +32,9 @@ tl::expected<void, std::string> Workers::add(dataplane::Port& port, std::string 
     unit->reader = reader;
     unit->stop = &stop_;
     assert(grace_.reader_count() == units_.size() + 1 && "a worker's index is its reader's: see Reserve");
-    unit->worker = std::make_unique<dataplane::Worker>(dataplane::WorkerContext{
-        port, table_, *reader, unit->handoff, unit->counters, access_, clock, 0, local_, &sleeper_, idle});
+    unit->worker = std::make_unique<dataplane::Worker>(
+        dataplane::WorkerContext{port, table_, *reader, unit->handoff, unit->counters, access_, clock, local_,
+                                 routes_, &sleeper_, idle});
     units_.push_back(std::move(unit));
     return {};
 }

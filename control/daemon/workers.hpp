@@ -23,10 +23,11 @@ namespace millrace::control {
 
 class Workers {
   public:
-    /// `local` may be null: nothing is answered without the cache.
+    /// `local` may be null: nothing is answered without the cache; `routes` too: there is one group.
     Workers(const cache::Table& table, cache::Grace& grace, const dataplane::Access& access,
-            const cache::Replaceable<dataplane::LocalNames>* local = nullptr)
-        : table_(table), grace_(grace), access_(access), local_(local) {}
+            const cache::Replaceable<dataplane::LocalNames>* local = nullptr,
+            const cache::Replaceable<dataplane::Routes>* routes = nullptr)
+        : table_(table), grace_(grace), access_(access), local_(local), routes_(routes) {}
     ~Workers(); ///< stop() came first, or start() never did
 
     /// One more worker on `port`, which outlives it. With an lcore it polls there, rests as
@@ -85,6 +86,7 @@ class Workers {
     cache::Grace& grace_;
     const dataplane::Access& access_;
     const cache::Replaceable<dataplane::LocalNames>* local_;
+    const cache::Replaceable<dataplane::Routes>* routes_;
     std::vector<std::unique_ptr<Unit>> units_;
     std::array<dataplane::Miss, limits::miss_batch> misses_;
     dataplane::Sleeper sleeper_;

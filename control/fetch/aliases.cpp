@@ -21,6 +21,7 @@ cache::EntryPtr copy_of(const cache::Entry& entry) {
     draft.authentic = entry.authentic;
     draft.chained = entry.chained;
     draft.rewritten = entry.rewritten;
+    draft.crossed = entry.crossed;
     draft.failure = entry.failure;
     if (entry.info != cache::Entry::no_info) draft.info = entry.info;
     draft.info_text = {reinterpret_cast<const char*>(entry.info_text().data()), entry.info_size};
@@ -32,6 +33,11 @@ cache::EntryPtr copy_of(const cache::Entry& entry) {
     draft.records = entry.records();
     draft.ttl_offsets = entry.ttl_offsets();
     return cache::Entry::make(draft);
+}
+
+/// Whether another group than the key's answers in its place.
+bool crosses(const cache::Key& key, const Alias& alias) {
+    return alias.target.name.size > 0 && alias.target.group != key.group;
 }
 
 } // namespace
@@ -47,8 +53,9 @@ bool Aliases::take(const cache::Key& key, cache::Hash hash, std::vector<Waiter>&
         return true;
     }
     auto alias = alias_of(local_->get(), key);
-    if (alias) follow(key, hash, *alias, std::move(waiters), now);
-    return alias.has_value();
+    bool leads = alias.has_value();
+    if (leads) follow(key, hash, std::move(*alias), std::move(waiters), now);
+    return leads;
 }
 
 bool Aliases::join(const cache::Key& key, cache::Hash hash, const Waiter& waiter, Time now) {
@@ -60,10 +67,11 @@ bool Aliases::join(const cache::Key& key, cache::Hash hash, const Waiter& waiter
     return true;
 }
 
-void Aliases::follow(const cache::Key& key, cache::Hash hash, const Alias& alias, std::vector<Waiter> waiters,
+void Aliases::follow(const cache::Key& key, cache::Hash hash, Alias alias, std::vector<Waiter> waiters,
                      Time now) {
     now_ = now;
-    const cache::Key& target = alias.target;
+    cache::Key& target = alias.target;
+    if (routes_) target.group = routes_->get().group_of(target.name.bytes());
     if (target.name.size == 0 || leads_to(target, key) || depth_of(hash) >= limits::chain) {
         return fail(key, hash, alias, waiters, nullptr, now);
     }
@@ -86,6 +94,7 @@ void Aliases::follow(const cache::Key& key, cache::Hash hash, const Alias& alias
 }
 
 ChainVerdict Aliases::check_chain(const cache::Key& key, Answer& answer) {
+    if (routes_ && !routes_->get().is_empty()) cut_at_crossing(routes_->get(), key, answer);
     if (!local_) return {};
     ChainVerdict verdict = apply_block_lists(local_->get(), key, answer);
     counters_.chains_blocked += verdict.is_blocked;
@@ -121,6 +130,7 @@ void Aliases::conclude(const cache::Key& key, cache::Hash hash, const Alias& ali
         return on_target_ended(key, hash, newer, Kind::answer, now, root_of(key, hash));
     }
     if (!complete(alias, answer)) return fail(key, hash, alias, waiters, nullptr, now);
+    answer.is_crossed = answer.is_crossed || crosses(key, alias);
     Published published = fetches_.publish_now(key, hash, answer, latest);
     bool is_told = published.entry != publisher_.servfail();
     if (!is_told) return fail(key, hash, alias, waiters, publisher_.servfail(), now);
@@ -152,7 +162,8 @@ void Aliases::fail(const cache::Key& key, cache::Hash hash, const Alias& alias,
         auto text = why->info_text();
         said.emplace(why->info, std::string(text.begin(), text.end()));
     }
-    Published published = fetches_.publish_failure_now(key, hash, said, now);
+    bool is_crossed = crosses(key, alias) || (why && why->crossed);
+    Published published = fetches_.publish_failure_now(key, hash, said, is_crossed, now);
     waiters_.answer_in_time(waiters, published.entry, &published.hold, now);
     on_target_ended(key, hash, published.entry, Kind::answer, now);
 }

@@ -1,7 +1,8 @@
 // Questions that are answered by way of another name's answer.
 //
 // A rule of LocalNames, for the question's name or for one in a reply's chain of CNAMEs, makes an Alias: the
-// chain so far, and the key to be asked in the place of the first. So does a reply whose chain has no end.
+// chain so far, and the key to be asked in the place of the first. So does a reply whose chain has no end, or
+// goes on in another upstream group, where the target is asked then.
 // The target is answered here, or is in the table, or has a Fetch of its own, which is an ordinary one: it is
 // coalesced, cached and cancelled under its own key, and knows nothing of who follows it. What it ends with
 // is put behind the chain and published under the first key, with a generation of its own, taken then.
@@ -27,6 +28,7 @@
 #include "control/fetch/publish.hpp"
 #include "control/fetch/waiters.hpp"
 #include "control/local/alias.hpp"
+#include "control/local/crossing.hpp"
 
 namespace millrace::control {
 
@@ -45,7 +47,8 @@ class TargetFetches {
     virtual Published publish_now(const cache::Key& key, cache::Hash hash, const Answer& answer,
                                   Time latest_expiry) = 0;
     virtual Published publish_failure_now(const cache::Key& key, cache::Hash hash,
-                                          const std::optional<ExtendedError>& said, Time now) = 0;
+                                          const std::optional<ExtendedError>& said, bool is_crossed,
+                                          Time now) = 0;
     /// Resolves the key afresh for those who wait, soon.
     virtual void restart(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters) = 0;
     /// Whether a flush that is still being worked off forbids what is known of the key since that generation,
@@ -67,6 +70,8 @@ class Aliases {
 
     /// Null: there are no rules.
     void set_local(const cache::Replaceable<dataplane::LocalNames>* local) { local_ = local; }
+    /// Null: there is one group.
+    void set_routes(const cache::Replaceable<dataplane::Routes>* routes) { routes_ = routes; }
 
     /// Whether a rule answers the key, or leads it elsewhere: it has no Fetch of its own.
     bool rules(const cache::Key& key, Time now) const;
@@ -74,14 +79,13 @@ class Aliases {
     bool take(const cache::Key& key, cache::Hash hash, std::vector<Waiter>& waiters, Time now);
     /// Whether the key waits for a target already; then the waiter joins those who do, or is refused.
     bool join(const cache::Key& key, cache::Hash hash, const Waiter& waiter, Time now);
-    /// Those who wait get what the alias's target is answered with.
-    void follow(const cache::Key& key, cache::Hash hash, const Alias& alias, std::vector<Waiter> waiters,
-                Time now);
+    /// Those who wait get what the alias's target is answered with, by its own group.
+    void follow(const cache::Key& key, cache::Hash hash, Alias alias, std::vector<Waiter> waiters, Time now);
     /// What becomes of a reply to the key that is a chain of CNAMEs without its end.
     Alias chased(const cache::Key& key, const Answer& answer) const {
         return chased_alias(local_ ? &local_->get() : nullptr, key, answer);
     }
-    /// Holds a reply to the key against the block lists.
+    /// Cuts a reply to the key where its chain leaves the group, and holds it against the block lists.
     ChainVerdict check_chain(const cache::Key& key, Answer& answer);
 
     bool has_followers(const cache::Key& target, cache::Hash hash) const;
@@ -164,6 +168,7 @@ class Aliases {
     FetchCounters& counters_;
     TargetFetches& fetches_;
     const cache::Replaceable<dataplane::LocalNames>* local_ = nullptr;
+    const cache::Replaceable<dataplane::Routes>* routes_ = nullptr;
     std::map<Number, Follower> followers_;
     std::set<std::pair<cache::Hash, Number>> by_target_;
     std::set<std::tuple<cache::Hash, unsigned, Number>> by_depth_; ///< of a target

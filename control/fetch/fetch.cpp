@@ -336,9 +336,11 @@ bool Fetch::awaits_trusted() const {
         attempts_, [](const Attempt& a) { return a.phase == Phase::asked && a.candidate.is_trusted; });
 }
 
-/// A trusted server that was asked may find the name bogus, or have its whole chain.
+/// A trusted server that was asked may find the name bogus, or have its whole chain; nobody of the group has
+/// more of one that leaves it.
 bool Fetch::is_time_to_chase(Time now) const {
-    return bare_chain() && !awaits_trusted() && now >= started_ + policy_.fanout.fallback;
+    const Answer* chain = bare_chain();
+    return chain && !awaits_trusted() && (chain->is_cut || now >= started_ + policy_.fanout.fallback);
 }
 
 bool Fetch::any(Phase phase) const {

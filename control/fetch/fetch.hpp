@@ -9,7 +9,8 @@
 //
 // A validator that was asked is heard out even when a quicker server has decided: if it finds the name bogus
 // (SERVFAIL with an extended error of DNSSEC), that is final, and revokes what was published. A reply that
-// holds a chain of CNAMEs without its end waits for a better one until `fallback`; then the end is asked.
+// holds a chain of CNAMEs without its end waits for a better one until `fallback`, unless it leads to another
+// upstream group, which nobody of this one can better; then the end is asked.
 //
 //     asking --decisive reply--> answered --merge possible--> collecting --last exchange ended--> ranking
 //        |                          |                                                                |

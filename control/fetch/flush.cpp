@@ -4,6 +4,7 @@
 
 #include "control/limits.hpp"
 #include "control/local/alias.hpp"
+#include "control/local/crossing.hpp"
 #include "control/message/records.hpp"
 
 namespace millrace::control {
@@ -62,22 +63,30 @@ bool Flushes::wait(Done done) {
 
 bool Flushes::flush_all(Done done, std::function<void()> then) {
     if (jobs_.size() >= limits::flushes) return false;
-    for (unsigned group = 0; group < cache::limits::groups; ++group) {
-        table_.raise_floor(group, fetches_.last_generation());
-    }
+    raise_floors(~0u);
     auto everything = [](std::span<const std::uint8_t>) { return true; };
     return begin(everything, std::move(done), std::move(then));
 }
 
-bool Flushes::flush_rewritten(const cache::Replaceable<dataplane::LocalNames>& local, Done done,
-                              std::function<void()> then) {
+void Flushes::raise_floors(std::uint32_t groups) {
+    for (unsigned group = 0; group < cache::limits::groups; ++group) {
+        if (groups >> group & 1) table_.raise_floor(group, fetches_.last_generation());
+    }
+}
+
+bool Flushes::flush_outdated(const Outdated& what, Done done, std::function<void()> then) {
     if (jobs_.size() >= limits::flushes) return false;
-    cache::Generation last = fetches_.last_generation();
-    auto matches = [&local](const cache::KeyRef& key, const cache::Entry& entry) {
-        return entry.rewritten || is_ruled(local.get(), key, entry);
+    raise_floors(what.groups);
+    auto matches = [what](const cache::KeyRef& key, const cache::Entry& entry) {
+        bool is_of_groups = what.groups >> key.group() & 1 || (what.groups && entry.crossed);
+        return is_of_groups || (what.routes && leaves_group(what.routes->get(), key, entry)) ||
+               (what.local && (entry.rewritten || is_ruled(what.local->get(), key, entry)));
     };
-    jobs_.push_back({matches, last, std::move(done), 0, 0, std::nullopt});
-    fetches_.supersede([](const cache::Key&) { return true; }, std::move(then));
+    jobs_.push_back({matches, fetches_.last_generation(), std::move(done), 0, 0, std::nullopt});
+    auto is_concerned = [what](const cache::Key& key) {
+        return what.local || what.routes || what.groups >> key.group & 1;
+    };
+    fetches_.supersede(is_concerned, std::move(then));
     return true;
 }
 

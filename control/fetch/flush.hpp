@@ -35,11 +35,21 @@ class Flushes {
     /// Everything. `then`, if any, is called when no Fetch is live and no Exchange of one open, perhaps
     /// before this returns: it may change what is to be asked, and how. Until then none starts.
     bool flush_all(Done done, std::function<void()> then = nullptr);
-    /// What a rule of LocalNames made, or would now make otherwise: answers whose chain leads to a blocked
-    /// name, names with an alias. All live Fetches, as they may be of either kind. `local` is read as the
-    /// flush goes on: `then`, as above, may put the new rules in place.
-    bool flush_rewritten(const cache::Replaceable<dataplane::LocalNames>& local, Done done,
-                         std::function<void()> then = nullptr);
+    /// What a reload makes void. The objects are read as the flush goes on: `then`, as above, may replace
+    /// what is in them.
+    struct Outdated {
+        /// What a rule made, or would now make otherwise: answers whose chain leads to a blocked name, names
+        /// with an alias. All live Fetches, as they may be of either kind. Null: rules are as they were.
+        const cache::Replaceable<dataplane::LocalNames>* local = nullptr;
+        /// Names that are now asked of another group, or whose chain leads to one; all live Fetches. Null:
+        /// routes are as they were.
+        const cache::Replaceable<dataplane::Routes>* routes = nullptr;
+        /// All of these, a bit each, by Key::group; and what one group completed for another's names.
+        std::uint32_t groups = 0;
+
+        bool is_any() const { return local || routes || groups; }
+    };
+    bool flush_outdated(const Outdated& what, Done done, std::function<void()> then = nullptr);
     /// Nothing; only waits until every worker has seen what was changed before.
     bool wait(Done done);
 
@@ -61,6 +71,7 @@ class Flushes {
     };
     /// Whether a flush is on its way to this Entry. What is made of it would outlast the flush.
     bool forbids(const cache::KeyRef& key, const cache::Entry& entry) const;
+    void raise_floors(std::uint32_t groups);
     bool begin(const NamePredicate& matches, Done done, std::function<void()> then = nullptr);
     static bool leads_there(std::span<const std::uint8_t> qname, const cache::Entry& entry,
                             const NamePredicate& matches);

@@ -28,8 +28,9 @@ cache::EntryPtr try_to_build(const cache::Key& key, const Answer& answer, cache:
 } // namespace
 
 Publisher::Publisher(cache::Table& table, cache::Grace& grace, const TtlPolicy& policy)
-    : table_(table), reserve_(grace, table.limits().bytes / 64), policy_(policy),
+    : table_(table), reserve_(grace, table.limits().bytes / 64),
       servfail_(build_failure({}, Time{}, Time{}, dns::ede::other)) {
+    policies_.fill(policy);
     if (!servfail_) throw std::bad_alloc();
 }
 
@@ -37,7 +38,7 @@ Published Publisher::publish(const cache::Key& key, cache::Hash hash, const Answ
                              cache::Version version, Time latest_expiry) {
     std::optional<Time> latest;
     if (latest_expiry != Time::max()) latest = latest_expiry;
-    cache::EntryPtr entry = try_to_build(key, answer, version, policy_, latest);
+    cache::EntryPtr entry = try_to_build(key, answer, version, policies_[key.group], latest);
     if (!entry) {
         ++counters_.full;
         return {cache::Publication::full, servfail()};
@@ -55,7 +56,8 @@ Published Publisher::publish(const cache::Key& key, cache::Hash hash, const Answ
 }
 
 Published Publisher::publish_failure(const cache::Key& key, cache::Hash hash, cache::Version version,
-                                     Time now, const std::optional<ExtendedError>& said, std::uint16_t info) {
+                                     Time now, const std::optional<ExtendedError>& said, std::uint16_t info,
+                                     bool is_crossed) {
     const cache::Entry* before = table_.find(key, hash);
     // The failure before this one, while it was not followed by an answer, says how long it was held; one of
     // long ago says nothing.
@@ -64,8 +66,8 @@ Published Publisher::publish_failure(const cache::Key& key, cache::Hash hash, ca
     bool revokes = version.revision > 0; // then the next question is not to be won by the same server at once
     Time shortest = revokes ? limits::revoked_ttl : limits::failure_min;
     Time life = std::clamp<Time>(goes_on ? 2 * held_for : Time{}, shortest, limits::failure_max);
-    cache::EntryPtr cached =
-        build_failure(version, now, now + life, said.value_or(ExtendedError(dns::ede::cached_error)));
+    cache::EntryPtr cached = build_failure(version, now, now + life,
+                                           said.value_or(ExtendedError(dns::ede::cached_error)), is_crossed);
     cache::EntryPtr told = build_failure(version, now, now + life, ExtendedError(info));
     if (!cached || !told) return {cache::Publication::full, servfail()};
     Published published = place(key, hash, std::move(cached));

@@ -2,6 +2,7 @@
 // cannot be, private.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "cache/grace.hpp"
@@ -30,6 +31,7 @@ struct Published {
 /// Control thread, the table's owner.
 class Publisher {
   public:
+    /// `policy` is every group's at first.
     Publisher(cache::Table& table, cache::Grace& grace, const TtlPolicy& policy);
 
     /// Revision 0 and later of a Fetch. A revision 0 that may not be stored (TTL 0, superseded, full) comes
@@ -41,8 +43,10 @@ class Publisher {
     /// All upstreams failed: cached for a while that doubles from one failure to the next (RFC 9520 3.2).
     /// What an upstream said of it (`said`) is told to all; without, who waits gets a private Entry that says
     /// why (`info`), and who asks later hears of a cached error (RFC 8914 4.14).
+    /// `is_crossed`: another group's servers have.
     Published publish_failure(const cache::Key& key, cache::Hash hash, cache::Version version, Time now,
-                              const std::optional<ExtendedError>& said, std::uint16_t info);
+                              const std::optional<ExtendedError>& said, std::uint16_t info,
+                              bool is_crossed = false);
 
     /// The SERVFAIL for those who can be given nothing else. Static: never retired.
     const cache::Entry* servfail() const { return servfail_.get(); }
@@ -51,7 +55,7 @@ class Publisher {
     void count_superseded() { ++counters_.superseded; }
     const cache::Reserve& reserve() const { return reserve_; }
     void reclaim() { reserve_.reclaim(); } ///< once per tick
-    void set_policy(const TtlPolicy& policy) { policy_ = policy; }
+    void set_policy(unsigned group, const TtlPolicy& policy) { policies_[group] = policy; }
 
   private:
     Published place(const cache::Key& key, cache::Hash hash, cache::EntryPtr entry);
@@ -60,7 +64,7 @@ class Publisher {
 
     cache::Table& table_;
     cache::Reserve reserve_;
-    TtlPolicy policy_;
+    std::array<TtlPolicy, cache::limits::groups> policies_; ///< by Key::group
     cache::EntryPtr servfail_;
     PublishCounters counters_;
 };

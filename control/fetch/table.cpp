@@ -30,13 +30,13 @@ std::uint64_t zone_of(const cache::Key& key) {
 
 } // namespace
 
-FetchTable::FetchTable(cache::Table& table, Publisher& publisher, Exchanges& exchanges, Upstreams& upstreams,
-                       Waker& waker, const FetchPolicy& policy)
-    : table_(table), publisher_(publisher), exchanges_(exchanges), upstreams_(upstreams), policy_(policy),
-      waiters_(waker, publisher.servfail(), counters_), completions_(table),
-      aliases_(table, publisher, waiters_, completions_, counters_, *this), back_offs_(table, upstreams),
+FetchTable::FetchTable(cache::Table& table, Publisher& publisher, Exchanges& exchanges,
+                       std::span<Upstreams> groups, Waker& waker, const FetchPolicy& policy)
+    : table_(table), publisher_(publisher), exchanges_(exchanges), groups_(groups),
+      policies_(groups.size(), policy), waiters_(waker, publisher.servfail(), counters_), completions_(table),
+      aliases_(table, publisher, waiters_, completions_, counters_, *this), back_offs_(table, groups),
       slots_(limits::fetches) {
-    set_policy(policy);
+    waiters_.set_patience(policy.fanout.patience);
     for (std::uint32_t i = limits::fetches; i-- > 0;) free_.push_back(i);
     exchanges_.set_listener(*this);
 }
@@ -45,12 +45,22 @@ FetchTable::~FetchTable() {
     assert(by_hash_.empty() && waiters_.count() == 0 && "close() drains before the end");
 }
 
-void FetchTable::set_policy(const FetchPolicy& policy) {
-    policy_ = policy;
+void FetchTable::set_policy(unsigned group, const FetchPolicy& policy) {
+    policies_[group] = policy;
     waiters_.set_patience(policy.fanout.patience);
 }
 
+/// A worker may have looked at the routes that were before.
+std::uint8_t FetchTable::group_of(const cache::Key& key) const {
+    return routes_ ? routes_->get().group_of(key.name.bytes()) : key.group;
+}
+
 void FetchTable::resolve(const cache::Key& key, cache::Hash hash, const Waiter& asking, Time now) {
+    if (std::uint8_t group = group_of(key); group != key.group) {
+        cache::Key routed = key;
+        routed.group = group;
+        return resolve(routed, table_.hasher()(routed), asking, now);
+    }
     now_ = now;
     Waiter waiter = asking;
     waiter.prefix = prefix_of(waiter.client.address);
@@ -103,7 +113,8 @@ bool FetchTable::answer_from_reserve(Side& side, const Waiter& waiter, Time now)
 /// the sake of those who come later.
 bool FetchTable::answer_stale_at_once(const cache::Key& key, cache::Hash hash, const FetchSlot* slot,
                                       const Waiter& waiter, Time now) {
-    const cache::Entry* stale = upstreams_.is_any_closed() ? nullptr : table_.find_usable(key, hash, now);
+    const cache::Entry* stale =
+        groups_[key.group].is_any_closed() ? nullptr : table_.find_usable(key, hash, now);
     if (!stale) return false;
     waiters_.wake(waiter, stale, WakeKind::stale);
     if (!slot && may_start(hash, waiter, now)) start(key, hash, {}, now);
@@ -135,7 +146,8 @@ void FetchTable::refresh(const cache::Key& key, cache::Hash hash, cache::Version
     bool is_same = entry && entry->version == version;
     bool has_room = free_.size() > slots_.size() / 4; // the rest is for those who wait
     bool is_asked = find(key, hash) || aliases_.is_follower(key, hash);
-    if (closed_ || is_held() || !is_same || is_asked || !has_room) {
+    bool is_rerouted = group_of(key) != key.group;
+    if (closed_ || is_held() || !is_same || is_asked || !has_room || is_rerouted) {
         ++counters_.refreshes_dropped;
         return;
     }
@@ -185,7 +197,8 @@ bool FetchTable::start_fetch(const cache::Key& key, cache::Hash hash, const std:
     prefixes_.enter(index, prefix);
     zones_.enter(index, zone);
     const Side& own = slot.sides.front();
-    slot.fetch = std::make_unique<Fetch>(id, own.key, own.hash, candidates(), policy_, now);
+    slot.fetch =
+        std::make_unique<Fetch>(id, own.key, own.hash, candidates(key.group), policies_[key.group], now);
     ++counters_.fetches;
     for (const Waiter& w : waiters) join(slot.side(key), w);
     slot.fetch->start(*this);
@@ -271,6 +284,10 @@ void FetchTable::start_successors(Time now) {
 void FetchTable::start_successor(Successor&& successor, Time now) {
     auto& [key, hash, waiters, alias, since] = successor;
     if (alias && is_superseded(key, since)) alias.reset();
+    if (std::uint8_t group = group_of(key); group != key.group) {
+        key.group = group;
+        hash = table_.hasher()(key);
+    }
     FetchSlot* slot = find_valid(key, hash);
     if (slot && slot->fetch->state() == Fetch::State::asking) { // a client was quicker
         for (const Waiter& w : waiters) join(slot->side(key), w);
@@ -283,7 +300,7 @@ void FetchTable::start_successor(Successor&& successor, Time now) {
                (!successor.alias && aliases_.join(successor.key, successor.hash, w, now));
     });
     bool is_newest = alias && !slot;
-    if (is_newest) return aliases_.follow(key, hash, *alias, std::move(waiters), now);
+    if (is_newest) return aliases_.follow(key, hash, std::move(*alias), std::move(waiters), now);
     if (waiters.empty()) return aliases_.on_target_superseded(key, hash); // who follows is resolved afresh
     if (slot) supersede(*slot);                                           // its answer is no longer usable
     start(key, hash, std::move(waiters), now);

@@ -48,7 +48,8 @@ struct InflightFetch {
 
 class FetchTable final : private ExchangeListener, private FetchEffects, private TargetFetches {
   public:
-    FetchTable(cache::Table& table, Publisher& publisher, Exchanges& exchanges, Upstreams& upstreams,
+    /// `groups` is indexed by Key::group, and outlives this; `policy` is all of theirs at first.
+    FetchTable(cache::Table& table, Publisher& publisher, Exchanges& exchanges, std::span<Upstreams> groups,
                Waker& waker, const FetchPolicy& policy);
     ~FetchTable() override; ///< asserts that nothing is left: close() comes first
 
@@ -78,8 +79,14 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     /// Limits of new Fetches by client and by key. Null: none.
     void set_access(const dataplane::Access* access) { access_ = access; }
 
-    /// For Fetches that start from here on.
-    void set_policy(const FetchPolicy& policy);
+    /// For Fetches of the group that start from here on; `patience` is every group's.
+    void set_policy(unsigned group, const FetchPolicy& policy);
+
+    /// Which group a name is asked of. Null: all of the one that their keys say.
+    void set_routes(const cache::Replaceable<dataplane::Routes>* routes) {
+        routes_ = routes;
+        aliases_.set_routes(routes);
+    }
 
     /// The oldest of the live Fetches, at most `most`.
     std::vector<InflightFetch> inflight(std::size_t most) const;
@@ -167,7 +174,8 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     Published publish_now(const cache::Key& key, cache::Hash hash, const Answer& answer,
                           Time latest_expiry) override;
     Published publish_failure_now(const cache::Key& key, cache::Hash hash,
-                                  const std::optional<ExtendedError>& said, Time now) override;
+                                  const std::optional<ExtendedError>& said, bool is_crossed,
+                                  Time now) override;
     void restart(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters) override;
 
     FetchSlot* find(FetchId id);
@@ -212,13 +220,14 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     void refuse_all(FetchId id, Side& side);
     void wake_all(FetchId id, Side& side, const cache::Entry* entry, dataplane::Wake::Kind kind,
                   cache::Reserve::Hold* hold = nullptr);
-    std::vector<Candidate> candidates() const;
+    std::vector<Candidate> candidates(unsigned group) const;
+    std::uint8_t group_of(const cache::Key& key) const;
 
     cache::Table& table_;
     Publisher& publisher_;
     Exchanges& exchanges_;
-    Upstreams& upstreams_;
-    FetchPolicy policy_;
+    std::span<Upstreams> groups_;
+    std::vector<FetchPolicy> policies_; ///< by Key::group
     FetchCounters counters_;
     Waiters waiters_;
     Completions completions_;
@@ -226,6 +235,7 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     BackOffs back_offs_;
     Ranker* ranker_ = nullptr;
     const dataplane::Access* access_ = nullptr;
+    const cache::Replaceable<dataplane::Routes>* routes_ = nullptr;
     EntryPredicate forbidden_;
     Traces traces_;
     std::vector<FetchSlot> slots_;

@@ -124,7 +124,7 @@ void FetchTable::cancel_upstream(const Fetch& fetch, unsigned upstream) {
 
 void FetchTable::overtaken(const Fetch& fetch, unsigned upstream) {
     traces_.note(fetch.id(), now_, "overtaken", upstream);
-    upstreams_.suspect(upstream, now_);
+    groups_[fetch.key().group].suspect(upstream, now_);
 }
 
 void FetchTable::collect_from(const Fetch& fetch, unsigned upstream, Time deadline) {
@@ -264,11 +264,12 @@ void FetchTable::wake_waiters(FetchId id, Side& side, const cache::Entry* entry,
     waiters_.wake_all(side.waiters, entry, kind, hold);
 }
 
-std::vector<Candidate> FetchTable::candidates() const {
+std::vector<Candidate> FetchTable::candidates(unsigned group) const {
     std::vector<Candidate> result;
-    for (unsigned upstream : upstreams_.ranked()) {
-        result.push_back({upstream, upstreams_.srtt(upstream), upstreams_.is_validator(upstream),
-                          upstreams_.is_trusted(upstream)});
+    const Upstreams& upstreams = groups_[group];
+    for (unsigned upstream : upstreams.ranked()) {
+        result.push_back({upstream, upstreams.srtt(upstream), upstreams.is_validator(upstream),
+                          upstreams.is_trusted(upstream)});
     }
     return result;
 }
@@ -297,11 +298,12 @@ Published FetchTable::publish_now(const cache::Key& key, cache::Hash hash, const
 }
 
 Published FetchTable::publish_failure_now(const cache::Key& key, cache::Hash hash,
-                                          const std::optional<ExtendedError>& said, Time now) {
+                                          const std::optional<ExtendedError>& said, bool is_crossed,
+                                          Time now) {
     cache::Generation generation = ++last_generation_;
     table_.start(key, hash, generation);
-    Published published =
-        publisher_.publish_failure(key, hash, {generation, 0}, now, said, dns::ede::network_error);
+    Published published = publisher_.publish_failure(key, hash, {generation, 0}, now, said,
+                                                     dns::ede::network_error, is_crossed);
     table_.finish(key, hash, generation);
     return published;
 }

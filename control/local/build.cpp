@@ -112,4 +112,12 @@ tl::expected<LocalRules, ConfigError> build_local_names(const Config::Live& live
     return LocalRules{names.build(), std::move(read)};
 }
 
+std::unique_ptr<const dataplane::Routes> build_routes(const Config::Live& live) {
+    std::vector<dataplane::Routes::Route> routes;
+    for (const Config::Route& route : live.routes) {
+        routes.push_back({*cache::parse_name(route.suffix), std::uint8_t(live.index_of(route.group))});
+    }
+    return std::make_unique<const dataplane::Routes>(routes);
+}
+
 } // namespace millrace::control

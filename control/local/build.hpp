@@ -13,6 +13,7 @@
 
 #include "control/config/config.hpp"
 #include "dataplane/local_names.hpp"
+#include "dataplane/routes.hpp"
 
 namespace millrace::control {
 
@@ -32,5 +33,8 @@ struct LocalRules {
 
 /// An error names the file and line. Of what lists are skipped, the log has the number and the first lines.
 tl::expected<LocalRules, ConfigError> build_local_names(const Config::Live& live);
+
+/// Which of the configured groups each name is asked of.
+std::unique_ptr<const dataplane::Routes> build_routes(const Config::Live& live);
 
 } // namespace millrace::control

@@ -146,6 +146,7 @@ cache::EntryPtr build_entry(const cache::Key& key, const Answer& answer, cache::
     draft.stale_until = plan.life().count() == 0 ? draft.expiry : draft.expiry + policy.stale;
     draft.chained = std::ranges::any_of(answer.chain, is_cname);
     draft.rewritten = answer.is_rewritten;
+    draft.crossed = answer.is_crossed;
     if (answer.info) {
         draft.info = answer.info->code;
         draft.info_text = answer.info->text;
@@ -162,8 +163,10 @@ cache::EntryPtr build_entry(const cache::Key& key, const Answer& answer, cache::
     return cache::Entry::make(draft);
 }
 
-cache::EntryPtr build_failure(cache::Version version, Time now, Time expiry, const ExtendedError& info) {
+cache::EntryPtr build_failure(cache::Version version, Time now, Time expiry, const ExtendedError& info,
+                              bool is_crossed) {
     cache::EntryDraft draft;
+    draft.crossed = is_crossed;
     draft.version = version;
     draft.rcode = LDNS_RCODE_SERVFAIL;
     draft.failure = true;

@@ -32,8 +32,9 @@ inline constexpr Time bare_negative_ttl = 5s;
 cache::EntryPtr build_entry(const cache::Key& key, const Answer& answer, cache::Version version,
                             const TtlPolicy& policy, std::optional<Time> latest_expiry = std::nullopt);
 
-/// A cached SERVFAIL (RFC 9520) without records, never stale.
-cache::EntryPtr build_failure(cache::Version version, Time now, Time expiry, const ExtendedError& info);
+/// A cached SERVFAIL (RFC 9520) without records, never stale. `is_crossed`: another group's servers failed.
+cache::EntryPtr build_failure(cache::Version version, Time now, Time expiry, const ExtendedError& info,
+                              bool is_crossed = false);
 
 /// A copy of `record` with another TTL (seconds). Null when memory is exhausted.
 Record with_ttl(const Record& record, std::uint32_t ttl);

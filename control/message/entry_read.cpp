@@ -33,9 +33,12 @@ std::optional<Answer> read_back(const cache::Key& key, std::size_t records_size,
 } // namespace
 
 std::optional<Answer> read_entry(const cache::Key& key, const cache::Entry& entry, Time now) {
-    return read_back(key, entry.records_size, now, [&](const auto& head, const auto& question, auto& out) {
+    auto write = [&](const auto& head, const auto& question, auto& out) {
         return dataplane::answer::write(head, question, entry, now, dataplane::answer::Age::counted, out);
-    });
+    };
+    auto answer = read_back(key, entry.records_size, now, write);
+    if (answer) answer->is_crossed = entry.crossed;
+    return answer;
 }
 
 std::optional<Answer> read_local_entry(const cache::Key& key, const cache::Entry& entry, std::uint8_t above,

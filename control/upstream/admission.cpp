@@ -80,14 +80,16 @@ void Admission::leave(std::uint32_t place) {
 bool Admission::is_open_to(const dataplane::Address& address, const cache::Key& question) const {
     static const std::array shared{*dataplane::parse_address("127.0.0.1"), *dataplane::parse_address("::1")};
     if (std::ranges::find(shared, address) != shared.end()) return false;
-    const Upstreams& group = groups_[question.group];
-    for (unsigned upstream = 0; upstream < group.size(); ++upstream) {
-        if (group.endpoint(upstream).address != address) continue;
-        cache::Key key = question;
-        for (std::uint8_t flavour :
-             {cache::plain, cache::checking_disabled}) { // DO makes no question of its own
-            key.flavour = flavour;
-            if (is_open(key, upstream)) return true;
+    cache::Key key = question;
+    for (key.group = 0; key.group < groups_.size(); ++key.group) {
+        const Upstreams& group = groups_[key.group];
+        for (unsigned upstream = 0; upstream < group.size(); ++upstream) {
+            if (group.endpoint(upstream).address != address) continue;
+            for (std::uint8_t flavour :
+                 {cache::plain, cache::checking_disabled}) { // DO makes no question of its own
+                key.flavour = flavour;
+                if (is_open(key, upstream)) return true;
+            }
         }
     }
     return false;

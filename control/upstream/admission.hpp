@@ -33,8 +33,8 @@ class Admission {
 
     /// Whether this very question is open to the upstream.
     bool is_open(const cache::Key& key, unsigned upstream) const { return asked_.contains({&key, upstream}); }
-    /// Whether it is, in whatever flavour, to an upstream at this address: from there it is our own, coming
-    /// back. Never at 127.0.0.1 and ::1, which every local client has.
+    /// Whether it is, in whatever flavour, to an upstream of whatever group at this address: from there it is
+    /// our own, coming back. Never at 127.0.0.1 and ::1, which every local client has.
     bool is_open_to(const dataplane::Address& address, const cache::Key& question) const;
 
     /// Whether there is room for one more that a client waits for, if only in the place of a collection.

@@ -88,6 +88,10 @@ bool Upstreams::is_in_rate(unsigned upstream, Time now, Share share) {
     return *server.tokens >= (share == Share::most ? std::min(1 + burst() / 4, burst()) : 1);
 }
 
+bool Upstreams::has_servers(const std::vector<Config::Server>& servers) const {
+    return std::ranges::equal(servers_, servers, {}, &Server::config);
+}
+
 void Upstreams::replace(const std::vector<Config::Server>& servers) {
     assert(std::ranges::all_of(servers_, [](const Server& s) { return s.outstanding == 0; }));
     std::vector<Server> before = std::exchange(servers_, {});

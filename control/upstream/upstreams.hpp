@@ -127,6 +127,7 @@ class Upstreams {
 
     unsigned max_rrset() const { return policy_.max_rrset; }
     void set_policy(const UpstreamPolicy& policy);
+    bool has_servers(const std::vector<Config::Server>& servers) const; ///< just these, in this order
     /// Other servers. One that stays keeps what is known of it. No question may be in flight.
     void replace(const std::vector<Config::Server>& servers);
 

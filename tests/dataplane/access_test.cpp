@@ -221,7 +221,7 @@ class GateTest : public testing::Test {
     Access access{{{*parse_prefix("10.0.0.0/8")}, {}}};
     Counters counters;
     cache::Replaceable<LocalNames> local{LocalNames::Builder().build()};
-    Gate gate{access, &local, counters, 0};
+    Gate gate{access, &local, nullptr, counters};
     Time now = support::clock_start();
     bool passed = false;
 };

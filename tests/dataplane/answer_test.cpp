@@ -14,7 +14,7 @@ using answer::Age;
 Bytes reply_to(const Bytes& message, const cache::Entry& entry, Time now, Age age = Age::counted,
                Transport transport = Transport::udp) {
     Query query;
-    Query::parse(message, transport, 0, query);
+    Query::parse(message, transport, query);
     Bytes buffer = message;
     buffer.resize(65535);
     std::span<const std::uint8_t> question(buffer.data() + dns::header_octets, query.head.question_size);
@@ -24,7 +24,7 @@ Bytes reply_to(const Bytes& message, const cache::Entry& entry, Time now, Age ag
 
 Bytes error_to(const Bytes& message, Transport transport = Transport::udp) {
     Query query;
-    Query::parse(message, transport, 0, query);
+    Query::parse(message, transport, query);
     Bytes buffer = message;
     buffer.resize(2048);
     std::span<const std::uint8_t> question(buffer.data() + dns::header_octets, query.head.question_size);

@@ -13,7 +13,7 @@ using Action = Query::Action;
 
 Query parse(const Bytes& message, Transport transport = Transport::udp) {
     Query query;
-    Query::parse(message, transport, 0, query);
+    Query::parse(message, transport, query);
     return query;
 }
 
@@ -189,8 +189,8 @@ TEST(Query, NothingIsLeftOfTheQueryBefore) {
     for (const Row& before : rows) {
         for (const Row& row : rows) {
             Query query, fresh = parse(row.message);
-            Query::parse(before.message, Transport::udp, 0, query);
-            Query::parse(row.message, Transport::udp, 0, query);
+            Query::parse(before.message, Transport::udp, query);
+            Query::parse(row.message, Transport::udp, query);
             EXPECT_EQ(query.action, fresh.action) << before.what << ", then " << row.what;
             EXPECT_EQ(query.info, fresh.info) << before.what << ", then " << row.what;
             EXPECT_EQ(query.rcode, fresh.rcode) << before.what << ", then " << row.what;

@@ -103,7 +103,7 @@ class SharingTest : public tests::EthdevTest {
             table->finish(key, hash, i + 1);
         }
         apart().is_open = false;
-        worker.emplace(WorkerContext{*port_, *table, reader, handoff, counters, *access, &clock, 0, &*local});
+        worker.emplace(WorkerContext{*port_, *table, reader, handoff, counters, *access, &clock, &*local});
         reader.online();
     }
     void TearDown() override {

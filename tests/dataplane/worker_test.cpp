@@ -82,6 +82,10 @@ class WorkerTest : public testing::Test {
 
   protected:
     void turn() { worker_->turn(); }
+    void follow(const cache::Replaceable<Routes>& routes) {
+        worker_.emplace(
+            WorkerContext{*port_, table, *reader, handoff, counters, access_, nullptr, nullptr, &routes});
+    }
 };
 
 TEST_F(WorkerTest, AHitIsAnsweredInItsTurn) {
@@ -166,6 +170,23 @@ TEST_F(WorkerTest, UnderTheFloorNothingIsServedNotEvenStale) {
     table.raise_floor(0, 5);
     EXPECT_TRUE(ask(query("a.com")).empty());
     EXPECT_EQ(misses().size(), 1u);
+}
+
+TEST_F(WorkerTest, UnderTheFloorOfItsGroupARoutedNameIsNotServed) {
+    const Routes::Route route{*cache::parse_name("corp.example"), 1};
+    cache::Replaceable<Routes> routes{std::make_unique<const Routes>(std::span(&route, 1))};
+    follow(routes);
+    cache::Key key = a;
+    key.name = *cache::parse_name("a.corp.example");
+    key.group = 1;
+    publish(key, entry_of({5, 0}, {7}, now, 60s));
+    table.raise_floor(0, 5);
+    EXPECT_FALSE(ask(query("A.Corp.Example")).empty());
+    table.raise_floor(1, 5);
+    EXPECT_TRUE(ask(query("a.corp.example")).empty());
+    auto missed = misses();
+    ASSERT_EQ(missed.size(), 1u);
+    EXPECT_EQ(missed[0].key, key);
 }
 
 TEST_F(WorkerTest, OutOfCreditsItSaysServfailAndEveryCreditComesBack) {

@@ -48,8 +48,8 @@ std::vector<std::uint8_t> reply_to(const Query& query, const std::vector<std::ui
 void run(const std::vector<std::uint8_t>& message, Transport transport) {
     static Query used;
     Query fresh;
-    Query::parse(message, transport, 0, used);
-    Query::parse(message, transport, 0, fresh);
+    Query::parse(message, transport, used);
+    Query::parse(message, transport, fresh);
     require(reply_to(used, message) == reply_to(fresh, message));
 }
 

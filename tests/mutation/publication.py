@@ -186,8 +186,8 @@ MUTATIONS = [
         "cache_test:TableTest.Flush*"),
     Mutation(
         "floor-not-raised", "control/fetch/flush.cpp",
-        "        table_.raise_floor(group, fetches_.last_generation());\n",
-        "        static_cast<void>(group);\n",
+        "        if (groups >> group & 1) table_.raise_floor(group, fetches_.last_generation());\n",
+        "        static_cast<void>(groups);\n",
         "answers of the old upstreams are served until the last slot is emptied",
         "control_test:Scenarios.S11*"),
     Mutation(
@@ -205,8 +205,8 @@ MUTATIONS = [
         "control_test:ManyShards.*"),
     Mutation(
         "served-at-the-floor", "dataplane/worker.cpp",
-        "entry->version.generation <= floor_",
-        "entry->version.generation < floor_",
+        "entry->version.generation <= c_.table.floor(",
+        "entry->version.generation < c_.table.floor(",
         "workers serve the last answer of before a flush",
         "dataplane_test:WorkerTest.UnderTheFloor*"),
     Mutation(

@@ -308,7 +308,7 @@ MUTATIONS = [
         "control_test:OutageTest.*"),
     Mutation(
         "stale-only-after-patience", "control/fetch/table.cpp",
-        "upstreams_.is_any_closed() ? nullptr : table_.find_usable(key, hash, now)",
+        "groups_[key.group].is_any_closed() ? nullptr : table_.find_usable(key, hash, now)",
         "nullptr",
         "every client waits two seconds for servers that are known to be silent",
         "control_test:OutageTest.*"),
@@ -408,4 +408,71 @@ MUTATIONS = [
         "        bool counts = !info;\n",
         "a validator that says more than one thing of a bogus name is not believed",
         "control_test:ParseReply.OfSeveral*"),
+    # Groups and routes.
+    Mutation(
+        "chain-goes-on-in-another-group", "control/fetch/aliases.cpp",
+        "    if (routes_ && !routes_->get().is_empty()) cut_at_crossing(routes_->get(), key, answer);\n",
+        "",
+        "a server says what it likes about another group's names",
+        "control_test:GroupsTest.*"),
+    Mutation(
+        "target-asked-of-the-group-that-named-it", "control/fetch/aliases.cpp",
+        "    if (routes_) target.group = routes_->get().group_of(target.name.bytes());\n",
+        "",
+        "the other group is never asked, and names are cached under a group that is not theirs",
+        "control_test:GroupsTest.*"),
+    Mutation(
+        "routes-of-before-believed", "control/fetch/table.cpp",
+        "        return resolve(routed, table_.hasher()(routed), asking, now);\n",
+        "",
+        "a question that a worker read just before a reload is asked of the group of before",
+        "control_test:GroupsTest.AKeyMade*"),
+    Mutation(
+        "signature-from-behind-the-link", "control/local/crossing.cpp",
+        "    std::erase_if(answer.signatures, [&](const Record& r) { return !is_of_chain(r); });\n",
+        "",
+        "clients who validate get another group's signature with a record that it is not of",
+        "control_test:GroupsTest.Signatures*"),
+    Mutation(
+        "bogus-chain-followed", "control/fetch/fetch.cpp",
+        "    return chain && !awaits_trusted() && (chain->is_cut || ",
+        "    return chain && (chain->is_cut || ",
+        "a link to another group is followed before the validator has refused it",
+        "control_test:GroupsTest.ATrusted*"),
+    Mutation(
+        "flushed-group-lives-on-in-others", "control/fetch/flush.cpp",
+        " || (what.groups && entry.crossed);",
+        ";",
+        "a name that leads to a group keeps what its old servers said",
+        "control_test:GroupsTest.AFlushOfOneLeaves*"),
+    Mutation(
+        "rerouted-name-not-flushed", "control/fetch/flush.cpp",
+        "(what.routes && leaves_group(what.routes->get(), key, entry))",
+        "(what.routes && leaves_group(what.routes->get(), key, entry) && !entry.chained)",
+        "after new routes a chain keeps an end that is another group's to say",
+        "control_test:GroupsTest.NewRoutes*"),
+    Mutation(
+        "groups-change-places-unflushed", "control/daemon/reload.cpp",
+        "    if (flushes || regroups) return",
+        "    if (flushes) return",
+        "one group's answers are served as another's, as keys name groups by their places",
+        "control_test:ReloadOfGroups.*"),
+    Mutation(
+        "first-groups-floor-for-all", "dataplane/worker.cpp",
+        "c_.table.floor(lookup.query.key.group)",
+        "c_.table.floor(0)",
+        "answers of a group's old servers are served until the last slot is emptied",
+        "dataplane_test:WorkerTest.UnderTheFloorOfItsGroup*"),
+    Mutation(
+        "shortest-suffix-counts", "dataplane/routes.cpp",
+        "    for (unsigned i = labels.count; i-- > last;) {\n",
+        "    for (unsigned i = labels.count; i-- > last && group == root_;) {\n",
+        "a zone within a routed one is asked of the wrong group",
+        "dataplane_test:Routes.*"),
+    Mutation(
+        "recovery-ends-other-groups-failures", "control/fetch/back_offs.cpp",
+        "        if (!(walked_for_ >> key.group() & 1) && !entry.crossed) return false;\n",
+        "",
+        "one group that comes and goes has the failures of all others asked again",
+        "control_test:GroupsTest.WhenAGroupIsBack*"),
 ]

@@ -4,6 +4,7 @@
 
 #include "cache/wire.hpp"
 #include "control/limits.hpp"
+#include "tests/simulation/servers.hpp"
 
 namespace millrace::simulation {
 
@@ -34,7 +35,7 @@ void ClientChecks::begin_turn(unsigned index) {
     worker.in_turn = true;
     worker.turn_time = scene_.now;
     worker.turn_began = ++scene_.moment;
-    worker.floor = entries_.floor();
+    for (unsigned group : {0u, 1u}) worker.floors[group] = entries_.floor(group);
 }
 
 void ClientChecks::end_turn(unsigned index) {
@@ -184,9 +185,10 @@ void ClientChecks::check_hit(const WorkerState& worker, const Question& question
     if (is_refusal) return;
     std::uint64_t fingerprint = content.fingerprint();
     bool stale = content.most_ttl == stale_ttl || content.least_ttl == ~0u;
-    for (const KeyState::Shown& shown : entries_.state(entries_.key_of(question)).shown) {
+    const KeyState& key = entries_.state(entries_.key_of(question));
+    for (const KeyState::Shown& shown : key.shown) {
         if (shown.fingerprint != fingerprint || shown.until < worker.turn_began) continue;
-        if (shown.generation <= worker.floor) continue;
+        if (shown.generation <= worker.floors[key.key.group]) continue;
         if (stale || worker.turn_time < shown.expiry) return;
     }
     scene_.fail("a hit is what the table holds", "name " + std::to_string(question.query.name) + ", rcode " +
@@ -197,12 +199,12 @@ void ClientChecks::check_hit(const WorkerState& worker, const Question& question
 /// Not older than an acknowledged flush, and not of an upstream that an acknowledged reload took away.
 void ClientChecks::check_age(unsigned name, Moment made, unsigned server, const char* what) {
     for (const Flush& flush : flushes_) {
-        if (made >= flush.asked || !flush.concerns(name)) continue;
+        if (made >= flush.asked || !flush.concerns(scene_, name)) continue;
         scene_.fail("nothing collected before a flush appears after it",
                     std::string(what) + " of moment " + std::to_string(made) +
                         ", the flush was asked for at " + std::to_string(flush.asked));
     }
-    bool in_use = server == Host::several ||
+    bool in_use = server == Host::several || Servers::group_of(server) == 1 ||
                   std::ranges::any_of(servers_, [&](unsigned mask) { return mask >> server & 1; });
     scene_.require(in_use, "nothing of an upstream appears after the reload without it", what);
 }
@@ -220,7 +222,7 @@ void ClientChecks::on_acknowledged(const Flush& flush) {
     if (flush.servers) servers_.pop_front();
     for (std::uint32_t i = 0; i < entries_.keys(); ++i) {
         const KeyState& key = entries_.state(i);
-        if (!key.entry || !flush.concerns(key.name)) continue;
+        if (!key.entry || !flush.concerns(scene_, key.name)) continue;
         bool newer = entries_.generation_began(key.entry->version.generation) >= flush.asked;
         scene_.require(newer, "a flush is acknowledged when the table is rid of it", "an Entry of before");
     }

@@ -26,8 +26,8 @@ struct WorkerState {
     bool in_turn = false;
     Time turn_time{};
     Moment turn_began = 0;
-    cache::Generation floor = 0; ///< when the turn began
-    std::uint64_t taken = 0;     ///< Misses that control has taken
+    std::array<cache::Generation, 2> floors{}; ///< by group, when the turn began
+    std::uint64_t taken = 0;                   ///< Misses that control has taken
     struct Wait {
         std::uint32_t key = EntryChecks::no_key; ///< no_key: nobody waits
         Time since{};
@@ -59,12 +59,13 @@ class ClientChecks final : public MemoryListener {
 
     /// A flush that was asked for, and is acknowledged later.
     struct Flush {
-        enum class Of : std::uint8_t { name, zone, everything } of = Of::everything;
-        unsigned number = 0; ///< of the name or the zone
+        enum class Of : std::uint8_t { name, zone, group, everything } of = Of::everything;
+        unsigned number = 0; ///< of the name, the zone or the group
         Moment asked = 0;
         unsigned servers = 0; ///< a reload: in use from now on; else 0
 
-        bool concerns(unsigned name) const {
+        bool concerns(const Scene& scene, unsigned name) const {
+            if (of == Of::group) return scene.group_of(name) == number;
             return of == Of::everything ||
                    (of == Of::name ? name == number : number == zones || name % zones == number);
         }

@@ -30,6 +30,7 @@ void EntryChecks::add_key(unsigned name, std::uint16_t qtype, unsigned flavour) 
     state.name = name;
     state.qtype = state.key.qtype = qtype;
     state.key.qclass = 1;
+    state.key.group = std::uint8_t(scene_.group_of(name));
     state.key.flavour = std::uint8_t(flavour);
     state.key.name = name_of(state.name);
     state.hash = table_.hasher()(state.key);
@@ -84,7 +85,7 @@ void EntryChecks::belongs(cache::Generation generation, std::uint32_t key) {
 void EntryChecks::look() {
     for (std::uint32_t i = 0; i < keys_.size(); ++i) look_at(i);
     check_sockets();
-    floor_ = table_.floor(0);
+    for (unsigned group : {0u, 1u}) floors_[group] = table_.floor(group);
 }
 
 void EntryChecks::look_at(std::uint32_t index) {
@@ -130,7 +131,8 @@ void EntryChecks::on_published(std::uint32_t index, const cache::Entry& entry, b
              "after " + std::to_string(state.newest.generation) + "." +
                  std::to_string(state.newest.revision));
     }
-    if (entry.version.generation <= floor_) fail("nothing is published at or below the floor", entry, "");
+    if (entry.version.generation <= floors_[state.key.group])
+        fail("nothing is published at or below the floor", entry, "");
     check(entry, index);
     bool same_fetch = entry.version.generation == state.newest.generation;
     if (same_fetch && !entry.failure && entry.expiry > state.newest_expiry) {
@@ -154,7 +156,7 @@ void EntryChecks::on_given(const cache::Entry& entry, std::uint32_t key) {
             fail("the last resort is SERVFAIL", entry, "");
         return;
     }
-    if (entry.version.generation <= table_.floor(0))
+    if (entry.version.generation <= table_.floor(keys_[key].key.group))
         fail("nothing at or below the floor is served", entry, "a Wake");
     look_at(key); // it may have been published just now
     auto linked = linked_.find(&entry);

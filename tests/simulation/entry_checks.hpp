@@ -6,6 +6,7 @@
 // compared with the replies that its own generation accepted, which are noted as they are accepted.
 #pragma once
 
+#include <array>
 #include <deque>
 #include <functional>
 #include <unordered_map>
@@ -73,7 +74,7 @@ class EntryChecks {
     /// An Entry goes to somebody who waits for `key`; called before it does.
     void on_given(const cache::Entry& entry, std::uint32_t key);
 
-    cache::Generation floor() const { return table_.floor(0); }
+    cache::Generation floor(unsigned group) const { return table_.floor(group); }
     /// Whether readers have been unable to find the Entry since `moment` or earlier. Never for one that
     /// they never could.
     bool is_linked(const void* entry) const { return linked_.contains(entry); }
@@ -127,7 +128,7 @@ class EntryChecks {
     std::vector<GenerationState> generations_;              ///< by generation
     std::unordered_map<const void*, std::uint32_t> linked_; ///< Entries that readers can find, and their keys
     std::unordered_map<const void*, Moment> unlinked_;
-    cache::Generation floor_ = 0;
+    std::array<cache::Generation, 2> floors_{}; ///< by group
     Moment step_began_ = 0;
     Content content_; ///< of the Entry under examination
     Octets message_;

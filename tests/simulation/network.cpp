@@ -76,8 +76,13 @@ std::errc SimulatedNetwork::send(Socket socket, std::span<const std::uint8_t> oc
         scene_.fail("sockets are used while open", "something was sent on a closed one");
     OpenSocket& from = found->second;
     auto asked = read_asked(octets);
-    scene_.require(scene_.servers >> from.server & 1, "only upstreams in use are asked", "another");
+    unsigned in_use = scene_.servers | Servers::others_mask;
+    scene_.require(in_use >> from.server & 1, "only upstreams in use are asked", "another");
     if (!asked) scene_.fail("upstreams get questions", "a query that cannot be read");
+    unsigned group = asked->link ? 0 : scene_.group_of(asked->name);
+    bool is_probe = asked->name == Servers::probed_name;
+    scene_.require(is_probe || group == Servers::group_of(from.server), "a name is asked of its own group",
+                   "another's server is");
     from.asked = *asked;
     from.has_asked = true;
     from.query.assign(octets.begin(), octets.end());

@@ -63,6 +63,8 @@ void EntryChecks::check(const cache::Entry& entry, std::uint32_t index) {
     belongs(entry.version.generation, index);
     read(entry, key);
     if (content_.flaw) fail("entries can be read", entry, content_.flaw);
+    bool is_across = key.key.group != 0 && content_.chain != 0; // whose end nobody knows
+    if (is_across) fail("what stands behind a link to another group is not kept", entry, "it is");
     check_hosts(key);
     Time latest = check_origin(entry, key, generations_[entry.version.generation]);
     if (entry.expiry > latest) fail("an answer lives no longer than what it is made of", entry, "");
@@ -89,6 +91,8 @@ void EntryChecks::check_hosts(const KeyState& key) {
                            : host->forged             ? "a forged address"
                            : host->name != key.name   ? "an address of another name"
                            : host->qtype != key.qtype ? "an address of another type"
+                           : host->server != Host::several && Servers::group_of(host->server) != key.key.group
+                               ? "an address that another group gave"
                            : host->chain != content_.chain
                                ? "an address under a chain that it was not given with"
                                : nullptr;

@@ -85,7 +85,7 @@ bool read_line(const std::string& text, Plan& plan) {
 
 } // namespace
 
-const std::array<Size, 14> sizes{{{"workers", &Plan::workers},
+const std::array<Size, 15> sizes{{{"workers", &Plan::workers},
                                   {"servers", &Plan::servers},
                                   {"intensity", &Plan::intensity},
                                   {"entries", &Plan::entries},
@@ -98,7 +98,8 @@ const std::array<Size, 14> sizes{{{"workers", &Plan::workers},
                                   {"min_ttl_seconds", &Plan::min_ttl_seconds},
                                   {"merge", &Plan::merge},
                                   {"quorum", &Plan::quorum},
-                                  {"rate", &Plan::rate}}};
+                                  {"rate", &Plan::rate},
+                                  {"routed", &Plan::routed}}};
 
 std::string_view to_string(Danger danger) {
     return danger_names[std::size_t(danger)];

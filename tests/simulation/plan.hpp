@@ -69,7 +69,8 @@ struct PlanEvent {
         flush_name, ///< `name`
         flush_zone, ///< zone number `name`; `zones` stands for the zone above all of them
         flush_all,
-        reload,        ///< other upstreams (a bit each in `server`), merge policy `span`, quorum `count`
+        reload,        ///< other upstreams (a bit each in `server`), merge policy `span`, quorum `count`;
+                       ///< `point` odd: what the other group has cached stays
         trace,         ///< of `name`
         stall_worker,  ///< `worker` stands still for `length` at `point`
         stall_control, ///< for `length`
@@ -101,6 +102,7 @@ struct Plan {
     unsigned merge = 0; ///< Config::MergePolicy: union, quorum, order, off
     unsigned quorum = 2;
     unsigned rate = 100000;        ///< questions per second to one upstream
+    unsigned routed = 0;           ///< so many zones, the first ones, are asked of another group
     std::vector<PlanEvent> events; ///< in the order of time
 
     static Plan draw(std::uint64_t seed);
@@ -119,6 +121,6 @@ struct Size {
     std::string_view name;
     unsigned Plan::*member;
 };
-extern const std::array<Size, 14> sizes;
+extern const std::array<Size, 15> sizes;
 
 } // namespace millrace::simulation

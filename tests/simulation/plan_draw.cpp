@@ -46,6 +46,7 @@ class Drawing {
         plan_.quorum = draws_.between(1, 3);
         plan_.stale_seconds = draws_.is(300) ? 0 : draws_.spread(1, 64);
         if (draws_.is(150)) plan_.min_ttl_seconds = draws_.between(1, 4);
+        if (draws_.is(400)) plan_.routed = draws_.between(1, zones - 1);
         clients_ = draws_.spread(1, 4000);
         end_ = draws_.between(1s, 9s);
     }
@@ -144,6 +145,7 @@ class Drawing {
             reload.server = 1 + unsigned(draws_.below(255)); // of a pool of eight
             reload.span = draw_merge();
             reload.count = draws_.between(1, 3);
+            reload.point = unsigned(draws_.below(2));
         }
         for (unsigned i = some(300, 3); i > 0; --i) {
             add(Action::trace, draw_moment()).name = unsigned(draws_.below(names_));

@@ -54,6 +54,8 @@ struct Scene {
     unsigned operator_actions = 0; ///< flushes and the like that were asked for
 
     bool has(Danger danger) const { return plan.has(danger); }
+    /// The upstream group of a name; of the links of its chain it is the first.
+    unsigned group_of(unsigned name) const { return name % zones < plan.routed ? 1 : 0; }
 
     /// A line of the trace.
     template <class... Parts>

@@ -9,7 +9,7 @@ dataplane::Endpoint Servers::endpoint(unsigned server) {
 
 std::vector<control::Config::Server> Servers::endpoints(unsigned mask) {
     std::vector<control::Config::Server> list;
-    for (unsigned i = 0; i < pool; ++i) {
+    for (unsigned i = 0; i < pool + others; ++i) {
         if (mask >> i & 1) list.push_back({endpoint(i), is_trusted(i)});
     }
     return list;

@@ -16,7 +16,9 @@ namespace millrace::simulation {
 
 class Servers {
   public:
-    static constexpr unsigned pool = 8;
+    static constexpr unsigned pool = 8; ///< of the first group; behind it come the other's
+    static constexpr unsigned others = 2;
+    static constexpr unsigned others_mask = ((1u << others) - 1) << pool;
     static constexpr unsigned probed_name = 60'000; ///< that no client asks for
 
     explicit Servers(Scene& scene) : scene_(scene) {}
@@ -24,6 +26,7 @@ class Servers {
     static dataplane::Endpoint endpoint(unsigned server);
     static std::vector<control::Config::Server> endpoints(unsigned mask);
     static bool is_trusted(unsigned server) { return server % 2 == 1; } ///< its AD is passed on
+    static unsigned group_of(unsigned server) { return server < pool ? 0 : 1; }
     static unsigned server_of(const dataplane::Endpoint& endpoint);
 
     /// What the server answers to its `nth` query of this kind: a number in the ledger.
@@ -45,7 +48,7 @@ class Servers {
     void draw_hosts(Said& said, std::uint64_t nth);
 
     Scene& scene_;
-    std::array<Down, pool> down_{};
+    std::array<Down, pool + others> down_{};
 };
 
 } // namespace millrace::simulation

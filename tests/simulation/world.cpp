@@ -20,6 +20,12 @@ cache::Key probe_of_servers() {
     return key;
 }
 
+std::vector<dataplane::Routes::Route> routes_of(const Plan& plan) {
+    std::vector<dataplane::Routes::Route> routes;
+    for (unsigned zone = 0; zone < plan.routed; ++zone) routes.push_back({zone_of(zone), 1});
+    return routes;
+}
+
 constexpr Time settling = 12s; // after the plan's last event: every deadline and every stall is over by then
 
 } // namespace
@@ -27,7 +33,7 @@ constexpr Time settling = 12s; // after the plan's last event: every deadline an
 World::SimulatedWorker::SimulatedWorker(World& world, unsigned index)
     : reader(world.grace_.add_reader()), port(world.scene_, world.questions_, index, world) {
     worker.emplace(dataplane::WorkerContext{port, world.table_, *reader, handoff, counters, world.access_,
-                                            &world.clock_});
+                                            &world.clock_, nullptr, &world.routes_});
     next = world.scene_.now + idle_turn;
 }
 
@@ -35,16 +41,16 @@ World::World(const Plan& plan, Tally& tally, Trace& trace)
     : scene_(plan, tally, trace), random_(plan.seed, plan.has(Danger::few_ports)), network_(scene_),
       clock_(dataplane::TscClock::standing_still), access_({{*dataplane::parse_prefix("10.0.0.0/8")}}),
       table_({plan.entries, 2 * cache::Table::shard_octets() + plan.bytes}, grace_, cache::Hasher(plan.seed)),
-      publisher_(table_, grace_, ttl_policy()),
-      upstreams_(Servers::endpoints(scene_.servers),
-                 {.outstanding = plan.outstanding, .rate = plan.rate, .probe = probe_of_servers()}),
-      ranker_(scene_), exchanges_(network_, random_, {&upstreams_, 1}, {.exchanges = plan.exchanges}),
-      fetches_(table_, publisher_, exchanges_, upstreams_, *this, fetch_policy()),
+      publisher_(table_, grace_, ttl_policy()), groups_{group(scene_.servers), group(Servers::others_mask)},
+      routes_(std::make_unique<const dataplane::Routes>(routes_of(plan))), ranker_(scene_),
+      exchanges_(network_, random_, groups_, {.exchanges = plan.exchanges}),
+      fetches_(table_, publisher_, exchanges_, groups_, *this, fetch_policy()),
       flushes_(table_, grace_, fetches_), fetch_table_(exchanges_.set_listener(*this)),
       entry_checks_(scene_, table_, network_, [this] { return inflight(); }),
       checks_(scene_, entry_checks_, questions_) {
     clock_.set(scene_.now);
     fetches_.set_ranker(&ranker_);
+    fetches_.set_routes(&routes_);
     begin_watch(checks_);
     for (unsigned i = 0; i < plan.workers; ++i) {
         auto& worker = *workers_.emplace_back(std::make_unique<SimulatedWorker>(*this, i));
@@ -59,6 +65,13 @@ World::World(const Plan& plan, Tally& tally, Trace& trace)
     }
     std::ranges::stable_sort(events_, {}, &PlanEvent::at);
     control_next_ = control_last_ = scene_.now;
+}
+
+control::Upstreams World::group(unsigned servers) const {
+    const Plan& plan = scene_.plan;
+    return control::Upstreams(
+        Servers::endpoints(servers),
+        {.outstanding = plan.outstanding, .rate = plan.rate, .probe = probe_of_servers()});
 }
 
 control::TtlPolicy World::ttl_policy() const {
@@ -126,9 +139,11 @@ void World::finish() {
         s.require(worker->counters.received() == expected, "every packet has one verdict",
                   "they do not add up");
     }
-    for (unsigned i = 0; i < upstreams_.size(); ++i) {
-        s.require(upstreams_.outstanding(i) == 0, "close() leaves nothing",
-                  "questions outstanding at an upstream");
+    for (const control::Upstreams& upstreams : groups_) {
+        for (unsigned i = 0; i < upstreams.size(); ++i) {
+            s.require(upstreams.outstanding(i) == 0, "close() leaves nothing",
+                      "questions outstanding at an upstream");
+        }
     }
     bool is_calm = s.plan.is_calm();
     s.tally.add(Seen::calm_runs, is_calm);
@@ -296,9 +311,11 @@ void World::count_everything() {
     t.add(Seen::merges, p.merged);
     t.add(Seen::failure_entries, p.failures);
     const control::ExchangeCounters& e = exchanges_.counters();
-    for (unsigned i = 0; i < upstreams_.size(); ++i) {
-        t.add(Seen::breakers_opened, upstreams_.counters(i).opened);
-        t.add(Seen::probes, upstreams_.counters(i).probes);
+    for (const control::Upstreams& upstreams : groups_) {
+        for (unsigned i = 0; i < upstreams.size(); ++i) {
+            t.add(Seen::breakers_opened, upstreams.counters(i).opened);
+            t.add(Seen::probes, upstreams.counters(i).probes);
+        }
     }
     t.add(Seen::upstream_queries, e.sent);
     t.add(Seen::upstream_resends, e.resent);

@@ -69,6 +69,7 @@ class World final : private control::Waker, private control::ExchangeListener, p
         std::optional<Stall> stall;
     };
 
+    control::Upstreams group(unsigned servers) const;
     control::TtlPolicy ttl_policy() const;
     control::FetchPolicy fetch_policy() const;
 
@@ -133,7 +134,8 @@ class World final : private control::Waker, private control::ExchangeListener, p
     cache::Grace grace_;
     cache::Table table_;
     control::Publisher publisher_;
-    control::Upstreams upstreams_;
+    std::vector<control::Upstreams> groups_;
+    cache::Replaceable<dataplane::Routes> routes_;
     SimulatedRanker ranker_;
     control::Exchanges exchanges_;
     control::FetchTable fetches_;

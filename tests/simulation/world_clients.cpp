@@ -60,10 +60,11 @@ void World::reload(const PlanEvent& event) {
         scene_.merge = event.span % 4;
         scene_.quorum = std::max(1u, event.count);
         exchanges_.close_probes(scene_.now);
-        upstreams_.replace(Servers::endpoints(servers));
-        fetches_.set_policy(fetch_policy());
+        groups_[0].replace(Servers::endpoints(servers));
+        for (unsigned group : {0u, 1u}) fetches_.set_policy(group, fetch_policy());
     };
-    begin_flush({ClientChecks::Flush::Of::everything, 0, 0, servers}, put_in_place);
+    using Of = ClientChecks::Flush::Of;
+    begin_flush({event.point % 2 ? Of::group : Of::everything, 0, 0, servers}, put_in_place);
     after_control();
 }
 
@@ -82,9 +83,10 @@ bool World::begin_flush(ClientChecks::Flush record, std::function<void()> then) 
         entry_checks_.look();
         checks_.on_acknowledged(record);
     };
-    bool begun = record.of == Of::name   ? flushes_.flush_name(name_of(record.number), done)
-                 : record.of == Of::zone ? flushes_.flush_zone(zone_of(record.number), done)
-                                         : flushes_.flush_all(done, std::move(then));
+    bool begun = record.of == Of::name    ? flushes_.flush_name(name_of(record.number), done)
+                 : record.of == Of::zone  ? flushes_.flush_zone(zone_of(record.number), done)
+                 : record.of == Of::group ? flushes_.flush_outdated({.groups = 1}, done, std::move(then))
+                                          : flushes_.flush_all(done, std::move(then));
     if (begun) checks_.on_asked(record);
     flushes_open_ += begun;
     hurry_control();

@@ -69,7 +69,9 @@ void World::after_control() {
     auto& s = scene_;
     s.require(fetches_.waiting() == checks_.waits(), "the FetchTable knows who waits", "the counts differ");
     std::uint32_t probes = 0;
-    for (unsigned i = 0; i < upstreams_.size(); ++i) probes += upstreams_.is_probed(i);
+    for (const control::Upstreams& upstreams : groups_) {
+        for (unsigned i = 0; i < upstreams.size(); ++i) probes += upstreams.is_probed(i);
+    }
     s.require(fetches_.live() || exchanges_.open_count() == probes, "no exchange outlives its Fetch",
               "no Fetch, yet an exchange");
     s.require(exchanges_.open_count() <= s.plan.exchanges, "exchanges are bounded", "too many");
@@ -149,12 +151,13 @@ void World::ask_stream(std::uint32_t number) {
     Question& question = questions_[number];
     std::size_t size = write_query(question.query, buffer_);
     dataplane::Query query;
-    dataplane::Query::parse({buffer_.data(), size}, dataplane::Transport::tcp, 0, query);
+    dataplane::Query::parse({buffer_.data(), size}, dataplane::Transport::tcp, query);
     scene_.tally.add(Seen::tcp_queries);
     checks_.on_stream_miss();
     std::uint32_t key = entry_checks_.key_of(question);
     cache::Generation before = fetches_.last_generation();
     Waiter waiter{Waiter::tcp_source, number, endpoint_of(question), question.query.id, scene_.now};
+    query.key.group = routes_.get().group_of(query.key.name.bytes());
     fetches_.resolve(query.key, table_.hasher()(query.key), waiter, scene_.now);
     entry_checks_.note_start(key, before, fetches_.last_generation());
     after_control();
@@ -178,7 +181,7 @@ void World::wake(const Waiter& waiter, const cache::Entry* entry, dataplane::Wak
     Octets out(4096);
     std::size_t size = write_query(question.query, out);
     dataplane::Query query;
-    dataplane::Query::parse({out.data(), size}, dataplane::Transport::tcp, 0, query);
+    dataplane::Query::parse({out.data(), size}, dataplane::Transport::tcp, query);
     using Age = dataplane::answer::Age;
     Age age = kind == dataplane::Wake::Kind::stale ? Age::stale : Age::counted;
     std::span<const std::uint8_t> asked(out.data() + header_octets, query.head.question_size);
@@ -236,7 +239,7 @@ void World::publish_again(const KeyState& key, const control::Answer& answer) {
     // Rebuilt meanwhile, or the table was full: what was started there is not known to the slot.
     if (!node || !key.started || node->second.started != key.started) return;
     Version version{key.started, 7};
-    bool is_floored = table_.floor(0) >= key.started;
+    bool is_floored = table_.floor(key.key.group) >= key.started;
     if (!is_floored && key.entry && zombies_ % 2) {
         version = key.entry->version;
     } else if (!is_floored) {

@@ -136,16 +136,16 @@ std::string ports_of(const std::string& items) {
 
 const Refused shapes[] = {
     {"", "t:1: expected a map with the keys eal, ports, listen, allow, limits, tcp, local, block, upstreams, "
-         "fanout, merge, ranking, cache, "
+         "routes, fanout, merge, ranking, cache, "
          "control, found "
          "nothing"},
     {"[]", "t:1: expected a map with the keys eal, ports, listen, allow, limits, tcp, local, block, "
-           "upstreams, fanout, merge, ranking, cache, control, "
+           "upstreams, routes, fanout, merge, ranking, cache, control, "
            "found a list"},
-    {"allow: []", "t:1: upstreams: expected a list with one group of upstream servers, found nothing"},
+    {"allow: []", "t:1: upstreams: expected a list of groups of upstream servers, found nothing"},
     {upstreams + "fan-out: {}", "t:2: \"fan-out\": expected one of the keys eal, ports, listen, allow, "
                                 "limits, tcp, local, block, upstreams, "
-                                "fanout, merge, ranking, cache, control, found an unknown key"},
+                                "routes, fanout, merge, ranking, cache, control, found an unknown key"},
     {upstreams + "cache:\n  stale: 1d\n  \"a\\tb\": 1",
      "t:4: cache.\"a\\x09b\": expected one of the keys entries, memory, min-ttl, max-ttl, negative-ttl, "
      "stale, rotate, max-rrset, found an "
@@ -154,7 +154,7 @@ const Refused shapes[] = {
     {in_map("merge", "policy: off, policy: off"),
      "t:2: merge.policy: expected each key once, found a second one"},
     {upstreams + "? [a]\n: b", "t:1: expected a map with the keys eal, ports, listen, allow, limits, tcp, "
-                               "local, block, upstreams, fanout, merge, "
+                               "local, block, upstreams, routes, fanout, merge, "
                                "ranking, cache, control, found a key that is not a word"},
     {upstreams + "cache:",
      "t:2: cache: expected a map with the keys entries, memory, min-ttl, max-ttl, negative-ttl, "
@@ -254,9 +254,9 @@ const Refused addresses[] = {
      "t:3: listen: expected endpoints that no port serves, found \"192.0.2.9:53\""},
     {upstreams + "allow: [10.0.0.1/8]",
      "t:2: allow[0]: expected a prefix without host bits, such as \"10.0.0.0/8\", found \"10.0.0.1/8\""},
-    {"upstreams: []", "t:1: upstreams: expected a list with one group of upstream servers, found a list"},
-    {"upstreams:\n - {group: a, servers: [192.0.2.1]}\n - {group: b, servers: [192.0.2.2]}",
-     "t:2: upstreams: expected one group, as nothing selects between several yet, found 2 groups"},
+    {"upstreams: []", "t:1: upstreams: expected a list of groups of upstream servers, found a list"},
+    {"upstreams:\n - {group: a, servers: [192.0.2.1]}\n - {group: a, servers: [192.0.2.2]}",
+     "t:3: upstreams[1].group: expected each group's name once, found \"a\""},
     {"upstreams: [{group: a, servers: []}]",
      "t:1: upstreams[0].servers: expected at least one server, found a list"},
     {"upstreams: [{servers: [192.0.2.1]}]",

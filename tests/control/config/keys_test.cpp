@@ -24,6 +24,27 @@ std::string server_map(const std::string& entries) {
     return "upstreams: [{group: g, servers: [{" + entries + "}]}]\n";
 }
 
+/// What is `fanout` and `merge` of a group.
+std::string with_own(const std::string& policies) {
+    return "upstreams: [{group: g, servers: [192.0.2.1], " + policies + "}]\n";
+}
+
+std::string routed(const std::string& suffix, const std::string& group) {
+    return "upstreams: [{group: g, servers: [192.0.2.1]}, {group: h, servers: [192.0.2.2]}]\n"
+           "routes: [{suffix: " +
+           suffix + ", group: " + group + "}]\n";
+}
+
+const std::vector<Documented>& keys_of_groups() {
+    static const std::vector<Documented> keys = {
+        {"upstreams[].fanout", upstreams, with_own("fanout: {}")},
+        {"upstreams[].merge", upstreams, with_own("merge: {}")},
+        {"routes[].suffix", routed("corp.example", "h"), routed("example", "h")},
+        {"routes[].group", routed("corp.example", "h"), routed("corp.example", "g")},
+    };
+    return keys;
+}
+
 const std::vector<Documented>& keys_of_ranking() {
     static const std::vector<Documented> keys = {
         {"ranking.ports", upstreams, in_map("ranking", "ports: [443]")},
@@ -36,7 +57,7 @@ const std::vector<Documented>& keys_of_ranking() {
     return keys;
 }
 
-const std::vector<Documented>& all_but_ranking() {
+const std::vector<Documented>& all_the_others() {
     static const std::vector<Documented> keys = {
         {"eal", upstreams, upstreams + "eal: [--no-huge]"},
         {"ports[].device", upstreams + port,
@@ -108,16 +129,20 @@ const std::vector<Documented>& all_but_ranking() {
 
 const std::vector<Documented>& documented() {
     static const std::vector<Documented> keys = [] {
-        std::vector<Documented> both = all_but_ranking();
-        both.insert(both.end(), keys_of_ranking().begin(), keys_of_ranking().end());
-        return both;
+        std::vector<Documented> all = all_the_others();
+        all.insert(all.end(), keys_of_groups().begin(), keys_of_groups().end());
+        all.insert(all.end(), keys_of_ranking().begin(), keys_of_ranking().end());
+        return all;
     }();
     return keys;
 }
 
 /// The leaves of a document: dotted keys, list items as "[]".
 void collect_keys(const YAML::Node& node, const std::string& path, std::multiset<std::string>& out) {
-    if (node.IsMap()) {
+    bool is_as_at_the_top = path == "upstreams[].fanout" || path == "upstreams[].merge";
+    if (is_as_at_the_top) {
+        out.insert(path);
+    } else if (node.IsMap()) {
         for (const auto& entry : node) {
             collect_keys(entry.second, path + (path.empty() ? "" : ".") + entry.first.Scalar(), out);
         }
@@ -147,11 +172,11 @@ std::set<std::string> known_keys(const std::string& document) {
     return out;
 }
 
-/// The sample's one example that is commented out, as it names a file, in its place.
+/// The sample's examples that are commented out, as they name a file or a group, in their places.
 std::string with_example(const std::string& path) {
     std::ifstream file(path);
     std::string text{std::istreambuf_iterator<char>(file), {}};
-    text = std::regex_replace(text, std::regex("block: \\[\\]\n"), "block:\n");
+    text = std::regex_replace(text, std::regex("(block|routes): \\[\\]\n"), "$1:\n");
     return std::regex_replace(text, std::regex("\n#  ([ -]) "), "\n  $1 ");
 }
 
@@ -184,6 +209,7 @@ TEST(ConfigKeys, ParserKnowsExactlyTheDocumentedOnes) {
     const std::map<std::string, std::string> maps = {{"ports[].", "ports: [{x: 1}]"},
                                                      {"upstreams[].", "upstreams: [{x: 1}]"},
                                                      {"upstreams[].servers[].", server_map("x: 1")},
+                                                     {"routes[].", "routes: [{x: 1}]"},
                                                      {"limits.", "limits: {x: 1}"},
                                                      {"tcp.", "tcp: {x: 1}"},
                                                      {"local.", "local: {x: 1}"},
@@ -215,7 +241,8 @@ TEST(ConfigKeys, SampleHasEachOnceAndIsValid) {
 TEST(ConfigKeys, PrintedOnesAreTheDocumentedOnes) {
     std::multiset<std::string> expected, found;
     for (const auto& item : documented()) expected.insert(item.key);
-    std::string both = "upstreams: [{group: g, servers: [192.0.2.1, {address: 192.0.2.2, trusted: true}]}]\n";
+    std::string both = "upstreams: [{group: g, servers: [192.0.2.1, {address: 192.0.2.2, trusted: true}], "
+                       "fanout: {}, merge: {}}]\nroutes: [{suffix: a, group: g}]\n";
     collect_keys(YAML::Load(to_yaml(parsed(both + port + block))), "", found);
     EXPECT_EQ(found, expected);
 }

@@ -145,7 +145,7 @@ class Appliance : public testing::Test, public Waker {
     dataplane::Endpoint upstream = *dataplane::parse_endpoint("198.51.100.1", 53);
     Upstreams upstreams{{upstream}};
     Exchanges exchanges{network, random, {&upstreams, 1}, {.exchanges = 8192}};
-    FetchTable fetches{table, publisher, exchanges, upstreams, *this, {}};
+    FetchTable fetches{table, publisher, exchanges, {&upstreams, 1}, *this, {}};
     Flushes flushes{table, grace, fetches};
     std::vector<std::unique_ptr<Unit>> units;
     bool control_drains = true; ///< false: control does not look into the rings

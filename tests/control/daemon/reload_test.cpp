@@ -61,6 +61,7 @@ class ReloadTest : public FetchTest {
     asio::io_context io;
     dataplane::Access access{{}};
     cache::Replaceable<dataplane::LocalNames> local{dataplane::LocalNames::Builder().build()};
+    cache::Replaceable<dataplane::Routes> routes{std::make_unique<dataplane::Routes>()};
     Workers workers{table, grace, access};
     TcpServer tcp{io, table, fetches, access, nullptr, {}};
     FakeProbes probes;
@@ -68,7 +69,7 @@ class ReloadTest : public FetchTest {
     Reload reload{path,
                   *parse_config(servers, "t"),
                   {},
-                  {io, grace, table, publisher, upstreams, exchanges, fetches, flushes, access, local,
+                  {io, grace, table, publisher, groups, exchanges, fetches, flushes, access, local, routes,
                    workers, tcp, prober}};
     std::optional<tl::expected<Reload::Changes, std::string>> result;
 };
@@ -85,6 +86,80 @@ TEST_F(ReloadTest, NewUpstreamsForbidTheOldAnswersAtOnceAndAreAcknowledgedAfterT
     ASSERT_TRUE(result && *result);
     EXPECT_EQ((*result)->changed, std::vector<std::string>{"upstreams"});
     EXPECT_TRUE((*result)->needs_restart.empty());
+}
+
+/// Group g as before, and h with a server of its own; more of each and of the file.
+std::string two_groups(const std::string& h, const std::string& more_of_h = "",
+                       const std::string& more = "") {
+    return "upstreams:\n- {group: g, servers: [198.51.100.1, 198.51.100.2, 198.51.100.3]}\n- {group: h, "
+           "servers: [" +
+           h + "]" + more_of_h + "}\n" + more;
+}
+
+class ReloadOfGroups : public ReloadTest {
+  protected:
+    ReloadOfGroups() {
+        begin_with(two_groups("198.51.100.4"));
+        EXPECT_EQ(table.floor(0), last) << "keys name groups by their places";
+        ask(a);
+        run(3s);
+        last = fetches.last_generation();
+    }
+    /// ... and acknowledged. Returns what has changed.
+    std::vector<std::string> begin_with(const std::string& text) {
+        result.reset();
+        begin(text);
+        acknowledge();
+        return *result ? (*result)->changed : std::vector<std::string>{result->error()};
+    }
+    using Keys = std::vector<std::string>;
+};
+
+TEST_F(ReloadOfGroups, OnlyTheOneThatHasChangedIsFlushed) {
+    EXPECT_EQ(begin_with(two_groups("198.51.100.5")), Keys{"upstreams"});
+    EXPECT_EQ(groups[1].endpoint(0), server(4));
+    EXPECT_EQ(table.floor(1), last);
+    EXPECT_LT(table.floor(0), last);
+    EXPECT_TRUE(cached(a));
+    EXPECT_EQ(begin_with(two_groups("198.51.100.5", ", merge: {policy: order}")), Keys{"upstreams"});
+    EXPECT_TRUE(cached(a));
+    EXPECT_EQ(begin_with(two_groups("198.51.100.5", ", merge: {policy: order}, fanout: {rate: 9}")),
+              Keys{"upstreams"});
+    EXPECT_TRUE(cached(a));
+}
+
+TEST_F(ReloadOfGroups, AMergePolicyThatAGroupDoesNotHaveIsTheFiles) {
+    const std::string own = ", merge: {policy: order}";
+    begin_with(two_groups("198.51.100.4", own));
+    EXPECT_EQ(begin_with(two_groups("198.51.100.4", own, "merge: {policy: off}\n")), Keys{"merge"});
+    EXPECT_EQ(table.floor(0), fetches.last_generation());
+    EXPECT_FALSE(cached(a));
+}
+
+TEST_F(ReloadOfGroups, WhenTheyChangePlacesAllIsFlushedAndWhatIsKnownOfServersMoves) {
+    groups[1].set_override(0, Override::down, clock.now);
+    std::string swapped =
+        "upstreams: [{group: h, servers: [198.51.100.4]}, {group: g, servers: [198.51.100.1]}]\n";
+    EXPECT_EQ(begin_with(swapped), Keys{"upstreams"});
+    EXPECT_FALSE(cached(a));
+    EXPECT_EQ(table.floor(0), last);
+    EXPECT_EQ(table.floor(1), last);
+    EXPECT_EQ(groups[0].endpoint(0), server(3));
+    EXPECT_EQ(groups[0].override_of(0), Override::down);
+    EXPECT_EQ(groups[1].override_of(0), Override::automatic);
+    begin_with(servers);
+    EXPECT_EQ(groups[0].size(), 3u);
+    EXPECT_EQ(groups[1].size(), 0u) << "there is no second group any more";
+}
+
+TEST_F(ReloadOfGroups, NewRoutesLeaveWhatTheyDoNotConcern) {
+    const std::string to_h = "routes: [{suffix: corp.example, group: h}]\n";
+    EXPECT_EQ(begin_with(two_groups("198.51.100.4", "", to_h)), Keys{"routes"});
+    EXPECT_EQ(routes.get().group_of(cache::parse_name("www.corp.example")->bytes()), 1u);
+    EXPECT_TRUE(cached(a));
+    EXPECT_EQ(begin_with(two_groups("198.51.100.4", "", "routes: [{suffix: com, group: h}]\n")),
+              Keys{"routes"});
+    EXPECT_FALSE(cached(a)) << "it is another group's name now";
 }
 
 TEST_F(ReloadTest, AServersOptionsAreChangedUpstreams) {
@@ -141,8 +216,10 @@ TEST_F(ReloadTest, ProbesOfIdleServersBeginWithThePolicy) {
     begin(servers + "fanout: {probe-interval: 10s, probe-fall: 7, probe-rise: 8}\n");
     run(100s);
     EXPECT_GT(upstreams.counters(0).probes, 5u);
-    EXPECT_EQ(upstream_policy(parse_config(servers + "fanout: {probe-fall: 7}\n", "t")->live).probe_fall, 7u);
-    EXPECT_EQ(upstream_policy(parse_config(servers + "fanout: {probe-rise: 8}\n", "t")->live).probe_rise, 8u);
+    auto live = parse_config(servers + "fanout: {probe-fall: 7, probe-rise: 8}\n", "t")->live;
+    UpstreamPolicy policy = upstream_policy(live, live.upstreams.front());
+    EXPECT_EQ(policy.probe_fall, 7u);
+    EXPECT_EQ(policy.probe_rise, 8u);
 }
 
 TEST_F(ReloadTest, WhatTheOperatorSaysOfAServerHoldsWhileItStays) {

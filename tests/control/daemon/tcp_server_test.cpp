@@ -165,7 +165,7 @@ class TcpServerTest : public testing::Test, public Waker {
     Publisher publisher{table, grace, {}};
     Upstreams upstreams{{*dataplane::parse_endpoint("198.51.100.1", 53)}};
     Exchanges exchanges{network, random, {&upstreams, 1}, {.exchanges = 512}};
-    FetchTable fetches{table, publisher, exchanges, upstreams, *this, {}};
+    FetchTable fetches{table, publisher, exchanges, {&upstreams, 1}, *this, {}};
     Config::Tcp policy{.pipeline = 10'000};
     TcpServer server{io, table, fetches, access, nullptr, policy};
     /// An address of this process's own: several may run at once.

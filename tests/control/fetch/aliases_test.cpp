@@ -195,7 +195,7 @@ TEST_F(PassingTest, TheNameThatWasAskedDecidesForItsWholeChain) {
             EXPECT_EQ(lines(a).size(), 3u);
             EXPECT_FALSE(cached(a)->rewritten);
             std::optional<std::size_t> flushed;
-            ASSERT_TRUE(flushes.flush_rewritten(local, [&](std::size_t n) { flushed = n; }));
+            ASSERT_TRUE(flushes.flush_outdated({.local = &local}, [&](std::size_t n) { flushed = n; }));
             while (!flushed) flushes.tick();
             EXPECT_EQ(*flushed, 0u) << "the same rules concern nothing of it";
             flushes.flush_all([](std::size_t) {});
@@ -233,7 +233,7 @@ TEST_F(PassingTest, ANameThatPassesNoLongerIsEmptied) {
     deny("end.net", 2);
     use();
     std::optional<std::size_t> flushed;
-    ASSERT_TRUE(flushes.flush_rewritten(local, [&](std::size_t n) { flushed = n; }));
+    ASSERT_TRUE(flushes.flush_outdated({.local = &local}, [&](std::size_t n) { flushed = n; }));
     while (!flushed) flushes.tick();
     EXPECT_EQ(*flushed, 2u) << "both flavours";
 }
@@ -426,7 +426,7 @@ TEST_F(AliasTest, NewRulesEmptyWhatTheyConcernAndNothingElse) {
     names = Builder();
     add("tracker.net", deny());
     add("d.com", alias("walled.garden"));
-    ASSERT_TRUE(flushes.flush_rewritten(local, [&](std::size_t n) { flushed = n; }));
+    ASSERT_TRUE(flushes.flush_outdated({.local = &local}, [&](std::size_t n) { flushed = n; }));
     use();
     while (!flushed) flushes.tick();
     EXPECT_EQ(*flushed, 3u + 2u) << "two of them with DO=1, too";

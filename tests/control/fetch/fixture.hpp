@@ -64,9 +64,9 @@ class FetchTest : public testing::Test {
     explicit FetchTest(unsigned servers = 3, FetchPolicy policy = {}, std::size_t entries = 1000,
                        std::uint32_t most_exchanges = 512)
         : table({.entries = entries, .bytes = std::max<std::size_t>(1 << 22, 1024 * entries)}, grace),
-          upstreams(make_servers(servers)),
-          exchanges(network, random, {&upstreams, 1}, {.exchanges = most_exchanges}),
-          fetches(table, publisher, exchanges, upstreams, clients, policy) {
+          exchanges(network, random, groups, {.exchanges = most_exchanges}),
+          fetches(table, publisher, exchanges, groups, clients, policy) {
+        upstreams = Upstreams(make_servers(servers));
         for (unsigned i = 0; i < servers; ++i) { // as they should be, and seen to be so
             upstreams.habits(i).heard_opt();
             upstreams.habits(i).knew_mixed_case(LetterCase::kept, clock.now);
@@ -143,7 +143,8 @@ class FetchTest : public testing::Test {
     cache::Grace grace;
     cache::Table table;
     Publisher publisher{table, grace, {}};
-    Upstreams upstreams;
+    std::vector<Upstreams> groups{cache::limits::groups, Upstreams({})};
+    Upstreams& upstreams = groups[0];
     Exchanges exchanges;
     Clients clients{clock};
     FetchTable fetches;

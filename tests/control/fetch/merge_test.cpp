@@ -324,7 +324,7 @@ TEST_F(QuorumTest, PrivateAddressesAreNeverAdded) {
 class LongLives : public Scenarios {
   protected:
     static constexpr TtlPolicy lives{.min_ttl = 300s};
-    LongLives() : Scenarios(3, {{}, {}, lives}) { publisher.set_policy(lives); }
+    LongLives() : Scenarios(3, {{}, {}, lives}) { publisher.set_policy(0, lives); }
 };
 
 TEST_F(LongLives, AContradictedAnswerStillLivesThirtySecondsAtMost) {

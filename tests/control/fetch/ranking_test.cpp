@@ -40,7 +40,7 @@ TEST_F(RankedTest, TheSameOrderIsNotPublishedAgain) {
 
 class RankedAndRotated : public RankedTest {
   protected:
-    RankedAndRotated() : RankedTest(rotating()) { publisher.set_policy(rotating().ttl); }
+    RankedAndRotated() : RankedTest(rotating()) { publisher.set_policy(0, rotating().ttl); }
     static FetchPolicy rotating() {
         FetchPolicy policy;
         policy.ttl.rotate = true;

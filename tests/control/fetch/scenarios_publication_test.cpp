@@ -343,7 +343,7 @@ TEST_F(Scenarios, S12_AfterAReloadNothingOfTheOldUpstreamsIsPublished) {
     bool acknowledged = false;
     ASSERT_TRUE(flushes.flush_all([&](std::size_t) { acknowledged = true; }));
     upstreams.replace({server(7), server(8)});
-    fetches.set_policy({{}, {Config::MergePolicy::off, 2}});
+    fetches.set_policy(0, {{}, {Config::MergePolicy::off, 2}});
     serve(7, {"9.9.9.9"}, 20ms);
     while (flushes.tick()) {
     }

@@ -217,7 +217,7 @@ Bytes message_of(const Row& row, const Asked& asked) {
 Bytes written(const Row& row, const Asked& asked, Age age) {
     Bytes buffer = message_of(row, asked);
     Query query;
-    Query::parse(buffer, asked.transport, 0, query);
+    Query::parse(buffer, asked.transport, query);
     EXPECT_EQ(query.action, Query::Action::look_up);
     auto upstream = build_query(query.key, 7, query.key.name.bytes());
     auto said = parse_reply(support::make_reply(upstream, row.reply), query.key, 0, received);

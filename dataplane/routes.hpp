@@ -1,0 +1,58 @@
+// Which upstream group a name is asked of: that of the longest suffix that names it or a name above it. One
+// immutable object, built by control, read by every front end, replaced whole (cache/replaceable.hpp).
+//
+// Basic algorithm: a name's labels are hashed from the root leftwards, as many as the longest suffix has, and
+// each step is one look into an open-addressed table. Without suffixes nothing is done.
+//
+// Threads: any, once built; readers on lcores are online for RCU.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "cache/grace.hpp"
+#include "cache/name.hpp"
+
+namespace millrace::dataplane {
+
+class Routes final : public cache::Retired {
+  public:
+    struct Route {
+        cache::Name suffix;
+        std::uint8_t group; ///< Key::group
+    };
+
+    Routes() = default;
+    /// Of a suffix that is there twice the first counts.
+    explicit Routes(std::span<const Route> routes);
+
+    /// For a canonical name. 0: no suffix names it.
+    std::uint8_t group_of(std::span<const std::uint8_t> name) const {
+        return suffixes_.empty() ? 0 : find(name);
+    }
+    bool is_empty() const { return suffixes_.empty(); }
+    std::size_t bytes() const override;
+
+  private:
+    static constexpr std::uint32_t none = 0xffffffff;
+    struct Suffix {
+        std::uint32_t name; ///< where it begins in names_
+        std::uint8_t size, group;
+    };
+    struct Bucket {
+        std::uint32_t tag = 0; ///< the upper half of the hash
+        std::uint32_t suffix = none;
+    };
+
+    std::uint8_t find(std::span<const std::uint8_t> name) const;
+    std::size_t place_of(std::uint64_t hash, std::span<const std::uint8_t> name) const;
+
+    std::vector<std::uint8_t> names_;
+    std::vector<Suffix> suffixes_;
+    std::vector<Bucket> buckets_; ///< a power of two of them, at most half in use
+    unsigned most_labels_ = 0;    ///< of a suffix
+    std::uint8_t root_ = 0;       ///< the group of names that no longer suffix names
+};
+
+} // namespace millrace::dataplane
