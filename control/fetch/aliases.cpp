@@ -28,6 +28,8 @@ cache::EntryPtr copy_of(const cache::Entry& entry) {
     draft.born = entry.born;
     draft.expiry = entry.expiry;
     draft.stale_until = entry.stale_until;
+    draft.rotating = entry.rotating;
+    draft.rotates_ipv6 = entry.rotates_ipv6;
     draft.answers = entry.answers;
     draft.authorities = entry.authorities;
     draft.records = entry.records();

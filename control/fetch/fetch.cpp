@@ -31,9 +31,9 @@ Pace pace_of(const Config::Fanout& fanout) {
 
 } // namespace
 
-Fetch::Fetch(FetchId id, const cache::Key& key, cache::Hash hash, const std::vector<Candidate>& candidates,
+Fetch::Fetch(FetchId id, const cache::Key& key, const std::vector<Candidate>& candidates,
              const FetchPolicy& policy, Time now)
-    : id_(id), key_(key), hash_(hash), policy_(policy), started_(now),
+    : id_(id), key_(key), policy_(policy), started_(now),
       next_batch_(now + pace_of(policy.fanout).first_wait) {
     for (const Candidate& c : candidates) attempts_.push_back({c});
 }

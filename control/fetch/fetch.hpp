@@ -98,7 +98,7 @@ class Fetch {
     };
 
     /// `candidates`: best first.
-    Fetch(FetchId id, const cache::Key& key, cache::Hash hash, const std::vector<Candidate>& candidates,
+    Fetch(FetchId id, const cache::Key& key, const std::vector<Candidate>& candidates,
           const FetchPolicy& policy, Time now);
 
     void start(FetchEffects& effects);
@@ -118,7 +118,6 @@ class Fetch {
     State state() const { return state_; }
     FetchId id() const { return id_; }
     const cache::Key& key() const { return key_; }
-    cache::Hash hash() const { return hash_; }
     Time started() const { return started_; }
     std::span<const Attempt> attempts() const { return attempts_; }
 
@@ -150,7 +149,6 @@ class Fetch {
 
     FetchId id_;
     cache::Key key_;
-    cache::Hash hash_;
     FetchPolicy policy_;
     Time started_, next_batch_;
     State state_ = State::asking;

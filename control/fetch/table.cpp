@@ -196,9 +196,8 @@ bool FetchTable::start_fetch(const cache::Key& key, cache::Hash hash, const std:
     slot.zone = zone;
     prefixes_.enter(index, prefix);
     zones_.enter(index, zone);
-    const Side& own = slot.sides.front();
-    slot.fetch =
-        std::make_unique<Fetch>(id, own.key, own.hash, candidates(key.group), policies_[key.group], now);
+    const cache::Key& own = slot.sides.front().key;
+    slot.fetch = std::make_unique<Fetch>(id, own, candidates(key.group), policies_[key.group], now);
     ++counters_.fetches;
     for (const Waiter& w : waiters) join(slot.side(key), w);
     slot.fetch->start(*this);

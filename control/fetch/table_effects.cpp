@@ -87,8 +87,9 @@ void FetchTable::on_ranked(FetchId id, std::span<const dataplane::Address> order
         ++counters_.ranked_late;
         return;
     }
-    const cache::Entry* entry = table_.find(slot->fetch->key(), slot->fetch->hash());
-    bool is_same = entry && entry->version == slot->sides.front().published;
+    const Side& own = slot->sides.front();
+    const cache::Entry* entry = table_.find(own.key, own.hash);
+    bool is_same = entry && entry->version == own.published;
     traces_.note(id, now_, is_same ? "ranked" : "ranked too late");
     if (is_same) {
         slot->fetch->on_ranked(order, *this);

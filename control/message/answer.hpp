@@ -58,6 +58,7 @@ struct Answer {
     bool is_rewritten = false;         ///< by a rule of ours (LocalNames)
     bool is_cut = false;               ///< its chain leads to another group's name: that is where it ends
     bool is_crossed = false;           ///< completed by another group than that of the key it answers
+    bool is_in_order = false;          ///< read from an Entry whose addresses stay in their order
     bool has_opt = false;              ///< the server speaks EDNS
     std::optional<ExtendedError> info; ///< that goes with it
     std::string_view unfit; ///< why nothing of the reply is kept; empty: it is as the upstream sent it

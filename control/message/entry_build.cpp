@@ -157,7 +157,7 @@ cache::EntryPtr build_entry(const cache::Key& key, const Answer& answer, cache::
     draft.ttl_offsets = writer.ttl_offsets();
     draft.rotates_ipv6 = key.qtype == LDNS_RR_TYPE_AAAA;
     bool rotates = policy.rotate && (key.qtype == LDNS_RR_TYPE_A || draft.rotates_ipv6);
-    if (rotates && version.revision < 2) { // a ranking's order stays
+    if (rotates && version.revision < 2 && !answer.is_in_order) { // a ranking's order stays
         draft.rotating = rotating(writer, answer.records.size(), draft.rotates_ipv6 ? 28 : 16);
     }
     return cache::Entry::make(draft);

@@ -38,6 +38,7 @@ std::optional<Answer> read_entry(const cache::Key& key, const cache::Entry& entr
     };
     auto answer = read_back(key, entry.records_size, now, write);
     if (answer) answer->is_crossed = entry.crossed;
+    if (answer) answer->is_in_order = entry.rotating == 0;
     return answer;
 }
 

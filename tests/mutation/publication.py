@@ -123,8 +123,8 @@ MUTATIONS = [
         "control_test:Scenarios.S8*:EarlierRepair.*"),
     Mutation(
         "order-without-its-version", "control/fetch/table_effects.cpp",
-        "    bool is_same = entry && entry->version == slot->sides.front().published;\n",
-        "    bool is_same = !entry || entry->version == slot->sides.front().published;\n",
+        "    bool is_same = entry && entry->version == own.published;\n",
+        "    bool is_same = !entry || entry->version == own.published;\n",
         "an order is published although what it was computed for is gone",
         "control_test:Scenarios.S8*"),
 
@@ -354,5 +354,17 @@ MUTATIONS = [
         "    bool changes = policy_.ttl.rotate || records",
         "    bool changes = records",
         "where the measured order is the upstream's, replies rotate all the same",
+        "control_test:RankedAndRotated.*"),
+    Mutation(
+        "completed-order-rotates", "control/message/entry_read.cpp",
+        "    if (answer) answer->is_in_order = entry.rotating == 0;\n",
+        "",
+        "names whose CNAME leads to a ranked answer begin with any of its addresses, the dead ones too",
+        "control_test:RankedAndRotated.*"),
+    Mutation(
+        "what-follows-stands-still", "control/fetch/aliases.cpp",
+        "    draft.rotating = entry.rotating;\n",
+        "",
+        "all clients of a name that is completed from another begin with the same address",
         "control_test:RankedAndRotated.*"),
 ]

@@ -1,4 +1,5 @@
 // What becomes of an order: revision 2, what is left of it, and the Prober as the ranker of real Fetches.
+#include "control/limits.hpp"
 #include "control/rank/prober.hpp"
 #include "tests/control/fetch/scenarios_fixture.hpp"
 #include "tests/control/rank/fake_probes.hpp"
@@ -55,6 +56,30 @@ TEST_F(RankedAndRotated, TheSameOrderIsPublishedWhereRepliesWouldChangeIt) {
     EXPECT_EQ(cached(a)->version, (Version{1, 2}));
     EXPECT_EQ(cached(a)->rotating, 0u);
     EXPECT_EQ(cached_addresses(a), (Hosts{"1.1.1.1", "2.2.2.2", "3.3.3.3"}));
+}
+
+/// A name whose upstreams give its CNAME alone is completed from the end's own answer.
+TEST_F(RankedAndRotated, ANameThatIsCompletedFromARankedAnswerKeepsItsOrder) {
+    cache::Key x = make_key("x.net", LDNS_RR_TYPE_A);
+    for (unsigned i : {0u, 1u, 2u}) {
+        network.serve(server(i), [](FakeNetwork& net, const Sent& sent) {
+            ReplySpec spec{.answer = {"a.com. 60 IN CNAME x.net."}};
+            if (question_name(sent) == "x.net.")
+                spec.answer = {"x.net. 60 IN A 1.1.1.1", "x.net. 60 IN A 2.2.2.2"};
+            net.reply(sent, make_reply(sent.message, spec), 5ms);
+        });
+    }
+    ask(a);
+    run(100ms);
+    EXPECT_EQ(cached(x)->rotating, 2u);
+    EXPECT_EQ(cached(a)->rotating, 2u) << "as long as its end does";
+    give(reversed(ranker.asked.at(0).addresses));
+    ASSERT_EQ(cached(x)->version.revision, 2u);
+    run(limits::followed_ttl);
+    ask(a);
+    run(100ms);
+    EXPECT_EQ(cached_addresses(a), (Hosts{"2.2.2.2", "1.1.1.1"}));
+    EXPECT_EQ(cached(a)->rotating, 0u);
 }
 
 class RankedAndCut : public RankedTest {
