@@ -104,58 +104,64 @@ void AsioProbes::end(ProbeId probe, bool has_answered, Time rtt, Time now) {
 }
 
 tl::expected<ProbeId, std::errc> AsioProbes::send_echo(const Address& to, Time now) {
-    EchoPort& port = ports_[to.is_v4() ? 0 : 1];
-    if (auto error = open(port, to.is_v4() ? AF_INET : AF_INET6); error != std::errc{}) {
+    Family& family = families_[to.is_v4() ? 0 : 1];
+    if (auto error = open(family, to.is_v4() ? AF_INET : AF_INET6); error != std::errc{}) {
         return tl::make_unexpected(error);
     }
     Echo echo{to, {}, now};
     std::uint64_t bits[] = {random_.bits(), random_.bits()};
     static_assert(sizeof bits == sizeof echo.token);
     std::memcpy(echo.token.data(), bits, sizeof bits);
-    if (auto error = port.socket->send(to, echo.token); error != std::errc{}) {
+    if (auto error = family.port->socket.send(to, echo.token); error != std::errc{}) {
         return tl::make_unexpected(error);
     }
     echoes_.emplace(++last_, echo);
     return last_;
 }
 
-std::errc AsioProbes::open(EchoPort& port, int family) {
-    if (port.socket) return {};
-    auto opened = EchoSocket::open(family);
+std::errc AsioProbes::open(Family& family, int number) {
+    if (family.port) return {};
+    auto opened = EchoSocket::open(number);
     if (!opened) {
         bool is_denied = opened.error() == std::errc::permission_denied ||
                          opened.error() == std::errc::operation_not_permitted;
-        if (is_denied && !port.was_denied) {
+        if (is_denied && !family.was_denied) {
             spdlog::warn("ranking: this process may not send ICMP echo requests over {}: it needs a group in "
                          "net.ipv4.ping_group_range, or CAP_NET_RAW",
-                         family == AF_INET ? "IPv4" : "IPv6");
+                         number == AF_INET ? "IPv4" : "IPv6");
         }
-        port.was_denied = is_denied;
+        family.was_denied = is_denied;
         return opened.error();
     }
     int duplicate = dup(opened->descriptor()); // asio closes its own
     if (duplicate < 0) return std::errc(errno);
     auto readable = adopt(context_, duplicate);
     if (!readable) return readable.error();
-    port.socket.emplace(std::move(*opened));
-    port.readable.emplace(std::move(*readable));
-    wait(port);
+    family.port = std::make_shared<EchoPort>(EchoPort{std::move(*opened), std::move(*readable)});
+    wait(family.port);
     return {};
 }
 
-void AsioProbes::wait(EchoPort& port) {
-    port.readable->async_wait(asio::posix::descriptor_base::wait_read,
-                              [self = std::weak_ptr(self_), &port](asio::error_code error) {
-                                  auto probes = self.lock();
-                                  if (probes && !error) (*probes)->receive(port);
-                              });
+void AsioProbes::rest() {
+    for (Family& family : families_) family.port.reset();
+}
+
+/// Its end may be in asio's queue already when the port is given up: then nobody is there to receive.
+void AsioProbes::wait(const std::shared_ptr<EchoPort>& port) {
+    port->readable.async_wait(
+        asio::posix::descriptor_base::wait_read,
+        [self = std::weak_ptr(self_), waiting = std::weak_ptr(port)](asio::error_code error) {
+            auto probes = self.lock();
+            auto still_open = waiting.lock();
+            if (probes && still_open && !error) (*probes)->receive(still_open);
+        });
 }
 
 /// Errors that a ping socket reports (ICMP unreachable) are nobody's in particular: silence says the same.
-void AsioProbes::receive(EchoPort& port) {
+void AsioProbes::receive(const std::shared_ptr<EchoPort>& port) {
     Time now = boot_time();
     for (unsigned i = 0; i < limits::echoes_per_wake; ++i) {
-        auto reply = port.socket->receive();
+        auto reply = port->socket.receive();
         if (!reply && reply.error() == std::errc::operation_would_block) break;
         if (!reply) continue;
         auto at = std::ranges::find_if(echoes_, [&](const auto& one) {

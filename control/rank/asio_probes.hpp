@@ -12,7 +12,6 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <optional>
 
 #include <asio/io_context.hpp>
 #include <asio/posix/stream_descriptor.hpp>
@@ -39,6 +38,7 @@ class AsioProbes final : public Probes {
     void set_listener(ProbeListener& listener) override { listener_ = &listener; }
     tl::expected<ProbeId, std::errc> start(const dataplane::Endpoint& to, Time now) override;
     void close(ProbeId probe) override;
+    void rest() override;
 
   private:
     struct Connection {
@@ -50,19 +50,22 @@ class AsioProbes final : public Probes {
         EchoSocket::Token token;
         Time started;
     };
-    /// A family's socket, opened with the first request.
     struct EchoPort {
-        std::optional<EchoSocket> socket;
-        std::optional<asio::posix::stream_descriptor> readable; ///< a duplicate
+        EchoSocket socket;
+        asio::posix::stream_descriptor readable; ///< a duplicate
+    };
+    /// A family's port is opened with the first request, and kept until rest().
+    struct Family {
+        std::shared_ptr<EchoPort> port;
         bool was_denied = false;
     };
 
     tl::expected<ProbeId, std::errc> connect(const dataplane::Endpoint& to, Time now);
     tl::expected<ProbeId, std::errc> send_echo(const dataplane::Address& to, Time now);
-    std::errc open(EchoPort& port, int family);
+    std::errc open(Family& family, int number);
     void on_connected(ProbeId probe);
-    void wait(EchoPort& port);
-    void receive(EchoPort& port);
+    void wait(const std::shared_ptr<EchoPort>& port);
+    void receive(const std::shared_ptr<EchoPort>& port);
     void end(ProbeId probe, bool has_answered, Time rtt, Time now);
 
     asio::io_context& context_;
@@ -72,7 +75,7 @@ class AsioProbes final : public Probes {
     ProbeId last_ = 0;
     std::map<ProbeId, Connection> connections_;
     std::map<ProbeId, Echo> echoes_;
-    std::array<EchoPort, 2> ports_;                                           ///< IPv4, IPv6
+    std::array<Family, 2> families_;                                          ///< IPv4, IPv6
     std::shared_ptr<AsioProbes*> self_ = std::make_shared<AsioProbes*>(this); ///< what the loop holds of us
 };
 

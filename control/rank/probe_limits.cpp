@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "control/rank/special_use.hpp"
+
 namespace millrace::control {
 
 using dataplane::Address;
@@ -9,6 +11,7 @@ using dataplane::Address;
 namespace {
 
 Address network_of(Address address) {
+    address = carried_v4(address).value_or(address);
     std::size_t kept = address.is_v4() ? 12 + 3 : 6; // octets
     std::fill(address.octets.begin() + std::ptrdiff_t(kept), address.octets.end(), std::uint8_t(0));
     return address;

@@ -1,6 +1,7 @@
 // How many probes may leave, so that no names, whoever makes them up, turn us
 // into a scanner or a flood: in all and towards one network (/24, /48), at
-// once and per second, with one second's worth at once. Control thread only.
+// once and per second, with one second's worth at once. An IPv6 address that
+// carries an IPv4 one is of that one's network. Control thread only.
 #pragma once
 
 #include <cstddef>

@@ -62,6 +62,7 @@ void Prober::set_policy(const Config::Ranking& policy) {
     policy_ = policy;
     ways_ = ways_of(policy);
     while (!subjects_.empty()) end(subjects_.begin());
+    probes_.rest();
     measurements_.clear();
 }
 

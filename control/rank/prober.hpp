@@ -46,7 +46,7 @@ class Prober final : public Ranker, private ProbeListener {
     bool rank(FetchId fetch, std::span<const dataplane::Address> addresses) override;
     void cancel(FetchId fetch) override;
 
-    /// Another policy forgets what was measured under the one before.
+    /// Another policy forgets what was measured under the one before, and what was kept open for it.
     void set_policy(const Config::Ranking& policy);
 
     /// Begins what was asked for, tries further ports, ends what has taken too long.

@@ -38,6 +38,9 @@ class Probes {
 
     /// Nobody waits for it any more. Unknown and ended ones are ignored.
     virtual void close(ProbeId probe) = 0;
+
+    /// None is open, nor will be soon: gives up what is kept for the next ones.
+    virtual void rest() = 0;
 };
 
 } // namespace millrace::control

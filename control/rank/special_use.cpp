@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <initializer_list>
-#include <optional>
 #include <vector>
 
 namespace millrace::control {
@@ -24,8 +23,8 @@ bool holds(const Prefixes& prefixes, const Address& address) {
     return std::ranges::any_of(prefixes, [&](const Prefix& p) { return p.contains(address); });
 }
 
-/// The IPv4 address that an IPv6 one leads to: by NAT64 (RFC 6052 2.1), 6to4 (RFC 3056 2), Teredo
-/// (RFC 4380 4).
+} // namespace
+
 std::optional<Address> carried_v4(const Address& address) {
     static const auto nat64 = *dataplane::parse_prefix("64:ff9b::/96"),
                       six_to_four = *dataplane::parse_prefix("2002::/16"),
@@ -38,8 +37,6 @@ std::optional<Address> carried_v4(const Address& address) {
     std::transform(octets + 12, octets + 16, client.begin(), [](std::uint8_t c) { return std::uint8_t(~c); });
     return Address::v4(client.data());
 }
-
-} // namespace
 
 bool is_internal(const Address& address) {
     static const auto internal =

@@ -3,6 +3,8 @@
 // address that carries an IPv4 one leads where that does. Pure functions; any thread.
 #pragma once
 
+#include <optional>
+
 #include "dataplane/address.hpp"
 
 namespace millrace::control {
@@ -12,5 +14,9 @@ bool is_internal(const dataplane::Address& address);
 
 /// Not globally reachable unicast, all that is internal included: nobody's name makes us send anything there.
 bool is_special_use(const dataplane::Address& address);
+
+/// The IPv4 address that an IPv6 one leads to: by NAT64 (64:ff9b::/96, RFC 6052 2.1), 6to4 (RFC 3056 2),
+/// Teredo (RFC 4380 4).
+std::optional<dataplane::Address> carried_v4(const dataplane::Address& address);
 
 } // namespace millrace::control

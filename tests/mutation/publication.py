@@ -367,4 +367,22 @@ MUTATIONS = [
         "",
         "all clients of a name that is completed from another begin with the same address",
         "control_test:RankedAndRotated.*"),
+    Mutation(
+        "nat64-is-one-network", "control/rank/probe_limits.cpp",
+        "    address = carried_v4(address).value_or(address);\n",
+        "",
+        "behind NAT64 16 probes a second are all there are, for the whole of IPv4",
+        "control_test:ProbeLimitsTest.*"),
+    Mutation(
+        "unsent-probes-count", "control/rank/prober.cpp",
+        "        limits_.give_back(address, policy_.rate);\n",
+        "        limits_.leave(address);\n",
+        "a port that this machine cannot reach uses up what others may send",
+        "control_test:ProberTest.WhatThisMachine*"),
+    Mutation(
+        "probers-sockets-stay", "control/rank/prober.cpp",
+        "    probes_.rest();\n",
+        "",
+        "with `icmp: false` the kernel still queues echo replies for us",
+        "control_test:ProberTest.AnotherPolicy*"),
 ]

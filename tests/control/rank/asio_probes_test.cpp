@@ -1,6 +1,9 @@
 // Real probes, on loopback.
 #include <utility> // asio 1.22 with GCC 12 needs it first
 
+#include <filesystem>
+#include <iterator>
+
 #include <asio/buffer.hpp>
 #include <asio/io_context.hpp>
 #include <asio/ip/tcp.hpp>
@@ -40,6 +43,9 @@ class AsioProbesTest : public testing::Test, public ProbeListener {
         acceptor.bind({asio::ip::address_v4::loopback(), 0});
         acceptor.listen();
         return acceptor.local_endpoint().port();
+    }
+    static std::ptrdiff_t descriptors() {
+        return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {});
     }
     /// Whether this process may send echo requests at all.
     static bool may_echo(int family) { return bool(EchoSocket::open(family)); }
@@ -132,6 +138,24 @@ TEST_F(AsioProbesTest, EchoIsAnswered) {
         run(3);
         EXPECT_EQ(ended.size(), 3u);
     }
+}
+
+/// Those that probes kept must not outlive the policy that wanted them.
+TEST_F(AsioProbesTest, EchoSocketsAreClosedInRestAndOpenedAgain) {
+    if (!may_echo(AF_INET)) GTEST_SKIP() << "this user may not send echo requests";
+    start("127.0.0.1", 443); // asio has what it needs of its own
+    run(1);
+    std::ptrdiff_t before = descriptors();
+    ProbeId probe = start("127.0.0.1", 0);
+    EXPECT_GT(descriptors(), before);
+    probes.close(probe);
+    probes.rest(); // the reply is on its way
+    EXPECT_EQ(descriptors(), before);
+    probe = start("127.0.0.1", 0);
+    run(2);
+    ASSERT_EQ(ended.size(), 2u);
+    EXPECT_EQ(ended[1].probe, probe);
+    EXPECT_TRUE(ended[1].has_answered);
 }
 
 } // namespace

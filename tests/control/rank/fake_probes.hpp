@@ -29,6 +29,8 @@ class FakeProbes final : public Probes {
         for (Sent& s : sent) s.is_open = s.is_open && s.id != probe;
     }
 
+    void rest() override { ++rests; }
+
     /// The open probe towards "address:port" ends so; port 0 is ICMP. False: there is none.
     bool end(const std::string& address, std::uint16_t port, bool has_answered, Time rtt, Time now) {
         for (Sent& s : sent) {
@@ -52,6 +54,7 @@ class FakeProbes final : public Probes {
     }
 
     std::deque<Sent> sent;
+    unsigned rests = 0;
     std::set<std::uint16_t> unreachable; ///< ports towards which this machine cannot send
 
   private:

@@ -89,6 +89,14 @@ TEST_F(ProbeLimitsTest, OneNetworkGetsAFewAtOnce) {
     EXPECT_EQ(entered("1.0.0.", 30), 3u);
 }
 
+TEST_F(ProbeLimitsTest, OneThatCouldNotBeSentCountsForNothing) {
+    for (unsigned i = 0; i < 100; ++i) {
+        ASSERT_TRUE(limits.enter(at("1.0.0.1"), 1, now)) << "all there is of a second";
+        limits.give_back(at("1.0.0.1"), 1);
+    }
+    EXPECT_EQ(entered("1.0.0.", 2, 1), 1u);
+}
+
 TEST_F(ProbeLimitsTest, AndAFewPerSecond) {
     EXPECT_EQ(entered("1.0.0.", 16), 16u);
     leave("1.0.0.", 16);
@@ -110,6 +118,15 @@ TEST_F(ProbeLimitsTest, AllNetworksTogether) {
     for (int i = 0; i < 100; ++i) all += entered("1.1." + std::to_string(i) + ".", 1, 10);
     EXPECT_EQ(all, 10u) << "per second";
     EXPECT_EQ(limits.open(), 10u);
+}
+
+TEST_F(ProbeLimitsTest, WhatCarriesIPv4CountsForItsNetwork) {
+    EXPECT_EQ(entered("64:ff9b::1.0.0.", 30), 16u);
+    EXPECT_EQ(entered("1.0.0.", 1), 0u) << "the same network";
+    EXPECT_EQ(entered("64:ff9b::1.0.1.", 30), 16u) << "another, though of the same /48";
+    leave("64:ff9b::1.0.0.", 16);
+    now += 1s;
+    EXPECT_EQ(entered("1.0.0.", 30), 16u);
 }
 
 TEST_F(ProbeLimitsTest, AreNotKeptForEver) {
@@ -260,6 +277,7 @@ TEST_F(ProberTest, AnotherPolicyForgetsAndEndsWhatIsUnderWay) {
     prober.set_policy({});
     EXPECT_EQ(probes.open(), 0u);
     EXPECT_EQ(order(), Texts{}) << "nobody waits in vain";
+    EXPECT_EQ(probes.rests, 1u) << "and no socket is kept";
     EXPECT_EQ(prober.measured(), 0u);
 }
 
@@ -304,6 +322,9 @@ TEST_F(ProberTest, WhatALimitKeepsBackIsUnknownNotDead) {
 }
 
 TEST_F(ProberTest, WhatThisMachineCannotSendSaysNothing) {
+    Config::Ranking policy = two_ports();
+    policy.rate = 2; // what was not sent counts for nothing
+    prober.set_policy(policy);
     probes.unreachable = {443, 80};
     rank({"1.0.0.1", "1.0.1.1"});
     EXPECT_EQ(order(), Texts{}) << "no order, and nobody waits";
