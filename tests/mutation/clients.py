@@ -17,6 +17,12 @@ MUTATIONS = [
         "silent names take every credit of a worker, and everybody's misses fail",
         "control_test:SharesTest.*"),
     Mutation(
+        "followers-of-what-cannot-start", "control/fetch/table.cpp",
+        "    aliases_.on_target_ended(key, hash, publisher_.servfail(), WakeKind::answer, now); // there was no room\n",
+        "",
+        "who follows a name that found no place waits until its patience is over, over TCP for ever",
+        "control_test:FullTest.*"),
+    Mutation(
         "one-question-takes-all-waits", "control/fetch/table.cpp",
         "    bool is_one_question = most.fetch && most.waiting() > limits::fair_waits;\n",
         "    bool is_one_question = most.fetch && most.waiting() > limits::waiters_per_fetch;\n",

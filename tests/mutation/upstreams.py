@@ -229,6 +229,18 @@ MUTATIONS = [
         "whoever sends ICMP errors or asks for silent names makes a flood of probes",
         "control_test:BreakerTest.*"),
     Mutation(
+        "truncated-probe-goes-on", "control/upstream/exchange_replies.cpp",
+        "        if (exchange.is_probe) { // that is all it was to tell\n",
+        "        if (exchange.is_probe && exchange.over_tcp) {\n",
+        "a server that truncates is asked over TCP by each probe, and kept from clients if that fails",
+        "control_test:ProbingFetchTest.ATruncated*"),
+    Mutation(
+        "unsent-probe-never-ends", "control/upstream/exchange.cpp",
+        "            if (!sent) group.judge_probe(",
+        "            if (!sent && !is_probing_) group.judge_probe(",
+        "a server whose probe found no socket once is never probed again",
+        "control_test:ProbingFetchTest.AProbe*"),
+    Mutation(
         "down-is-asked-in-need", "control/upstream/upstreams.cpp",
         "(server.word != Override::down && !is_any_closed())",
         "!is_any_closed()",

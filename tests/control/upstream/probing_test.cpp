@@ -144,6 +144,32 @@ TEST_F(ProbingFetchTest, ADeadServerIsFoundBeforeAClientPaysForIt) {
     EXPECT_EQ(upstreams.breaker(0), Breaker::closed);
 }
 
+/// A server that truncates every reply is as alive as any other.
+TEST_F(ProbingFetchTest, ATruncatedReplyIsAllThatAProbeIsSentFor) {
+    script(0, {.truncated = true}, 5ms);
+    upstreams.suspect(0, clock.now);
+    run(10s);
+    EXPECT_EQ(upstreams.counters(0).probes, 1u);
+    EXPECT_FALSE(upstreams.is_probed(0));
+    EXPECT_EQ(network.sent.size(), 1u) << "nobody asks for the rest over TCP";
+    EXPECT_EQ(upstreams.srtt(0), 5ms);
+    EXPECT_EQ(upstreams.breaker(0), Breaker::closed);
+}
+
+TEST_F(ProbingFetchTest, AProbeThatCannotBeSentIsOverAndSaysNothing) {
+    serve(0, {"1.1.1.1"}, 5ms);
+    network.socket_limit = 0;
+    upstreams.suspect(0, clock.now);
+    run(10s);
+    ASSERT_EQ(upstreams.counters(0).probes, 1u);
+    EXPECT_FALSE(upstreams.is_probed(0));
+    EXPECT_EQ(upstreams.loss(0), std::nullopt);
+    network.socket_limit = 1;
+    upstreams.suspect(0, clock.now);
+    run(10s);
+    EXPECT_EQ(network.sent.size(), 1u) << "the next one leaves";
+}
+
 class ManyProbesTest : public ProbingFetchTest {
   protected:
     ManyProbesTest() : ProbingFetchTest(64) {}
