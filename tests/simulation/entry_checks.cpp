@@ -138,8 +138,9 @@ void EntryChecks::on_published(std::uint32_t index, const cache::Entry& entry, b
     if (same_fetch && !entry.failure && entry.expiry > state.newest_expiry) {
         fail("a later revision never lengthens a life", entry, "");
     }
-    if (entry.version.revision == 2 &&
-        !(same_fetch && had_entry && std::ranges::is_permutation(content_.hosts, state.hosts))) {
+    bool is_ranked = entry.version.revision == 2;
+    if (is_ranked &&
+        !(same_fetch && had_entry && ordered_ == entry.version.generation && is_ordered(state))) {
         fail("a ranking changes the order of the very Entry that it is for", entry, "");
     }
     scene_.tally.add(Seen::revocations, same_fetch && entry.failure);
@@ -148,6 +149,25 @@ void EntryChecks::on_published(std::uint32_t index, const cache::Entry& entry, b
     state.newest_expiry = entry.expiry;
     state.shown.push_back({content_.fingerprint(), entry.version.generation, entry.expiry});
     if (state.shown.size() > shown_limit) state.shown.pop_front();
+}
+
+void EntryChecks::expect_order(cache::Generation generation, std::span<const dataplane::Address> order) {
+    ordered_ = generation;
+    order_.clear();
+    for (const auto& address : order) order_.push_back(*Ledger::host_of(address.octets));
+}
+
+/// Whether the Entry under examination has the hosts of the one before it in the order that was found, those
+/// that were not ranked behind, or as many of them as are to be left.
+bool EntryChecks::is_ordered(const KeyState& before) {
+    std::vector<std::uint32_t> hosts = before.hosts;
+    std::ranges::stable_sort(
+        hosts, {}, [&](std::uint32_t host) { return std::ranges::find(order_, host) - order_.begin(); });
+    std::size_t most = scene_.plan.max_addresses;
+    bool is_cut = most > 0 && hosts.size() > most;
+    if (is_cut) hosts.resize(most);
+    scene_.tally.add(Seen::ranked_cut, is_cut);
+    return content_.hosts == hosts;
 }
 
 void EntryChecks::on_given(const cache::Entry& entry, std::uint32_t key) {

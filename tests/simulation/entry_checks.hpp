@@ -71,6 +71,8 @@ class EntryChecks {
 
     /// An exchange hands this to the Fetch; called before it does.
     void on_accepted(control::FetchId fetch, const control::Answer& answer);
+    /// The Fetch of this generation is about to be given this order.
+    void expect_order(cache::Generation generation, std::span<const dataplane::Address> order);
     /// An Entry goes to somebody who waits for `key`; called before it does.
     void on_given(const cache::Entry& entry, std::uint32_t key);
 
@@ -110,6 +112,8 @@ class EntryChecks {
     void read(const cache::Entry& entry, const KeyState& key);
     void check_hosts(const KeyState& key);
     Time check_origin(const cache::Entry& entry, const KeyState& key, const GenerationState& generation);
+    bool is_ordered(const KeyState& before);
+    bool may_be_ranked(std::vector<std::uint32_t> hosts) const;
     bool is_whole(const Accepted& accepted, const KeyState& key, unsigned revision) const;
     Time check_merge(const cache::Entry& entry, const KeyState& key, const GenerationState& generation);
     void check_sockets();
@@ -130,7 +134,9 @@ class EntryChecks {
     std::unordered_map<const void*, Moment> unlinked_;
     std::array<cache::Generation, 2> floors_{}; ///< by group
     Moment step_began_ = 0;
-    Content content_; ///< of the Entry under examination
+    cache::Generation ordered_ = 0;    ///< whose order is the newest,
+    std::vector<std::uint32_t> order_; ///< and its hosts
+    Content content_;                  ///< of the Entry under examination
     Octets message_;
 };
 

@@ -134,15 +134,21 @@ Time EntryChecks::check_origin(const cache::Entry& entry, const KeyState& key,
     return check_merge(entry, key, generation);
 }
 
-/// Whether the Entry says what this one reply said. A ranking, revision 2, may have changed the order.
+/// Whether these hosts, which are another's, may be what a ranking left: in another order, or the best alone.
+bool EntryChecks::may_be_ranked(std::vector<std::uint32_t> hosts) const {
+    std::size_t most = scene_.plan.max_addresses, count = hosts.size();
+    if (content_.hosts.size() != (most > 0 ? std::min(count, most) : count)) return false;
+    return std::ranges::all_of(content_.hosts, [&](auto host) { return std::erase(hosts, host) == 1; });
+}
+
+/// Whether the Entry says what this one reply said. Of a ranking, revision 2, on_published knows more.
 bool EntryChecks::is_whole(const Accepted& accepted, const KeyState& key, unsigned revision) const {
     const Said& said = *scene_.ledger.find_said(accepted.said);
     bool is_signable = said.nature == Nature::positive || said.chain != 0;
     bool has_signatures = said.is_signed && is_signable && (key.key.flavour & cache::dnssec_ok);
     bool says_anything = !content_.hosts.empty() || !content_.texts.empty() || content_.soa;
     auto is_its_own = [&](std::uint32_t number) { return number == accepted.said; };
-    bool same_hosts =
-        revision < 2 ? said.hosts == content_.hosts : std::ranges::is_permutation(said.hosts, content_.hosts);
+    bool same_hosts = revision < 2 ? said.hosts == content_.hosts : may_be_ranked(said.hosts);
     return same_hosts && said.rcode == content_.rcode && said.chain == content_.chain &&
            said.decides() == says_anything && (!content_.soa || is_its_own(*content_.soa)) &&
            std::ranges::all_of(content_.texts, is_its_own) && has_signatures != content_.signatures.empty() &&

@@ -85,7 +85,7 @@ bool read_line(const std::string& text, Plan& plan) {
 
 } // namespace
 
-const std::array<Size, 15> sizes{{{"workers", &Plan::workers},
+const std::array<Size, 16> sizes{{{"workers", &Plan::workers},
                                   {"servers", &Plan::servers},
                                   {"intensity", &Plan::intensity},
                                   {"entries", &Plan::entries},
@@ -99,7 +99,8 @@ const std::array<Size, 15> sizes{{{"workers", &Plan::workers},
                                   {"merge", &Plan::merge},
                                   {"quorum", &Plan::quorum},
                                   {"rate", &Plan::rate},
-                                  {"routed", &Plan::routed}}};
+                                  {"routed", &Plan::routed},
+                                  {"max_addresses", &Plan::max_addresses}}};
 
 std::string_view to_string(Danger danger) {
     return danger_names[std::size_t(danger)];

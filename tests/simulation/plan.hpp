@@ -103,6 +103,7 @@ struct Plan {
     unsigned quorum = 2;
     unsigned rate = 100000;        ///< questions per second to one upstream
     unsigned routed = 0;           ///< so many zones, the first ones, are asked of another group
+    unsigned max_addresses = 0;    ///< that are left of a ranked answer; 0: all
     std::vector<PlanEvent> events; ///< in the order of time
 
     static Plan draw(std::uint64_t seed);
@@ -121,6 +122,6 @@ struct Size {
     std::string_view name;
     unsigned Plan::*member;
 };
-extern const std::array<Size, 15> sizes;
+extern const std::array<Size, 16> sizes;
 
 } // namespace millrace::simulation

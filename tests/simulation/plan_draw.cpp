@@ -24,6 +24,7 @@ class Drawing {
         draw_queries();
         if (draws_.is(600)) draw_operator();
         if (!is_calm) draw_troubles();
+        if (draws_.is(300)) plan_.max_addresses = draws_.between(1, 3);
         std::ranges::stable_sort(plan_.events, {}, &PlanEvent::at);
         return std::move(plan_);
     }

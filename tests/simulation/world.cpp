@@ -42,8 +42,8 @@ World::World(const Plan& plan, Tally& tally, Trace& trace)
       clock_(dataplane::TscClock::standing_still), access_({{*dataplane::parse_prefix("10.0.0.0/8")}}),
       table_({plan.entries, 2 * cache::Table::shard_octets() + plan.bytes}, grace_, cache::Hasher(plan.seed)),
       publisher_(table_, grace_, ttl_policy()), groups_{group(scene_.servers), group(Servers::others_mask)},
-      routes_(std::make_unique<const dataplane::Routes>(routes_of(plan))), ranker_(scene_),
-      exchanges_(network_, random_, groups_, {.exchanges = plan.exchanges}),
+      routes_(std::make_unique<const dataplane::Routes>(routes_of(plan))), probes_(scene_),
+      ranker_(scene_, probes_), exchanges_(network_, random_, groups_, {.exchanges = plan.exchanges}),
       fetches_(table_, publisher_, exchanges_, groups_, *this, fetch_policy()),
       flushes_(table_, grace_, fetches_), fetch_table_(exchanges_.set_listener(*this)),
       entry_checks_(scene_, table_, network_, [this] { return inflight(); }),
@@ -87,6 +87,7 @@ control::FetchPolicy World::fetch_policy() const {
     policy.fanout.batch = scene_.plan.batch;
     policy.merge = {control::Config::MergePolicy(scene_.merge), scene_.quorum};
     policy.ttl = ttl_policy();
+    policy.max_addresses = scene_.plan.max_addresses;
     return policy;
 }
 

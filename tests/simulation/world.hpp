@@ -136,6 +136,7 @@ class World final : private control::Waker, private control::ExchangeListener, p
     control::Publisher publisher_;
     std::vector<control::Upstreams> groups_;
     cache::Replaceable<dataplane::Routes> routes_;
+    SimulatedProbes probes_;
     SimulatedRanker ranker_;
     control::Exchanges exchanges_;
     control::FetchTable fetches_;

@@ -42,6 +42,8 @@ void World::do_part(Part part) {
             after_control(); // each message is a step of its own
             entry_checks_.begin_step();
         }
+        while (probes_.end_one()) {
+        }
         break;
     case Part::rankings: take_rankings(); break;
     case Part::fetches: fetches_.tick(scene_.now); break;
@@ -77,6 +79,8 @@ void World::after_control() {
     s.require(exchanges_.open_count() <= s.plan.exchanges, "exchanges are bounded", "too many");
     s.require(network_.open().size() <= exchanges_.most_sockets(), "no socket outlives its exchange",
               "too many");
+    s.require(probes_.open() == ranker_.prober().open() && probes_.open() <= control::limits::probes,
+              "probes are bounded", "too many, or some that nobody knows of");
     s.require(table_.entries() <= s.plan.entries && table_.slots() <= s.plan.entries, "the table is bounded",
               "slots");
     s.require(table_.bytes() <= table_.limits().bytes, "the table is bounded", "bytes");
@@ -87,8 +91,8 @@ void World::schedule_control() {
     bool waiting = flushes_open_ || grace_.limbo_bytes() || std::ranges::any_of(workers_, [](const auto& w) {
                        return w->taken != w->counters.get(Verdict::missed);
                    });
-    Time due = std::min(
-        {fetches_.next_timer(), network_.next_arrival(), scene_.now + (waiting ? busy_tick : idle_tick)});
+    Time due = std::min({fetches_.next_timer(), network_.next_arrival(), probes_.next_end(),
+                         scene_.now + (waiting ? busy_tick : idle_tick)});
     Time gap = scene_.chance.between(1us, 100us, Topic::control_gap, ++ticks_);
     control_next_ = std::max({control_next_, scene_.now, due}) + gap;
 }
@@ -135,10 +139,12 @@ void World::take_miss(SimulatedWorker& worker, unsigned index, const dataplane::
 }
 
 void World::take_rankings() {
-    for (SimulatedRanker::Order order; ranker_.take(order);) {
+    ranker_.tick();
+    while (auto order = ranker_.take()) {
         entry_checks_.begin_step();
+        entry_checks_.expect_order(order->fetch.generation, order->addresses);
         std::uint64_t late = fetches_.counters().ranked_late;
-        fetches_.on_ranked(order.fetch, order.addresses);
+        fetches_.on_ranked(order->fetch, order->addresses);
         scene_.tally.add(Seen::rankings, fetches_.counters().ranked_late == late);
         after_control();
     }
