@@ -23,11 +23,16 @@ void StateLog::note(const Line& line, Time now) {
 
 void StateLog::tick(Time now) {
     if (held_back_ == 0 || now < *began_ + limits::log_interval) return;
+    write_held_back();
+    began_ = now;
+    written_ = 1;
+}
+
+void StateLog::write_held_back() {
+    if (held_back_ == 0) return;
     spdlog::warn("upstream {}: breaker {}, after {} more changes: {}", to_string(last_.server), last_.breaker,
                  held_back_, last_.reason);
     held_back_ = 0;
-    began_ = now;
-    written_ = 1;
 }
 
 } // namespace millrace::control

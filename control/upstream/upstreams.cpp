@@ -286,6 +286,7 @@ std::string_view to_string(Breaker state) {
     case Breaker::closed: return "closed";
     case Breaker::open: return "open";
     case Breaker::half_open: return "half-open";
+    server.log.write_held_back();
     }
     return "unknown";
 }

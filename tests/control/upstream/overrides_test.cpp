@@ -187,6 +187,26 @@ TEST_F(StateLogTest, WritesAFewChangesOfAMinuteAndAtItsEndHowItStands) {
     EXPECT_EQ(said(), "upstream 192.0.2.1:53: breaker closed: why\n");
 }
 
+TEST_F(StateLogTest, WhatIsHeldBackComesBeforeTheOperatorsWordAndNotAfterIt) {
+    Upstreams upstreams({server}, {.silences = 1});
+    auto change = [&] {
+        upstreams.suspect(0, now += 2s);
+        upstreams.begin_probe(0);
+        upstreams.judge_probe(0, Upstreams::ProbeEnd::silent, now);
+        ASSERT_EQ(upstreams.breaker(0), Breaker::open);
+        upstreams.heard(0, now);
+    };
+    for (int i = 0; i < 3; ++i) change();
+    said();
+    upstreams.set_override(0, Override::down, now);
+    EXPECT_EQ(said(), "upstream 192.0.2.1:53: breaker closed, after 2 more changes: a reply came\n"
+                      "upstream 192.0.2.1:53: set down by the operator\n");
+    upstreams.tick(now += 2 * limits::log_interval);
+    EXPECT_EQ(said(), "");
+    upstreams.set_override(0, Override::up, now);
+    EXPECT_EQ(said(), "upstream 192.0.2.1:53: set up by the operator\n");
+}
+
 // In the whole control plane.
 
 class OverrideFetchTest : public FetchTest {
