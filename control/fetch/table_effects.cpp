@@ -71,8 +71,10 @@ void FetchTable::on_exchange_hint(FetchId id, unsigned upstream, Time now) {
 bool FetchTable::may_resend(FetchId id) {
     FetchSlot* slot = find_valid(id);
     if (!slot) return false;
-    auto kept = std::ranges::count(slot->fetch->attempts(), Fetch::Phase::idle, &Fetch::Attempt::phase);
-    if (slot->datagrams + std::size_t(kept) >= limits::datagrams_per_fetch) return false;
+    auto attempts = slot->fetch->attempts();
+    auto kept = std::ranges::count(attempts, Fetch::Phase::idle, &Fetch::Attempt::phase);
+    std::size_t most = std::max(limits::datagrams_per_fetch, attempts.size() + limits::resends_per_fetch);
+    if (slot->datagrams + std::size_t(kept) >= most) return false;
     ++slot->datagrams;
     return true;
 }

@@ -144,7 +144,7 @@ MUTATIONS = [
         "control_test:HabitsTest.*"),
     Mutation(
         "no-budget-of-datagrams", "control/fetch/table_effects.cpp",
-        "    if (slot->datagrams + std::size_t(kept) >= limits::datagrams_per_fetch) return false;\n",
+        "    if (slot->datagrams + std::size_t(kept) >= most) return false;\n",
         "",
         "one question about a silent name makes nine",
         "control_test:BudgetTest.*"),

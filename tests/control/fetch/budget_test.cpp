@@ -36,7 +36,25 @@ TEST_F(ManyServers, EachIsAskedOnce) {
     auto client = ask(a, true);
     run(4s);
     EXPECT_EQ(woken(client).addresses, Hosts{"192.0.2.9"});
-    EXPECT_EQ(exchanges.counters().resent, 0u);
+    EXPECT_LE(exchanges.counters().resent, limits::resends_per_fetch);
+    EXPECT_LE(datagrams(), 9 + limits::resends_per_fetch);
+}
+
+TEST_F(ManyServers, OfAnyNumberALostDatagramIsSentAgain) {
+    for (auto strategy : {Config::Strategy::sequential, Config::Strategy::parallel}) {
+        FetchPolicy policy;
+        policy.fanout.strategy = strategy;
+        policy.fanout.fallback = 1s;
+        fetches.set_policy(policy);
+        for (unsigned i = 0; i < 9; ++i) upstreams.measured(i, 20ms);
+        std::uint64_t before = exchanges.counters().resent;
+        network.sent.clear();
+        ask(strategy == Config::Strategy::sequential ? a : b);
+        run(900ms);
+        EXPECT_EQ(exchanges.counters().resent, before + limits::resends_per_fetch);
+        run(4s);
+        EXPECT_LE(datagrams(), 9 + limits::resends_per_fetch);
+    }
 }
 
 TEST_F(BudgetTest, WhatABoundOfOursEndsIsNotTheNamesFailure) {
