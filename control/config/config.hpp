@@ -60,6 +60,9 @@ struct Config {
         dataplane::Endpoint endpoint;
         bool trusted = false; ///< its AD is passed on (RFC 6840 5.8): it validates, the way to it is safe
         bool randomise_case = true; ///< the letter case of questions to it is drawn at random (0x20)
+        unsigned priority = 0;      ///< the lower is asked first, as in SRV (RFC 2782)
+        unsigned weight = 1;   ///< its share of what is asked first, among those of its priority (RFC 2782)
+        bool tcp_only = false; ///< never asked over UDP
 
         Server(const dataplane::Endpoint& at = {}, bool trusts = false, bool randomises = true)
             : endpoint(at), trusted(trusts), randomise_case(randomises) {}

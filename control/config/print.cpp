@@ -33,6 +33,9 @@ void print(YAML::Emitter& out, const Config::Server& server) {
     print(out, server.endpoint);
     print_word(out, "trusted", server.trusted ? "true" : "false");
     print_word(out, "randomise-case", server.randomise_case ? "true" : "false");
+    print_word(out, "priority", std::to_string(server.priority));
+    print_word(out, "weight", std::to_string(server.weight));
+    print_word(out, "tcp-only", server.tcp_only ? "true" : "false");
     out << YAML::EndMap;
 }
 

@@ -21,6 +21,8 @@ namespace bounds {
 constexpr unsigned outstanding = 65535;
 constexpr unsigned ranking_rate = 1000; ///< probes per second
 constexpr unsigned probes = 100;
+constexpr unsigned priority = 255;
+constexpr unsigned weight = 1000;
 constexpr Time probe_interval = 1h;
 constexpr Time deadline = 30s;
 } // namespace bounds
@@ -53,6 +55,9 @@ Config::Server read_server(const Value& at) {
         {"address", read_endpoint},
         {"trusted", [&](const Value& v) { out.trusted = v.flag(); }},
         {"randomise-case", [&](const Value& v) { out.randomise_case = v.flag(); }},
+        {"priority", [&](const Value& v) { out.priority = unsigned(v.number(0, bounds::priority)); }},
+        {"weight", [&](const Value& v) { out.weight = unsigned(v.number(1, bounds::weight)); }},
+        {"tcp-only", [&](const Value& v) { out.tcp_only = v.flag(); }},
     });
     if (out.endpoint == Endpoint{}) at.at("address").fail(endpoint_form);
     return out;
@@ -212,14 +217,22 @@ void read_ranking(const Value& at, Config::Ranking& out) {
 
 namespace {
 
+/// Those that complete each other's answers while all is well.
+std::size_t count_first(const std::vector<Config::Server>& servers) {
+    auto first = std::ranges::min_element(servers, {}, &Config::Server::priority);
+    return std::size_t(std::ranges::count(servers, first->priority, &Config::Server::priority));
+}
+
 /// An address that more servers must agree on than there are could never be published. `own`: the policy's
 /// place in the file.
 void check_quorum(const Value& own, const Config::Group& group, const Config::Live& live) {
     const Config::Merge& merge = live.merge_of(group);
     if (merge.policy != Config::MergePolicy::quorum) return;
-    if (merge.quorum > group.servers.size()) {
-        own.at("quorum").fail(fmt::format("at most the number of servers, {}", group.servers.size()),
-                              fmt::format("{}", merge.quorum));
+    if (std::size_t most = count_first(group.servers); merge.quorum > most) {
+        bool is_all = most == group.servers.size();
+        own.at("quorum").fail(
+            fmt::format("at most the number of servers{}, {}", is_all ? "" : " of the first priority", most),
+            fmt::format("{}", merge.quorum));
     }
     auto strategy = live.fanout_of(group).strategy;
     bool asks_one = strategy == Config::Strategy::race || strategy == Config::Strategy::sequential;

@@ -57,6 +57,9 @@ json listed(const NamedGroups& named, const Place& place) {
     const Upstreams& upstreams = named.groups[place.group];
     Time now = boot_time();
     json one = row_of(named, place, now);
+    one["priority"] = upstreams.priority(place.upstream);
+    one["weight"] = upstreams.weight(place.upstream);
+    one["tcp_only"] = upstreams.is_tcp_only(place.upstream);
     if (auto loss = upstreams.loss(place.upstream)) one["loss"] = std::round(*loss * 1000) / 1000;
     if (const auto& changed = upstreams.changed(place.upstream)) {
         one["changed_s"] = seconds(now - changed->at);

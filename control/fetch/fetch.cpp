@@ -36,6 +36,7 @@ Fetch::Fetch(FetchId id, const cache::Key& key, const std::vector<Candidate>& ca
     : id_(id), key_(key), policy_(policy), started_(now),
       next_batch_(now + pace_of(policy.fanout).first_wait) {
     for (const Candidate& c : candidates) attempts_.push_back({c});
+    if (!attempts_.empty()) descend(now);
 }
 
 void Fetch::start(FetchEffects& effects) {
@@ -77,6 +78,9 @@ void Fetch::on_refused(unsigned upstream, Time now, FetchEffects& effects) {
 void Fetch::on_hint(unsigned upstream, Time now, FetchEffects& effects) {
     Attempt* attempt = attempt_of(upstream);
     if (!attempt || attempt->phase != Phase::asked || state_ != State::asking) return;
+    attempt->is_hinted = true;
+    auto may_answer = [](const Attempt& a) { return a.phase == Phase::asked && !a.is_hinted; };
+    if (may_descend() && std::ranges::none_of(attempts_, may_answer)) descend(now);
     ask_batch(now, effects);
 }
 
@@ -109,8 +113,10 @@ void Fetch::on_timer(Time now, FetchEffects& effects) {
                        return a.phase == Phase::idle || is_late;
                    });
         stop_asking(effects);
-    } else if (now >= next_batch_ && !is_time_to_chase(now)) {
-        ask_batch(now, effects);
+    } else if (!is_time_to_chase(now)) {
+        bool descends = may_descend() && now >= descends_at_;
+        if (descends) descend(now);
+        if (descends || now >= next_batch_) ask_batch(now, effects);
     }
     go_on(now, effects);
 }
@@ -133,6 +139,7 @@ Time Fetch::next_timer() const {
     if (state_ == State::ranking) return ranking_ends_;
     Time next = started_ + policy_.fanout.deadline;
     if (wants_more()) next = std::min(next, next_batch_);
+    if (may_descend()) next = std::min(next, descends_at_);
     if (bare_chain() && !awaits_trusted()) next = std::min(next, started_ + policy_.fanout.fallback);
     return next;
 }
@@ -178,7 +185,10 @@ void Fetch::chase(const Answer& answer, FetchEffects& effects) {
 void Fetch::go_on(Time now, FetchEffects& effects) {
     if (state_ == State::ranking || state_ == State::done) return;
     if (is_time_to_chase(now)) return chase(*bare_chain(), effects);
-    while (!any(Phase::asked) && wants_more()) ask_batch(now, effects);
+    while (!any(Phase::asked) && (wants_more() || may_descend())) {
+        if (!wants_more()) descend(now);
+        ask_batch(now, effects);
+    }
     if (any(Phase::asked)) return;
     if (state_ == State::collecting) return complete(now, effects);
     give_up(now, effects);
@@ -193,7 +203,7 @@ void Fetch::ask_batch(Time now, FetchEffects& effects) {
 void Fetch::ask_some(unsigned count, Time now, FetchEffects& effects) {
     for (Attempt& a : attempts_) {
         if (count == 0) return;
-        if (a.phase != Phase::idle) continue;
+        if (!is_in_turn(a)) continue;
         a.asked = now;
         Time deadline = state_ == State::collecting ? collect_limit(a) : started_ + policy_.fanout.deadline;
         bool sent = effects.ask_upstream(*this, a.candidate.upstream, deadline, now);
@@ -252,7 +262,7 @@ void Fetch::explore(bool is_settled, Time now, FetchEffects& effects) {
     if (id_.generation % limits::exploration != 0) return;
     std::vector<Attempt*> unknown;
     for (Attempt& a : attempts_) {
-        if (!a.asked) unknown.push_back(&a);
+        if (!a.asked && a.candidate.priority <= priority_) unknown.push_back(&a);
     }
     if (unknown.empty()) return;
     Attempt& a = *unknown[id_.generation / limits::exploration % unknown.size()];
@@ -341,6 +351,21 @@ bool Fetch::awaits_trusted() const {
 bool Fetch::is_time_to_chase(Time now) const {
     const Answer* chain = bare_chain();
     return chain && !awaits_trusted() && (chain->is_cut || now >= started_ + policy_.fanout.fallback);
+}
+
+bool Fetch::wants_more() const {
+    return std::ranges::any_of(attempts_, [this](const Attempt& a) { return is_in_turn(a); });
+}
+
+/// Whether those of a worse priority are the only ones left, and nothing at all was said so far.
+bool Fetch::may_descend() const {
+    return state_ == State::asking && answers_.empty() && !wants_more() && any(Phase::idle);
+}
+
+/// To the best priority of those that were not asked.
+void Fetch::descend(Time now) {
+    priority_ = std::ranges::find(attempts_, Phase::idle, &Attempt::phase)->candidate.priority;
+    descends_at_ = now + (started_ + policy_.fanout.deadline - now) / 2;
 }
 
 bool Fetch::any(Phase phase) const {

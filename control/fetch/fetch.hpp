@@ -7,6 +7,10 @@
 // may still answer, each until its own collection limit; when the last has ended, they are merged, once, as
 // revision 1. If somebody ranks addresses, the order found for what is then published becomes revision 2.
 //
+// Servers of a worse priority are asked only when all before them are out or have failed, or when they have
+// been silent for half of the time until the deadline, or an ICMP error came from each. Nobody asks them to
+// complete an answer.
+//
 // A validator that was asked is heard out even when a quicker server has decided: if it finds the name bogus
 // (SERVFAIL with an extended error of DNSSEC), that is final, and revokes what was published. A reply that
 // holds a chain of CNAMEs without its end waits for a better one until `fallback`, unless it leads to another
@@ -85,6 +89,7 @@ struct Candidate {
     Time srtt;
     bool is_validator = false; ///< its word that a name fails DNSSEC validation is final,
     bool is_trusted = false;   ///< and is waited for until the deadline
+    unsigned priority = 0;     ///< the lower is asked first
 };
 
 class Fetch {
@@ -95,9 +100,10 @@ class Fetch {
         Candidate candidate;
         Phase phase = Phase::idle;
         std::optional<Time> asked{}; ///< none: it was not
+        bool is_hinted = false;      ///< an ICMP error says that it cannot be reached
     };
 
-    /// `candidates`: best first.
+    /// `candidates`: best first, and so by priority.
     Fetch(FetchId id, const cache::Key& key, const std::vector<Candidate>& candidates,
           const FetchPolicy& policy, Time now);
 
@@ -126,7 +132,12 @@ class Fetch {
     bool any(Phase phase) const;
     bool awaits_trusted() const;
     bool is_time_to_chase(Time now) const;
-    bool wants_more() const { return any(Phase::idle); }
+    bool is_in_turn(const Attempt& attempt) const {
+        return attempt.phase == Phase::idle && attempt.candidate.priority <= priority_;
+    }
+    bool wants_more() const;
+    bool may_descend() const;
+    void descend(Time now);
     void ask_batch(Time now, FetchEffects& effects);
     bool can_merge(const Answer& winner) const;
     void note_overtaken(const Answer& winner, FetchEffects& effects);
@@ -151,6 +162,8 @@ class Fetch {
     cache::Key key_;
     FetchPolicy policy_;
     Time started_, next_batch_;
+    unsigned priority_ = 0; ///< of those that are asked now, and before
+    Time descends_at_{};    ///< to those of the next one
     State state_ = State::asking;
     bool heard_ = false;
     std::optional<ExtendedError> said_; ///< by those that failed, what tells most

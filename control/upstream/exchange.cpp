@@ -126,13 +126,14 @@ void Exchanges::note(const Exchange& exchange, ExchangeEvent event, Time now) {
     listener_->on_exchange_event(exchange.fetch, exchange.upstream, event, now);
 }
 
-/// Opens a socket and sends the question: over TCP where the letter case cannot be mixed, because that takes
-/// away most of what a forger has to guess. False when a bound of ours refuses.
+/// Opens a socket and sends the question: over TCP where the operator says so, or where the letter case
+/// cannot be mixed, which takes away most of what a forger has to guess. False when a bound of ours refuses.
 bool Exchanges::send_first(Exchange& exchange, Time now) {
     const Upstreams& group = group_of(exchange);
     bool has_opt = group.is_trusted(exchange.upstream) || !habits_of(exchange).lacks_edns(now);
     exchange.opt = has_opt ? Opt::sent : Opt::known;
-    exchange.over_tcp = group.randomises_case(exchange.upstream) && habits_of(exchange).loses_case(now);
+    bool loses_case = group.randomises_case(exchange.upstream) && habits_of(exchange).loses_case(now);
+    exchange.over_tcp = loses_case || is_tcp_only(exchange);
     if (exchange.over_tcp) exchange.query = write_query(exchange, random_.id(), exchange.key.name.bytes());
     std::errc error = exchange.over_tcp ? connect(exchange, now) : open_socket(exchange, now);
     if (is_own_bound(error)) return false;
@@ -303,13 +304,15 @@ void Exchanges::fail(Exchange& exchange, ExchangeFailure failure, Time now) {
 }
 
 /// What it says about the upstream. Nothing when anybody may have brought it about, and when it was over TCP:
-/// a server that has none is alive.
+/// a server that has none is alive. One that is asked over nothing else, and refuses, is as good as silent.
 void Exchanges::judge_failure(const Exchange& exchange, ExchangeFailure failure, Time now) {
     using ProbeEnd = Upstreams::ProbeEnd;
     Upstreams& group = group_of(exchange);
-    bool is_silence = failure == ExchangeFailure::timeout || exchange.is_unreachable;
+    bool is_refusal = failure == ExchangeFailure::unreachable;
+    bool is_silence = failure == ExchangeFailure::timeout || exchange.is_unreachable ||
+                      (is_refusal && is_tcp_only(exchange));
     bool tells = is_silence && !exchange.is_driven;
-    Time waited = exchange.is_unreachable ? Time::max() : now - exchange.sent_at;
+    Time waited = is_refusal ? Time::max() : now - exchange.sent_at;
     if (exchange.is_probe) {
         group.judge_probe(exchange.upstream, tells ? ProbeEnd::silent : ProbeEnd::cancelled, now);
     } else if (tells) {

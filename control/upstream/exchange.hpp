@@ -135,6 +135,9 @@ class Exchanges final : private NetworkHandler {
     bool open(FetchId fetch, const cache::Key& key, unsigned upstream, Time deadline, Time now,
               Purpose purpose = Purpose::answer);
 
+    /// Upstreams::ranked(), by chance of ours.
+    std::vector<unsigned> ranked(unsigned group) { return groups_[group].ranked(random_); }
+
     /// Whether a question that a client waits for would find room.
     bool has_room(unsigned group, unsigned upstream) const { return admission_.has_room(group, upstream); }
 
@@ -241,6 +244,9 @@ class Exchanges final : private NetworkHandler {
     bool is_unused(const Exchange& exchange, std::uint16_t port, std::uint16_t id, Time now);
     void resend(Exchange& exchange, Time now);
 
+    bool is_tcp_only(const Exchange& exchange) const {
+        return group_of(exchange).is_tcp_only(exchange.upstream);
+    }
     bool may_drop_opt(const Exchange& exchange) const;
     void ask_without_opt(Exchange& exchange, Time now);
 

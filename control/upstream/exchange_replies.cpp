@@ -111,7 +111,8 @@ void Exchanges::accept(Exchange& exchange, Answer&& answer) {
     bool is_good = group.judge_reply(exchange.upstream, answer.rcode, answer.received);
     // How fast a failure comes is no measure, nor how long it takes to find out that there is no EDNS.
     bool is_delayed = exchange.opt == Opt::dropped || exchange.opt == Opt::refused;
-    if (is_good && !is_delayed && !exchange.over_tcp) measure(exchange, answer.received);
+    bool is_usual_way = !exchange.over_tcp || is_tcp_only(exchange);
+    if (is_good && !is_delayed && is_usual_way) measure(exchange, answer.received);
     answer.is_trusted = group.is_trusted(exchange.upstream);
     // Anybody can set the bit: of a server that nobody trusts it is not even weighed.
     answer.authentic = answer.authentic && answer.is_trusted;

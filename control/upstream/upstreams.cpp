@@ -61,13 +61,30 @@ bool Upstreams::is_usable(const Server& server) {
     return server.breaker == Breaker::closed && server.word != Override::down;
 }
 
-std::vector<unsigned> Upstreams::ranked() const {
+std::vector<unsigned> Upstreams::ranked(Random& random) const {
     std::vector<unsigned> order;
     for (unsigned i = 0; i < size(); ++i) {
         if (may_be_asked(i) || is_all_down()) order.push_back(i);
     }
-    std::ranges::sort(order, {}, [&](unsigned i) { return std::tuple(srtt(i), i); });
+    std::ranges::sort(order, {}, [&](unsigned i) { return std::tuple(priority(i), srtt(i), i); });
+    bool is_weighted = std::ranges::any_of(servers_, [](const Server& s) { return s.config.weight != 1; });
+    for (std::size_t first = 0, last = 0; is_weighted && first < order.size(); first = last) {
+        while (last < order.size() && priority(order[last]) == priority(order[first])) ++last;
+        draw_by_weight(std::span(order).subspan(first, last - first), random);
+    }
     return order;
+}
+
+void Upstreams::draw_by_weight(std::span<unsigned> order, Random& random) const {
+    std::uint64_t rest = 0; // of the weights
+    for (unsigned upstream : order) rest += weight(upstream);
+    for (; order.size() > 1; order = order.subspan(1)) {
+        std::uint64_t drawn = random.bits() % rest;
+        auto at = order.begin();
+        for (; drawn >= weight(*at); ++at) drawn -= weight(*at);
+        rest -= weight(*at);
+        std::rotate(order.begin(), at, at + 1); // those that stay behind keep their order
+    }
 }
 
 bool Upstreams::may_be_asked(unsigned upstream) const {
@@ -269,6 +286,7 @@ void Upstreams::set_override(unsigned upstream, Override word, Time now) {
     }
     if (!was_usable && is_usable(server)) ++recoveries_;
     server.changed = {now, reason_of(word)};
+    server.log.write_held_back();
     spdlog::info("upstream {}: {}", to_string(server.config.endpoint), reason_of(word));
 }
 
@@ -286,7 +304,6 @@ std::string_view to_string(Breaker state) {
     case Breaker::closed: return "closed";
     case Breaker::open: return "open";
     case Breaker::half_open: return "half-open";
-    server.log.write_held_back();
     }
     return "unknown";
 }

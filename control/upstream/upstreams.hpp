@@ -28,6 +28,7 @@
 #include "control/config/config.hpp"
 #include "control/limits.hpp"
 #include "control/upstream/habits.hpp"
+#include "control/upstream/random.hpp"
 #include "control/upstream/state_log.hpp"
 #include "dataplane/address.hpp"
 
@@ -85,6 +86,9 @@ class Upstreams {
     /// Whether its word that a name fails DNSSEC validation is final: trusted, or in a group without marks.
     bool is_validator(unsigned upstream) const;
     bool randomises_case(unsigned upstream) const { return servers_[upstream].config.randomise_case; }
+    bool is_tcp_only(unsigned upstream) const { return servers_[upstream].config.tcp_only; }
+    unsigned priority(unsigned upstream) const { return servers_[upstream].config.priority; }
+    unsigned weight(unsigned upstream) const { return servers_[upstream].config.weight; }
     Habits& habits(unsigned upstream) { return servers_[upstream].habits; }
     const Habits& habits(unsigned upstream) const { return servers_[upstream].habits; }
     const UpstreamCounters& counters(unsigned upstream) const { return servers_[upstream].counters; }
@@ -101,8 +105,10 @@ class Upstreams {
     /// How many times one could be asked again: what was silent answers, or the operator says so.
     std::uint64_t recoveries() const { return recoveries_; }
 
-    /// Those that may be asked, by srtt. All when all are down, who then refuse: never empty.
-    std::vector<unsigned> ranked() const;
+    /// Those that may be asked, by priority, the lowest number first; among equals by srtt, or, when some
+    /// server of the group has another weight than 1, drawn by weight (RFC 2782: each place in proportion to
+    /// the weights of those that have none yet). All when all are down, who then refuse: never empty.
+    std::vector<unsigned> ranked(Random& random) const;
     /// Whether it is among them.
     bool may_be_asked(unsigned upstream) const;
 
@@ -166,7 +172,8 @@ class Upstreams {
     enum class ProbeEnd : std::uint8_t { heard, silent, cancelled };
     void judge_probe(unsigned upstream, ProbeEnd end, Time now);
 
-    void measured(unsigned upstream, Time round_trip); ///< of an answer over UDP
+    /// Of an answer over UDP; over TCP, the handshake included, of a server that is asked over nothing else.
+    void measured(unsigned upstream, Time round_trip);
 
   private:
     struct Server {
@@ -193,6 +200,7 @@ class Upstreams {
     };
     double burst() const { return std::max(1.0, policy_.rate / 10.0); }
     static bool is_usable(const Server& server);
+    void draw_by_weight(std::span<unsigned> order, Random& random) const;
     static Time due(const Server& server);
     static void note_wait(Server& server, bool is_lost);
     void open(Server& server, Time now) const;

@@ -487,4 +487,77 @@ MUTATIONS = [
         "",
         "one group that comes and goes has the failures of all others asked again",
         "control_test:GroupsTest.WhenAGroupIsBack*"),
+    # Who is asked first, and how.
+    Mutation(
+        "any-priority-in-turn", "control/fetch/fetch.cpp",
+        "        if (!is_in_turn(a)) continue;\n",
+        "        if (a.phase != Phase::idle) continue;\n",
+        "a server that stands back is asked with the others",
+        "control_test:Priority*"),
+    Mutation(
+        "worse-priority-without-patience", "control/fetch/fetch.cpp",
+        "        bool descends = may_descend() && now >= descends_at_;\n",
+        "        bool descends = may_descend();\n",
+        "it is asked as soon as better ones are slow",
+        "control_test:Priority*"),
+    Mutation(
+        "worse-priority-to-complete", "control/fetch/fetch.cpp",
+        "    return state_ == State::asking && answers_.empty() && !wants_more() && any(Phase::idle);\n",
+        "    return !wants_more() && any(Phase::idle);\n",
+        "it is asked though a better one has said something",
+        "control_test:Priority*"),
+    Mutation(
+        "worse-priority-explored", "control/fetch/fetch.cpp",
+        "        if (!a.asked && a.candidate.priority <= priority_) unknown.push_back(&a);\n",
+        "        if (!a.asked) unknown.push_back(&a);\n",
+        "one question in 32 goes to it all the same",
+        "control_test:PrioritySequence.*"),
+    Mutation(
+        "one-hint-is-enough", "control/fetch/fetch.cpp",
+        "    if (may_descend() && std::ranges::none_of(attempts_, may_answer)) descend(now);\n",
+        "    if (may_descend()) descend(now);\n",
+        "one forged ICMP error has a server asked that stands back",
+        "control_test:Priority*"),
+    Mutation(
+        "speed-before-priority", "control/upstream/upstreams.cpp",
+        "return std::tuple(priority(i), srtt(i), i);",
+        "return std::tuple(srtt(i), priority(i), i);",
+        "the fastest is asked first, whatever its priority",
+        "control_test:ServerChoice.*"),
+    Mutation(
+        "weights-without-chance", "control/upstream/upstreams.cpp",
+        "        std::uint64_t drawn = random.bits() % rest;\n",
+        "        std::uint64_t drawn = random.bits() % order.size();\n",
+        "the shares are not those of the weights",
+        "control_test:ServerChoice.*"),
+    Mutation(
+        "tcp-only-over-udp", "control/upstream/exchange.cpp",
+        "    exchange.over_tcp = loses_case || is_tcp_only(exchange);\n",
+        "    exchange.over_tcp = loses_case;\n",
+        "a server gets datagrams that the operator says are not to be sent",
+        "control_test:TcpOnly.*"),
+    Mutation(
+        "tcp-only-never-put-aside", "control/upstream/exchange.cpp",
+        "                      (is_refusal && is_tcp_only(exchange));\n",
+        "                      false;\n",
+        "one that refuses connections is asked for ever",
+        "control_test:TcpOnly.*"),
+    Mutation(
+        "tcp-only-unmeasured", "control/upstream/exchange_replies.cpp",
+        "    bool is_usual_way = !exchange.over_tcp || is_tcp_only(exchange);\n",
+        "    bool is_usual_way = !exchange.over_tcp;\n",
+        "one over TCP alone keeps the place of an unknown one",
+        "control_test:TcpOnly.*"),
+    Mutation(
+        "many-servers-no-resend", "control/fetch/table_effects.cpp",
+        "    std::size_t most = std::max(limits::datagrams_per_fetch, attempts.size() + limits::resends_per_fetch);\n",
+        "    std::size_t most = limits::datagrams_per_fetch;\n",
+        "with six servers a lost datagram is never sent again",
+        "control_test:ManyServers.*"),
+    Mutation(
+        "log-lines-after-the-operators-word", "control/upstream/upstreams.cpp",
+        "    server.log.write_held_back();\n",
+        "",
+        "a minute after it the log says how the breaker stood before",
+        "control_test:StateLogTest.*"),
 ]

@@ -57,6 +57,19 @@ const std::vector<Documented>& keys_of_ranking() {
     return keys;
 }
 
+const std::vector<Documented>& keys_of_servers() {
+    static const std::vector<Documented> keys = {
+        {"upstreams[].servers[].address", upstreams, server_map("address: 192.0.2.2")},
+        {"upstreams[].servers[].trusted", upstreams, server_map("address: 192.0.2.1, trusted: true")},
+        {"upstreams[].servers[].randomise-case", upstreams,
+         server_map("address: 192.0.2.1, randomise-case: false")},
+        {"upstreams[].servers[].priority", upstreams, server_map("address: 192.0.2.1, priority: 1")},
+        {"upstreams[].servers[].weight", upstreams, server_map("address: 192.0.2.1, weight: 2")},
+        {"upstreams[].servers[].tcp-only", upstreams, server_map("address: 192.0.2.1, tcp-only: true")},
+    };
+    return keys;
+}
+
 const std::vector<Documented>& all_the_others() {
     static const std::vector<Documented> keys = {
         {"eal", upstreams, upstreams + "eal: [--no-huge]"},
@@ -95,10 +108,6 @@ const std::vector<Documented>& all_the_others() {
         {"block[].reason", upstreams + block, upstreams + "block: [{file: /a, reason: censored}]"},
         {"upstreams[].group", upstreams, "upstreams: [{group: h, servers: [192.0.2.1]}]"},
         {"upstreams[].servers", upstreams, "upstreams: [{group: g, servers: [192.0.2.2]}]"},
-        {"upstreams[].servers[].address", upstreams, server_map("address: 192.0.2.2")},
-        {"upstreams[].servers[].trusted", upstreams, server_map("address: 192.0.2.1, trusted: true")},
-        {"upstreams[].servers[].randomise-case", upstreams,
-         server_map("address: 192.0.2.1, randomise-case: false")},
         {"fanout.strategy", upstreams, in_map("fanout", "strategy: race")},
         {"fanout.active", upstreams, in_map("fanout", "active: 3")},
         {"fanout.batch", upstreams, in_map("fanout", "batch: 3")},
@@ -130,8 +139,9 @@ const std::vector<Documented>& all_the_others() {
 const std::vector<Documented>& documented() {
     static const std::vector<Documented> keys = [] {
         std::vector<Documented> all = all_the_others();
-        all.insert(all.end(), keys_of_groups().begin(), keys_of_groups().end());
-        all.insert(all.end(), keys_of_ranking().begin(), keys_of_ranking().end());
+        for (const auto& more : {keys_of_groups(), keys_of_servers(), keys_of_ranking()}) {
+            all.insert(all.end(), more.begin(), more.end());
+        }
         return all;
     }();
     return keys;

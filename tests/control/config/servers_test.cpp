@@ -29,6 +29,31 @@ TEST(ConfigServers, AreEndpointsOrMaps) {
     EXPECT_EQ(parsed(to_yaml(config)), config);
 }
 
+TEST(ConfigServers, HaveAPriorityAWeightAndAWay) {
+    Config config =
+        parsed(group_of("    - 192.0.2.1\n"
+                        "    - {address: 192.0.2.2, priority: 255, weight: 1000, tcp-only: true}\n"
+                        "    - {address: 192.0.2.3, priority: 0, weight: 1, tcp-only: false}\n"));
+    const auto& servers = config.live.upstreams.at(0).servers;
+    ASSERT_EQ(servers.size(), 3u);
+    EXPECT_TRUE(servers[0].priority == 0 && servers[0].weight == 1 && !servers[0].tcp_only);
+    EXPECT_TRUE(servers[1].priority == 255 && servers[1].weight == 1000 && servers[1].tcp_only);
+    EXPECT_TRUE(servers[2].is_default());
+    EXPECT_EQ(parsed(to_yaml(config)), config);
+    std::string printed = "{address: \"192.0.2.2:53\", trusted: false, randomise-case: true, priority: 255, "
+                          "weight: 1000, tcp-only: true}";
+    EXPECT_NE(to_yaml(config).find(printed), std::string::npos) << to_yaml(config);
+}
+
+TEST(ConfigServers, AsManyAgreeAsThereAreOfTheFirstPriority) {
+    std::string servers = "    - {address: 192.0.2.1, priority: 1}\n    - 192.0.2.2\n    - 192.0.2.3\n";
+    parsed(group_of(servers) + "merge: {policy: quorum, quorum: 2}\n");
+    auto config = parse_config(group_of(servers) + "merge: {policy: quorum, quorum: 3}\n", "t");
+    ASSERT_FALSE(config);
+    EXPECT_EQ(to_string(config.error()),
+              "t:7: merge.quorum: expected at most the number of servers of the first priority, 2, found 3");
+}
+
 TEST(ConfigServers, AMapOfDefaultsIsItsEndpoint) {
     Config plain = parsed(group_of("    - 192.0.2.1\n"));
     Config map = parsed(group_of("    - {address: 192.0.2.1, trusted: false, randomise-case: true}\n"));
@@ -86,9 +111,19 @@ const RefusedServers servers[] = {
      "t:5: upstreams[0].servers[0].trusted: expected true or false, found \"yes\""},
     {"    - address: 192.0.2.1\n      randomise-case: 'false'",
      "t:5: upstreams[0].servers[0].randomise-case: expected true or false, found \"false\""},
-    {"    - address: 192.0.2.1\n      weight: 1",
-     "t:5: upstreams[0].servers[0].\"weight\": expected one of the keys address, trusted, randomise-case, "
-     "found an unknown key"},
+    {"    - address: 192.0.2.1\n      speed: 1",
+     "t:5: upstreams[0].servers[0].\"speed\": expected one of the keys address, trusted, randomise-case, "
+     "priority, weight, tcp-only, found an unknown key"},
+    {"    - address: 192.0.2.1\n      priority: 256",
+     "t:5: upstreams[0].servers[0].priority: expected a whole number from 0 to 255, found \"256\""},
+    {"    - address: 192.0.2.1\n      priority: -1",
+     "t:5: upstreams[0].servers[0].priority: expected a whole number from 0 to 255, found \"-1\""},
+    {"    - address: 192.0.2.1\n      weight: 0",
+     "t:5: upstreams[0].servers[0].weight: expected a whole number from 1 to 1000, found \"0\""},
+    {"    - address: 192.0.2.1\n      weight: 1001",
+     "t:5: upstreams[0].servers[0].weight: expected a whole number from 1 to 1000, found \"1001\""},
+    {"    - address: 192.0.2.1\n      tcp-only: only",
+     "t:5: upstreams[0].servers[0].tcp-only: expected true or false, found \"only\""},
     {"    - [192.0.2.1]", "t:4: upstreams[0].servers[0]: " + endpoint_form + "a list"},
 };
 INSTANTIATE_TEST_SUITE_P(Servers, ConfigRefusesServers, testing::ValuesIn(servers));

@@ -174,6 +174,27 @@ TEST_F(ReloadTest, AServersOptionsAreChangedUpstreams) {
     EXPECT_EQ((*result)->changed, std::vector<std::string>{"upstreams"});
 }
 
+TEST_F(ReloadTest, AServerWithAnotherPriorityWeightOrWayKeepsWhatIsKnownOfIt) {
+    Time srtt = upstreams.srtt(0);
+    ASSERT_TRUE(upstreams.is_measured(0));
+    upstreams.set_override(1, Override::down, clock.now);
+    begin("upstreams: [{group: g, servers: [{address: 198.51.100.1, priority: 3, weight: 7}, {address: "
+          "198.51.100.2, weight: 5}, {address: 198.51.100.3, tcp-only: true}]}]\n");
+    EXPECT_EQ(upstreams.priority(0), 3u);
+    EXPECT_EQ(upstreams.weight(0), 7u);
+    EXPECT_TRUE(upstreams.is_tcp_only(2));
+    EXPECT_EQ(upstreams.srtt(0), srtt);
+    EXPECT_EQ(upstreams.override_of(1), Override::down);
+    acknowledge();
+    serve(2, {"3.3.3.3"}, 1ms);
+    network.sent.clear();
+    auto token = ask(b);
+    run(1s);
+    EXPECT_EQ(woken(token).addresses, Hosts{"3.3.3.3"});
+    ASSERT_EQ(network.sent.size(), 1u) << "the first has a worse priority now";
+    EXPECT_TRUE(network.sent[0].tcp);
+}
+
 TEST_F(ReloadTest, ALargerRrsetIsAllowedAtOnceAndTheFailuresOfOldAreForgotten) {
     begin(servers + "cache: {max-rrset: 1000}\n");
     EXPECT_EQ(table.floor(0), last);

@@ -13,10 +13,10 @@ TEST_F(BreakerTest, SilencesInARowHaveItProbedAndASilentProbeOpensIt) {
     EXPECT_EQ(upstreams.next_probe(), Time::max());
     silence(0, 1);
     EXPECT_EQ(breaker(0), Breaker::closed) << "clients' questions do not decide";
-    EXPECT_EQ(upstreams.ranked(), (Order{0, 1, 2}));
+    EXPECT_EQ(ranked(), (Order{0, 1, 2}));
     probe(0, ProbeEnd::silent);
     EXPECT_EQ(breaker(0), Breaker::open);
-    EXPECT_EQ(upstreams.ranked(), (Order{1, 2}));
+    EXPECT_EQ(ranked(), (Order{1, 2}));
     EXPECT_FALSE(upstreams.may_be_asked(0));
     EXPECT_TRUE(upstreams.may_be_asked(1));
     EXPECT_EQ(upstreams.counters(0).opened, 1u);
@@ -136,14 +136,14 @@ TEST_F(BreakerTest, AnyReplyClosesIt) {
 TEST_F(BreakerTest, WhileNoneIsClosedAllAreAsked) {
     upstreams.measured(2, 1ms);
     for (unsigned i : {2u, 0u}) open(i);
-    EXPECT_EQ(upstreams.ranked(), Order{1});
+    EXPECT_EQ(ranked(), Order{1});
     EXPECT_TRUE(upstreams.is_any_closed());
     open(1);
     EXPECT_FALSE(upstreams.is_any_closed());
-    EXPECT_EQ(upstreams.ranked(), (Order{2, 0, 1})) << "the fastest first";
+    EXPECT_EQ(ranked(), (Order{2, 0, 1})) << "the fastest first";
     for (unsigned i : {0u, 1u, 2u}) EXPECT_TRUE(upstreams.may_be_asked(i));
     reply(0);
-    EXPECT_EQ(upstreams.ranked(), Order{0}) << "one is enough";
+    EXPECT_EQ(ranked(), Order{0}) << "one is enough";
 }
 
 TEST_F(BreakerTest, StaysWithTheServerThroughAReload) {

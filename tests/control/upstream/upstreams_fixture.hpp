@@ -7,6 +7,7 @@
 
 #include "control/upstream/upstreams.hpp"
 #include "tests/support/clock.hpp"
+#include "tests/support/fake_network.hpp"
 
 namespace millrace::control {
 
@@ -19,6 +20,9 @@ class UpstreamsTest : public testing::Test {
                          *dataplane::parse_endpoint("192.0.2.3", 53)},
                         {.outstanding = 2, .silences = 3, .back_off = 1s, .longest_back_off = 3s}};
     Time now = support::clock_start();
+    support::FakeRandom random;
+
+    Order ranked() { return upstreams.ranked(random); }
 
     using ProbeEnd = Upstreams::ProbeEnd;
 

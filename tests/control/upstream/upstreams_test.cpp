@@ -17,7 +17,7 @@ TEST_F(UpstreamsTest, UnmeasuredCountsAs100Ms) {
     EXPECT_FALSE(upstreams.is_measured(0));
     upstreams.measured(1, 150ms);
     upstreams.measured(2, 50ms);
-    EXPECT_EQ(upstreams.ranked(), (Order{2, 0, 1}));
+    EXPECT_EQ(ranked(), (Order{2, 0, 1}));
 }
 
 TEST_F(UpstreamsTest, OneThatStaysKeepsWhatIsKnownOfIt) {
