@@ -12,8 +12,8 @@ Entry::Entry(const EntryDraft& draft)
       answers(draft.answers), authorities(draft.authorities), info(draft.info.value_or(no_info)),
       rcode(draft.rcode), info_size(std::uint8_t(draft.info_text.size())), authentic(draft.authentic),
       chained(draft.chained), rewritten(draft.rewritten), crossed(draft.crossed), failure(draft.failure),
-      rotates_ipv6(draft.rotates_ipv6), rotating(draft.rotating),
-      refresh_after(draft.refresh_after.value_or(draft.expiry).count()) {
+      rotates_ipv6(draft.rotates_ipv6), stale_at_once(draft.stale_at_once), rotating(draft.rotating),
+      quiet_hits(draft.quiet_hits), refresh_after(draft.refresh_after.value_or(draft.expiry).count()) {
     auto* offsets = reinterpret_cast<std::uint16_t*>(this + 1);
     if (ttl_count) std::memcpy(offsets, draft.ttl_offsets.data(), draft.ttl_offsets.size_bytes());
     auto* octets = reinterpret_cast<std::uint8_t*>(offsets + ttl_count);

@@ -4,7 +4,7 @@
 // authority section), with compression pointers that are right because the question always starts at offset
 // 12 and has the length of the key's name. A worker copies them and overwrites the TTLs.
 //
-// Threads: made and freed by control. Workers read everything and write only the two hints, relaxed.
+// Threads: made and freed by control. Workers read everything and write only the three hints, relaxed.
 #pragma once
 
 #include <algorithm>
@@ -30,6 +30,8 @@ struct EntryDraft {
     bool rewritten = false;              ///< made by a rule of the operator's, which may change
     bool crossed = false;                ///< its end is another upstream group's than its key's
     bool failure = false;                ///< a cached failure (RFC 9520), not an answer
+    bool stale_at_once = false;          ///< once expired it is answered at once, and asked for beside that
+    std::uint8_t quiet_hits = 0;         ///< the first hits, which ask for no refresh before the expiry
     std::optional<std::uint16_t> info;   ///< extended error code for clients with EDNS (RFC 8914)
     std::string_view info_text{};        ///< its text, at most limits::info_octets of printable ASCII
     Time born{};                         ///< when the first contributing reply arrived; TTLs count from here
@@ -70,24 +72,38 @@ class Entry {
     std::uint8_t rcode;
     std::uint8_t info_size; ///< of the extended error's text
     bool authentic : 1, chained : 1, rewritten : 1, crossed : 1, failure : 1, rotates_ipv6 : 1;
+    bool stale_at_once : 1;
     std::uint8_t rotating;
 
-    /// Hints. `visited`: hit since the eviction hand last passed. `refresh_after`: microseconds since boot;
-    /// until then nobody asks for a refresh, and an expired entry is answered stale at once. First the start
-    /// of prefetch; who asks moves it on, by compare-and-swap, so that one asks and a lost request is
-    /// repeated; control stores back-offs here (RFC 9520).
+    /// Hints. `visited`: hit since the eviction hand last passed. `quiet_hits`: that are still to come before
+    /// one asks for a refresh; it only falls, so that the line is left shared once the name is popular.
+    /// `refresh_after`: microseconds since boot; until then nobody asks for a refresh, and an expired entry
+    /// is answered stale at once. First the start of prefetch; who asks moves it on, by compare-and-swap, so
+    /// that one asks and a lost request is repeated; control stores back-offs here (RFC 9520).
     mutable std::atomic<std::uint8_t> visited{0};
+    mutable std::atomic<std::uint8_t> quiet_hits;
     mutable std::atomic<std::int64_t> refresh_after;
 
-    /// A hit at `now`, before the expiry: whether the caller is the one who asks for a refresh. Then nobody
-    /// does for `retry`, or until the expiry, which is enough to bring a lost request again.
+    /// A hit at `now`, also a stale one: whether the caller is who asks for a refresh. Then nobody else
+    /// does for `retry`, or until this life's end, which is enough to bring a lost request again.
     bool claim_refresh(Time now, Time retry) const {
+        bool is_fresh = now < expiry;
+        if (is_fresh && quiet_hits.load(std::memory_order_relaxed) > 0) [[unlikely]] {
+            count_hit();
+            return false;
+        }
         std::int64_t due = refresh_after.load(std::memory_order_relaxed);
         if (now.count() < due) [[likely]]
             return false;
         // Relaxed: nothing else hangs on the hint.
-        return refresh_after.compare_exchange_strong(due, std::min(now + retry, expiry).count(),
+        Time end = is_fresh ? expiry : stale_until;
+        return refresh_after.compare_exchange_strong(due, std::min(now + retry, end).count(),
                                                      std::memory_order_relaxed);
+    }
+    /// An expired Entry: whether its hit is answered stale, without asking first.
+    bool is_answered_stale(Time now) const {
+        return now < stale_until &&
+               (stale_at_once || now.count() < refresh_after.load(std::memory_order_relaxed));
     }
     /// Nobody asks for a refresh before `until`, nor sooner than anyway. Control's.
     void hold_refresh(Time until) const {
@@ -115,6 +131,11 @@ class Entry {
     explicit Entry(const EntryDraft& draft);
     friend struct EntryDeleter;
     friend class Grace;
+    /// One that two lcores count at the same time may be lost: the name is popular a hit later.
+    void count_hit() const {
+        std::uint8_t left = quiet_hits.load(std::memory_order_relaxed);
+        if (left > 0) quiet_hits.compare_exchange_strong(left, left - 1, std::memory_order_relaxed);
+    }
     mutable const Entry* limbo_next_ = nullptr; ///< control's alone, once retired
 };
 static_assert(sizeof(Entry) == 64);

@@ -104,18 +104,16 @@ void Worker::answer_or_miss(Packet& packet, const Lookup& lookup, Time now) {
     const Query& query = lookup.query;
     cache::Hash hash = lookup.hash;
     const cache::Entry* entry = look_up(lookup);
-    if (likely(entry && now < entry->expiry)) {
-        c_.counters.add(Event::hit);
+    bool fresh = entry && now < entry->expiry;
+    if (likely(fresh) || (entry && entry->is_answered_stale(now))) {
+        c_.counters.add(fresh ? Event::hit : Event::stale_hit);
         if (unlikely(entry->claim_refresh(now, limits::refresh_retry))) {
             ask_for_refresh(packet, query, hash, *entry, now);
         }
-        return reply_with(packet, query, hash, *entry, now, answer::Age::counted);
+        auto age = fresh ? answer::Age::counted : answer::Age::stale;
+        return reply_with(packet, query, hash, *entry, now, age);
     }
     bool stale = entry && now < entry->stale_until;
-    if (stale && now.count() < entry->refresh_after.load(std::memory_order_relaxed)) {
-        c_.counters.add(Event::stale_hit);
-        return reply_with(packet, query, hash, *entry, now, answer::Age::stale);
-    }
     if (likely(hand_over(packet, query, hash, now))) return c_.counters.add(Verdict::missed);
     c_.counters.add(Event::servfail_full);
     if (stale) return reply_with(packet, query, hash, *entry, now, answer::Age::stale);
@@ -124,7 +122,7 @@ void Worker::answer_or_miss(Packet& packet, const Lookup& lookup, Time now) {
     c_.counters.add(Verdict::answered);
 }
 
-/// The Entry will expire soon. When the ring is full, a later hit asks again.
+/// The Entry will expire soon, or has and is served stale. When the ring is full, a later hit asks again.
 void Worker::ask_for_refresh(const Packet& packet, const Query& query, cache::Hash hash,
                              const cache::Entry& entry, Time now) {
     Miss miss{query.key, hash, packet.client, query.head.id, 0, now, entry.version};

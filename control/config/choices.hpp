@@ -30,6 +30,8 @@ inline constexpr Choice<Config::BlockList::Reason> list_reasons[] = {
     {"blocked", Config::BlockList::Reason::blocked},
     {"censored", Config::BlockList::Reason::censored},
     {"filtered", Config::BlockList::Reason::filtered}};
+inline constexpr Choice<Config::StaleAnswer> stale_answers[] = {
+    {"client-timeout", Config::StaleAnswer::client_timeout}, {"at-once", Config::StaleAnswer::at_once}};
 inline constexpr Choice<dataplane::Idle> idles[] = {
     {"poll", dataplane::Idle::poll}, {"pause", dataplane::Idle::pause}, {"sleep", dataplane::Idle::sleep}};
 inline constexpr const char* to_sender = "sender"; // of ports[].next-hop

@@ -44,6 +44,11 @@ struct Config {
         bool operator==(const Merge&) const = default;
     };
 
+    enum class StaleAnswer {
+        client_timeout, ///< when a client has waited for nearly as long as it does, or after a failure
+        at_once,        ///< to whoever asks; the upstreams are asked beside that
+    };
+
     /// One NIC or virtual device of DPDK, and the lcores that poll it, one queue each.
     struct Port {
         std::string device; ///< a PCI address or a vdev string
@@ -179,12 +184,16 @@ struct Config {
         Fanout fanout;
         Merge merge;
         Ranking ranking;
-        Time min_ttl = 0s;        ///< records live at least this long,
-        Time max_ttl = 24h;       ///< and at most this long (RFC 8767 4)
-        Time negative_ttl = 1h;   ///< most that a negative answer lives (RFC 2308 5)
-        Time stale = 24h;         ///< how long after its expiry an answer may still serve (RFC 8767 5)
-        bool rotate = true;       ///< addresses change places from reply to reply (RFC 1794)
-        unsigned max_rrset = 256; ///< records of one RRset; with more there is no answer
+        Time min_ttl = 0s;      ///< records live at least this long,
+        Time max_ttl = 24h;     ///< and at most this long (RFC 8767 4)
+        Time negative_ttl = 1h; ///< most that a negative answer lives (RFC 2308 5)
+        Time stale = 24h;       ///< how long after its expiry an answer may still serve (RFC 8767 5)
+        StaleAnswer stale_answer = StaleAnswer::client_timeout; ///< when that is
+        unsigned prefetch = 1;         ///< the so-manieth hit of a life, or a later, asks ahead; 0: none
+        std::string keep_warm;         ///< file of names that are asked at start and kept fresh; empty: none
+        unsigned keep_warm_rate = 100; ///< of these, questions per second
+        bool rotate = true;            ///< addresses change places from reply to reply (RFC 1794)
+        unsigned max_rrset = 256;      ///< records of one RRset; with more there is no answer
 
         const Fanout& fanout_of(const Group& group) const { return group.fanout ? *group.fanout : fanout; }
         const Merge& merge_of(const Group& group) const { return group.merge ? *group.merge : merge; }

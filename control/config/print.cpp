@@ -188,6 +188,10 @@ void print_cache(YAML::Emitter& out, const Config& config) {
     print_word(out, "max-ttl", yaml::duration_text(config.live.max_ttl));
     print_word(out, "negative-ttl", yaml::duration_text(config.live.negative_ttl));
     print_word(out, "stale", yaml::duration_text(config.live.stale));
+    print_word(out, "stale-answer", name_of(config.live.stale_answer, stale_answers));
+    print_word(out, "prefetch", std::to_string(config.live.prefetch));
+    print_text(out, "keep-warm", config.live.keep_warm);
+    print_word(out, "keep-warm-rate", std::to_string(config.live.keep_warm_rate));
     print_word(out, "rotate", config.live.rotate ? "true" : "false");
     print_word(out, "max-rrset", std::to_string(config.live.max_rrset));
     out << YAML::EndMap;

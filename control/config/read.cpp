@@ -31,7 +31,8 @@ constexpr std::size_t least_memory = std::size_t(1) << 20;
 constexpr std::size_t most_memory = std::size_t(1) << 40;
 constexpr unsigned slip = 100;
 constexpr unsigned connections = 65535;
-constexpr unsigned rrset = 65535; ///< more than a message has room for
+constexpr unsigned rrset = 65535;  ///< more than a message has room for
+constexpr unsigned prefetch = 255; ///< an Entry counts in one octet
 constexpr Time idle = 600s;
 constexpr Time week = 168h; ///< RFC 8767 4 and 5: more than a week helps nobody
 } // namespace bounds
@@ -203,6 +204,13 @@ Config::BlockList read_block_list(const Value& at) {
     return out;
 }
 
+std::string read_file_or_none(const Value& at) {
+    constexpr const char* form = "an absolute path, or nothing";
+    std::string path = at.text(form, Value::Emptiness::allowed);
+    if (!path.empty() && path.front() != '/') at.fail(form);
+    return path;
+}
+
 void read_cache(const Value& at, Config& out) {
     at.map({
         {"entries", [&](const Value& v) { out.boot.cache_entries = v.number(1, bounds::entries); }},
@@ -212,6 +220,11 @@ void read_cache(const Value& at, Config& out) {
         {"max-ttl", [&](const Value& v) { out.live.max_ttl = v.duration(1s, bounds::week); }},
         {"negative-ttl", [&](const Value& v) { out.live.negative_ttl = v.duration(0s, bounds::day); }},
         {"stale", [&](const Value& v) { out.live.stale = v.duration(0s, bounds::week); }},
+        {"stale-answer", [&](const Value& v) { out.live.stale_answer = read_choice(v, stale_answers); }},
+        {"prefetch", [&](const Value& v) { out.live.prefetch = unsigned(v.number(0, bounds::prefetch)); }},
+        {"keep-warm", [&](const Value& v) { out.live.keep_warm = read_file_or_none(v); }},
+        {"keep-warm-rate",
+         [&](const Value& v) { out.live.keep_warm_rate = unsigned(v.number(1, limits::keep_warm_rate)); }},
         {"rotate", [&](const Value& v) { out.live.rotate = v.flag(); }},
         {"max-rrset", [&](const Value& v) { out.live.max_rrset = unsigned(v.number(1, bounds::rrset)); }},
     });

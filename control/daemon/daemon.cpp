@@ -87,6 +87,7 @@ Daemon::Daemon(const Config& config, const std::string& path, LocalRules local)
     fetches_.set_routes(&routes_);
     fetches_.set_access(&access_);
     fetches_.set_ranker(&prober_);
+    warm_.set(std::move(local.warm), config.live.keep_warm_rate);
 }
 
 Daemon::Result Daemon::start() {

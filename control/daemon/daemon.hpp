@@ -63,11 +63,12 @@ class Daemon {
     Prober prober_;
     WakeRouter router_;
     FetchTable fetches_;
+    KeepWarm warm_{table_, fetches_};
     Flushes flushes_;
     TcpServer tcp_;
     Workers workers_;
-    Parts parts_{io_,      grace_,  table_, publisher_, groups_,  exchanges_, fetches_,
-                 flushes_, access_, local_, routes_,    workers_, tcp_,       prober_};
+    Parts parts_{io_,     grace_, table_,  publisher_, groups_, exchanges_, fetches_, flushes_,
+                 access_, local_, routes_, workers_,   tcp_,    prober_,    warm_};
     Reload reload_;
     CommandServer commands_;
     asio::signal_set signals_, hangups_;

@@ -61,6 +61,7 @@ bool Loop::tick() {
     unsigned handlers = 0;
     while (handlers < handlers_per_tick && boot_time() - now < handler_time && p_.io.poll_one()) ++handlers;
     p_.fetches.tick(boot_time());
+    p_.warm.tick(boot_time());
     rank();
     p_.tcp.tick(now);
     p_.workers.end_sleeps(); // before what takes longer
@@ -106,7 +107,7 @@ void Loop::sleep() {
     dataplane::Sleeper& sleeper = p_.workers.sleeper();
     sleeper.announce();
     bool expecting = p_.fetches.live() > 0 || p_.grace.limbo_bytes() > 0 || p_.flushes.is_waiting();
-    Time due = p_.fetches.next_timer() - boot_time();
+    Time due = std::min(p_.fetches.next_timer(), p_.warm.next_timer()) - boot_time();
     Time length = std::clamp<Time>(due, 0us, expecting ? short_sleep : long_sleep);
     if (!p_.workers.have_misses()) p_.io.run_one_for(length);
     sleeper.awake();

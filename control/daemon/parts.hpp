@@ -14,6 +14,7 @@
 #include "control/daemon/tcp_server.hpp"
 #include "control/daemon/workers.hpp"
 #include "control/fetch/flush.hpp"
+#include "control/fetch/keep_warm.hpp"
 #include "control/fetch/publish.hpp"
 #include "control/fetch/table.hpp"
 #include "control/rank/prober.hpp"
@@ -40,6 +41,7 @@ struct Parts {
     Workers& workers;
     TcpServer& tcp;
     Prober& prober;
+    KeepWarm& warm;
 };
 
 } // namespace millrace::control

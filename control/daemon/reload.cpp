@@ -62,6 +62,10 @@ std::vector<std::string> live_keys(const Config::Live& now, const Config::Live& 
     if (now.max_ttl != next.max_ttl) keys.push_back("cache.max-ttl");
     if (now.negative_ttl != next.negative_ttl) keys.push_back("cache.negative-ttl");
     if (now.stale != next.stale) keys.push_back("cache.stale");
+    if (now.stale_answer != next.stale_answer) keys.push_back("cache.stale-answer");
+    if (now.prefetch != next.prefetch) keys.push_back("cache.prefetch");
+    if (now.keep_warm != next.keep_warm) keys.push_back("cache.keep-warm");
+    if (now.keep_warm_rate != next.keep_warm_rate) keys.push_back("cache.keep-warm-rate");
     if (now.rotate != next.rotate) keys.push_back("cache.rotate");
     if (now.max_rrset != next.max_rrset) keys.push_back("cache.max-rrset");
     return keys;
@@ -86,8 +90,20 @@ std::vector<Reload::ListChange> changed_lists(const std::vector<ReadList>& now,
 
 /// Whether all answers that are cached already depend on the key. Those of some groups: changed_groups().
 bool concerns_answers(const std::string& key) {
-    static constexpr std::string_view others[] = {"allow", "fanout", "limits", "tcp",      "local",
-                                                  "block", "merge",  "routes", "upstreams"};
+    // With the last four answers keep what they were made with.
+    static constexpr std::string_view others[] = {"allow",
+                                                  "fanout",
+                                                  "limits",
+                                                  "tcp",
+                                                  "local",
+                                                  "block",
+                                                  "merge",
+                                                  "routes",
+                                                  "upstreams",
+                                                  "cache.stale-answer",
+                                                  "cache.prefetch",
+                                                  "cache.keep-warm",
+                                                  "cache.keep-warm-rate"};
     return std::ranges::find(others, key) == std::end(others);
 }
 
@@ -106,7 +122,8 @@ void move_groups(std::span<Upstreams> groups, const std::vector<Config::Group>& 
 
 TtlPolicy ttl_policy(const Config::Live& live, const Config::Group& group) {
     bool rotates = live.rotate && live.merge_of(group).policy != Config::MergePolicy::order;
-    return {live.min_ttl, live.max_ttl, live.negative_ttl, live.stale, rotates};
+    bool at_once = live.stale_answer == Config::StaleAnswer::at_once;
+    return {live.min_ttl, live.max_ttl, live.negative_ttl, live.stale, at_once, live.prefetch, rotates};
 }
 
 UpstreamPolicy upstream_policy(const Config::Live& live, const Config::Group& group) {
@@ -288,6 +305,7 @@ void Reload::put_in_place() {
     put_groups_in_place(p_, next);
     p_.tcp.set_policy(next.tcp);
     p_.prober.set_policy(next.ranking);
+    p_.warm.set(std::move(loaded_.local.warm), next.keep_warm_rate);
     warn_of_mixed_groups(next);
     lists_ = std::move(loaded_.local.lists);
     current_.live = std::move(next);

@@ -1,6 +1,5 @@
 #include "control/daemon/tcp_connection.hpp"
 
-
 namespace millrace::control {
 
 /// Idle is who has no question in work (RFC 7766 6.2.3). A question that has begun has a deadline of its own,

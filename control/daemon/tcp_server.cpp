@@ -182,7 +182,7 @@ bool TcpServer::answer_from_cache(Connection& connection, const Query& query,
     if (!entry || entry->version.generation <= table_.floor(query.key.group)) return false;
     Time now = boot_time();
     bool fresh = now < entry->expiry;
-    bool stale = !fresh && now < entry->stale_until && now.count() < entry->refresh_after;
+    bool stale = !fresh && entry->is_answered_stale(now);
     if (!fresh && !stale) return false;
     counters_.add(fresh ? Event::hit : Event::stale_hit);
     entry->visited.store(1, std::memory_order_relaxed);
@@ -190,7 +190,7 @@ bool TcpServer::answer_from_cache(Connection& connection, const Query& query,
     connection.reply(written(room_for(query.head, *entry), [&](auto out) {
         return answer::write(query.head, question, *entry, now, age, out);
     }));
-    if (fresh && entry->claim_refresh(now, dataplane::limits::refresh_retry)) {
+    if (entry->claim_refresh(now, dataplane::limits::refresh_retry)) {
         counters_.add(Event::refresh_asked);
         fetches_.refresh(query.key, hash, entry->version, now);
     }

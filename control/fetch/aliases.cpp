@@ -95,6 +95,40 @@ void Aliases::follow(const cache::Key& key, cache::Hash hash, Alias alias, std::
     on_target_ended(target, target_hash, publisher_.servfail(), Kind::answer, now);
 }
 
+std::optional<Answer> Aliases::renewed(const cache::Key& key, cache::Hash hash, const cache::Entry& stale,
+                                       Time now) {
+    if (!stale.chained || stale.rewritten || now < stale.expiry) return std::nullopt;
+    // What a flush is yet to empty would come through it under another generation.
+    if (renewed_ >= limits::renewals_per_tick || fetches_.is_forbidden(key, hash, stale)) return std::nullopt;
+    ++renewed_;
+    auto old = read_entry(key, stale, now);
+    if (!old || !old->proofs.empty()) return std::nullopt; // proofs do not say which part they are of
+    for (std::size_t links = 1; links <= old->chain.size(); ++links) {
+        if (!is_cname(old->chain[links - 1])) continue; // the DNAME that the next one is made of
+        Answer link;
+        for (const Record& r : std::span(old->chain).first(links)) {
+            link.chain.push_back(with_ttl(r, dns::ttl_of_stale));
+            for (const Record& s : old->signatures) {
+                bool is_its = ldns_dname_compare(ldns_rr_owner(s.get()), ldns_rr_owner(r.get())) == 0;
+                if (is_its) link.signatures.push_back(with_ttl(s, dns::ttl_of_stale));
+            }
+        }
+        Alias alias = chased(key, link);
+        if (routes_) alias.target.group = routes_->get().group_of(alias.target.name.bytes());
+        if (alias.target.name.size == 0 || alias.target == key) return std::nullopt;
+        auto answer = known_answer(alias, table_.hasher()(alias.target), now);
+        if (!answer) continue;
+        if (!complete(alias, *answer)) return std::nullopt;
+        answer->authentic = false; // the chain may have changed since
+        answer->is_crossed = answer->is_crossed || stale.crossed || crosses(key, alias);
+        answer->info.emplace(dns::ede::stale_answer);
+        answer->stale_until = stale.stale_until;
+        ++counters_.chains_renewed;
+        return answer;
+    }
+    return std::nullopt;
+}
+
 ChainVerdict Aliases::check_chain(const cache::Key& key, Answer& answer) {
     if (routes_ && !routes_->get().is_empty()) cut_at_crossing(routes_->get(), key, answer);
     if (!local_) return {};
@@ -295,7 +329,7 @@ bool Aliases::go_on(Sweep& sweep, const std::function<bool(const cache::Key&)>& 
 
 void Aliases::tick(Time now) {
     now_ = now;
-    told_ = 0;
+    told_ = renewed_ = 0;
     tell_followers();
     for (unsigned i = 0; i < limits::timers_per_tick && next_timer() <= now; ++i) {
         Number number = timers_.begin()->second;

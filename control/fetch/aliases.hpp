@@ -85,6 +85,11 @@ class Aliases {
     Alias chased(const cache::Key& key, const Answer& answer) const {
         return chased_alias(local_ ? &local_->get() : nullptr, key, answer);
     }
+    /// What is to be told in the place of a stale chain of CNAMEs: its beginning, up to the first name that
+    /// has something fresh of its own, and that (RULES.md, replies to clients). It ends 30 s from now at the
+    /// latest. None: `stale` itself, which is also all that is told once limits::renewals_per_tick are made.
+    std::optional<Answer> renewed(const cache::Key& key, cache::Hash hash, const cache::Entry& stale,
+                                  Time now);
     /// Cuts a reply to the key where its chain leaves the group, and holds it against the block lists.
     ChainVerdict check_chain(const cache::Key& key, Answer& answer);
 
@@ -177,7 +182,7 @@ class Aliases {
     std::deque<Ended> ended_;
     std::uint64_t ended_gone_ = 0; ///< that were before those in `ended_`
     Number last_follower_ = 0;
-    unsigned told_ = 0; ///< in this tick
+    unsigned told_ = 0, renewed_ = 0; ///< in this tick
     bool is_telling_ = false;
     Time now_{};
 };

@@ -21,6 +21,8 @@ struct FetchCounters {
     std::uint64_t displaced = 0;         ///< Fetches ended because whoever held most had to give way
     std::uint64_t loops = 0;             ///< questions of our own that came back (SERVFAIL)
     std::uint64_t refreshes = 0;         ///< Fetches started ahead of an expiry
+    std::uint64_t warmed = 0;            ///< Fetches started to keep names fresh that nobody asked for
+    std::uint64_t chains_renewed = 0;    ///< stale chains of CNAMEs with something fresh behind them
     std::uint64_t refreshes_dropped = 0; ///< requests that came too late, twice, or under pressure
     std::uint64_t aliased = 0;           ///< questions answered by way of another name's answer
     std::uint64_t chains_blocked = 0;    ///< replies whose CNAME chain led to a blocked name

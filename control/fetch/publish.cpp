@@ -55,6 +55,12 @@ Published Publisher::publish(const cache::Key& key, cache::Hash hash, const Answ
     return published;
 }
 
+cache::Reserve::Hold Publisher::make_private(const cache::Key& key, const Answer& answer,
+                                             cache::Version version, Time latest_expiry) {
+    cache::EntryPtr entry = try_to_build(key, answer, version, policies_[key.group], latest_expiry);
+    return entry ? reserve_.hold(entry) : cache::Reserve::Hold();
+}
+
 Published Publisher::publish_failure(const cache::Key& key, cache::Hash hash, cache::Version version,
                                      Time now, const std::optional<ExtendedError>& said, std::uint16_t info,
                                      bool is_crossed) {

@@ -40,6 +40,10 @@ class Publisher {
     Published publish(const cache::Key& key, cache::Hash hash, const Answer& answer, cache::Version version,
                       Time latest_expiry);
 
+    /// An Entry for those who are told of it, in no Slot. Empty: there is no room.
+    cache::Reserve::Hold make_private(const cache::Key& key, const Answer& answer, cache::Version version,
+                                      Time latest_expiry);
+
     /// All upstreams failed: cached for a while that doubles from one failure to the next (RFC 9520 3.2).
     /// What an upstream said of it (`said`) is told to all; without, who waits gets a private Entry that says
     /// why (`info`), and who asks later hears of a cached error (RFC 8914 4.14).

@@ -109,16 +109,43 @@ bool FetchTable::answer_from_reserve(Side& side, const Waiter& waiter, Time now)
     return true;
 }
 
-/// Nobody waits for servers that are known to be silent: the one who asks is answered, and they are asked for
-/// the sake of those who come later.
+/// Nobody waits for servers that are known to be silent, nor where the operator wants nobody to wait: the one
+/// who asks is answered, and they are asked for the sake of those who come later.
 bool FetchTable::answer_stale_at_once(const cache::Key& key, cache::Hash hash, const FetchSlot* slot,
                                       const Waiter& waiter, Time now) {
-    const cache::Entry* stale =
-        groups_[key.group].is_any_closed() ? nullptr : table_.find_usable(key, hash, now);
+    bool at_once = policies_[key.group].ttl.stale_at_once || !groups_[key.group].is_any_closed();
+    const cache::Entry* stale = at_once ? table_.find_usable(key, hash, now) : nullptr;
     if (!stale) return false;
-    waiters_.wake(waiter, stale, WakeKind::stale);
-    if (!slot && may_start(hash, waiter, now)) start(key, hash, {}, now);
+    bool is_asked = slot || aliases_.is_follower(key, hash);
+    if (is_asked) {
+        waiters_.wake(waiter, stale, WakeKind::stale);
+        return true;
+    }
+    tell_stale(key, hash, *stale, waiter, now);
+    if (may_start(hash, waiter, now)) start(key, hash, {}, now);
     return true;
+}
+
+/// Of a key that is not being asked. What is fresh behind a chain is published, so that workers know it.
+void FetchTable::tell_stale(const cache::Key& key, cache::Hash hash, const cache::Entry& stale,
+                            const Waiter& waiter, Time now) {
+    // While the rules are about to change, nothing is made by the old ones.
+    auto renewed = is_held() ? std::nullopt : aliases_.renewed(key, hash, stale, now);
+    if (!renewed) return waiters_.wake(waiter, &stale, WakeKind::stale);
+    Published published = publish_now(key, hash, *renewed, now + limits::followed_ttl);
+    bool is_told = published.entry != publisher_.servfail();
+    waiters_.wake(waiter, is_told ? published.entry : &stale, WakeKind::stale);
+    if (is_told && published.hold && !waiter.is_tcp()) published.hold.sent_to(waiter.source);
+}
+
+/// Some have waited for long enough.
+void FetchTable::expire(Side& side, Time now) {
+    const cache::Entry* stale = table_.find_usable(side.key, side.hash, now);
+    auto renewed = stale ? aliases_.renewed(side.key, side.hash, *stale, now) : std::nullopt;
+    if (!renewed) return waiters_.expire(side.waiters, stale, now);
+    // For them alone: it is the Fetch that will publish something.
+    auto hold = publisher_.make_private(side.key, *renewed, stale->version, now + limits::followed_ttl);
+    waiters_.expire(side.waiters, hold ? hold.entry() : stale, now, &hold);
 }
 
 void FetchTable::join(Side& side, const Waiter& waiter) {
@@ -144,15 +171,28 @@ void FetchTable::refresh(const cache::Key& key, cache::Hash hash, cache::Version
     now_ = now;
     const cache::Entry* entry = table_.find_usable(key, hash, now);
     bool is_same = entry && entry->version == version;
-    bool has_room = free_.size() > slots_.size() / 4; // the rest is for those who wait
     bool is_asked = find(key, hash) || aliases_.is_follower(key, hash);
     bool is_rerouted = group_of(key) != key.group;
-    if (closed_ || is_held() || !is_same || is_asked || !has_room || is_rerouted) {
+    if (!is_same || is_asked || is_rerouted || !may_start_unasked()) {
         ++counters_.refreshes_dropped;
         return;
     }
     ++counters_.refreshes;
     start(key, hash, {}, now);
+}
+
+bool FetchTable::warm(const cache::Key& key, cache::Hash hash, Time now) {
+    now_ = now;
+    if (!may_start_unasked() || !groups_[key.group].is_any_closed()) return false;
+    if (find(key, hash) || aliases_.is_follower(key, hash)) return true;
+    ++counters_.warmed;
+    start(key, hash, {}, now);
+    return true;
+}
+
+/// For nobody who waits. The last quarter of the slots is for those who do.
+bool FetchTable::may_start_unasked() const {
+    return !closed_ && !is_held() && free_.size() > slots_.size() / 4;
 }
 
 bool FetchTable::trace(const cache::Key& key, cache::Hash hash, Time now, Traces::Done done) {
@@ -222,8 +262,7 @@ void FetchTable::tick(Time now) {
             continue;
         }
         for (Side& side : slot.sides) {
-            if (now < side.waiters.due()) continue;
-            waiters_.expire(side.waiters, table_.find_usable(side.key, side.hash, now), now);
+            if (now >= side.waiters.due()) expire(side, now);
         }
         slot.fetch->on_timer(now, *this);
         settle(slot);

@@ -60,6 +60,13 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     /// a Fetch is live already, and under pressure: the worker asks again.
     void refresh(const cache::Key& key, cache::Hash hash, cache::Version version, Time now);
 
+    /// Where its name is asked now.
+    std::uint8_t group_of(const cache::Key& key) const;
+
+    /// Asks for the sake of who comes later, on nobody's account, unless that is being done already. False:
+    /// not now; the room is for clients, or nobody would reply.
+    bool warm(const cache::Key& key, cache::Hash hash, Time now);
+
     /// Asks afresh, superseding the key's live Fetch, and tells its timeline when it is over. False: too many
     /// are traced, or there is no place for a Fetch.
     bool trace(const cache::Key& key, cache::Hash hash, Time now, Traces::Done done);
@@ -185,6 +192,10 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     bool answer_stale_at_once(const cache::Key& key, cache::Hash hash, const FetchSlot* slot,
                               const Waiter& waiter, Time now);
     void join(Side& side, const Waiter& waiter);
+    bool may_start_unasked() const;
+    void tell_stale(const cache::Key& key, cache::Hash hash, const cache::Entry& stale, const Waiter& waiter,
+                    Time now);
+    void expire(Side& side, Time now);
     void refuse(const cache::Key& key, cache::Hash hash, const Waiter& waiter,
                 std::uint64_t FetchCounters::*why = &FetchCounters::refused);
     bool may_start(cache::Hash hash, const Waiter& waiter, Time now);
@@ -215,13 +226,13 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     const cache::Entry* find_stale(const cache::Key& key, cache::Hash hash) const;
     bool publish(FetchId id, Side& side, const Answer& answer, std::uint32_t revision, Time latest_expiry);
     void fail(FetchId id, Side& side, Cause cause, const std::optional<ExtendedError>& said, Time now);
+    bool tell_renewed(FetchId id, Side& side, const cache::Entry& stale, Time now);
     void wake_waiters(FetchId id, Side& side, const cache::Entry* entry, dataplane::Wake::Kind kind,
                       cache::Reserve::Hold* hold = nullptr);
     void refuse_all(FetchId id, Side& side);
     void wake_all(FetchId id, Side& side, const cache::Entry* entry, dataplane::Wake::Kind kind,
                   cache::Reserve::Hold* hold = nullptr);
     std::vector<Candidate> candidates(unsigned group) const;
-    std::uint8_t group_of(const cache::Key& key) const;
 
     cache::Table& table_;
     Publisher& publisher_;

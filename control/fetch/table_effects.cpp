@@ -207,6 +207,7 @@ void FetchTable::fail(FetchId id, Side& side, Cause cause, const std::optional<E
         // was our own doing.
         if (is_told) traces_.note(id, now, "failed, the older answer stays");
         if (cause == Cause::unasked) return refuse_all(id, side);
+        if (tell_renewed(id, side, *stale, now)) return; // its end is the end of the back-off
         stale->hold_refresh(now + limits::stale_recheck);
         return wake_all(id, side, stale, WakeKind::stale);
     }
@@ -221,6 +222,17 @@ void FetchTable::fail(FetchId id, Side& side, Cause cause, const std::optional<E
     failed.info = said;
     if (is_told) traces_.note(id, now, "published", {}, describe(version, published.verdict, failed));
     wake_all(id, side, published.entry, WakeKind::answer, &published.hold);
+}
+
+/// What is fresh behind a stale chain is published in its place. False: nothing is.
+bool FetchTable::tell_renewed(FetchId id, Side& side, const cache::Entry& stale, Time now) {
+    auto renewed = aliases_.renewed(side.key, side.hash, stale, now);
+    if (!renewed) return false;
+    Published published =
+        publisher_.publish(side.key, side.hash, *renewed, {id.generation, 0}, now + limits::followed_ttl);
+    if (published.entry == publisher_.servfail()) return false;
+    wake_all(id, side, published.entry, WakeKind::stale, &published.hold);
+    return true;
 }
 
 void FetchTable::chase(const Fetch& fetch, const Answer& answer) {

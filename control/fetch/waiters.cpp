@@ -93,17 +93,19 @@ void Waiters::release_oldest(WaiterList& list, std::size_t count, const cache::E
     }
 }
 
-void Waiters::expire(WaiterList& list, const cache::Entry* stale, Time now) {
+void Waiters::expire(WaiterList& list, const cache::Entry* stale, Time now, cache::Reserve::Hold* hold) {
     list.due_ = Time::max();
-    expire(list, list.udp_, stale ? stale_after() : patience_, stale, now);
-    if (stale) expire(list, list.tcp_, stale_after(), stale, now);
+    expire(list, list.udp_, stale ? stale_after() : patience_, stale, now, hold);
+    if (stale) expire(list, list.tcp_, stale_after(), stale, now, hold);
 }
 
 /// Of one kind, which all have the same patience.
 void Waiters::expire(WaiterList& list, WaiterList::ByArrival& arrivals, Time patience,
-                     const cache::Entry* stale, Time now) {
+                     const cache::Entry* stale, Time now, cache::Reserve::Hold* hold) {
     while (!arrivals.empty() && now >= arrivals.begin()->first + patience) {
-        wake(list.remove(arrivals.begin()->second), stale, stale ? Kind::stale : Kind::abandon);
+        Waiter waiter = list.remove(arrivals.begin()->second);
+        wake(waiter, stale, stale ? Kind::stale : Kind::abandon);
+        if (hold && *hold && !waiter.is_tcp()) hold->sent_to(waiter.source);
     }
     if (!arrivals.empty()) list.due_ = std::min(list.due_, arrivals.begin()->first + patience);
 }

@@ -126,8 +126,8 @@ class Waiters {
                         cache::Reserve::Hold* hold, Time now);
     /// So many clients over UDP, the oldest, with stale data or SERVFAIL.
     void release_oldest(WaiterList& list, std::size_t count, const cache::Entry* stale);
-    /// Those who have run out of patience; `stale` is what there is for them, or null.
-    void expire(WaiterList& list, const cache::Entry* stale, Time now);
+    /// Those who have run out of patience; `stale` is what there is for them, or null; `hold`: when private.
+    void expire(WaiterList& list, const cache::Entry* stale, Time now, cache::Reserve::Hold* hold = nullptr);
     void expire(std::vector<Waiter>& waiters, const cache::Entry* stale, Time now);
 
     std::size_t count() const { return count_; }
@@ -135,7 +135,7 @@ class Waiters {
   private:
     bool replace_retransmission(WaiterList& list, const Waiter& waiter);
     void expire(WaiterList& list, WaiterList::ByArrival& arrivals, Time patience, const cache::Entry* stale,
-                Time now);
+                Time now, cache::Reserve::Hold* hold);
     Time stale_after() const { return patience_ - limits::stale_before; }
     Time due(const Waiter& waiter, const cache::Entry* stale) const;
 

@@ -2,10 +2,8 @@
 
 #include <cerrno>
 #include <cstring>
-#include <memory>
 
 #include <fmt/format.h>
-#include <sys/stat.h>
 
 #include "cache/dns.hpp"
 #include "cache/keyed_hash.hpp"
@@ -81,14 +79,9 @@ Result read_block_list(const Config::BlockList& list, std::FILE* file, unsigned 
 }
 
 Result read_block_list(const Config::BlockList& list, unsigned source, Builder& names) {
-    struct stat status {};
-    // A FIFO would be waited for.
-    if (::stat(list.file.c_str(), &status) < 0)
-        return error(list, 0, "a readable file", std::strerror(errno));
-    if (!S_ISREG(status.st_mode)) return error(list, 0, "a regular file", "something else");
-    std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(list.file.c_str(), "re"), std::fclose);
-    if (!file) return error(list, 0, "a readable file", std::strerror(errno));
-    return read_block_list(list, file.get(), source, names);
+    auto file = open_list(list.file);
+    if (!file) return tl::unexpected(file.error());
+    return read_block_list(list, file->get(), source, names);
 }
 
 } // namespace millrace::control

@@ -18,6 +18,7 @@
 
 namespace millrace::control {
 
+/// Also of other files of names (control/local/warm_list.hpp).
 struct BlockListResult {
     struct Skipped {
         int line;

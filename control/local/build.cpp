@@ -109,7 +109,14 @@ tl::expected<LocalRules, ConfigError> build_local_names(const Config::Live& live
         log_list(file, *list);
         read.push_back({file, list->names, list->digest});
     }
-    return LocalRules{names.build(), std::move(read)};
+    auto warm = live.keep_warm.empty() ? nullptr : std::make_unique<WarmList>();
+    if (warm) {
+        auto list = read_warm_list(live.keep_warm, *warm);
+        if (!list) return tl::unexpected(list.error());
+        log_list(live.keep_warm, *list);
+        read.push_back({live.keep_warm, list->names, list->digest});
+    }
+    return LocalRules{names.build(), std::move(read), std::move(warm)};
 }
 
 std::unique_ptr<const dataplane::Routes> build_routes(const Config::Live& live) {

@@ -12,6 +12,7 @@
 #include <tl/expected.hpp>
 
 #include "control/config/config.hpp"
+#include "control/local/warm_list.hpp"
 #include "dataplane/local_names.hpp"
 #include "dataplane/routes.hpp"
 
@@ -19,16 +20,17 @@ namespace millrace::control {
 
 using LocalNamesPtr = std::unique_ptr<const dataplane::LocalNames>;
 
-/// A block list as it was read.
+/// A list as it was read.
 struct ReadList {
     std::string file;
-    std::size_t names;    ///< that no list before it has
+    std::size_t names;    ///< of a block list, those that no list before it has
     std::uint64_t digest; ///< of what it says
 };
 
 struct LocalRules {
     LocalNamesPtr names;
-    std::vector<ReadList> lists;
+    std::vector<ReadList> lists;          ///< the one of `cache: keep-warm`, too
+    std::unique_ptr<const WarmList> warm; ///< null: there is none
 };
 
 /// An error names the file and line. Of what lists are skipped, the log has the number and the first lines.

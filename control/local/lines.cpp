@@ -1,10 +1,27 @@
 #include "control/local/lines.hpp"
 
+#include <cerrno>
 #include <climits>
+#include <cstring>
+
+#include <sys/stat.h>
 
 #include "control/limits.hpp"
 
 namespace millrace::control {
+
+tl::expected<ListFile, ConfigError> open_list(const std::string& path) {
+    auto refuse = [&](const char* expected, const char* found) {
+        return tl::unexpected(ConfigError{path, 0, "", expected, found});
+    };
+    struct stat status {};
+    if (::stat(path.c_str(), &status) < 0) return refuse("a readable file", std::strerror(errno));
+    // A FIFO would be waited for.
+    if (!S_ISREG(status.st_mode)) return refuse("a regular file", "something else");
+    ListFile file(std::fopen(path.c_str(), "re"), std::fclose);
+    if (!file) return refuse("a readable file", std::strerror(errno));
+    return file;
+}
 
 bool Lines::fill() {
     rest_ = {buffer_.data(), std::fread(buffer_.data(), 1, buffer_.size(), file_)};

@@ -5,10 +5,20 @@
 
 #include <array>
 #include <cstdio>
+#include <memory>
 #include <string>
 #include <string_view>
 
+#include <tl/expected.hpp>
+
+#include "control/config/config.hpp"
+
 namespace millrace::control {
+
+using ListFile = std::unique_ptr<std::FILE, int (*)(std::FILE*)>;
+
+/// A regular file; anything else is an error that names it.
+tl::expected<ListFile, ConfigError> open_list(const std::string& path);
 
 class Lines {
   public:

@@ -101,6 +101,13 @@ bool read_hosts(std::string_view rest, const std::function<void(const cache::Nam
 
 } // namespace
 
+std::vector<std::string_view> words_of(std::string_view line) {
+    std::vector<std::string_view> words;
+    std::string_view rest = without_comment(line);
+    for (auto word = next_word(rest); !word.empty(); word = next_word(rest)) words.push_back(word);
+    return words;
+}
+
 bool read_list_line(std::string_view line, bool is_cut, const std::function<void(const cache::Name&)>& take) {
     std::string_view rest = without_comment(line);
     bool is_whole = !is_cut || rest.size() < line.size();

@@ -12,10 +12,14 @@
 
 #include <functional>
 #include <string_view>
+#include <vector>
 
 #include "cache/name.hpp"
 
 namespace millrace::control {
+
+/// What a line says, word by word, without its comment, which begins with a '#' in front of a word.
+std::vector<std::string_view> words_of(std::string_view line);
 
 /// Calls `take` for each name of the line. False: it has something that is no name. `is_cut` as in Lines.
 bool read_list_line(std::string_view line, bool is_cut, const std::function<void(const cache::Name&)>& take);

@@ -64,6 +64,7 @@ struct Answer {
     std::string_view unfit; ///< why nothing of the reply is kept; empty: it is as the upstream sent it
     unsigned upstream = 0;  ///< index within the group
     Time received{};
+    std::optional<Time> stale_until{}; ///< of what is made of stale data: the end of that
     std::vector<Record> chain;     ///< CNAMEs in order from the question's name, DNAMEs in front of theirs
     std::vector<Record> records;   ///< records of the asked type at the chain's end
     std::vector<Record> authority; ///< negative: the SOA

@@ -14,9 +14,12 @@ namespace millrace::control {
 struct TtlPolicy {
     Time min_ttl{};
     Time max_ttl = 24h;
-    Time negative_ttl = 1h; ///< cap of NXDOMAIN and NODATA (RFC 2308 5)
-    Time stale = 24h;       ///< life after the expiry, stale only (RFC 8767)
-    bool rotate = false;    ///< addresses change places from reply to reply (RFC 1794)
+    Time negative_ttl = 1h;     ///< cap of NXDOMAIN and NODATA (RFC 2308 5)
+    Time stale = 24h;           ///< life after the expiry, stale only (RFC 8767)
+    bool stale_at_once = false; ///< workers answer with it at once; control, where it is a chain of CNAMEs
+    unsigned prefetch = 1; ///< the so-manieth hit of a life, or a later one, in its last tenth asks for a
+                           ///< refresh; 255 at most; 0: none does
+    bool rotate = false;   ///< addresses change places from reply to reply (RFC 1794)
 };
 
 /// Life of an NXDOMAIN or NODATA that came without SOA, when the caller uses it for want of a better one.
@@ -25,10 +28,10 @@ inline constexpr Time bare_negative_ttl = 5s;
 /// The Entry of any Answer but a Kind::failure; Kind::incomplete is stored like a NODATA without SOA. Born
 /// when the answer was received; expires with the RRset that lives shortest, clamped to the policy; a
 /// negative one after min(SOA TTL, SOA MINIMUM) at most, which is also the TTL its SOA then shows. TTL 0:
-/// expiry == born. Lives end at `latest_expiry` whatever the TTLs say (a later revision never lengthens a
-/// life). AD is kept when a trusted upstream set it (RFC 6840 5.8). The
-/// key's flavour says whether signatures and proofs get in. Null when memory is exhausted or the message
-/// would pass 64 KiB.
+/// expiry == born (RFC 2181 8), unless `min_ttl` raises it, as in Unbound. Lives end at `latest_expiry`
+/// whatever the TTLs say (a later revision never lengthens a life), and stale ones at `Answer::stale_until`.
+/// AD is kept when a trusted upstream set it (RFC 6840 5.8). The key's flavour says whether signatures and
+/// proofs get in. Null when memory is exhausted or the message would pass 64 KiB.
 cache::EntryPtr build_entry(const cache::Key& key, const Answer& answer, cache::Version version,
                             const TtlPolicy& policy, std::optional<Time> latest_expiry = std::nullopt);
 

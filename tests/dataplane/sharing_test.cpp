@@ -99,6 +99,7 @@ class SharingTest : public tests::EthdevTest {
             auto hash = table->hasher()(key);
             table->start(key, hash, i + 1);
             auto entry = test::entry_of({i + 1, 0}, {1}, boot_time(), 600s);
+            entry->quiet_hits = 1; // as with `cache: prefetch: 2`
             ASSERT_EQ(table->publish(key, hash, entry), cache::Publication::accepted);
             table->finish(key, hash, i + 1);
         }
@@ -147,7 +148,7 @@ class SharingTest : public tests::EthdevTest {
 };
 
 TEST_F(SharingTest, HitsStoreNothingWhereOtherLcoresRead) {
-    EXPECT_TRUE(ask_all_and_watch()) << "the first hit marks an Entry as visited, for eviction";
+    EXPECT_TRUE(ask_all_and_watch()) << "the first hit leaves its mark for eviction, and is counted";
     EXPECT_FALSE(ask_all_and_watch());
     EXPECT_EQ(counters.get(Event::hit), 2 * names);
     EXPECT_EQ(counters.get(Event::blocked), 2u);

@@ -157,6 +157,36 @@ TEST_F(WorkerTest, AnExpiredEntryIsAMissUnlessStaleIsToBeServedAtOnce) {
     EXPECT_EQ(counters.get(Event::stale_hit), 1u);
 }
 
+TEST_F(WorkerTest, OnlyAPopularNameIsRefreshedAheadOfItsExpiry) {
+    publish(a, entry_of({1, 0}, {7}, now, 1h));
+    const cache::Entry* entry = table.find(a, table.hasher()(a));
+    entry->quiet_hits = 2;
+    entry->refresh_after = (now - 1s).count();
+    for (unsigned hit = 1; hit <= 4; ++hit) {
+        EXPECT_FALSE(ask(query("a.com")).empty());
+        EXPECT_EQ(misses().size(), hit == 3 ? 1u : 0u) << hit;
+        EXPECT_EQ(entry->quiet_hits, hit < 2 ? 1 : 0);
+    }
+}
+
+TEST_F(WorkerTest, AnExpiredEntryIsAnsweredAtOnceAndOneAsksForIt) {
+    auto made = entry_of({1, 0}, {7}, now - 100s, 60s, 1h);
+    const_cast<cache::Entry&>(*made).stale_at_once = true;
+    made->quiet_hits = 9; // popular or not
+    publish(a, std::move(made));
+    for (int i = 0; i < 3; ++i) {
+        EXPECT_EQ(ask(query("a.com")), header(0x1234, 0x8180, 1, 1) + question("a.com") + record(7, 30));
+    }
+    auto taken = misses();
+    ASSERT_EQ(taken.size(), 1u);
+    EXPECT_EQ(taken[0].refresh, (cache::Version{1, 0}));
+    EXPECT_EQ(counters.get(Event::stale_hit), 3u);
+    const cache::Entry* entry = table.find(a, table.hasher()(a));
+    entry->refresh_after = (now - 1s).count();
+    ask(query("a.com"));
+    EXPECT_EQ(misses().size(), 1u) << "a lost request is repeated";
+}
+
 TEST_F(WorkerTest, BeyondItsStaleLifeNothingIsServed) {
     publish(a, entry_of({1, 0}, {7}, now - 100s, 60s, 10s));
     table.find(a, table.hasher()(a))->refresh_after = (now + 1h).count();

@@ -54,8 +54,8 @@ MUTATIONS = [
         "control_test:StaleFirst.AnAnswer*"),
     Mutation(
         "our-bound-fails-followers", "control/fetch/table_effects.cpp",
-        "        if (cause == Cause::unasked) return refuse_all(id, side);\n        stale->hold",
-        "        if (cause == Cause::unasked) return wake_all(id, side, stale, WakeKind::stale);\n        stale->hold",
+        "        if (cause == Cause::unasked) return refuse_all(id, side);\n        if (tell",
+        "        if (cause == Cause::unasked) return wake_all(id, side, stale, WakeKind::stale);\n        if (tell",
         "a bound of ours is cached as the failure of every name that leads there",
         "control_test:FollowersTest.*"),
     Mutation(
@@ -211,8 +211,8 @@ MUTATIONS = [
         "control_test:OneWorker.S23_ARequest*"),
     Mutation(
         "refresh-beside-a-live-fetch", "control/fetch/table.cpp",
-        "!is_same || is_asked || !has_room",
-        "!is_same || !has_room",
+        "!is_same || is_asked || is_rerouted",
+        "!is_same || is_rerouted",
         "two Fetches of one key",
         "control_test:FetchTest.ARefreshBeside*"),
     Mutation(
@@ -228,8 +228,74 @@ MUTATIONS = [
         "a lost request is never repeated",
         "control_test:OneWorker.S23_ARefused*"),
     Mutation(
+        "every-name-is-popular", "cache/entry.hpp",
+        "        if (is_fresh && quiet_hits.load(std::memory_order_relaxed) > 0) [[unlikely]] {\n",
+        "        if (false) {\n",
+        "names are refreshed that hardly anybody asks for",
+        "dataplane_test:WorkerTest.OnlyAPopular*"),
+    Mutation(
+        "hits-are-counted-for-ever", "cache/entry.hpp",
+        "        if (left > 0) quiet_hits.compare_exchange_strong(left, left - 1, std::memory_order_relaxed);\n",
+        "        quiet_hits.compare_exchange_strong(left, left, std::memory_order_relaxed);\n",
+        "a name is never popular, and each of its hits writes a line that lcores share",
+        "dataplane_test:WorkerTest.OnlyAPopular*"),
+    Mutation(
+        "prefetch-cannot-be-switched-off", "control/message/entry_build.cpp",
+        "    if (policy.prefetch > 0) {\n",
+        "    {\n",
+        "upstreams are asked ahead of time although the operator does not want that",
+        "control_test:BuildEntry.SaysWhichHits*"),
+    Mutation(
+        "stale-at-once-asks-nobody", "cache/entry.hpp",
+        "        Time end = is_fresh ? expiry : stale_until;\n",
+        "        if (!is_fresh) return false;\n        Time end = expiry;\n",
+        "expired data is served until it is too old, though the upstreams would answer",
+        "control_test:TimeTest.AtOnceWhoAsks*"),
+    Mutation(
+        "stale-at-once-without-end", "cache/entry.hpp",
+        "        return now < stale_until &&\n",
+        "        return (stale_at_once || now < stale_until) &&\n",
+        "data is served that is older than the operator allows",
+        "control_test:TimeTest.AtOnceNeverBeyond*"),
+    Mutation(
+        "stale-chain-hides-its-target-after-failures", "control/fetch/table_effects.cpp",
+        "        if (tell_renewed(id, side, *stale, now)) return; // its end is the end of the back-off\n",
+        "",
+        "clients are sent to old addresses although the new ones are in the cache",
+        "control_test:StaleChain.AfterAFailure*"),
+    Mutation(
+        "stale-chain-renews-itself", "control/message/entry_build.cpp",
+        "    if (answer.stale_until) {\n",
+        "    if (false) {\n",
+        "a chain is served for longer than the operator allows, each time from its last copy",
+        "control_test:BuildEntry.WhatIsMadeOfStale*"),
+    Mutation(
+        "chase-is-doubled-at-once", "control/fetch/table.cpp",
+        "    bool is_asked = slot || aliases_.is_follower(key, hash);\n    if (is_asked) {\n",
+        "    bool is_asked = slot;\n    if (is_asked) {\n",
+        "every client of a chain that is being followed has it asked again",
+        "control_test:StaleChain.AChainThatIsBeingFollowed*"),
+    Mutation(
+        "warm-names-take-the-last-room", "control/fetch/table.cpp",
+        "    return !closed_ && !is_held() && free_.size() > slots_.size() / 4;\n",
+        "    return !closed_ && !is_held() && !free_.empty();\n",
+        "names that nobody asks for take the room of clients",
+        "control_test:KeepWarmTest.ClientsGoFirst"),
+    Mutation(
+        "warm-names-all-at-once", "control/fetch/keep_warm.cpp",
+        "    if (now < turn_) return now;\n",
+        "",
+        "at start the upstreams are flooded",
+        "control_test:KeepWarmTest.AllAreAsked*"),
+    Mutation(
+        "warm-names-forget-failures", "control/fetch/keep_warm.cpp",
+        "is_fresh ? entry->expiry - life / refresh_part : back_off;",
+        "is_fresh ? entry->expiry - life / refresh_part : now;",
+        "what has failed is asked again before its back-off ends",
+        "control_test:KeepWarmTest.ACachedFailure*"),
+    Mutation(
         "refresh-hint-past-the-expiry", "cache/entry.hpp",
-        "std::min(now + retry, expiry).count()",
+        "std::min(now + retry, end).count()",
         "(now + retry).count()",
         "an expired answer is served stale although nobody has failed to renew it",
         "dataplane_test:WorkerTest.WhoAsks*"),

@@ -320,8 +320,8 @@ MUTATIONS = [
         "control_test:OutageTest.*"),
     Mutation(
         "stale-only-after-patience", "control/fetch/table.cpp",
-        "groups_[key.group].is_any_closed() ? nullptr : table_.find_usable(key, hash, now)",
-        "nullptr",
+        "policies_[key.group].ttl.stale_at_once || !groups_[key.group].is_any_closed()",
+        "policies_[key.group].ttl.stale_at_once",
         "every client waits two seconds for servers that are known to be silent",
         "control_test:OutageTest.*"),
     Mutation(

@@ -62,6 +62,14 @@ TEST(Config, LocalNamesAndLists) {
         {"block: [{file: /a, format: xml}]", "t:2: block[0].format: expected names or rpz, found \"xml\""},
         {"cache: {max-rrset: 0}",
          "t:2: cache.max-rrset: expected a whole number from 1 to 65535, found \"0\""},
+        {"cache: {prefetch: 256}",
+         "t:2: cache.prefetch: expected a whole number from 0 to 255, found \"256\""},
+        {"cache: {stale-answer: soon}",
+         "t:2: cache.stale-answer: expected client-timeout or at-once, found \"soon\""},
+        {"cache: {keep-warm: names}",
+         "t:2: cache.keep-warm: expected an absolute path, or nothing, found \"names\""},
+        {"cache: {keep-warm-rate: 0}",
+         "t:2: cache.keep-warm-rate: expected a whole number from 1 to 10000, found \"0\""},
         {"tcp: {per-client: 0}", "t:2: tcp.per-client: expected a whole number from 1 to 65535, found \"0\""},
         {"limits: {ipv4-prefix: 33}",
          "t:2: limits.ipv4-prefix: expected a whole number from 8 to 32, found \"33\""},
@@ -148,7 +156,7 @@ const Refused shapes[] = {
                                 "routes, fanout, merge, ranking, cache, control, found an unknown key"},
     {upstreams + "cache:\n  stale: 1d\n  \"a\\tb\": 1",
      "t:4: cache.\"a\\x09b\": expected one of the keys entries, memory, min-ttl, max-ttl, negative-ttl, "
-     "stale, rotate, max-rrset, found an "
+     "stale, stale-answer, prefetch, keep-warm, keep-warm-rate, rotate, max-rrset, found an "
      "unknown key"},
     {upstreams + "merge: {}\nmerge: {}", "t:3: merge: expected each key once, found a second one"},
     {in_map("merge", "policy: off, policy: off"),
@@ -158,7 +166,7 @@ const Refused shapes[] = {
                                "ranking, cache, control, found a key that is not a word"},
     {upstreams + "cache:",
      "t:2: cache: expected a map with the keys entries, memory, min-ttl, max-ttl, negative-ttl, "
-     "stale, rotate, max-rrset, found nothing"},
+     "stale, stale-answer, prefetch, keep-warm, keep-warm-rate, rotate, max-rrset, found nothing"},
     {upstreams + "listen: 127.0.0.1", "t:2: listen: expected a list, found \"127.0.0.1\""},
     {upstreams + "listen: [[]]", "t:2: listen[0]: expected an address and port, such as \"192.0.2.1:53\" or "
                                  "\"[2001:db8::1]:53\", found a list"},
@@ -338,7 +346,8 @@ TEST(ConfigYaml, ParsesBackToTheSame) {
           parsed(upstreams + "eal: ['--no-huge', '-m', '512', \"a\\\"b: #\\\\\"]"),
           parsed("upstreams: [{group: '~', servers: ['[2001:db8::1]:5353', '::1']}]"),
           parsed(in_map("merge", "policy: off") + "cache: {memory: 1048577, stale: 61m, min-ttl: 1500ms, "
-                                                  "max-rrset: 1000}"),
+                                                  "max-rrset: 1000, prefetch: 3, stale-answer: at-once, "
+                                                  "keep-warm: /w, keep-warm-rate: 7}"),
           parsed(in_map("ranking", "ports: [443, 80], icmp: true, rate: 9, cache: 90s, max-addresses: 4, "
                                    "allow: [10.0.0.0/8, 'fd00::/8']"))}) {
         std::string text = to_yaml(config);

@@ -70,6 +70,24 @@ const std::vector<Documented>& keys_of_servers() {
     return keys;
 }
 
+const std::vector<Documented>& keys_of_cache() {
+    static const std::vector<Documented> keys = {
+        {"cache.entries", upstreams, in_map("cache", "entries: 5")},
+        {"cache.memory", upstreams, in_map("cache", "memory: 2GiB")},
+        {"cache.min-ttl", upstreams, in_map("cache", "min-ttl: 1s")},
+        {"cache.max-ttl", upstreams, in_map("cache", "max-ttl: 2d")},
+        {"cache.negative-ttl", upstreams, in_map("cache", "negative-ttl: 2h")},
+        {"cache.stale", upstreams, in_map("cache", "stale: 0s")},
+        {"cache.stale-answer", upstreams, in_map("cache", "stale-answer: at-once")},
+        {"cache.prefetch", upstreams, in_map("cache", "prefetch: 0")},
+        {"cache.keep-warm", upstreams, in_map("cache", "keep-warm: /w")},
+        {"cache.keep-warm-rate", upstreams, in_map("cache", "keep-warm-rate: 9")},
+        {"cache.rotate", upstreams, in_map("cache", "rotate: false")},
+        {"cache.max-rrset", upstreams, in_map("cache", "max-rrset: 300")},
+    };
+    return keys;
+}
+
 const std::vector<Documented>& all_the_others() {
     static const std::vector<Documented> keys = {
         {"eal", upstreams, upstreams + "eal: [--no-huge]"},
@@ -123,14 +141,6 @@ const std::vector<Documented>& all_the_others() {
         {"fanout.probe-rise", upstreams, in_map("fanout", "probe-rise: 9")},
         {"merge.policy", upstreams, in_map("merge", "policy: off")},
         {"merge.quorum", upstreams, in_map("merge", "quorum: 3")},
-        {"cache.entries", upstreams, in_map("cache", "entries: 5")},
-        {"cache.memory", upstreams, in_map("cache", "memory: 2GiB")},
-        {"cache.min-ttl", upstreams, in_map("cache", "min-ttl: 1s")},
-        {"cache.max-ttl", upstreams, in_map("cache", "max-ttl: 2d")},
-        {"cache.negative-ttl", upstreams, in_map("cache", "negative-ttl: 2h")},
-        {"cache.stale", upstreams, in_map("cache", "stale: 0s")},
-        {"cache.rotate", upstreams, in_map("cache", "rotate: false")},
-        {"cache.max-rrset", upstreams, in_map("cache", "max-rrset: 300")},
         {"control.socket", upstreams, in_map("control", "socket: /tmp/s")},
     };
     return keys;
@@ -139,7 +149,7 @@ const std::vector<Documented>& all_the_others() {
 const std::vector<Documented>& documented() {
     static const std::vector<Documented> keys = [] {
         std::vector<Documented> all = all_the_others();
-        for (const auto& more : {keys_of_groups(), keys_of_servers(), keys_of_ranking()}) {
+        for (const auto& more : {keys_of_groups(), keys_of_servers(), keys_of_ranking(), keys_of_cache()}) {
             all.insert(all.end(), more.begin(), more.end());
         }
         return all;

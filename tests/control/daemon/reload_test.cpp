@@ -66,11 +66,12 @@ class ReloadTest : public FetchTest {
     TcpServer tcp{io, table, fetches, access, nullptr, {}};
     FakeProbes probes;
     Prober prober{probes, {}};
+    KeepWarm warm{table, fetches};
     Reload reload{path,
                   *parse_config(servers, "t"),
                   {},
                   {io, grace, table, publisher, groups, exchanges, fetches, flushes, access, local, routes,
-                   workers, tcp, prober}};
+                   workers, tcp, prober, warm}};
     std::optional<tl::expected<Reload::Changes, std::string>> result;
 };
 
@@ -203,6 +204,44 @@ TEST_F(ReloadTest, ALargerRrsetIsAllowedAtOnceAndTheFailuresOfOldAreForgotten) {
     flushes.tick();
     ASSERT_TRUE(result && *result);
     EXPECT_EQ((*result)->changed, std::vector<std::string>{"cache.max-rrset"});
+}
+
+TEST_F(ReloadTest, WhatAnswersAreMadeWithChangesForThoseThatAreStillToCome) {
+    begin(servers + "cache: {stale-answer: at-once, prefetch: 3}\n");
+    EXPECT_EQ(table.floor(0), 0u);
+    for (int i = 0; i < 4 && !result; ++i) flushes.tick(), worker.quiescent();
+    ASSERT_TRUE(result && *result);
+    EXPECT_EQ((*result)->changed, (std::vector<std::string>{"cache.stale-answer", "cache.prefetch"}));
+    EXPECT_EQ(cached_addresses(a), Hosts{"1.1.1.1"});
+    EXPECT_FALSE(cached(a)->stale_at_once);
+    ask(b);
+    run(10ms);
+    EXPECT_TRUE(cached(b)->stale_at_once);
+    EXPECT_EQ(cached(b)->quiet_hits, 2);
+}
+
+TEST_F(ReloadTest, TheFileOfWarmNamesIsReadAgain) {
+    std::string list = make_file();
+    std::ofstream(list) << "a.com A\nb.com A\n";
+    std::string text = servers + "cache: {keep-warm: " + list + "}\n";
+    begin(text);
+    ASSERT_TRUE(reload.is_busy());
+    EXPECT_EQ(warm.questions(), 2u);
+    for (int i = 0; i < 4 && !result; ++i) flushes.tick(), worker.quiescent();
+    result.reset();
+    std::ofstream(list) << "c.com A\n";
+    begin(text);
+    for (int i = 0; i < 4 && !result; ++i) flushes.tick(), worker.quiescent();
+    ASSERT_TRUE(result && *result);
+    ASSERT_EQ((*result)->lists.size(), 1u);
+    EXPECT_EQ((*result)->lists[0].names, 1u);
+    EXPECT_EQ(warm.questions(), 1u);
+    result.reset();
+    unlink(list.c_str());
+    begin(text);
+    ASSERT_TRUE(result && !*result);
+    EXPECT_EQ(result->error(), list + ": expected a readable file, found No such file or directory");
+    EXPECT_EQ(warm.questions(), 1u) << "nothing is lost";
 }
 
 TEST_F(ReloadTest, AnotherRankingIsInEffectAndTheOldOrdersAreGone) {

@@ -123,6 +123,39 @@ TEST(BuildEntry, ZeroTtlIsForTheWaitingAlone) {
     EXPECT_EQ(entry->stale_until, entry->born);
 }
 
+TEST(BuildEntry, TheLowestTtlRaisesZeroButNoDenial) {
+    Key key = make_key("a.com", LDNS_RR_TYPE_A);
+    TtlPolicy p{.min_ttl = 10s};
+    EXPECT_EQ(entry_of(key, {.answer = {"a.com. 0 IN A 192.0.2.1"}}, p)->expiry, received + 10s);
+    auto denial = entry_of(key, {.authority = {"com. 0 IN SOA a.com. b.com. 1 2 3 4 300"}, .rcode = 3}, p);
+    EXPECT_EQ(denial->expiry, received);
+}
+
+TEST(BuildEntry, SaysWhichHitsAskForARefreshAndWhetherStaleWaits) {
+    Key key = make_key("a.com", LDNS_RR_TYPE_A);
+    ReplySpec plain{.answer = {"a.com. 60 IN A 192.0.2.1"}};
+    ReplySpec chained{.answer = {"a.com. 60 IN CNAME b.com.", "b.com. 60 IN A 192.0.2.1"}};
+    auto by_default = entry_of(key, plain);
+    EXPECT_EQ(Time(by_default->refresh_after), received + 54s);
+    EXPECT_EQ(by_default->quiet_hits, 0);
+    EXPECT_FALSE(by_default->stale_at_once);
+    EXPECT_EQ(entry_of(key, plain, {.prefetch = 255})->quiet_hits, 254);
+    auto off = entry_of(key, plain, {.prefetch = 0});
+    EXPECT_EQ(Time(off->refresh_after), off->expiry);
+    EXPECT_TRUE(entry_of(key, plain, {.stale_at_once = true})->stale_at_once);
+    EXPECT_FALSE(entry_of(key, chained, {.stale_at_once = true})->stale_at_once);
+}
+
+TEST(BuildEntry, WhatIsMadeOfStaleDataIsNotStaleForLonger) {
+    Key key = make_key("a.com", LDNS_RR_TYPE_A);
+    Answer answer = *parse(key, {.answer = {"a.com. 60 IN A 192.0.2.1"}});
+    const std::pair<Time, Time> rows[] = {{100s, 100s}, {30s, 60s}, {500h, 24h + 60s}};
+    for (auto [until, end] : rows) {
+        answer.stale_until = received + until;
+        EXPECT_EQ(build_entry(key, answer, version, policy)->stale_until, received + end);
+    }
+}
+
 TEST(BuildEntry, NegativeLivesAsLongAsTheSoaSays) {
     Key key = make_key("a.com", LDNS_RR_TYPE_A);
     auto life = [&](const std::string& record, unsigned rcode = 3, const TtlPolicy& p = policy) {
