@@ -251,7 +251,7 @@ void Reload::apply(tl::expected<Loaded, ConfigError> loaded) {
                     changed_lists(lists_, loaded->local.lists)};
     loaded_ = std::move(*loaded);
     if (flush(changes)) return;
-    hand_over({std::move(loaded_.local.names), std::move(loaded_.access)});
+    hand_over({std::move(loaded_.local.names), std::move(loaded_.routes), std::move(loaded_.access)});
     finish(tl::unexpected(std::string("too many flushes are under way; try again")));
 }
 
@@ -298,8 +298,7 @@ std::uint32_t Reload::changed_groups() const {
 void Reload::put_in_place() {
     Config::Live& next = loaded_.config.live;
     before_ = {p_.local.exchange(std::move(loaded_.local.names)),
-               p_.access.exchange(std::move(loaded_.access))};
-    p_.routes.replace(std::move(loaded_.routes), p_.grace);
+               p_.routes.exchange(std::move(loaded_.routes)), p_.access.exchange(std::move(loaded_.access))};
     if (next.upstreams != current_.live.upstreams) p_.exchanges.close_probes(boot_time());
     move_groups(p_.groups, current_.live.upstreams, next.upstreams);
     put_groups_in_place(p_, next);

@@ -73,18 +73,20 @@ class Reload {
     const Config::Live& current() const { return current_.live; } ///< what is in effect
 
   private:
+    using RoutesPtr = std::unique_ptr<const dataplane::Routes>;
     using AccessPolicyPtr = std::unique_ptr<const dataplane::Access::Compiled>;
     void read();
     /// What workers may still read until the acknowledgement.
     struct Replaced {
         LocalNamesPtr local;
+        RoutesPtr routes;
         AccessPolicyPtr access;
     };
     /// What the helper thread makes of the file, and of those that it names.
     struct Loaded {
         Config config;
         LocalRules local;
-        std::unique_ptr<const dataplane::Routes> routes;
+        RoutesPtr routes;
         AccessPolicyPtr access;
     };
     static tl::expected<Loaded, ConfigError> load(const std::string& path, const Config::Boot& boot,
