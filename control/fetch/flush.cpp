@@ -78,7 +78,7 @@ bool Flushes::flush_outdated(const Outdated& what, Done done, std::function<void
     if (jobs_.size() >= limits::flushes) return false;
     raise_floors(what.groups);
     auto matches = [what](const cache::KeyRef& key, const cache::Entry& entry) {
-        bool is_of_groups = what.groups >> key.group() & 1 || (what.groups && entry.crossed);
+        bool is_of_groups = what.groups >> key.group() & 1 || ((what.groups || what.routes) && entry.crossed);
         return is_of_groups || (what.routes && leaves_group(what.routes->get(), key, entry)) ||
                (what.local && (entry.rewritten || is_ruled(what.local->get(), key, entry)));
     };

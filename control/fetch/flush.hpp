@@ -41,8 +41,8 @@ class Flushes {
         /// What a rule made, or would now make otherwise: answers whose chain leads to a blocked name, names
         /// with an alias. All live Fetches, as they may be of either kind. Null: rules are as they were.
         const cache::Replaceable<dataplane::LocalNames>* local = nullptr;
-        /// Names that are now asked of another group, or whose chain leads to one; all live Fetches. Null:
-        /// routes are as they were.
+        /// Names that are now asked of another group, or whose chain leads to one, or did; all live Fetches.
+        /// Null: routes are as they were.
         const cache::Replaceable<dataplane::Routes>* routes = nullptr;
         /// All of these, a bit each, by Key::group; and what one group completed for another's names.
         std::uint32_t groups = 0;

@@ -68,7 +68,8 @@ def client(lab):
 def config(lab, world, internal=None, **more):
     groups = [{"group": "default", "servers": world.default},
               {"group": "internal", "servers": internal or world.internal[:1], "merge": {"policy": "off"}}]
-    return socket_config(lab, [], **{"upstreams": groups, "routes": [{"suffix": "Corp.example", "group": "internal"}], **more})
+    routes = [{"suffix": "Corp.example", "group": "internal"}]
+    return {**socket_config(lab, []), "upstreams": groups, "routes": routes, **more}
 
 
 def reload(one, content):

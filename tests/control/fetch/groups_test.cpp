@@ -306,6 +306,15 @@ TEST_F(GroupsTest, NewRoutesEmptyNamesThatChangeTheirGroupAndChainsThroughThem) 
     EXPECT_EQ(cached_addresses(b), Hosts{"1.1.1.2"});
 }
 
+TEST_F(GroupsTest, WithoutItsRouteAGroupHasNoSayInOthersNamesAnyMore) {
+    say(0, {{"a.com.", a_to_w}});
+    say(1, {{"w.corp.example.", w_itself}});
+    EXPECT_EQ(answer_to(a), Hosts{"10.0.0.1"});
+    flush({.routes = &routes}, [&] { route({}); });
+    EXPECT_FALSE(cached(w)) << "nobody is led to this key";
+    EXPECT_FALSE(cached(a)) << "all of its chain is its own group's now, and the other said where it ends";
+}
+
 TEST_F(GroupsTest, WhenAGroupIsBackTheFailuresThatItBroughtAboutGo) {
     say(0, {{"a.com.", a_to_w}, {"b.com.", servfail}});
     for (unsigned i : {3u, 4u}) silence(i);
