@@ -1,5 +1,7 @@
 #include "control/daemon/verbs.hpp"
 
+#include <algorithm>
+
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -329,7 +331,8 @@ json inflight(const Context& c) {
     json list = json::array();
     Time now = boot_time();
     // Bounded by what a tick may take: about a thousand upstream states.
-    for (const InflightFetch& f : c.fetches.inflight(limits::inflight / server_count(c.groups))) {
+    unsigned servers = std::ranges::max_element(c.groups, {}, &Upstreams::size)->size(); // of one Fetch
+    for (const InflightFetch& f : c.fetches.inflight(limits::inflight / servers)) {
         json states = json::object();
         for (const Fetch::Attempt& a : f.attempts) {
             states[to_string(c.groups[f.key.group].endpoint(a.candidate.upstream))] = to_string(a.phase);
