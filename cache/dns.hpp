@@ -33,7 +33,8 @@ enum class Rcode : std::uint16_t {
 };
 
 // Types and classes (control has ldns's names for the rest).
-inline constexpr std::uint16_t type_a = 1, type_ns = 2, type_soa = 6, type_hinfo = 13, type_txt = 16;
+inline constexpr std::uint16_t type_a = 1, type_ns = 2, type_soa = 6, type_ptr = 12, type_hinfo = 13,
+                               type_txt = 16, type_aaaa = 28;
 inline constexpr std::uint16_t type_nxname = 128; ///< in denials alone, never asked for (RFC 9824)
 inline constexpr std::uint16_t type_opt = 41, type_ixfr = 251, type_axfr = 252, type_any = 255;
 inline constexpr std::uint16_t class_in = 1, class_chaos = 3;

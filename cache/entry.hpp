@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <span>
@@ -24,12 +25,13 @@ namespace millrace::cache {
 /// What an Entry is made of. The spans are copied.
 struct EntryDraft {
     Version version;
-    std::uint8_t rcode = 0;              ///< RFC 1035 4.1.1; 0 to 15
-    bool authentic = false;              ///< AD from a trusted upstream (RFC 6840 5.8)
-    bool chained = false;                ///< the answer begins with a CNAME
-    bool rewritten = false;              ///< made by a rule of the operator's, which may change
-    bool crossed = false;                ///< its end is another upstream group's than its key's
-    bool failure = false;                ///< a cached failure (RFC 9520), not an answer
+    Generation source = 0;  ///< of the answer to another question that this one is made of (DNS64); 0: none
+    std::uint8_t rcode = 0; ///< RFC 1035 4.1.1; 0 to 15
+    bool authentic = false; ///< AD from a trusted upstream (RFC 6840 5.8)
+    bool chained = false;   ///< the answer begins with a CNAME
+    bool rewritten = false; ///< made by a rule of the operator's, which may change
+    bool crossed = false;   ///< its end is another upstream group's than its key's
+    bool failure = false;   ///< a cached failure (RFC 9520), not an answer
     bool stale_at_once = false;          ///< once expired it is answered at once, and asked for beside that
     std::uint8_t quiet_hits = 0;         ///< the first hits, which ask for no refresh before the expiry
     std::optional<std::uint16_t> info;   ///< extended error code for clients with EDNS (RFC 8914)
@@ -72,7 +74,7 @@ class Entry {
     std::uint8_t rcode;
     std::uint8_t info_size; ///< of the extended error's text
     bool authentic : 1, chained : 1, rewritten : 1, crossed : 1, failure : 1, rotates_ipv6 : 1;
-    bool stale_at_once : 1;
+    bool stale_at_once : 1, derived : 1;
     std::uint8_t rotating;
 
     /// Hints. `visited`: hit since the eviction hand last passed. `quiet_hits`: that are still to come before
@@ -119,9 +121,16 @@ class Entry {
     /// Octets of each rotating record: a pointer, type, class, TTL, RDLENGTH, the address.
     std::size_t rotating_octets() const { return rotates_ipv6 ? 28 : 16; }
     std::span<const std::uint8_t> info_text() const { return {records().data() + records_size, info_size}; }
+    /// The generation of the answer that this one is made of; 0: it is made of none.
+    Generation source() const {
+        Generation generation = 0;
+        if (derived) std::memcpy(&generation, records().data() + records_size + info_size, sizeof generation);
+        return generation;
+    }
     /// What it occupies, for the memory bound: with malloc's header, in malloc's steps of 16.
     std::size_t bytes() const {
-        std::size_t octets = sizeof(Entry) + ttl_count * sizeof(std::uint16_t) + records_size + info_size;
+        std::size_t octets = sizeof(Entry) + ttl_count * sizeof(std::uint16_t) + records_size + info_size +
+                             (derived ? sizeof(Generation) : 0);
         return (octets + 8 + 15) / 16 * 16;
     }
 

@@ -16,16 +16,24 @@ enum Flavour : std::uint8_t { plain = 0, dnssec_ok = 1, checking_disabled = 2 };
 inline constexpr std::uint8_t flavours[] = {plain, dnssec_ok, checking_disabled,
                                             dnssec_ok | checking_disabled};
 
+/// The upper bits of a flavour: whose prefix makes AAAA records of A records (DNS64, RFC 6147), as the number
+/// of a rule of the operator's, from 1 on; 0: nobody's. Clients of different rules share no answer.
+inline constexpr unsigned dns64_shift = 4;
+
 /// A key by value. Its meaningful bytes are contiguous, so that one hash and one memcmp cover all of it.
 struct Key {
     std::uint16_t qtype = 0;
     std::uint16_t qclass = 0;
     std::uint8_t group = 0;       ///< index of the upstream group
-    std::uint8_t flavour = plain; ///< Flavour bits
+    std::uint8_t flavour = plain; ///< Flavour bits, and a rule of DNS64
     Name name;                    ///< folded qname
 
     std::span<const std::uint8_t> bytes() const {
         return {reinterpret_cast<const std::uint8_t*>(this), header_octets + name.size};
+    }
+    unsigned dns64() const { return flavour >> dns64_shift; }
+    void set_dns64(unsigned rule) {
+        flavour = std::uint8_t((flavour & ((1u << dns64_shift) - 1)) | rule << dns64_shift);
     }
     bool operator==(const Key& other) const {
         return name.size == other.name.size && std::memcmp(this, &other, header_octets + name.size) == 0;

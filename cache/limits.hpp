@@ -14,6 +14,7 @@ inline constexpr std::size_t shard_buckets = 512;    ///< of its map, which an I
 inline constexpr std::size_t shard_fill = 3700; ///< keys per shard that the number of shards is planned for
 inline constexpr std::size_t workers = 64;      ///< RCU readers, each of which receives Wakes
 inline constexpr std::size_t groups = 16;       ///< upstream groups, each with a floor
+inline constexpr std::size_t dns64_rules = 15;  ///< what a key has bits for
 
 static_assert((shard_buckets & (shard_buckets - 1)) == 0, "TBB rounds bucket counts up to a power of two");
 static_assert(shard_fill + 6 * 64 < shard_slots,

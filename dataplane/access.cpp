@@ -7,20 +7,6 @@ namespace millrace::dataplane {
 
 namespace {
 
-/// The address with all bits from `bits` on set to ones, or to zeros.
-Address filled(Address address, unsigned bits, bool ones) {
-    for (unsigned at = 0; at < address.octets.size(); ++at) {
-        unsigned kept = std::clamp(int(bits) - int(at) * 8, 0, 8);
-        auto rest = std::uint8_t(0xff >> kept);
-        address.octets[at] = std::uint8_t(ones ? address.octets[at] | rest : address.octets[at] & ~rest);
-    }
-    return address;
-}
-
-/// ::ffff:0:0/96 is IPv4's, and what lies before and behind it IPv6's (RFC 4291 2.5.5.2).
-constexpr Address last_before_v4{{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xfe, 0xff, 0xff, 0xff, 0xff}};
-constexpr Address first_behind_v4{{0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0}};
-
 std::uint64_t word(const std::uint8_t* at) {
     std::uint64_t value;
     std::memcpy(&value, at, sizeof value);
@@ -47,25 +33,9 @@ Access::Access(const ClientPolicy& policy, unsigned packets_per_us)
     arc4random_buf(&secret_, sizeof secret_);
 }
 
-/// Basic algorithm: prefixes nest or are disjoint, and so are what is left of those of IPv6 that have IPv4 in
-/// their middle, so in rising order each one either lies within the range before it or begins a new one.
 Access::Compiled::Compiled(const ClientPolicy& policy, unsigned packets_per_us, std::shared_ptr<Rates> rates)
-    : limits_(policy.limits), rates_(std::move(rates)) {
-    for (const Prefix& p : policy.allow) {
-        Address first = filled(p.address, p.bits, false), last = filled(p.address, p.bits, true);
-        bool around_v4 = !p.address.is_v4() && first <= last_before_v4 && last > last_before_v4;
-        allowed_.push_back({first, around_v4 ? last_before_v4 : last});
-        if (around_v4 && last >= first_behind_v4) allowed_.push_back({first_behind_v4, last});
-    }
-    std::ranges::sort(allowed_, [](const Range& a, const Range& b) {
-        return a.first != b.first ? a.first < b.first : a.last > b.last;
-    });
-    std::vector<Range> disjoint;
-    for (const Range& range : allowed_) {
-        if (disjoint.empty() || disjoint.back().last < range.first) disjoint.push_back(range);
-    }
-    allowed_ = std::move(disjoint);
-
+    : allowed_(policy.allow), limits_(policy.limits), rates_(std::move(rates)) {
+    for (const Dns64& rule : policy.dns64) dns64_.push_back({rule, AddressSet(rule.clients)});
     std::uint64_t received = events_per_second(packets_per_us);
     std::uint64_t missed = events_per_second(limits::questions_per_us_of_control);
     Rates::Places places{
@@ -75,9 +45,22 @@ Access::Compiled::Compiled(const ClientPolicy& policy, unsigned packets_per_us, 
 }
 
 bool Access::allows(const Address& client) const {
-    const auto& allowed = compiled_.get().allowed_;
-    auto above = std::ranges::upper_bound(allowed, client, {}, &Compiled::Range::first);
-    return above != allowed.begin() && client <= std::prev(above)->last;
+    return compiled_.get().allowed_.contains(client);
+}
+
+unsigned Access::dns64_of(const Address& client, const cache::Key& question) const {
+    const auto& rules = compiled_.get().dns64_;
+    if (rules.empty() || !may_concern_dns64(question)) [[likely]]
+        return 0;
+    for (std::size_t i = 0; i < rules.size(); ++i) {
+        if (rules[i].rule.concerns(question) && rules[i].clients.contains(client)) return unsigned(i) + 1;
+    }
+    return 0;
+}
+
+const Dns64* Access::dns64_rule(unsigned number) const {
+    const auto& rules = compiled_.get().dns64_;
+    return number > 0 && number <= rules.size() ? &rules[number - 1].rule : nullptr;
 }
 
 std::uint64_t Access::prefix_of(const Address& client) const {

@@ -1,4 +1,5 @@
-// Who may ask, and how often. Read by every worker without a lock; control replaces the policy whole.
+// Who may ask, and how often, and who needs answers of DNS64. Read by every worker without a lock; control
+// replaces the policy whole.
 #pragma once
 
 #include <array>
@@ -6,8 +7,11 @@
 #include <memory>
 #include <vector>
 
+#include "cache/key.hpp"
 #include "cache/replaceable.hpp"
 #include "dataplane/address.hpp"
+#include "dataplane/address_set.hpp"
+#include "dataplane/dns64.hpp"
 #include "dataplane/limits.hpp"
 #include "dataplane/rate_table.hpp"
 
@@ -30,6 +34,7 @@ struct RateLimits {
 struct ClientPolicy {
     std::vector<Prefix> allow = {}; ///< clients outside these are REFUSED
     RateLimits limits = {};
+    std::vector<Dns64> dns64 = {}; ///< at most cache::limits::dns64_rules
 
     bool operator==(const ClientPolicy&) const = default;
 };
@@ -46,6 +51,10 @@ class Access {
 
     bool allows(const Address& client) const;
     const RateLimits& limits() const;
+    /// The number of the first rule of DNS64 that concerns this client and question, from 1 on; 0: none does.
+    unsigned dns64_of(const Address& client, const cache::Key& question) const;
+    /// The rule of that number. Null: there is none any more.
+    const Dns64* dns64_rule(unsigned number) const;
     /// Names the client's prefix in what follows; a keyed hash.
     std::uint64_t prefix_of(const Address& client) const;
 
@@ -93,16 +102,16 @@ class Access::Compiled final : public cache::Retired {
   public:
     Compiled(const ClientPolicy& policy, unsigned packets_per_us, std::shared_ptr<Rates> rates);
     /// Without the tables, which the next policy may go on with.
-    std::size_t bytes() const override { return sizeof *this + allowed_.capacity() * sizeof(Range); }
+    std::size_t bytes() const override { return sizeof *this + allowed_.bytes(); }
 
   private:
     friend class Access;
-    /// The prefixes as disjoint ranges in rising order: one binary search. (rte_lpm and rte_fib allocate from
-    /// EAL's heap, which a daemon on kernel sockets alone does not have.)
-    struct Range {
-        Address first, last;
+    AddressSet allowed_;
+    struct Translated {
+        Dns64 rule;
+        AddressSet clients;
     };
-    std::vector<Range> allowed_;
+    std::vector<Translated> dns64_;
     RateLimits limits_;
     std::shared_ptr<Rates> rates_; ///< count, whoever reads
 };

@@ -34,9 +34,9 @@ bool Gate::admit(const Message& message, Query& query, std::span<std::uint8_t> o
     }
     if (unlikely(access_.limits().queries > 0) && !within_queries(message, query, out, reply)) return false;
     if (query.action == Query::Action::look_up) {
-        if (answer_here(message, query, out, reply)) return false;
         if (routes_) query.key.group = routes_->get().group_of(query.key.name.bytes());
-        return true;
+        query.key.set_dns64(access_.dns64_of(message.client, query.key));
+        return !answer_here(message, query, out, reply);
     }
     if (query.action == Query::Action::chaos && answer_chaos(message, query, out, reply)) return false;
     if (is_error(unsigned(query.rcode)) && !may_send_error(message)) return false;
@@ -112,7 +112,8 @@ bool Gate::answer_chaos(const Message& message, Query& query, std::span<std::uin
 /// Whether a special-use zone, the operator's records or a block list have the answer.
 bool Gate::answer_here(const Message& message, const Query& query, std::span<std::uint8_t> out,
                        std::size_t& reply) {
-    if (!local_) return false;
+    bool is_translators = query.key.dns64() > 0 && query.key.qtype == dns::type_ptr;
+    if (!local_ || is_translators) return false; // its prefix may lie in a special-use zone
     const LocalNames& local = local_->get();
     auto match = local.find(query.key.name.bytes());
     if (likely(!match)) return false;

@@ -160,6 +160,16 @@ struct Config {
         bool operator==(const BlockList&) const = default;
     };
 
+    /// A NAT64's prefix, and whose answers are made with it (DNS64, RFC 6147). The first for a client counts.
+    struct Dns64 {
+        dataplane::Prefix prefix = default_dns64_prefix(); ///< 32, 40, 48, 56, 64 or 96 bits (RFC 6052 2.2)
+        std::vector<dataplane::Prefix> clients;
+        std::vector<dataplane::Prefix> exclude = default_dns64_exclude(); ///< AAAA records that count as none
+        std::vector<std::string> groups; ///< of upstreams, by name; empty: all
+
+        bool operator==(const Dns64&) const = default;
+    };
+
     /// What is needed to start, and stays as it is.
     struct Boot {
         std::vector<std::string> eal; ///< more EAL arguments
@@ -179,6 +189,7 @@ struct Config {
         Tcp tcp;
         Local local;
         std::vector<BlockList> block; ///< the first that names a name counts
+        std::vector<Dns64> dns64;
         std::vector<Group> upstreams; ///< by Key::group; the first is asked what no route names
         std::vector<Route> routes;    ///< each suffix once
         Fanout fanout;
@@ -210,6 +221,8 @@ struct Config {
 
     static std::vector<dataplane::Endpoint> default_listen();
     static std::vector<dataplane::Prefix> default_allow(); ///< loopback and private ranges
+    static dataplane::Prefix default_dns64_prefix();               ///< 64:ff9b::/96 (RFC 6052 2.1)
+    static std::vector<dataplane::Prefix> default_dns64_exclude(); ///< ::ffff:0:0/96 (RFC 6147 5.1.4)
 };
 
 /// What is wrong, and where. `line` counts from 1; 0 and an empty key stand for the file as a whole.

@@ -169,6 +169,29 @@ void print_block(YAML::Emitter& out, const std::vector<Config::BlockList>& lists
     out << YAML::EndSeq;
 }
 
+/// IPv6 prefixes that lie within the form of IPv4 addresses: as those of AAAA records.
+std::string ipv6_text(const dataplane::Prefix& prefix) {
+    if (!prefix.address.is_v4()) return to_string(prefix);
+    return "::ffff:" + to_string(prefix.address) + "/" + std::to_string(prefix.bits);
+}
+
+void print_dns64(YAML::Emitter& out, const std::vector<Config::Dns64>& rules) {
+    out << YAML::Key << "dns64" << YAML::Value;
+    if (rules.empty()) out << YAML::Flow;
+    out << YAML::BeginSeq;
+    for (const auto& rule : rules) {
+        out << YAML::BeginMap;
+        print_text(out, "prefix", to_string(rule.prefix));
+        print(out, "clients", rule.clients);
+        std::vector<std::string> excluded;
+        for (const auto& prefix : rule.exclude) excluded.push_back(ipv6_text(prefix));
+        print(out, "exclude", excluded);
+        print(out, "groups", rule.groups);
+        out << YAML::EndMap;
+    }
+    out << YAML::EndSeq;
+}
+
 void print_ranking(YAML::Emitter& out, const Config::Ranking& ranking) {
     begin_map(out, "ranking");
     print(out, "ports", ranking.ports);
@@ -210,6 +233,7 @@ std::string to_yaml(const Config& config) {
     print_tcp(out, config.live.tcp);
     print_local(out, config.live.local);
     print_block(out, config.live.block);
+    print_dns64(out, config.live.dns64);
     print_upstreams(out, config.live.upstreams);
     print_routes(out, config.live.routes);
     print_fanout(out, config.live.fanout, Owner::file);

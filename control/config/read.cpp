@@ -294,6 +294,7 @@ Config read_config(const Value& at) {
              v.list(limits::block_lists,
                     [&](const Value& item) { out.live.block.push_back(read_block_list(item)); });
          }},
+        {"dns64", [&](const Value& v) { out.live.dns64 = read_dns64(v); }},
         {"upstreams", [&](const Value& v) { out.live.upstreams = read_upstreams(v); }},
         {"routes", [&](const Value& v) { out.live.routes = read_routes(v); }},
         {"fanout", [&](const Value& v) { read_fanout(v, out.live.fanout); }},
@@ -310,6 +311,7 @@ Config read_config(const Value& at) {
     check_relations(at, out);
     check_quorum(at, out.live);
     check_routes(at, out.live);
+    check_dns64(at, out.live);
     return out;
 }
 

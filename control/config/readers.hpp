@@ -51,6 +51,11 @@ std::vector<Item> read_distinct(const yaml::Value& at, std::size_t most, const c
 
 std::vector<dataplane::Prefix> read_allow(const yaml::Value& at); ///< prefixes, each once
 
+// read_dns64.cpp
+std::vector<Config::Dns64> read_dns64(const yaml::Value& at);
+/// `at`: the file's map. Whether the groups that rules name are there.
+void check_dns64(const yaml::Value& at, const Config::Live& live);
+
 // read_upstreams.cpp
 std::vector<Config::Group> read_upstreams(const yaml::Value& at);
 std::vector<Config::Route> read_routes(const yaml::Value& at);

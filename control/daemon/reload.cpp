@@ -53,6 +53,7 @@ std::vector<std::string> live_keys(const Config::Live& now, const Config::Live& 
     if (now.tcp != next.tcp) keys.push_back("tcp");
     if (now.local != next.local) keys.push_back("local");
     if (now.block != next.block) keys.push_back("block");
+    if (now.dns64 != next.dns64) keys.push_back("dns64");
     if (now.upstreams != next.upstreams) keys.push_back("upstreams");
     if (now.routes != next.routes) keys.push_back("routes");
     if (now.fanout != next.fanout) keys.push_back("fanout");
@@ -170,7 +171,16 @@ void warn_of_mixed_groups(const Config::Live& live) {
 }
 
 dataplane::ClientPolicy client_policy(const Config::Live& live) {
-    return {live.allow, live.limits};
+    dataplane::ClientPolicy policy{live.allow, live.limits};
+    for (const Config::Dns64& rule : live.dns64) {
+        std::vector<std::uint8_t> groups;
+        for (std::size_t i = 0; i < live.upstreams.size(); ++i) {
+            bool is_named = std::ranges::find(rule.groups, live.upstreams[i].name) != rule.groups.end();
+            if (is_named) groups.push_back(std::uint8_t(i));
+        }
+        policy.dns64.push_back({rule.prefix, rule.clients, rule.exclude, std::move(groups)});
+    }
+    return policy;
 }
 
 Reload::Reload(std::string path, Config current, std::vector<ReadList> lists, const Parts& parts)

@@ -181,6 +181,7 @@ json stats(const Context& c) {
                 {"blocked", totals.of(Event::blocked)},
                 {"chains_blocked", fetches.chains_blocked},
                 {"aliased", fetches.aliased},
+                {"dns64_synthesised", fetches.dns64_synthesised},
                 {"rate_queries", totals.of(Event::rate_queries)},
                 {"rate_errors", totals.of(Event::rate_errors)},
                 {"rate_responses", totals.of(Event::rate_responses)},

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "cache/dns.hpp"
+#include "control/fetch/dns64.hpp"
 #include "control/limits.hpp"
 #include "control/message/entry_read.hpp"
 
@@ -17,6 +18,7 @@ namespace {
 cache::EntryPtr copy_of(const cache::Entry& entry) {
     cache::EntryDraft draft;
     draft.version = entry.version;
+    draft.source = entry.source();
     draft.rcode = entry.rcode;
     draft.authentic = entry.authentic;
     draft.chained = entry.chained;
@@ -45,19 +47,19 @@ bool crosses(const cache::Key& key, const Alias& alias) {
 } // namespace
 
 bool Aliases::rules(const cache::Key& key, Time now) const {
-    return local_ && (own_alias(local_->get(), key, now) || alias_of(local_->get(), key));
+    return key.dns64() > 0 ||
+           (local_ && (own_alias(local_->get(), key, now) || alias_of(local_->get(), key)));
 }
 
 bool Aliases::take(const cache::Key& key, cache::Hash hash, std::vector<Waiter>& waiters, Time now) {
-    if (!local_) return false;
-    if (auto own = own_alias(local_->get(), key, now)) {
-        conclude(key, hash, {}, std::move(*own), waiters, 0, Time::max(), now);
+    if (auto own = local_ ? own_alias(local_->get(), key, now) : std::nullopt) {
+        conclude(key, hash, {}, {std::move(*own)}, waiters, now);
         return true;
     }
-    auto alias = alias_of(local_->get(), key);
-    bool leads = alias.has_value();
-    if (leads) follow(key, hash, std::move(*alias), std::move(waiters), now);
-    return leads;
+    auto alias = local_ ? alias_of(local_->get(), key) : std::nullopt;
+    if (!alias) return translate(key, hash, waiters, now);
+    follow(key, hash, std::move(*alias), std::move(waiters), now);
+    return true;
 }
 
 bool Aliases::join(const cache::Key& key, cache::Hash hash, const Waiter& waiter, Time now) {
@@ -78,26 +80,31 @@ void Aliases::follow(const cache::Key& key, cache::Hash hash, Alias alias, std::
         return fail(key, hash, alias, waiters, nullptr, now);
     }
     cache::Hash target_hash = table_.hasher()(target);
-    if (auto answer = known_answer(alias, target_hash, now)) {
-        cache::Generation root = root_of(target, target_hash);
-        Time latest = root > 0 ? now + limits::followed_ttl : Time::max();
-        return conclude(key, hash, alias, std::move(*answer), waiters, root, latest, now);
+    bool is_ahead = alias.dns64 != Alias::Dns64::none && waiters.empty();
+    if (auto found = known_answer(alias, target_hash, now, is_ahead)) {
+        found->root = root_of(target, target_hash);
+        if (found->root > 0) found->latest = now + limits::followed_ttl;
+        return conclude(key, hash, alias, std::move(*found), waiters, now);
     }
     const cache::Entry* entry = table_.find_usable(target, target_hash, now);
     bool has_failed = entry && entry->failure && !fetches_.is_forbidden(target, target_hash, *entry);
+    if (has_failed && may_map(key, hash, alias, entry)) {
+        return follow(key, hash, mapped_alias(key, now), std::move(waiters), now);
+    }
     if (has_failed) return fail(key, hash, alias, waiters, entry, now); // RFC 9520: not again so soon
     if (Follower* same = find(key, hash)) return join(*same, waiters);
     std::uint64_t account = waiters.empty() ? alias.account : waiters.front().prefix;
     if (!add(key, hash, alias, target_hash, waiters)) {
         return fail(key, hash, alias, waiters, publisher_.servfail(), now);
     }
-    if (find(target, target_hash) || fetches_.seek_target(target, target_hash, account, now)) return;
+    if (is_sought(target, target_hash, account, now)) return;
     on_target_ended(target, target_hash, publisher_.servfail(), Kind::answer, now);
 }
 
 std::optional<Answer> Aliases::renewed(const cache::Key& key, cache::Hash hash, const cache::Entry& stale,
                                        Time now) {
-    if (!stale.chained || stale.rewritten || now < stale.expiry) return std::nullopt;
+    bool is_made = key.dns64() > 0; // by way of other keys
+    if (!stale.chained || stale.rewritten || is_made || now < stale.expiry) return std::nullopt;
     // What a flush is yet to empty would come through it under another generation.
     if (renewed_ >= limits::renewals_per_tick || fetches_.is_forbidden(key, hash, stale)) return std::nullopt;
     ++renewed_;
@@ -116,15 +123,16 @@ std::optional<Answer> Aliases::renewed(const cache::Key& key, cache::Hash hash, 
         Alias alias = chased(key, link);
         if (routes_) alias.target.group = routes_->get().group_of(alias.target.name.bytes());
         if (alias.target.name.size == 0 || alias.target == key) return std::nullopt;
-        auto answer = known_answer(alias, table_.hasher()(alias.target), now);
-        if (!answer) continue;
+        auto found = known_answer(alias, table_.hasher()(alias.target), now, false);
+        if (!found) continue;
+        Answer* answer = &found->answer;
         if (!complete(alias, *answer)) return std::nullopt;
         answer->authentic = false; // the chain may have changed since
         answer->is_crossed = answer->is_crossed || stale.crossed || crosses(key, alias);
         answer->info.emplace(dns::ede::stale_answer);
         answer->stale_until = stale.stale_until;
         ++counters_.chains_renewed;
-        return answer;
+        return std::move(*answer);
     }
     return std::nullopt;
 }
@@ -137,16 +145,31 @@ ChainVerdict Aliases::check_chain(const cache::Key& key, Answer& answer) {
     return verdict;
 }
 
+std::optional<Aliases::Found> Aliases::read_found(const cache::Key& key, const cache::Entry& entry,
+                                                  Time now) {
+    auto answer = read_entry(key, entry, now);
+    if (!answer) return std::nullopt;
+    answer->authentic = answer->is_trusted = entry.authentic;
+    answer->is_rewritten = entry.rewritten;
+    auto text = entry.info_text();
+    if (entry.info != cache::Entry::no_info)
+        answer->info.emplace(entry.info, std::string(text.begin(), text.end()));
+    return Found{std::move(*answer), entry.expiry, entry.version.generation};
+}
+
 /// What is known of the target without asking: a rule's answer, or one in the table that no rule has
-/// to do with.
-std::optional<Answer> Aliases::known_answer(const Alias& alias, cache::Hash hash, Time now) const {
+/// to do with. `is_ahead`: nobody waits, and what is about to expire is to be asked afresh.
+std::optional<Aliases::Found> Aliases::known_answer(const Alias& alias, cache::Hash hash, Time now,
+                                                    bool is_ahead) const {
     const cache::Key& target = alias.target;
-    if (auto answer = local_ ? rule_for_target(local_->get(), alias, now) : std::nullopt) return answer;
+    if (auto answer = local_ ? rule_for_target(local_->get(), alias, now) : std::nullopt)
+        return Found{std::move(*answer)};
     const cache::Entry* entry = table_.find_usable(target, hash, now);
-    bool usable = entry && now < entry->expiry && !entry->failure && !entry->rewritten &&
+    bool is_due = entry && is_ahead && now.count() >= entry->refresh_after.load(std::memory_order_relaxed);
+    bool usable = entry && now < entry->expiry && !is_due && !entry->failure && !entry->rewritten &&
                   !fetches_.is_forbidden(target, hash, *entry) &&
                   !(local_ && leads_to_blocked(local_->get(), target.name.bytes(), *entry));
-    return usable ? read_entry(target, *entry, now) : std::nullopt;
+    return usable ? read_found(target, *entry, now) : std::nullopt;
 }
 
 /// The Fetch at work on whose answer that of the target depends; 0: none.
@@ -155,25 +178,35 @@ cache::Generation Aliases::root_of(const cache::Key& target, cache::Hash hash) c
     return live > 0 ? live : completions_.root_of(hash);
 }
 
-/// Publishes the chain with what its end turned out to be, and wakes; those too who follow this name. `root`:
-/// the Fetch at work that may revoke the end, or find another; 0: none.
-void Aliases::conclude(const cache::Key& key, cache::Hash hash, const Alias& alias, Answer&& answer,
-                       const std::vector<Waiter>& waiters, cache::Generation root, Time latest, Time now) {
-    counters_.aliased += waiters.size();
+/// Publishes the chain with what its end turned out to be, and wakes; those too who follow this name.
+void Aliases::conclude(const cache::Key& key, cache::Hash hash, const Alias& alias, Found&& found,
+                       const std::vector<Waiter>& waiters, Time now) {
+    if (alias.dns64 == Alias::Dns64::none) {
+        counters_.aliased += waiters.size();
+    } else {
+        if (auto* bogus = revoked_native(alias, now)) return fail(key, hash, alias, waiters, bogus, now);
+        if (auto next = settle(key, alias, found)) return follow(key, hash, *next, waiters, now);
+        if (found.answer.kind == millrace::control::Kind::failure)
+            return fail(key, hash, alias, waiters, nullptr, now);
+    }
     const cache::Entry* newer = alias.generation > 0 ? table_.find_usable(key, hash, now) : nullptr;
     if (newer && newer->version.generation > alias.generation) { // asked afresh since, and answered
         waiters_.answer_in_time(waiters, newer, nullptr, now);
         return on_target_ended(key, hash, newer, Kind::answer, now, root_of(key, hash));
     }
-    if (!complete(alias, answer)) return fail(key, hash, alias, waiters, nullptr, now);
-    answer.is_crossed = answer.is_crossed || crosses(key, alias);
-    Published published = fetches_.publish_now(key, hash, answer, latest);
+    bool is_whole = alias.dns64 != Alias::Dns64::none || complete(alias, found.answer);
+    if (!is_whole) return fail(key, hash, alias, waiters, nullptr, now);
+    found.answer.is_crossed = found.answer.is_crossed || crosses(key, alias);
+    Published published = fetches_.publish_now(key, hash, found.answer, found.latest);
     bool is_told = published.entry != publisher_.servfail();
     if (!is_told) return fail(key, hash, alias, waiters, publisher_.servfail(), now);
     cache::Generation generation = published.entry->version.generation;
     waiters_.answer_in_time(waiters, published.entry, &published.hold, now);
-    if (root > 0) completions_.note(root, key, hash, generation);
-    on_target_ended(key, hash, published.entry, Kind::answer, now, root);
+    for (cache::Generation root : {found.root, found.native_root}) {
+        if (root > 0) completions_.note(root, key, hash, generation);
+    }
+    cache::Generation newest = std::max(found.root, found.native_root);
+    on_target_ended(key, hash, published.entry, Kind::answer, now, newest);
 }
 
 /// Stale data of the name's own if there is any, and no other try for a while, unless it was our own doing;
@@ -292,17 +325,22 @@ void Aliases::tell(const Ended& ended, Follower&& f) {
     bool is_void = ended.how == How::superseded || fetches_.is_superseded(f.key, f.since) ||
                    fetches_.is_superseded(ended.target, ended.since);
     if (is_void) return restart(std::move(f));
-    auto answer =
-        ended.how == How::answered ? read_entry(ended.target, *ended.entry, ended.at) : std::nullopt;
+    bool is_ours = ended.how == How::refused;
+    bool is_stale = ended.how == How::failed && may_derive_stale(f, ended.entry.get());
+    bool is_read = ended.how == How::answered || is_stale;
+    auto found = is_read ? read_found(ended.target, *ended.entry, ended.at) : std::nullopt;
     std::vector<Waiter> waiters = f.waiters.take();
-    if (answer) {
+    if (found) {
         // What it depends on may have ended since, and not been revoked: then there is nothing to note.
         bool is_noted = ended.root > 0 && root_of(ended.target, ended.hash) == ended.root;
-        Time latest = ended.root > 0 ? ended.at + limits::followed_ttl : Time::max();
-        return conclude(f.key, f.hash, f.alias, std::move(*answer), waiters, is_noted ? ended.root : 0,
-                        latest, now_);
+        found->root = is_noted ? ended.root : 0;
+        if (ended.root > 0) found->latest = ended.at + limits::followed_ttl;
+        if (is_stale) found->latest = ended.at;
+        return conclude(f.key, f.hash, f.alias, std::move(*found), waiters, now_);
     }
-    bool is_ours = ended.how == How::refused;
+    if (!is_ours && may_map(f.key, f.hash, f.alias, ended.entry.get())) {
+        return follow(f.key, f.hash, mapped_alias(f.key, now_), std::move(waiters), now_);
+    }
     fail(f.key, f.hash, f.alias, waiters, is_ours ? publisher_.servfail() : ended.entry.get(), now_);
 }
 

@@ -6,6 +6,8 @@
 // The target is answered here, or is in the table, or has a Fetch of its own, which is an ordinary one: it is
 // coalesced, cached and cancelled under its own key, and knows nothing of who follows it. What it ends with
 // is put behind the chain and published under the first key, with a generation of its own, taken then.
+// A question that DNS64 (RFC 6147) concerns is one, too: its target is the same key without the rule, and
+// then, when that has no AAAA records, the A records of the name, of which some are made.
 // Whoever owns a zone may have thousands of names follow one target: a tick tells a bounded number of them.
 //
 // Control thread only.
@@ -29,6 +31,7 @@
 #include "control/fetch/waiters.hpp"
 #include "control/local/alias.hpp"
 #include "control/local/crossing.hpp"
+#include "dataplane/access.hpp"
 
 namespace millrace::control {
 
@@ -72,6 +75,9 @@ class Aliases {
     void set_local(const cache::Replaceable<dataplane::LocalNames>* local) { local_ = local; }
     /// Null: there is one group.
     void set_routes(const cache::Replaceable<dataplane::Routes>* routes) { routes_ = routes; }
+
+    /// The rules of DNS64. Null: there are none.
+    void set_access(const dataplane::Access* access) { access_ = access; }
 
     /// Whether a rule answers the key, or leads it elsewhere: it has no Fetch of its own.
     bool rules(const cache::Key& key, Time now) const;
@@ -146,13 +152,29 @@ class Aliases {
         Number last; ///< of its followers
     };
 
+    /// What is known of a target.
+    struct Found {
+        Answer answer;
+        Time expiry = Time::max();        ///< of the Entry that says so,
+        cache::Generation generation = 0; ///< and its generation; 0: no Entry of the table's
+        cache::Generation root = 0;       ///< the Fetch at work that may revoke it, or find another; 0: none,
+        cache::Generation native_root = 0; ///< and the one that may revoke the AAAA answer before it
+        Time latest = Time::max();         ///< what is made of it lives no longer
+    };
+    static std::optional<Found> read_found(const cache::Key& key, const cache::Entry& entry, Time now);
     cache::Generation root_of(const cache::Key& target, cache::Hash hash) const;
-    std::optional<Answer> known_answer(const Alias& alias, cache::Hash hash, Time now) const;
-    void conclude(const cache::Key& key, cache::Hash hash, const Alias& alias, Answer&& answer,
-                  const std::vector<Waiter>& waiters, cache::Generation root, Time latest, Time now);
+    std::optional<Found> known_answer(const Alias& alias, cache::Hash hash, Time now, bool is_ahead) const;
+    void conclude(const cache::Key& key, cache::Hash hash, const Alias& alias, Found&& found,
+                  const std::vector<Waiter>& waiters, Time now);
     /// `why`: what the target ended with; the static SERVFAIL: a bound of ours did it; null: the chain did.
     void fail(const cache::Key& key, cache::Hash hash, const Alias& alias, const std::vector<Waiter>& waiters,
               const cache::Entry* why, Time now);
+    bool is_sought(const cache::Key& target, cache::Hash hash, std::uint64_t account, Time now);
+    bool translate(const cache::Key& key, cache::Hash hash, std::vector<Waiter>& waiters, Time now);
+    std::optional<Alias> settle(const cache::Key& key, const Alias& alias, Found& found);
+    const cache::Entry* revoked_native(const Alias& alias, Time now) const;
+    bool may_map(const cache::Key& key, cache::Hash hash, const Alias& alias, const cache::Entry* why) const;
+    bool may_derive_stale(const Follower& follower, const cache::Entry* entry) const;
     unsigned depth_of(cache::Hash hash) const;
     bool add(const cache::Key& key, cache::Hash hash, const Alias& alias, cache::Hash target_hash,
              const std::vector<Waiter>& waiters);
@@ -174,6 +196,7 @@ class Aliases {
     TargetFetches& fetches_;
     const cache::Replaceable<dataplane::LocalNames>* local_ = nullptr;
     const cache::Replaceable<dataplane::Routes>* routes_ = nullptr;
+    const dataplane::Access* access_ = nullptr;
     std::map<Number, Follower> followers_;
     std::set<std::pair<cache::Hash, Number>> by_target_;
     std::set<std::tuple<cache::Hash, unsigned, Number>> by_depth_; ///< of a target

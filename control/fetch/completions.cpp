@@ -1,22 +1,26 @@
 #include "control/fetch/completions.hpp"
 
+#include <iterator>
+#include <limits>
+
 #include "control/limits.hpp"
 
 namespace millrace::control {
 
 void Completions::note(cache::Generation root, const cache::Key& key, cache::Hash hash,
                        cache::Generation generation) {
-    bool is_noted = root_of(hash) == root;
+    bool is_noted = completed_.contains({hash, root});
     if (!is_noted && size_ >= limits::completions) return table_.withdraw(key, hash);
-    completed_.insert_or_assign(hash, Completed{key, generation, root});
+    completed_.insert_or_assign({hash, root}, Completed{key, generation});
     if (is_noted) return;
     roots_[root].names.push_back(hash);
     ++size_;
 }
 
 cache::Generation Completions::root_of(cache::Hash hash) const {
-    auto at = completed_.find(hash);
-    return at == completed_.end() ? 0 : at->second.root;
+    auto after = completed_.upper_bound({hash, std::numeric_limits<cache::Generation>::max()});
+    bool is_noted = after != completed_.begin() && std::prev(after)->first.first == hash;
+    return is_noted ? std::prev(after)->first.second : 0;
 }
 
 void Completions::revoke(cache::Generation root) {
@@ -41,8 +45,7 @@ void Completions::tick() {
 }
 
 void Completions::take_away(cache::Hash hash, cache::Generation root, bool is_revoked) {
-    auto at = completed_.find(hash);
-    if (at == completed_.end() || at->second.root != root) return;
+    auto at = completed_.find({hash, root});
     const Completed& one = at->second;
     const cache::Entry* entry = is_revoked ? table_.find(one.key, hash) : nullptr;
     if (entry && entry->version.generation == one.generation) table_.withdraw(one.key, hash);

@@ -26,6 +26,7 @@ struct FetchCounters {
     std::uint64_t refreshes_dropped = 0; ///< requests that came too late, twice, or under pressure
     std::uint64_t aliased = 0;           ///< questions answered by way of another name's answer
     std::uint64_t chains_blocked = 0;    ///< replies whose CNAME chain led to a blocked name
+    std::uint64_t dns64_synthesised = 0; ///< answers made of A records
     std::uint64_t ranked_late = 0;       ///< orders thrown away: what they were computed for is gone
 };
 

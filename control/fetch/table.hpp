@@ -83,8 +83,11 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     using EntryPredicate = std::function<bool(const cache::KeyRef& key, const cache::Entry& entry)>;
     void set_forbidden(EntryPredicate forbidden) { forbidden_ = std::move(forbidden); }
 
-    /// Limits of new Fetches by client and by key. Null: none.
-    void set_access(const dataplane::Access* access) { access_ = access; }
+    /// Limits of new Fetches by client and by key, and the rules of DNS64. Null: none.
+    void set_access(const dataplane::Access* access) {
+        access_ = access;
+        aliases_.set_access(access);
+    }
 
     /// For Fetches of the group that start from here on; `patience` is every group's.
     void set_policy(unsigned group, const FetchPolicy& policy);

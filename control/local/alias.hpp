@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -29,6 +30,13 @@ struct Alias {
     bool is_chased = false;            ///< its chain is an upstream's, whose end is to be asked
     std::uint64_t account = 0;         ///< the client prefix for which an upstream was asked; 0: nobody's
     cache::Generation generation = 0;  ///< of the Fetch that got the chain from an upstream; 0: none
+
+    /// Of a question that DNS64 (RFC 6147) concerns: whether AAAA records are looked for, or A records to
+    /// make some of. The chain is empty then.
+    enum class Dns64 : std::uint8_t { none, native, mapped } dns64 = Dns64::none;
+    std::shared_ptr<const Answer> native; ///< mapped: the AAAA answer that is none; null: there is no answer
+    Time latest = Time::max();            ///< mapped: what comes of it lives no longer,
+    cache::Generation native_root = 0;    ///< and may be revoked by this Fetch
 };
 
 /// What the rules make of the key. None: they lead its name nowhere.

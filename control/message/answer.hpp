@@ -14,6 +14,7 @@
 
 #include "cache/dns.hpp"
 #include "cache/time.hpp"
+#include "cache/version.hpp"
 
 namespace millrace::control {
 
@@ -65,6 +66,7 @@ struct Answer {
     unsigned upstream = 0;  ///< index within the group
     Time received{};
     std::optional<Time> stale_until{}; ///< of what is made of stale data: the end of that
+    cache::Generation source = 0;      ///< as cache::EntryDraft::source
     std::vector<Record> chain;     ///< CNAMEs in order from the question's name, DNAMEs in front of theirs
     std::vector<Record> records;   ///< records of the asked type at the chain's end
     std::vector<Record> authority; ///< negative: the SOA

@@ -136,6 +136,7 @@ cache::EntryPtr build_entry(const cache::Key& key, const Answer& answer, cache::
 
     cache::EntryDraft draft;
     draft.version = version;
+    draft.source = answer.source;
     draft.rcode = rcode_of(answer.kind);
     draft.authentic = answer.authentic && answer.is_trusted;
     draft.born = answer.received;

@@ -350,7 +350,7 @@ MUTATIONS = [
         "past 4 GiB of names, rules are found under other names",
         "dataplane_test:LocalNamesTest.MoreThan*"),
     Mutation(
-        "all-of-ipv6-admits-ipv4", "dataplane/access.cpp",
+        "all-of-ipv6-admits-ipv4", "dataplane/address_set.cpp",
         "bool around_v4 = !p.address.is_v4() && ",
         "bool around_v4 = false && ",
         "whoever admits ::/0 serves all of IPv4 as well",
@@ -445,4 +445,28 @@ MUTATIONS = [
         "        in.fail();\n",
         "clients take us for a server without EDNS, and ask again without it",
         "dataplane_test:*Opt*"),
+    Mutation(
+        "dns64-rules-share-answers", "dataplane/access.cpp",
+        "return unsigned(i) + 1;",
+        "return 1;",
+        "clients are led to another network's NAT64",
+        "dataplane_test:Dns64Gate.TheFirstRule*"),
+    Mutation(
+        "dns64-for-cd", "dataplane/dns64.cpp",
+        " || question.flavour & cache::checking_disabled) return false;",
+        ") return false;",
+        "hosts that make their AAAA records themselves never see that there are none",
+        "dataplane_test:Dns64Gate.OtherQuestions*"),
+    Mutation(
+        "embedded-across-the-reserved-octet", "dataplane/dns64.cpp",
+        "        at += at == reserved_octet;\n        address.octets[at++] = octet;\n",
+        "        address.octets[at++] = octet;\n",
+        "with prefixes of 40 to 64 bits the NAT64 reads other addresses than we wrote",
+        "dataplane_test:Dns64.EmbedsAs*"),
+    Mutation(
+        "own-prefix-in-a-special-use-zone", "dataplane/gate.cpp",
+        "    if (!local_ || is_translators) return false;",
+        "    if (!local_ || (is_translators && false)) return false;",
+        "addresses of a NAT64 with a ULA prefix have no names",
+        "dataplane_test:Dns64Gate.ReverseNames*"),
 ]

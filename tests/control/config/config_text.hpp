@@ -13,6 +13,7 @@ inline const std::string upstreams = "upstreams: [{group: g, servers: [192.0.2.1
 inline const std::string port = "ports: [{device: net_tap0, lcores: [1], addresses: [192.0.2.9]}]\n";
 
 inline const std::string block = "block: [{file: /a}]\n";
+inline const std::string dns64 = "dns64: [{clients: [10.0.0.0/8]}]\n";
 
 inline Config parsed(const std::string& text) {
     auto config = parse_config(text, "t");
@@ -27,6 +28,11 @@ inline std::string complaint(const std::string& text) {
 
 inline std::string in_map(const char* map, const char* entry) {
     return upstreams + map + ": {" + entry + "}\n";
+}
+
+/// The rule of `dns64` with another entry.
+inline std::string dns64_map(const std::string& entry) {
+    return upstreams + "dns64: [{clients: [10.0.0.0/8], " + entry + "}]\n";
 }
 
 inline std::string sample_path() {

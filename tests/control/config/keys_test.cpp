@@ -57,6 +57,16 @@ const std::vector<Documented>& keys_of_ranking() {
     return keys;
 }
 
+const std::vector<Documented>& keys_of_dns64() {
+    static const std::vector<Documented> keys = {
+        {"dns64[].clients", upstreams + dns64, upstreams + "dns64: [{clients: [10.0.0.0/9]}]"},
+        {"dns64[].prefix", upstreams + dns64, dns64_map("prefix: '2001:db8::/96'")},
+        {"dns64[].exclude", upstreams + dns64, dns64_map("exclude: []")},
+        {"dns64[].groups", upstreams + dns64, dns64_map("groups: [g]")},
+    };
+    return keys;
+}
+
 const std::vector<Documented>& keys_of_servers() {
     static const std::vector<Documented> keys = {
         {"upstreams[].servers[].address", upstreams, server_map("address: 192.0.2.2")},
@@ -149,7 +159,8 @@ const std::vector<Documented>& all_the_others() {
 const std::vector<Documented>& documented() {
     static const std::vector<Documented> keys = [] {
         std::vector<Documented> all = all_the_others();
-        for (const auto& more : {keys_of_groups(), keys_of_servers(), keys_of_ranking(), keys_of_cache()}) {
+        for (const auto& more :
+             {keys_of_groups(), keys_of_servers(), keys_of_ranking(), keys_of_cache(), keys_of_dns64()}) {
             all.insert(all.end(), more.begin(), more.end());
         }
         return all;
@@ -192,11 +203,11 @@ std::set<std::string> known_keys(const std::string& document) {
     return out;
 }
 
-/// The sample's examples that are commented out, as they name a file or a group, in their places.
+/// The sample's examples that are commented out, as they name a file, clients or a group, in their places.
 std::string with_example(const std::string& path) {
     std::ifstream file(path);
     std::string text{std::istreambuf_iterator<char>(file), {}};
-    text = std::regex_replace(text, std::regex("(block|routes): \\[\\]\n"), "$1:\n");
+    text = std::regex_replace(text, std::regex("(block|dns64|routes): \\[\\]\n"), "$1:\n");
     return std::regex_replace(text, std::regex("\n#  ([ -]) "), "\n  $1 ");
 }
 
@@ -234,6 +245,7 @@ TEST(ConfigKeys, ParserKnowsExactlyTheDocumentedOnes) {
                                                      {"tcp.", "tcp: {x: 1}"},
                                                      {"local.", "local: {x: 1}"},
                                                      {"block[].", "block: [{x: 1}]"},
+                                                     {"dns64[].", "dns64: [{x: 1}]"},
                                                      {"fanout.", "fanout: {x: 1}"},
                                                      {"merge.", "merge: {x: 1}"},
                                                      {"ranking.", "ranking: {x: 1}"},
@@ -263,7 +275,7 @@ TEST(ConfigKeys, PrintedOnesAreTheDocumentedOnes) {
     for (const auto& item : documented()) expected.insert(item.key);
     std::string both = "upstreams: [{group: g, servers: [192.0.2.1, {address: 192.0.2.2, trusted: true}], "
                        "fanout: {}, merge: {}}]\nroutes: [{suffix: a, group: g}]\n";
-    collect_keys(YAML::Load(to_yaml(parsed(both + port + block))), "", found);
+    collect_keys(YAML::Load(to_yaml(parsed(both + port + block + dns64))), "", found);
     EXPECT_EQ(found, expected);
 }
 

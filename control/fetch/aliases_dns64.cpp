@@ -1,0 +1,94 @@
+// Aliases: questions that DNS64 (RFC 6147) concerns.
+#include <algorithm>
+#include <utility>
+
+#include "cache/dns.hpp"
+#include "control/fetch/aliases.hpp"
+#include "control/fetch/dns64.hpp"
+#include "control/limits.hpp"
+
+namespace millrace::control {
+
+/// Sees to it that the target is being asked. One that DNS64 concerns has no Fetch, but follows others.
+/// False: there is no room.
+bool Aliases::is_sought(const cache::Key& target, cache::Hash hash, std::uint64_t account, Time now) {
+    if (find(target, hash)) return true;
+    std::vector<Waiter> nobody;
+    return translate(target, hash, nobody, now) || fetches_.seek_target(target, hash, account, now);
+}
+
+/// False: DNS64 has nothing to do with the key, and nothing was done.
+bool Aliases::translate(const cache::Key& key, cache::Hash hash, std::vector<Waiter>& waiters, Time now) {
+    if (key.dns64() == 0) return false;
+    // None: a worker has read the rules as they were before a reload. The answer is that of anybody else.
+    const dataplane::Dns64* rule = access_ ? access_->dns64_rule(key.dns64()) : nullptr;
+    bool is_address = key.qtype == LDNS_RR_TYPE_A || key.qtype == LDNS_RR_TYPE_AAAA;
+    if (rule && is_address && dataplane::is_ipv4only(key.name)) {
+        conclude(key, hash, {}, {ipv4only_answer(*rule, key, now)}, waiters, now);
+        return true;
+    }
+    bool is_reverse = rule && key.qtype == LDNS_RR_TYPE_PTR;
+    follow(key, hash, is_reverse ? reverse_alias(*rule, key) : native_alias(key), std::move(waiters), now);
+    return true;
+}
+
+/// What comes of the answer that was followed. An Alias: A records are followed next. None: `found` is to be
+/// published, or of Kind::failure when there is nothing to say.
+std::optional<Alias> Aliases::settle(const cache::Key& key, const Alias& alias, Found& found) {
+    const dataplane::Dns64* rule = access_ ? access_->dns64_rule(key.dns64()) : nullptr;
+    Answer& answer = found.answer;
+    if (alias.dns64 == Alias::Dns64::native) {
+        bool is_last = !rule || stands(*rule, key, answer);
+        if (!is_last) {
+            Alias next = mapped_alias(key, found.answer.received);
+            next.latest = std::min(found.latest, latest_expiry(answer, found.expiry));
+            next.native_root = found.root;
+            next.native = std::make_shared<const Answer>(std::move(answer));
+            return next;
+        }
+        found.latest = std::min(found.latest, found.expiry);
+        return std::nullopt;
+    }
+    found.latest = std::min({found.latest, found.expiry, alias.latest});
+    cache::Key native = alias.target;
+    native.qtype = LDNS_RR_TYPE_AAAA;
+    bool is_at_work = alias.native_root > 0 && root_of(native, table_.hasher()(native)) == alias.native_root;
+    if (is_at_work) found.native_root = alias.native_root;
+    if (rule && synthesise(*rule, key, answer)) {
+        ++counters_.dns64_synthesised;
+        answer.source = found.generation;
+        answer.is_rewritten = answer.is_rewritten || (alias.native && alias.native->is_rewritten);
+        answer.is_crossed = answer.is_crossed || (alias.native && alias.native->is_crossed);
+    } else if (alias.native) {
+        answer = *alias.native;
+    } else if (answer.kind != millrace::control::Kind::nxdomain) {
+        answer.kind = millrace::control::Kind::failure; // nobody has said that there are no AAAA records
+    }
+    return std::nullopt;
+}
+
+/// The failure in the place of the AAAA answer that A records were followed after; null: it has not been
+/// found bogus since.
+const cache::Entry* Aliases::revoked_native(const Alias& alias, Time now) const {
+    if (alias.dns64 != Alias::Dns64::mapped || !alias.native) return nullptr;
+    cache::Key native = alias.target;
+    native.qtype = LDNS_RR_TYPE_AAAA;
+    const cache::Entry* entry = table_.find_usable(native, table_.hasher()(native), now);
+    return entry && entry->failure && dns::ede::is_of_dnssec(entry->info) ? entry : nullptr;
+}
+
+/// Whether A records are followed although the AAAA question has failed (RFC 6147 5.1.2, 5.1.3): not when its
+/// answer would be bogus, nor while there is a stale answer.
+bool Aliases::may_map(const cache::Key& key, cache::Hash hash, const Alias& alias,
+                      const cache::Entry* why) const {
+    bool is_bogus = why && dns::ede::is_of_dnssec(why->info);
+    return alias.dns64 == Alias::Dns64::native && !is_bogus && !table_.find_usable(key, hash, now_);
+}
+
+/// Whether the target's stale data answers who waits, as there is none of the key's own.
+bool Aliases::may_derive_stale(const Follower& f, const cache::Entry* entry) const {
+    return f.alias.dns64 != Alias::Dns64::none && entry && !entry->failure &&
+           !table_.find_usable(f.key, f.hash, now_);
+}
+
+} // namespace millrace::control
