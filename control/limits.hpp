@@ -43,13 +43,19 @@ inline constexpr std::size_t blocked_names = 20'000'000; ///< of one list
 inline constexpr std::uint32_t denial_ttl = 60;    ///< of lists: a name taken off one is back within a minute
 inline constexpr std::size_t warm_names = 100'000; ///< of the file of `cache: keep-warm`,
 inline constexpr std::size_t warm_types = 8;       ///< and of one of its lines
-inline constexpr unsigned warm_looks_per_tick = 64;       ///< questions of it that are looked up
-inline constexpr unsigned keep_warm_rate = 10'000;        ///< of these, asked per second
-inline constexpr std::size_t list_line = 10'000;          ///< octets of a line of a list that are looked at
-inline constexpr std::size_t named_lines = 10;            ///< skipped lines of a list that the log names
-inline constexpr std::size_t traces = 4;                  ///< Fetches traced at once,
-inline constexpr std::size_t trace_events = 1000;         ///< and noted of each
-inline constexpr std::size_t inflight = 1000;             ///< states of upstreams that `inflight` lists
+inline constexpr unsigned warm_looks_per_tick = 64; ///< questions of it that are looked up
+inline constexpr unsigned keep_warm_rate = 10'000;  ///< of these, asked per second
+inline constexpr std::size_t list_line = 10'000;    ///< octets of a line of a list that are looked at
+inline constexpr std::size_t named_lines = 10;      ///< skipped lines of a list that the log names
+inline constexpr std::size_t traces = 4;            ///< Fetches traced at once,
+inline constexpr std::size_t trace_events = 1000;   ///< and noted of each
+inline constexpr std::size_t inflight = 1000;       ///< states of upstreams that `inflight` lists
+inline constexpr std::size_t zone_cuts = 65'536;    ///< remembered, of zones that deny names
+inline constexpr Time zone_debt =
+    10s; ///< longest time that a zone is closed for what came before the first denial
+inline constexpr std::size_t denials = 16'384; ///< names remembered that do not exist, nor any below them
+inline constexpr std::size_t named_limits =
+    10; ///< clients, questions and zones over a limit, in one log interval
 inline constexpr std::size_t named_wakes = 20;            ///< waiters that a trace names one by one
 inline constexpr std::size_t tcp_queued_octets = 131'072; ///< replies of one connection that it has not read
 inline constexpr std::size_t completions = fetches;       ///< names answered from what may yet be revoked

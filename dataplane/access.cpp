@@ -38,9 +38,12 @@ Access::Compiled::Compiled(const ClientPolicy& policy, unsigned packets_per_us, 
     for (const Dns64& rule : policy.dns64) dns64_.push_back({rule, AddressSet(rule.clients)});
     std::uint64_t received = events_per_second(packets_per_us);
     std::uint64_t missed = events_per_second(limits::questions_per_us_of_control);
-    Rates::Places places{
-        RateTable::places_for(received, limits_.queries), RateTable::places_for(received, limits_.errors),
-        RateTable::places_for(received, limits_.responses), RateTable::places_for(missed, limits_.fetches)};
+    Rates::Places places{RateTable::places_for(received, limits_.queries),
+                         RateTable::places_for(received, limits_.errors),
+                         RateTable::places_for(received, limits_.responses),
+                         RateTable::places_for(missed, limits_.fetches),
+                         RateTable::places_for(missed, limits_.fetches_per_client),
+                         RateTable::places_for(missed, limits_.fetches_per_question)};
     if (!rates_ || rates_->places() != places) rates_ = std::make_shared<Rates>(places);
 }
 
@@ -63,11 +66,17 @@ const Dns64* Access::dns64_rule(unsigned number) const {
     return number > 0 && number <= rules.size() ? &rules[number - 1].rule : nullptr;
 }
 
+std::uint64_t Access::masked(const Address& client, unsigned ipv4_prefix, unsigned ipv6_prefix) const {
+    Address prefix = filled(client, client.is_v4() ? 96 + ipv4_prefix : ipv6_prefix, false);
+    return scramble(word(prefix.octets.data() + 8) ^ scramble(word(prefix.octets.data()) ^ secret_));
+}
+
 std::uint64_t Access::prefix_of(const Address& client) const {
-    const RateLimits& limit = limits();
-    unsigned bits = client.is_v4() ? 96 + limit.ipv4_prefix : limit.ipv6_prefix;
-    Address masked = filled(client, bits, false);
-    return scramble(word(masked.octets.data() + 8) ^ scramble(word(masked.octets.data()) ^ secret_));
+    return masked(client, limits().ipv4_prefix, limits().ipv6_prefix);
+}
+
+std::uint64_t Access::narrow_prefix_of(const Address& client) const {
+    return masked(client, limits().client_ipv4_prefix, limits().client_ipv6_prefix);
 }
 
 std::uint64_t Access::mixed(std::uint64_t prefix, std::uint64_t with) {
@@ -89,12 +98,23 @@ Access::Taken Access::takes_response(std::uint64_t prefix, std::uint64_t answer,
     return c.rates_->responses.take(mixed(prefix, answer), c.limits_.responses, now);
 }
 
-Access::Taken Access::takes_fetch(std::uint64_t prefix, bool tcp, std::uint64_t key, Time now) const {
+Access::Taken Access::takes_fetch(std::uint64_t prefix, bool tcp, Time now) const {
     const Compiled& c = compiled_.get();
-    Taken of_all = c.rates_->fetches.take(mixed(prefix, tcp), c.limits_.fetches, now);
-    if (of_all == Taken::no) return of_all;
-    Taken of_key = starts_.take(mixed(key, prefix), limits::starts_per_key, now);
-    return of_key == Taken::no ? of_key : std::max(of_all, of_key);
+    return c.rates_->fetches.take(mixed(prefix, tcp), c.limits_.fetches, now);
+}
+
+Access::Taken Access::takes_fetch_of_client(std::uint64_t narrow_prefix, bool tcp, Time now) const {
+    const Compiled& c = compiled_.get();
+    return c.rates_->of_clients.take(mixed(narrow_prefix, tcp), c.limits_.fetches_per_client, now);
+}
+
+Access::Taken Access::takes_fetch_of_key(std::uint64_t prefix, std::uint64_t key, Time now) const {
+    return starts_.take(mixed(key, prefix), limits::starts_per_key, now);
+}
+
+Access::Taken Access::takes_fetch_of_question(std::uint64_t question, Time now) const {
+    const Compiled& c = compiled_.get();
+    return c.rates_->of_questions.take(question, c.limits_.fetches_per_question, now);
 }
 
 std::unique_ptr<const Access::Compiled> Access::compile(const ClientPolicy& policy) const {

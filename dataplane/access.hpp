@@ -17,16 +17,22 @@
 
 namespace millrace::dataplane {
 
-/// Of the clients of one prefix together, per second, with one second's worth at once; 0: no limit.
+/// Of the clients of one prefix together, unless it says otherwise, per second, with one second's worth at
+/// once; 0: no limit.
 struct RateLimits {
     unsigned queries = 0;   ///< beyond: dropped, or truncated by `slip`; over TCP refused
     unsigned errors = 0;    ///< error replies over UDP (not NXDOMAIN); beyond: dropped
     unsigned responses = 0; ///< same answers over UDP; beyond: dropped, or truncated by `slip`
     unsigned fetches = 0;   ///< questions that have to be asked upstream; beyond: stale data or SERVFAIL
-    unsigned slip = 2;      ///< every so-manieth reply over a limit is an empty one with TC=1, so that a real
-                            ///< client comes back over TCP, where no source is forged; 0: none
+    unsigned fetches_per_client = 0;   ///< of these, of the narrower prefix below; both have to have room
+    unsigned fetches_per_question = 0; ///< ... of one name and type, whoever asks
+    unsigned fetches_per_zone = 0; ///< ... that find nothing in one zone, whoever asks: control counts them
+    unsigned slip = 2; ///< every so-manieth reply over a limit is an empty one with TC=1, so that a real
+                       ///< client comes back over TCP, where no source is forged; 0: none
     unsigned ipv4_prefix = 24;
     unsigned ipv6_prefix = 56;
+    unsigned client_ipv4_prefix = 32, client_ipv6_prefix = 64; ///< of `fetches_per_client`
+    bool dry_run = false; ///< nothing is limited; what would be is counted
 
     bool operator==(const RateLimits&) const = default;
 };
@@ -57,6 +63,7 @@ class Access {
     const Dns64* dns64_rule(unsigned number) const;
     /// Names the client's prefix in what follows; a keyed hash.
     std::uint64_t prefix_of(const Address& client) const;
+    std::uint64_t narrow_prefix_of(const Address& client) const; ///< the same for `fetches_per_client`
 
     // Whether one more is within the limits; if it is, it counts.
 
@@ -67,8 +74,11 @@ class Access {
     Taken takes_error(std::uint64_t prefix, Time now) const;
     /// `answer` is the hash of what makes answers the same.
     Taken takes_response(std::uint64_t prefix, std::uint64_t answer, Time now) const;
-    /// Of all keys, and of this one more than limits::starts_per_key. `key` is its hash.
-    Taken takes_fetch(std::uint64_t prefix, bool tcp, std::uint64_t key, Time now) const;
+    Taken takes_fetch(std::uint64_t prefix, bool tcp, Time now) const;
+    Taken takes_fetch_of_client(std::uint64_t narrow_prefix, bool tcp, Time now) const;
+    /// limits::starts_per_key, whatever is configured. `key` is its hash.
+    Taken takes_fetch_of_key(std::uint64_t prefix, std::uint64_t key, Time now) const;
+    Taken takes_fetch_of_question(std::uint64_t question, Time now) const; ///< a hash of name and type
 
     class Compiled; ///< a policy with its tables
     /// Any thread, while nobody replaces the policy: it may take a while, as all memory of the tables is
@@ -83,13 +93,17 @@ class Access {
   private:
     /// A table for each limit: what one counts is not in the way of another.
     struct Rates {
-        using Places = std::array<std::size_t, 4>;
-        explicit Rates(const Places& p) : queries(p[0]), errors(p[1]), responses(p[2]), fetches(p[3]) {}
+        using Places = std::array<std::size_t, 6>;
+        explicit Rates(const Places& p)
+            : queries(p[0]), errors(p[1]), responses(p[2]), fetches(p[3]), of_clients(p[4]),
+              of_questions(p[5]) {}
         Places places() const {
-            return {queries.places(), errors.places(), responses.places(), fetches.places()};
+            return {queries.places(), errors.places(),     responses.places(),
+                    fetches.places(), of_clients.places(), of_questions.places()};
         }
-        RateTable queries, errors, responses, fetches;
+        RateTable queries, errors, responses, fetches, of_clients, of_questions;
     };
+    std::uint64_t masked(const Address& client, unsigned ipv4_prefix, unsigned ipv6_prefix) const;
     static std::uint64_t mixed(std::uint64_t prefix, std::uint64_t with);
 
     unsigned packets_per_us_;

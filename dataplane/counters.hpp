@@ -41,6 +41,9 @@ enum class Event : std::uint8_t {
     rate_queries,     ///< of those dropped, refused or slipped for their rate: too many queries,
     rate_errors,      ///< too many errors,
     rate_responses,   ///< too many answers of one kind
+    dry_queries,      ///< what rate_queries would count (`limits: dry-run`),
+    dry_errors,       ///< rate_errors,
+    dry_responses,    ///< rate_responses
     slipped,          ///< answered with TC=1 instead
     rate_table_full,  ///< something that counted towards a rate was forgotten for something else
     servfail_full,    ///< SERVFAIL or stale because no waiter credit or miss-ring place was left

@@ -50,8 +50,8 @@ bool Gate::within_queries(const Message& message, const Query& query, std::span<
                           std::size_t& reply) {
     bool tcp = message.transport == Transport::tcp;
     std::uint64_t prefix = access_.prefix_of(message.client);
-    if (likely(within(access_.takes_query(prefix, tcp, message.now)))) return true;
-    counters_.add(Event::rate_queries);
+    auto taken = access_.takes_query(prefix, tcp, message.now);
+    if (likely(within(taken, Event::rate_queries, Event::dry_queries))) return true;
     auto question = question_of(message, query);
     if (tcp) {
         reply = refuse(query, question, out);
@@ -64,9 +64,13 @@ bool Gate::within_queries(const Message& message, const Query& query, std::span<
     return false;
 }
 
-bool Gate::within(Access::Taken taken) {
+/// Counts what is over a limit as `over`, or in a dry run as `dry`: then it is let pass.
+bool Gate::within(Access::Taken taken, Event over, Event dry) {
     if (unlikely(taken == Access::Taken::displacing)) counters_.add(Event::rate_table_full);
-    return taken != Access::Taken::no;
+    if (likely(taken != Access::Taken::no)) return true;
+    bool is_dry = access_.limits().dry_run;
+    counters_.add(is_dry ? dry : over);
+    return is_dry;
 }
 
 /// Of what is over a limit: whether it gets TC=1. Of one prefix every `slip`-th, so that nobody who sends in
@@ -89,8 +93,8 @@ std::size_t Gate::refuse(const Query& query, std::span<const std::uint8_t> quest
 /// False: counted as dropped.
 bool Gate::may_send_error(const Message& message) {
     if (likely(access_.limits().errors == 0) || message.transport == Transport::tcp) return true;
-    if (within(access_.takes_error(access_.prefix_of(message.client), message.now))) return true;
-    counters_.add(Event::rate_errors);
+    auto taken = access_.takes_error(access_.prefix_of(message.client), message.now);
+    if (within(taken, Event::rate_errors, Event::dry_errors)) return true;
     counters_.add(Verdict::drop_rate);
     return false;
 }
@@ -151,14 +155,13 @@ Gate::Charge Gate::charge_of(const Address& client, const Query& query, cache::H
 Gate::Flow Gate::flow(const Charge& charge, const cache::Entry& answer, Time now) {
     if (likely(charge.prefix == 0)) return Flow::send;
     if (is_error(answer.rcode)) {
-        if (within(access_.takes_error(charge.prefix, now))) return Flow::send;
-        counters_.add(Event::rate_errors);
-        return Flow::drop;
+        auto taken = access_.takes_error(charge.prefix, now);
+        return within(taken, Event::rate_errors, Event::dry_errors) ? Flow::send : Flow::drop;
     }
     bool denied = answer.rcode == unsigned(Rcode::nxdomain);
     std::uint64_t kind = denied ? charge.denial : charge.answer;
-    if (within(access_.takes_response(charge.prefix, kind, now))) return Flow::send;
-    counters_.add(Event::rate_responses);
+    auto taken = access_.takes_response(charge.prefix, kind, now);
+    if (within(taken, Event::rate_responses, Event::dry_responses)) return Flow::send;
     return slips(charge.prefix) ? Flow::slip : Flow::drop;
 }
 

@@ -49,7 +49,7 @@ class Gate {
     Flow flow(const Charge& charge, const cache::Entry& answer, Time now);
 
   private:
-    bool within(Access::Taken taken);
+    bool within(Access::Taken taken, Event over, Event dry);
     bool slips(std::uint64_t prefix);
     bool within_queries(const Message& message, const Query& query, std::span<std::uint8_t> out,
                         std::size_t& reply);

@@ -50,7 +50,7 @@ static_assert((longest_nap + waking).count() * packets_per_us <= rx_descriptors,
 
 // What is counted for `limits`, eight octets a place. Tables are sized for all that the front ends can take
 // in, every packet of it another prefix's or for another name.
-inline constexpr std::size_t most_places = std::size_t(1) << 22; ///< 32 MiB, at most four tables of it
+inline constexpr std::size_t most_places = std::size_t(1) << 22; ///< 32 MiB, at most six tables of it
 inline constexpr unsigned packets_per_us_of_socket = 1;          ///< a worker on a kernel socket
 inline constexpr unsigned questions_per_us_of_control = 1;       ///< TCP and misses
 

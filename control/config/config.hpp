@@ -205,6 +205,7 @@ struct Config {
         unsigned keep_warm_rate = 100; ///< of these, questions per second
         bool rotate = true;            ///< addresses change places from reply to reply (RFC 1794)
         unsigned max_rrset = 256;      ///< records of one RRset; with more there is no answer
+        bool harden_below_nxdomain = false; ///< nothing is below a name that a validator denies (RFC 8020)
 
         const Fanout& fanout_of(const Group& group) const { return group.fanout ? *group.fanout : fanout; }
         const Merge& merge_of(const Group& group) const { return group.merge ? *group.merge : merge; }
@@ -220,7 +221,7 @@ struct Config {
     bool operator==(const Config&) const = default;
 
     static std::vector<dataplane::Endpoint> default_listen();
-    static std::vector<dataplane::Prefix> default_allow(); ///< loopback and private ranges
+    static std::vector<dataplane::Prefix> default_allow();         ///< loopback and private ranges
     static dataplane::Prefix default_dns64_prefix();               ///< 64:ff9b::/96 (RFC 6052 2.1)
     static std::vector<dataplane::Prefix> default_dns64_exclude(); ///< ::ffff:0:0/96 (RFC 6147 5.1.4)
 };

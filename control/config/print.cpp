@@ -129,9 +129,15 @@ void print_limits(YAML::Emitter& out, const dataplane::RateLimits& limits) {
     print_word(out, "errors", std::to_string(limits.errors));
     print_word(out, "responses", std::to_string(limits.responses));
     print_word(out, "fetches", std::to_string(limits.fetches));
+    print_word(out, "fetches-per-client", std::to_string(limits.fetches_per_client));
+    print_word(out, "fetches-per-question", std::to_string(limits.fetches_per_question));
+    print_word(out, "fetches-per-zone", std::to_string(limits.fetches_per_zone));
     print_word(out, "slip", std::to_string(limits.slip));
     print_word(out, "ipv4-prefix", std::to_string(limits.ipv4_prefix));
     print_word(out, "ipv6-prefix", std::to_string(limits.ipv6_prefix));
+    print_word(out, "client-ipv4-prefix", std::to_string(limits.client_ipv4_prefix));
+    print_word(out, "client-ipv6-prefix", std::to_string(limits.client_ipv6_prefix));
+    print_word(out, "dry-run", limits.dry_run ? "true" : "false");
     out << YAML::EndMap;
 }
 
@@ -217,6 +223,7 @@ void print_cache(YAML::Emitter& out, const Config& config) {
     print_word(out, "keep-warm-rate", std::to_string(config.live.keep_warm_rate));
     print_word(out, "rotate", config.live.rotate ? "true" : "false");
     print_word(out, "max-rrset", std::to_string(config.live.max_rrset));
+    print_word(out, "harden-below-nxdomain", config.live.harden_below_nxdomain ? "true" : "false");
     out << YAML::EndMap;
 }
 

@@ -136,10 +136,22 @@ void read_limits(const Value& at, dataplane::RateLimits& out) {
         {"errors", rate(out.errors)},
         {"responses", rate(out.responses)},
         {"fetches", rate(out.fetches)},
+        {"fetches-per-client", rate(out.fetches_per_client)},
+        {"fetches-per-question", rate(out.fetches_per_question)},
+        {"fetches-per-zone", rate(out.fetches_per_zone)},
         {"slip", [&](const Value& v) { out.slip = unsigned(v.number(0, bounds::slip)); }},
         {"ipv4-prefix", [&](const Value& v) { out.ipv4_prefix = unsigned(v.number(8, 32)); }},
         {"ipv6-prefix", [&](const Value& v) { out.ipv6_prefix = unsigned(v.number(16, 128)); }},
+        {"client-ipv4-prefix", [&](const Value& v) { out.client_ipv4_prefix = unsigned(v.number(8, 32)); }},
+        {"client-ipv6-prefix", [&](const Value& v) { out.client_ipv6_prefix = unsigned(v.number(16, 128)); }},
+        {"dry-run", [&](const Value& v) { out.dry_run = v.flag(); }},
     });
+    auto check = [&](const char* key, unsigned bits, const char* other, unsigned least) {
+        bool is_wider = out.fetches_per_client > 0 && bits < least;
+        if (is_wider) at.at(key).fail(fmt::format("at least {}, {}", other, least), std::to_string(bits));
+    };
+    check("client-ipv4-prefix", out.client_ipv4_prefix, "ipv4-prefix", out.ipv4_prefix);
+    check("client-ipv6-prefix", out.client_ipv6_prefix, "ipv6-prefix", out.ipv6_prefix);
 }
 
 void read_tcp(const Value& at, Config::Tcp& out) {
@@ -227,6 +239,7 @@ void read_cache(const Value& at, Config& out) {
          [&](const Value& v) { out.live.keep_warm_rate = unsigned(v.number(1, limits::keep_warm_rate)); }},
         {"rotate", [&](const Value& v) { out.live.rotate = v.flag(); }},
         {"max-rrset", [&](const Value& v) { out.live.max_rrset = unsigned(v.number(1, bounds::rrset)); }},
+        {"harden-below-nxdomain", [&](const Value& v) { out.live.harden_below_nxdomain = v.flag(); }},
     });
     if (out.live.min_ttl > out.live.max_ttl) {
         at.at("min-ttl").fail("at most max-ttl, " + yaml::duration_text(out.live.max_ttl),

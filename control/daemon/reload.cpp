@@ -69,6 +69,8 @@ std::vector<std::string> live_keys(const Config::Live& now, const Config::Live& 
     if (now.keep_warm_rate != next.keep_warm_rate) keys.push_back("cache.keep-warm-rate");
     if (now.rotate != next.rotate) keys.push_back("cache.rotate");
     if (now.max_rrset != next.max_rrset) keys.push_back("cache.max-rrset");
+    bool hardens = now.harden_below_nxdomain != next.harden_below_nxdomain;
+    if (hardens) keys.push_back("cache.harden-below-nxdomain");
     return keys;
 }
 
@@ -141,7 +143,8 @@ UpstreamPolicy upstream_policy(const Config::Live& live, const Config::Group& gr
 }
 
 FetchPolicy fetch_policy(const Config::Live& live, const Config::Group& group) {
-    return {live.fanout_of(group), live.merge_of(group), ttl_policy(live, group), live.ranking.max_addresses};
+    return {live.fanout_of(group), live.merge_of(group), ttl_policy(live, group), live.ranking.max_addresses,
+            live.harden_below_nxdomain};
 }
 
 void put_groups_in_place(const Parts& parts, const Config::Live& live) {

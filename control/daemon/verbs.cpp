@@ -159,6 +159,24 @@ json ranking_stats(const Prober& prober) {
             {"unsent", n.unsent},     {"open", prober.open()}, {"measured", prober.measured()}};
 }
 
+json by_limit(const FetchCounters::ByLimit& counts) {
+    using Limit = FetchCounters::Limit;
+    auto of = [&](Limit limit) { return counts[std::size_t(limit)]; };
+    return {{"fetches", of(Limit::prefix)},
+            {"fetches_per_client", of(Limit::client)},
+            {"fetches_per_question", of(Limit::question)},
+            {"fetches_per_zone", of(Limit::zone)}};
+}
+
+/// What `limits: dry-run` has let pass.
+json dry_run_stats(const Totals& totals, const FetchCounters& fetches) {
+    json all = by_limit(fetches.dry_run);
+    all["queries"] = totals.of(Event::dry_queries);
+    all["errors"] = totals.of(Event::dry_errors);
+    all["responses"] = totals.of(Event::dry_responses);
+    return all;
+}
+
 /// received = answered + misses + refused + all of dropped;
 /// misses = woken + abandoned + those that still wait.
 json stats(const Context& c) {
@@ -202,6 +220,9 @@ json stats(const Context& c) {
                 {"failed", fetches.failed},
                 {"stale_served", fetches.stale},
                 {"limited", fetches.refused + fetches.limited},
+                {"limited_by", by_limit(fetches.limited_by)},
+                {"dry_run", dry_run_stats(totals, fetches)},
+                {"below_denied", fetches.below_denied},
                 {"disagreements", fetches.disagreements},
                 {"ranking", ranking_stats(c.prober)},
                 {"loops", fetches.loops},

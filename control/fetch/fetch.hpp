@@ -80,7 +80,8 @@ struct FetchPolicy {
     Config::Fanout fanout;
     Config::Merge merge;
     TtlPolicy ttl{};
-    unsigned max_addresses = 0; ///< that are left of a ranked answer; 0: all
+    unsigned max_addresses = 0;         ///< that are left of a ranked answer; 0: all
+    bool harden_below_nxdomain = false; ///< FetchTable's: see Config::Live
 };
 
 /// An upstream that may be asked, and its smoothed round trip.

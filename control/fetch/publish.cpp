@@ -29,9 +29,10 @@ cache::EntryPtr try_to_build(const cache::Key& key, const Answer& answer, cache:
 
 Publisher::Publisher(cache::Table& table, cache::Grace& grace, const TtlPolicy& policy)
     : table_(table), reserve_(grace, table.limits().bytes / 64),
-      servfail_(build_failure({}, Time{}, Time{}, dns::ede::other)) {
+      servfail_(build_failure({}, Time{}, Time{}, dns::ede::other)),
+      limited_(build_failure({}, Time{}, Time{}, {dns::ede::other, "over a limit of new questions"})) {
     policies_.fill(policy);
-    if (!servfail_) throw std::bad_alloc();
+    if (!servfail_ || !limited_) throw std::bad_alloc();
 }
 
 Published Publisher::publish(const cache::Key& key, cache::Hash hash, const Answer& answer,

@@ -54,6 +54,8 @@ class Publisher {
 
     /// The SERVFAIL for those who can be given nothing else. Static: never retired.
     const cache::Entry* servfail() const { return servfail_.get(); }
+    /// The same for those whose question is over a limit of the operator's.
+    const cache::Entry* limited() const { return limited_.get(); }
 
     const PublishCounters& counters() const { return counters_; }
     void count_superseded() { ++counters_.superseded; }
@@ -69,7 +71,7 @@ class Publisher {
     cache::Table& table_;
     cache::Reserve reserve_;
     std::array<TtlPolicy, cache::limits::groups> policies_; ///< by Key::group
-    cache::EntryPtr servfail_;
+    cache::EntryPtr servfail_, limited_;
     PublishCounters counters_;
 };
 

@@ -84,10 +84,12 @@ void FetchTable::resolve(const cache::Key& key, cache::Hash hash, const Waiter& 
     }
     if (slot && answer_from_reserve(slot->side(key), waiter, now)) return;
     if (aliases_.join(key, hash, waiter, now)) return;
-    if (!may_start(hash, waiter, now)) return refuse(key, hash, waiter, &FetchCounters::limited);
+    if (!slot && answer_from_denial(key, hash, waiter, now)) return;
+    auto charge = may_start(key, hash, waiter, now);
+    if (!charge) return waiters_.give_stale_or(waiter, find_stale(key, hash), publisher_.limited());
     // A Fetch that has answered and still collects: its answer is no longer usable, so its successor begins.
     if (slot) supersede(*slot);
-    start(key, hash, {waiter}, now);
+    start(key, hash, {waiter}, now, *charge);
 }
 
 /// The answer may have been published while the question was on its way.
@@ -122,7 +124,8 @@ bool FetchTable::answer_stale_at_once(const cache::Key& key, cache::Hash hash, c
         return true;
     }
     tell_stale(key, hash, *stale, waiter, now);
-    if (may_start(hash, waiter, now)) start(key, hash, {}, now);
+    auto charge = may_start(key, hash, waiter, now);
+    if (charge) start(key, hash, {}, now, *charge);
     return true;
 }
 
@@ -153,18 +156,8 @@ void FetchTable::join(Side& side, const Waiter& waiter) {
 }
 
 /// A bound of ours: stale data is better than a failure.
-void FetchTable::refuse(const cache::Key& key, cache::Hash hash, const Waiter& waiter,
-                        std::uint64_t FetchCounters::*why) {
-    waiters_.give_stale_or_refuse(waiter, find_stale(key, hash), why);
-}
-
-/// Within the limits of the client's prefix and of the key (CacheFlush, NXNS). Successors that a flush or a
-/// reload forces do not come this way.
-bool FetchTable::may_start(cache::Hash hash, const Waiter& waiter, Time now) {
-    if (!access_) return true;
-    auto taken = access_->takes_fetch(waiter.prefix, waiter.is_tcp(), hash, now);
-    if (taken == dataplane::Access::Taken::displacing) ++counters_.rate_table_full;
-    return taken != dataplane::Access::Taken::no;
+void FetchTable::refuse(const cache::Key& key, cache::Hash hash, const Waiter& waiter) {
+    waiters_.give_stale_or_refuse(waiter, find_stale(key, hash), &FetchCounters::refused);
 }
 
 void FetchTable::refresh(const cache::Key& key, cache::Hash hash, cache::Version version, Time now) {
@@ -178,7 +171,7 @@ void FetchTable::refresh(const cache::Key& key, cache::Hash hash, cache::Version
         return;
     }
     ++counters_.refreshes;
-    start(key, hash, {}, now);
+    start(key, hash, {}, now, {.is_spared = true});
 }
 
 bool FetchTable::warm(const cache::Key& key, cache::Hash hash, Time now) {
@@ -186,7 +179,7 @@ bool FetchTable::warm(const cache::Key& key, cache::Hash hash, Time now) {
     if (!may_start_unasked() || !groups_[key.group].is_any_closed()) return false;
     if (find(key, hash) || aliases_.is_follower(key, hash)) return true;
     ++counters_.warmed;
-    start(key, hash, {}, now);
+    start(key, hash, {}, now, {.is_spared = true});
     return true;
 }
 
@@ -201,19 +194,21 @@ bool FetchTable::trace(const cache::Key& key, cache::Hash hash, Time now, Traces
     if (closed_ || is_held() || !traces_.has_room() || (!slot && free_.empty())) return false;
     if (aliases_.rules(key, now)) return false; // no Fetch of its own
     if (slot) supersede(*slot);                 // who waits joins the new one, in the next tick
-    return start_fetch(key, hash, {}, now, 0, std::move(done));
+    return start_fetch(key, hash, {}, now, {.trace = std::move(done)});
 }
 
-void FetchTable::start(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters, Time now) {
+void FetchTable::start(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters, Time now,
+                       const ZoneCuts::Charge& charge) {
     if (is_held()) return restart(key, hash, std::move(waiters));
-    if (aliases_.take(key, hash, waiters, now) || start_fetch(key, hash, waiters, now)) return;
+    if (aliases_.take(key, hash, waiters, now)) return;
+    if (start_fetch(key, hash, waiters, now, {.charge = charge})) return;
     aliases_.on_target_ended(key, hash, publisher_.servfail(), WakeKind::answer, now); // there was no room
 }
 
-/// On the account of who waits first, else of `account`. False: there is no room, and nobody waits any more.
+/// On the account of who waits first, if anybody does. False: there is no room, and nobody waits any more.
 bool FetchTable::start_fetch(const cache::Key& key, cache::Hash hash, const std::vector<Waiter>& waiters,
-                             Time now, std::uint64_t account, Traces::Done trace) {
-    std::uint64_t prefix = waiters.empty() ? account : waiters.front().prefix, zone = zone_of(key);
+                             Time now, Origin origin) {
+    std::uint64_t prefix = waiters.empty() ? origin.account : waiters.front().prefix, zone = zone_of(key);
     if (free_.empty() && !make_way(prefix, zone)) {
         for (const Waiter& w : waiters) refuse(key, hash, w);
         return false;
@@ -230,10 +225,11 @@ bool FetchTable::start_fetch(const cache::Key& key, cache::Hash hash, const std:
         by_hash_.emplace(side.hash, index);
         table_.start(side.key, side.hash, id.generation); // false: it is full; the answer will be private
     }
-    if (trace) traces_.begin(id, std::move(trace));
+    if (origin.trace) traces_.begin(id, std::move(origin.trace));
     traces_.note(id, now, "started");
     slot.prefix = prefix;
     slot.zone = zone;
+    slot.charge = origin.charge;
     prefixes_.enter(index, prefix);
     zones_.enter(index, zone);
     const cache::Key& own = slot.sides.front().key;

@@ -21,8 +21,10 @@
 #include "cache/table.hpp"
 #include "control/fetch/aliases.hpp"
 #include "control/fetch/back_offs.hpp"
+#include "control/fetch/caps.hpp"
 #include "control/fetch/completions.hpp"
 #include "control/fetch/counters.hpp"
+#include "control/fetch/denials.hpp"
 #include "control/fetch/fetch.hpp"
 #include "control/fetch/publish.hpp"
 #include "control/fetch/shares.hpp"
@@ -83,10 +85,11 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     using EntryPredicate = std::function<bool(const cache::KeyRef& key, const cache::Entry& entry)>;
     void set_forbidden(EntryPredicate forbidden) { forbidden_ = std::move(forbidden); }
 
-    /// Limits of new Fetches by client and by key, and the rules of DNS64. Null: none.
+    /// Limits of new Fetches, and the rules of DNS64. Null: none.
     void set_access(const dataplane::Access* access) {
         access_ = access;
         aliases_.set_access(access);
+        caps_.set_access(access);
     }
 
     /// For Fetches of the group that start from here on; `patience` is every group's.
@@ -136,6 +139,7 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
         Time timer = Time::max();           ///< as filed in timers_
         std::uint64_t prefix = 0, zone = 0; ///< on whose account it runs: keyed hashes
         std::size_t datagrams = 0;          ///< sent to upstreams, but for those of another shape (EDNS)
+        ZoneCuts::Charge charge;            ///< to the account of its zone
 
         Side& side(const cache::Key& key) { return sides[key.flavour & cache::dnssec_ok ? 1 : 0]; }
         std::size_t waiting() const { return sides[0].waiters.size() + sides[1].waiters.size(); }
@@ -160,6 +164,12 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
         std::uint64_t successor, last_successor; ///< counted from the first there ever was
     };
     enum class Followers : bool { restart, stay };
+    /// What a Fetch begins with, beside its question and who waits.
+    struct Origin {
+        std::uint64_t account = 0;    ///< the client prefix's, if nobody waits
+        ZoneCuts::Charge charge{};    ///< what its zone was charged
+        Traces::Done trace = nullptr; ///< who is told its timeline
+    };
 
     void on_answer(FetchId id, Answer&& answer) override;
     void on_exchange_failed(FetchId id, unsigned upstream, ExchangeFailure failure) override;
@@ -199,12 +209,17 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     void tell_stale(const cache::Key& key, cache::Hash hash, const cache::Entry& stale, const Waiter& waiter,
                     Time now);
     void expire(Side& side, Time now);
-    void refuse(const cache::Key& key, cache::Hash hash, const Waiter& waiter,
-                std::uint64_t FetchCounters::*why = &FetchCounters::refused);
-    bool may_start(cache::Hash hash, const Waiter& waiter, Time now);
-    void start(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters, Time now);
+    void refuse(const cache::Key& key, cache::Hash hash, const Waiter& waiter);
+    std::optional<ZoneCuts::Charge> may_start(const cache::Key& key, cache::Hash hash, const Waiter& waiter,
+                                              Time now);
+    bool is_known(const cache::Key& key, cache::Hash hash, Time now) const;
+    bool answer_from_denial(const cache::Key& key, cache::Hash hash, const Waiter& waiter, Time now);
+    const cache::Entry* find_denial(const cache::Key& above, Time now) const;
+    void learn(const FetchSlot& slot, const Answer& answer);
+    void start(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters, Time now,
+               const ZoneCuts::Charge& charge = {});
     bool start_fetch(const cache::Key& key, cache::Hash hash, const std::vector<Waiter>& waiters, Time now,
-                     std::uint64_t account = 0, Traces::Done trace = nullptr);
+                     Origin origin);
     void supersede(FetchSlot& slot, Followers followers = Followers::restart);
     void lead_elsewhere(FetchSlot& slot, const Answer& answer, Alias&& alias);
     void lead_to(FetchSlot& slot, Alias&& alias);
@@ -250,6 +265,8 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     Ranker* ranker_ = nullptr;
     const dataplane::Access* access_ = nullptr;
     const cache::Replaceable<dataplane::Routes>* routes_ = nullptr;
+    Caps caps_{counters_};
+    Denials denials_;
     EntryPredicate forbidden_;
     Traces traces_;
     std::vector<FetchSlot> slots_;

@@ -154,6 +154,7 @@ bool FetchTable::publish(const Fetch& fetch, const Answer& answer, std::uint32_t
         traces_.note(id, now_, "decided", answer.upstream);
         prefixes_.leave(id.slot); // what it still collects gives way by itself
         zones_.leave(id.slot);
+        learn(slots_[id.slot], answer);
     }
     bool is_kept = publish(id, plain, answer, revision, latest_expiry);
     // To who validates it is of no consequence what others have to say.
@@ -237,7 +238,9 @@ bool FetchTable::tell_renewed(FetchId id, Side& side, const cache::Entry& stale,
 
 void FetchTable::chase(const Fetch& fetch, const Answer& answer) {
     traces_.note(fetch.id(), now_, "its chain's end is asked", answer.upstream);
-    lead_to(slots_[fetch.id().slot], aliases_.chased(fetch.key(), answer));
+    FetchSlot& slot = slots_[fetch.id().slot];
+    learn(slot, answer);
+    lead_to(slot, aliases_.chased(fetch.key(), answer));
 }
 
 void FetchTable::note_disagreement(const Fetch& fetch) {
@@ -295,7 +298,8 @@ bool FetchTable::seek_target(const cache::Key& target, cache::Hash hash, std::ui
     FetchSlot* slot = find(target, hash);
     if (slot && slot->fetch->state() == Fetch::State::asking) return true;
     if (slot) supersede(*slot, Followers::stay); // it has answered, and its answer is no longer usable
-    return start_fetch(target, hash, {}, now, account);
+    auto charge = caps_.admit_to_zone(target, is_known(target, hash, now), now);
+    return charge && start_fetch(target, hash, {}, now, {.account = account, .charge = *charge});
 }
 
 cache::Generation FetchTable::asked_as(const cache::Key& target, cache::Hash hash) {

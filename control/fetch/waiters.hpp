@@ -118,6 +118,10 @@ class Waiters {
     /// Stale data where there is any (not null), else SERVFAIL.
     void give_stale_or_refuse(const Waiter& waiter, const cache::Entry* stale,
                               std::uint64_t FetchCounters::*why);
+    /// Stale data where there is any, else this Entry; not counted here.
+    void give_stale_or(const Waiter& waiter, const cache::Entry* stale, const cache::Entry* entry) {
+        wake(waiter, stale ? stale : entry, stale ? Kind::stale : Kind::answer);
+    }
     /// All of a list. `hold`, of a private Entry, is told of each Wake.
     void wake_all(WaiterList& list, const cache::Entry* entry, Kind kind,
                   cache::Reserve::Hold* hold = nullptr);

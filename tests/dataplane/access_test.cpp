@@ -199,6 +199,12 @@ TEST(Access, PrefixesAsConfigured) {
     EXPECT_FALSE(same("192.0.2.1", "192.0.3.1"));
     EXPECT_TRUE(same("2001:db8:0:ff::1", "2001:db8:0:00::2"));
     EXPECT_FALSE(same("2001:db8:0:100::1", "2001:db8::1"));
+    auto same_client = [&](const char* a, const char* b) {
+        return access.narrow_prefix_of(address(a)) == access.narrow_prefix_of(address(b));
+    };
+    EXPECT_FALSE(same_client("192.0.2.1", "192.0.2.2")) << "32 and 64 by default";
+    EXPECT_TRUE(same_client("2001:db8::1", "2001:db8::2"));
+    EXPECT_FALSE(same_client("2001:db8:0:1::1", "2001:db8::1"));
     Access other({{}, {.ipv4_prefix = 24, .ipv6_prefix = 56}});
     EXPECT_NE(access.prefix_of(address("192.0.2.1")), other.prefix_of(address("192.0.2.1"))) << "keyed";
 }
@@ -354,6 +360,26 @@ TEST_F(GateTest, DenialsOfRandomNamesAreOneAnswer) {
         sent += gate.flow(charge, *denial, now) == Gate::Flow::send;
     }
     EXPECT_EQ(sent, 3u);
+}
+
+/// Nothing is dropped, refused, or sent with TC=1; what would be is counted apart.
+TEST_F(GateTest, ADryRunLimitsNothing) {
+    limit({.queries = 20, .errors = 2, .responses = 3, .dry_run = true});
+    Bytes no_recursion = header(1, 0, 1) + question("a.com");
+    for (int i = 0; i < 20; ++i) EXPECT_EQ(rcode(admit(no_recursion)), 5u);
+    EXPECT_EQ(counters.get(Event::dry_errors), 18u);
+    for (int i = 0; i < 10; ++i) {
+        admit(query("a.com"));
+        EXPECT_TRUE(passed);
+    }
+    EXPECT_EQ(counters.get(Event::dry_queries), 10u);
+    auto answer = entry_of({1, 0}, {1}, now, 60s);
+    Gate::Charge charge{access.prefix_of(address("10.0.0.1")), 1, 1};
+    for (int i = 0; i < 10; ++i) EXPECT_EQ(gate.flow(charge, *answer, now), Gate::Flow::send);
+    EXPECT_EQ(counters.get(Event::dry_responses), 7u);
+    for (Event event : {Event::rate_queries, Event::rate_errors, Event::rate_responses, Event::slipped})
+        EXPECT_EQ(counters.get(event), 0u) << to_string(event);
+    EXPECT_EQ(counters.get(Verdict::drop_rate), 0u);
 }
 
 TEST_F(GateTest, NamesOfTheSetAreAnsweredHere) {

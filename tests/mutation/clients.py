@@ -42,8 +42,8 @@ MUTATIONS = [
         "control_test:StaleFirst.ThoseWho*"),
     Mutation(
         "bounds-fail-despite-stale-data", "control/fetch/table.cpp",
-        "    waiters_.give_stale_or_refuse(waiter, find_stale(key, hash), why);\n",
-        "    waiters_.refuse(waiter, why);\n",
+        "    waiters_.give_stale_or_refuse(waiter, find_stale(key, hash), &FetchCounters::refused);\n",
+        "    waiters_.refuse(waiter);\n",
         "under pressure clients get failures though answers are there",
         "control_test:StaleFirst.*:FullSlots.*:FetchLimits.*"),
     Mutation(
@@ -427,6 +427,85 @@ MUTATIONS = [
         "false",
         "who sends in a victim's name silences it",
         "dataplane_test:GateTest.Queries*"),
+    # Limits of new Fetches; names that cannot exist.
+    Mutation(
+        "a-dry-run-drops", "dataplane/gate.cpp",
+        "    return is_dry;\n",
+        "    return false;\n",
+        "who only wants to see what limits would do has queries dropped",
+        "dataplane_test:GateTest.ADry*"),
+    Mutation(
+        "limited-fails-despite-stale-data", "control/fetch/table.cpp",
+        "waiters_.give_stale_or(waiter, find_stale(key, hash), publisher_.limited());",
+        "waiters_.give_stale_or(waiter, nullptr, publisher_.limited());",
+        "who is over a limit gets SERVFAIL though an answer is there",
+        "control_test:FetchLimits.*:CapsTest.*"),
+    Mutation(
+        "a-host-takes-its-prefixs-share", "control/fetch/caps.cpp",
+        "        if (!passes(taken, Limit::client, narrow, name)) return false;\n",
+        "        passes(taken, Limit::client, narrow, name);\n",
+        "one host uses up what all hosts of its prefix may ask",
+        "control_test:CapsTest.*"),
+    Mutation(
+        "zones-are-not-capped", "control/fetch/zone_cuts.cpp",
+        "return {.is_over = true, .cut_at = at};",
+        "place->denies = true;",
+        "random names under one zone take the upstreams from everybody",
+        "control_test:ZoneCutsTest.*:CapsTest.*"),
+    Mutation(
+        "a-flood-is-charged-when-it-is-over", "control/fetch/zone_cuts.cpp",
+        "    if (!place->denies) return {};\n",
+        "    if (true) return {};\n",
+        "what is on its way when a place becomes free passes the cap, at the flood's own rate",
+        "control_test:ZoneCutsTest.*"),
+    Mutation(
+        "what-does-not-exist-is-a-zone", "control/fetch/zone_cuts.cpp",
+        "answer.kind == Kind::nxdomain ? 1 : 0;",
+        "0;",
+        "a server that names each question as its own zone has a new account for each",
+        "control_test:ZoneCutsTest.*"),
+    Mutation(
+        "a-registrys-zones-share-an-account", "control/fetch/zone_cuts.cpp",
+        "    if (at > 0) add(hash_of(key.name.bytes().subspan(below), key.group), now);\n",
+        "",
+        "random names in com. have all names of com. refused",
+        "control_test:ZoneCutsTest.*"),
+    Mutation(
+        "each-existing-name-has-a-cap-below-it", "control/fetch/zone_cuts.cpp",
+        "*between = {};",
+        "between->denies = true;",
+        "random names below www, mail, ... pass the zone's cap as often as it has names",
+        "control_test:ZoneCutsTest.*"),
+    Mutation(
+        "known-names-wait-behind-random-ones", "control/fetch/caps.cpp",
+        "    if (is_known) return ZoneCuts::Charge{.is_spared = true};\n",
+        "",
+        "a flood keeps the existing names of its zone from being refreshed",
+        "control_test:CapsTest.KnownNames*"),
+    Mutation(
+        "a-dry-run-limits", "control/fetch/caps.cpp",
+        "    return is_dry_run;\n",
+        "    return false;\n",
+        "who only wants to see what limits would do has clients refused",
+        "control_test:DryRun.*"),
+    Mutation(
+        "an-unsigned-denial-reaches-below", "control/fetch/table_caps.cpp",
+        "                  entry->authentic && !entry->chained",
+        "                  !entry->chained",
+        "one forged NXDOMAIN denies a whole zone",
+        "control_test:DenialsTest.*"),
+    Mutation(
+        "a-flushed-denial-reaches-below", "control/fetch/table_caps.cpp",
+        "denies && !is_forbidden(above, hash, *entry) ? entry : nullptr;",
+        "denies ? entry : nullptr;",
+        "a denial that is being flushed is published under other names, and outlives the flush",
+        "control_test:DenialsTest.*"),
+    Mutation(
+        "a-denial-lives-on-below", "control/fetch/table_caps.cpp",
+        "entry && now < entry->expiry && entry->rcode",
+        "entry && entry->rcode",
+        "a denial that has expired is given out as new",
+        "control_test:DenialsTest.*"),
     Mutation(
         "option-past-its-end", "dataplane/query.cpp",
         "!are_whole(records.options)",

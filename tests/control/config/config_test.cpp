@@ -73,6 +73,12 @@ TEST(Config, LocalNamesAndLists) {
         {"tcp: {per-client: 0}", "t:2: tcp.per-client: expected a whole number from 1 to 65535, found \"0\""},
         {"limits: {ipv4-prefix: 33}",
          "t:2: limits.ipv4-prefix: expected a whole number from 8 to 32, found \"33\""},
+        {"limits: {fetches-per-client: 9, ipv4-prefix: 24, client-ipv4-prefix: 20}",
+         "limits.client-ipv4-prefix: expected at least ipv4-prefix, 24, found 20"},
+        {"limits: {fetches-per-client: 9, ipv6-prefix: 80}",
+         "limits.client-ipv6-prefix: expected at least ipv6-prefix, 80, found 64"},
+        {"limits: {fetches-per-zone: -1}", "t:2: limits.fetches-per-zone: expected a whole number"},
+        {"limits: {dry-run: maybe}", "t:2: limits.dry-run: expected true or false, found \"maybe\""},
     };
     for (const auto& row : rows) {
         EXPECT_NE(complaint(upstreams + row.text).find(row.words), std::string::npos)
@@ -112,6 +118,10 @@ TEST(Config, Defaults) {
     EXPECT_EQ(config.live.fanout.probe_rise, 1u);
     EXPECT_EQ(config.live.max_ttl, Time(86'400'000'000));
     EXPECT_EQ(config.live.max_rrset, 256u);
+    EXPECT_FALSE(config.live.harden_below_nxdomain);
+    EXPECT_EQ(config.live.limits, dataplane::RateLimits{}) << "none";
+    EXPECT_EQ(config.live.limits.client_ipv4_prefix, 32u);
+    EXPECT_EQ(config.live.limits.client_ipv6_prefix, 64u);
     EXPECT_EQ(config.live.allow.size(), 8u);
     EXPECT_TRUE(config.live.ranking.ports.empty() && !config.live.ranking.icmp) << "nobody is probed";
     EXPECT_EQ(config.live.ranking.rate, 100u);
@@ -156,7 +166,8 @@ const Refused shapes[] = {
                                 "routes, fanout, merge, ranking, cache, control, found an unknown key"},
     {upstreams + "cache:\n  stale: 1d\n  \"a\\tb\": 1",
      "t:4: cache.\"a\\x09b\": expected one of the keys entries, memory, min-ttl, max-ttl, negative-ttl, "
-     "stale, stale-answer, prefetch, keep-warm, keep-warm-rate, rotate, max-rrset, found an "
+     "stale, stale-answer, prefetch, keep-warm, keep-warm-rate, rotate, max-rrset, harden-below-nxdomain, "
+     "found an "
      "unknown key"},
     {upstreams + "merge: {}\nmerge: {}", "t:3: merge: expected each key once, found a second one"},
     {in_map("merge", "policy: off, policy: off"),
@@ -166,7 +177,8 @@ const Refused shapes[] = {
                                "ranking, cache, control, found a key that is not a word"},
     {upstreams + "cache:",
      "t:2: cache: expected a map with the keys entries, memory, min-ttl, max-ttl, negative-ttl, "
-     "stale, stale-answer, prefetch, keep-warm, keep-warm-rate, rotate, max-rrset, found nothing"},
+     "stale, stale-answer, prefetch, keep-warm, keep-warm-rate, rotate, max-rrset, harden-below-nxdomain, "
+     "found nothing"},
     {upstreams + "listen: 127.0.0.1", "t:2: listen: expected a list, found \"127.0.0.1\""},
     {upstreams + "listen: [[]]", "t:2: listen[0]: expected an address and port, such as \"192.0.2.1:53\" or "
                                  "\"[2001:db8::1]:53\", found a list"},
@@ -345,9 +357,12 @@ TEST(ConfigYaml, ParsesBackToTheSame) {
          {*sample, parsed(upstreams), parsed(upstreams + port + "listen: []\nallow: []"),
           parsed(upstreams + "eal: ['--no-huge', '-m', '512', \"a\\\"b: #\\\\\"]"),
           parsed("upstreams: [{group: '~', servers: ['[2001:db8::1]:5353', '::1']}]"),
-          parsed(in_map("merge", "policy: off") + "cache: {memory: 1048577, stale: 61m, min-ttl: 1500ms, "
-                                                  "max-rrset: 1000, prefetch: 3, stale-answer: at-once, "
-                                                  "keep-warm: /w, keep-warm-rate: 7}"),
+          parsed(in_map("merge", "policy: off") +
+                 "cache: {memory: 1048577, stale: 61m, min-ttl: 1500ms, "
+                 "max-rrset: 1000, prefetch: 3, stale-answer: at-once, "
+                 "keep-warm: /w, keep-warm-rate: 7, harden-below-nxdomain: true}"),
+          parsed(in_map("limits", "fetches-per-client: 1, fetches-per-question: 2, fetches-per-zone: 3, "
+                                  "client-ipv4-prefix: 28, client-ipv6-prefix: 60, dry-run: true")),
           parsed(in_map("ranking", "ports: [443, 80], icmp: true, rate: 9, cache: 90s, max-addresses: 4, "
                                    "allow: [10.0.0.0/8, 'fd00::/8']"))}) {
         std::string text = to_yaml(config);

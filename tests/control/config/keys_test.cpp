@@ -94,6 +94,26 @@ const std::vector<Documented>& keys_of_cache() {
         {"cache.keep-warm-rate", upstreams, in_map("cache", "keep-warm-rate: 9")},
         {"cache.rotate", upstreams, in_map("cache", "rotate: false")},
         {"cache.max-rrset", upstreams, in_map("cache", "max-rrset: 300")},
+        {"cache.harden-below-nxdomain", upstreams, in_map("cache", "harden-below-nxdomain: true")},
+    };
+    return keys;
+}
+
+const std::vector<Documented>& keys_of_limits() {
+    static const std::vector<Documented> keys = {
+        {"limits.queries", upstreams, in_map("limits", "queries: 9")},
+        {"limits.errors", upstreams, in_map("limits", "errors: 9")},
+        {"limits.responses", upstreams, in_map("limits", "responses: 9")},
+        {"limits.fetches", upstreams, in_map("limits", "fetches: 9")},
+        {"limits.fetches-per-client", upstreams, in_map("limits", "fetches-per-client: 9")},
+        {"limits.fetches-per-question", upstreams, in_map("limits", "fetches-per-question: 9")},
+        {"limits.fetches-per-zone", upstreams, in_map("limits", "fetches-per-zone: 9")},
+        {"limits.slip", upstreams, in_map("limits", "slip: 0")},
+        {"limits.ipv4-prefix", upstreams, in_map("limits", "ipv4-prefix: 32")},
+        {"limits.ipv6-prefix", upstreams, in_map("limits", "ipv6-prefix: 64")},
+        {"limits.client-ipv4-prefix", upstreams, in_map("limits", "client-ipv4-prefix: 28")},
+        {"limits.client-ipv6-prefix", upstreams, in_map("limits", "client-ipv6-prefix: 60")},
+        {"limits.dry-run", upstreams, in_map("limits", "dry-run: true")},
     };
     return keys;
 }
@@ -114,13 +134,6 @@ const std::vector<Documented>& all_the_others() {
          upstreams + "ports: [{device: net_tap0, lcores: [1], addresses: [192.0.2.9], idle: sleep}]"},
         {"listen", upstreams, upstreams + "listen: ['127.0.0.1:5301']"},
         {"allow", upstreams, upstreams + "allow: [192.0.2.0/24]"},
-        {"limits.queries", upstreams, in_map("limits", "queries: 9")},
-        {"limits.errors", upstreams, in_map("limits", "errors: 9")},
-        {"limits.responses", upstreams, in_map("limits", "responses: 9")},
-        {"limits.fetches", upstreams, in_map("limits", "fetches: 9")},
-        {"limits.slip", upstreams, in_map("limits", "slip: 0")},
-        {"limits.ipv4-prefix", upstreams, in_map("limits", "ipv4-prefix: 32")},
-        {"limits.ipv6-prefix", upstreams, in_map("limits", "ipv6-prefix: 64")},
         {"tcp.connections", upstreams, in_map("tcp", "connections: 9")},
         {"tcp.per-client", upstreams, in_map("tcp", "per-client: 9")},
         {"tcp.pipeline", upstreams, in_map("tcp", "pipeline: 9")},
@@ -159,8 +172,8 @@ const std::vector<Documented>& all_the_others() {
 const std::vector<Documented>& documented() {
     static const std::vector<Documented> keys = [] {
         std::vector<Documented> all = all_the_others();
-        for (const auto& more :
-             {keys_of_groups(), keys_of_servers(), keys_of_ranking(), keys_of_cache(), keys_of_dns64()}) {
+        for (const auto& more : {keys_of_limits(), keys_of_groups(), keys_of_servers(), keys_of_ranking(),
+                                 keys_of_cache(), keys_of_dns64()}) {
             all.insert(all.end(), more.begin(), more.end());
         }
         return all;

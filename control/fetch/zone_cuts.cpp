@@ -1,0 +1,109 @@
+#include "control/fetch/zone_cuts.hpp"
+
+#include <algorithm>
+#include <chrono>
+
+#include "cache/keyed_hash.hpp"
+#include "control/limits.hpp"
+
+namespace millrace::control {
+
+namespace {
+
+constexpr std::int64_t second = 1'000'000'000;
+
+std::int64_t nanoseconds(Time time) {
+    return std::chrono::nanoseconds(time).count();
+}
+
+} // namespace
+
+ZoneCuts::Admission ZoneCuts::admit(const cache::Key& key, unsigned rate, Time now) {
+    auto [place, at, below] = deepest(key);
+    if (!place) return {};
+    place->asked = now;
+    Nanoseconds cost = second / rate, start = std::max(place->full, nanoseconds(now));
+    if (start + cost > nanoseconds(now) + second) return {.is_over = true, .cut_at = at};
+    if (!place->denies) return {};
+    place->full = start + cost;
+    return {.charge = {.cut = place->hash}};
+}
+
+void ZoneCuts::learn(const cache::Key& key, const Answer& answer, const Charge& charge, unsigned rate,
+                     Time now) {
+    bool exists = answer.kind == Kind::positive || !answer.chain.empty();
+    bool is_denied = answer.kind == Kind::nxdomain || answer.kind == Kind::nodata;
+    if (exists) return learn_existence(key, charge, rate, now);
+    if (is_denied && !answer.authority.empty()) learn_denial(key, answer, charge, rate, now);
+}
+
+void ZoneCuts::learn_denial(const cache::Key& key, const Answer& answer, const Charge& charge, unsigned rate,
+                            Time now) {
+    auto name = key.name.bytes();
+    const ldns_rdf* owner = ldns_rr_owner(answer.authority.front().get());
+    std::span<const std::uint8_t> zone(ldns_rdf_data(owner), ldns_rdf_size(owner));
+    std::size_t least = answer.kind == Kind::nxdomain ? 1 : 0; // what does not exist is no zone
+    if (!cache::is_at_or_below(name, zone) || name.size() - zone.size() < least) return;
+    std::size_t cut = name.size() - zone.size();
+    for (std::size_t at = 1u + name[0]; at < cut; at += 1u + name[at]) {
+        if (Place* between = find(hash_of(name.subspan(at), key.group))) *between = {};
+    }
+    Place& place = add(hash_of(zone, key.group), now);
+    place.denies = true;
+    if (charge.is_spared || charge.cut == place.hash) return;
+    refund(charge, rate);
+    Nanoseconds start = std::max(place.full, nanoseconds(now));
+    place.full = std::min(start + second / rate, nanoseconds(now + limits::zone_debt));
+}
+
+void ZoneCuts::learn_existence(const cache::Key& key, const Charge& charge, unsigned rate, Time now) {
+    refund(charge, rate);
+    auto [place, at, below] = deepest(key);
+    if (!place) return;
+    place->denies = false;
+    if (at > 0) add(hash_of(key.name.bytes().subspan(below), key.group), now);
+}
+
+/// A charge that has been lost (its cut was forgotten) is nobody's.
+void ZoneCuts::refund(const Charge& charge, unsigned rate) {
+    Place* place = charge.cut ? find(charge.cut) : nullptr;
+    if (place) place->full -= second / rate;
+}
+
+bool ZoneCuts::has(std::span<const std::uint8_t> name, unsigned group) const {
+    return const_cast<ZoneCuts*>(this)->find(hash_of(name, group)) != nullptr;
+}
+
+std::uint64_t ZoneCuts::hash_of(std::span<const std::uint8_t> name, unsigned group) {
+    return std::max<std::uint64_t>(cache::keyed_hash(name, group), 1);
+}
+
+ZoneCuts::Place* ZoneCuts::find(std::uint64_t hash) {
+    if (places_.empty()) return nullptr;
+    auto set = std::span(places_).subspan(hash % (places_.size() / ways) * ways, ways);
+    auto at = std::ranges::find(set, hash, &Place::hash);
+    return at == set.end() ? nullptr : &*at;
+}
+
+ZoneCuts::Found ZoneCuts::deepest(const cache::Key& key) {
+    if (places_.empty()) return {};
+    auto name = key.name.bytes();
+    for (std::size_t at = 0, above = 0;; above = at, at += 1u + name[at]) {
+        Place* place = find(hash_of(name.subspan(at), key.group));
+        if (place) return {place, at, above};
+        if (name[at] == 0) return {};
+    }
+}
+
+ZoneCuts::Place& ZoneCuts::add(std::uint64_t hash, Time now) {
+    if (places_.empty()) places_.resize(limits::zone_cuts);
+    auto set = std::span(places_).subspan(hash % (places_.size() / ways) * ways, ways);
+    auto at = std::ranges::find(set, hash, &Place::hash);
+    if (at == set.end()) at = std::ranges::find(set, 0u, &Place::hash);
+    if (at == set.end()) at = std::ranges::min_element(set, {}, &Place::asked);
+    if (at->hash != hash) *at = {.hash = hash};
+    at->asked = now;
+    return *at;
+}
+
+} // namespace millrace::control
