@@ -467,7 +467,7 @@ MUTATIONS = [
     Mutation(
         "a-registrys-zones-share-an-account", "control/fetch/zone_cuts.cpp",
         "    if (at > 0) add(hash_of(key.name.bytes().subspan(below), key.group), now);\n",
-        "",
+        "    if (at > 0) add(hash_of(key.name.bytes(), key.group), now);\n",
         "random names in com. have all names of com. refused",
         "control_test:ZoneCutsTest.*"),
     Mutation(
@@ -479,7 +479,7 @@ MUTATIONS = [
     Mutation(
         "known-names-wait-behind-random-ones", "control/fetch/caps.cpp",
         "    if (is_known) return ZoneCuts::Charge{.is_spared = true};\n",
-        "",
+        "    if (is_known && now < Time{}) return ZoneCuts::Charge{.is_spared = true};\n",
         "a flood keeps the existing names of its zone from being refreshed",
         "control_test:CapsTest.KnownNames*"),
     Mutation(

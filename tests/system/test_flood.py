@@ -1,6 +1,6 @@
-"""A flood of garbage over AF_XDP beside a client that asks normally.
+"""Floods beside a client that asks normally: of garbage over AF_XDP, and of random names.
 
-Basic algorithm: a table of frames, each with the counter that it must end in, is sent round and round by a process of its
+Garbage: a table of frames, each with the counter that it must end in, is sent round and round by a process of its
 own. What was sent and did not arrive, the port has dropped; the client loses no more than that, and the counters say of
 everything else exactly what it was.
 """
@@ -13,14 +13,18 @@ import random
 import time
 
 import dns.message
+import dns.rcode
 import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrFragment
 from scapy.layers.l2 import Dot1AD, Dot1Q, Ether
 from scapy.packet import Raw
 
-from support import addresses, is_sanitized
+from conftest import loopback, socket_config
+from lab.daemon import write_config
+from support import Client, addresses, is_sanitized
 from test_port import mac
+from upstream import Script
 
 SECONDS = 60 if os.environ.get("MILLRACE_LONG") else 8
 FRAMES_A_SECOND, QUERIES_A_SECOND, CLIENT_NAMES = 10_000, 200, 200
@@ -170,3 +174,65 @@ def test_a_flood_harms_nobody_and_is_counted(lab, port, subscriber):
     growth = memory(port) - size
     assert growth < MOST_GROWTH or is_sanitized(port), f"{growth} octets more"
     print(f"{sum(sent.values())} sent, {dropped} dropped by the port, {unanswered} of {asked} unanswered, {growth} octets more")
+
+
+ZONES, RANDOM_NAMES, OTHERS, RATE = 100, 30, 200, 1  # names of each zone; other clients' hits and misses; of a zone
+
+
+class RandomNames(dict):
+    """Scripts of a server: names that begin with "r" are denied by the zone above them."""
+
+    def get(self, name, default=None):
+        zone = name.partition(".")[2]
+        return Script(authority=(f"{zone} 60 IN SOA a. b. 1 2 3 4 60",), rcode="NXDOMAIN") if name[0] == "r" else default
+
+
+def ask_all(client, names, at_once=50):
+    """Replies by name, all of them; never more questions at once than sockets have room for."""
+    replies = {}
+    with client.socket() as s:
+        for start in range(0, len(names), at_once):
+            for number, name in enumerate(names[start:start + at_once], start):
+                s.send(dns.message.make_query(name, "A", id=number, use_edns=0).to_wire())
+            for _ in names[start:start + at_once]:
+                reply = dns.message.from_wire(s.recv(2048))
+                replies[names[reply.id]] = reply
+    return replies
+
+
+def test_random_names_under_many_zones_harm_no_others(lab, daemon, upstreams):
+    server = upstreams[0]
+    server.scripts = RandomNames()
+    config = socket_config(lab, [server.endpoint], limits={"fetches-per-zone": RATE})
+    one, client = daemon(config), Client(loopback(lab), 5300)
+    known = [f"known{i}.example" for i in range(OTHERS)]
+    ask_all(client, known)
+    flooded = [f"r{i}.z{zone}.test-flood" for i in range(RANDOM_NAMES) for zone in range(ZONES)]
+    ask_all(client, flooded[:ZONES])  # each zone has denied something
+    started = time.monotonic()
+    replies, others = {}, {}
+    share = len(flooded[ZONES:]) // 10
+    for part in range(10):  # the flood, and others in between
+        replies.update(ask_all(client, flooded[ZONES:][part * share:(part + 1) * share]))
+        others.update(ask_all(client, known[part::10] + [f"new{part}-{i}.example" for i in range(OTHERS // 10)]))
+    seconds = time.monotonic() - started
+    assert all(addresses(reply) == ["192.0.2.200"] for reply in others.values())
+    assert len(others) == 2 * OTHERS and len(replies) == ZONES * (RANDOM_NAMES - 1)
+    limited = [reply for reply in replies.values() if reply.rcode() == dns.rcode.SERVFAIL]
+    assert all("over a limit" in reply.options[0].text for reply in limited)
+    assert all(reply.rcode() == dns.rcode.NXDOMAIN for reply in replies.values() if reply not in limited)
+    asked = sum(name[0] == "r" for name in server.asked) - ZONES
+    assert asked <= ZONES * (RATE + RATE * seconds + 1), "the upstream's part of the flood"
+    assert asked + len(limited) == len(replies)
+    stats = one.ctl("stats")
+    assert stats["limited_by"]["fetches_per_zone"] == len(limited)
+    assert one.last_lines(1000).count("fetches-per-zone") <= 10 * (1 + seconds // 60)
+    # The same again, to see what it would do.
+    write_config(one.config, {**config, "limits": {"fetches-per-zone": RATE, "dry-run": True},
+                              "control": {"socket": str(one.socket)}})
+    assert one.ctl("config", "reload")["changed"] == ["limits"]
+    again = ask_all(client, [f"r-dry{i}.z0.test-flood" for i in range(100)])
+    assert all(reply.rcode() == dns.rcode.NXDOMAIN for reply in again.values())
+    assert one.ctl("stats")["limited_by"] == stats["limited_by"]
+    assert one.ctl("stats")["dry_run"]["fetches_per_zone"] > 0
+    print(f"{len(replies)} random names in {seconds:.1f} s, {asked} asked; {len(others)} others, all answered")
