@@ -36,9 +36,9 @@ class Generator:
         child, log, offset = start(target, arguments, prefix)
         deadline = time.monotonic() + (longest or seconds + PATIENCE)
         try:
-            before = self._await("begin", log, offset, child, deadline) and target.usage()
-            after = self._await("end", log, offset, child, deadline) and target.usage()
-            report = json.loads(self._await("{.*}", log, offset, child, deadline))
+            before = await_line("begin", log, offset, child, deadline) and target.usage()
+            after = await_line("end", log, offset, child, deadline) and target.usage()
+            report = json.loads(await_line("{.*}", log, offset, child, deadline))
         finally:
             if target.is_on_kernel:
                 child.kill()
@@ -66,20 +66,21 @@ class Generator:
         with open(os.open(fifo, os.O_RDWR), "w", encoding="ascii") as commands:  # does not wait for the reader
             commands.write(" ".join(map(str, arguments)) + "\n")
             commands.flush()
-            text = self._await("begin|{.*}", log, offset, child, time.monotonic() + PATIENCE)  # read before we close it
+            text = await_line("begin|{.*}", log, offset, child, time.monotonic() + PATIENCE)  # read before we close it
             assert text
         return child, log, offset
 
-    @staticmethod
-    def _await(pattern, log, offset, child, deadline):
-        while True:
-            ended = child.poll() is not None
-            text = log.read_bytes()[offset:].decode("utf-8", errors="replace")
-            if found := re.search(rf"^({pattern})$", text, re.MULTILINE):
-                return found[0]
-            if ended or time.monotonic() > deadline:
-                raise LabError(f"dns_load did not come to an end: {text.strip()[-500:]}")
-            time.sleep(0.01)
+
+def await_line(pattern, log, offset, child, deadline):
+    """The first line like this that the child prints."""
+    while True:
+        ended = child.poll() is not None
+        text = log.read_bytes()[offset:].decode("utf-8", errors="replace")
+        if found := re.search(rf"^({pattern})$", text, re.MULTILINE):
+            return found[0]
+        if ended or time.monotonic() > deadline:
+            raise LabError(f"{log.name} did not come to an end: {text.strip()[-500:]}")
+        time.sleep(0.01)
 
 
 def dnsperf(target, questions, seconds, prefix=()):

@@ -50,6 +50,8 @@ void describe(CLI::App& app, Load& o) {
         ->check(CLI::Range(0.0, 1.0));
     app.add_option("--first", o.plan.choice.first, "number of the first m name");
     app.add_option("--wildcard", o.wildcard, "the address of all m names; without it, each has its own");
+    app.add_option("--bogus-every", o.plan.bogus_every,
+                   "for each name whose number this divides SERVFAIL is right too; 0: none");
     app.add_option("--seed", o.plan.choice.seed)->capture_default_str();
     app.add_option("--seconds", o.plan.seconds)->capture_default_str();
     app.add_option("--warm-up", o.plan.warm_up, "seconds before these")->capture_default_str();
@@ -90,6 +92,23 @@ tl::expected<void, std::string> complete(Load& o) {
     return {};
 }
 
+/// Shares are of all that were asked: null where so many have had no right answer.
+nlohmann::json describe(const Outcome& o, double tsc_hz) {
+    auto asked = double(o.answered + o.wrong + o.failed + o.lost);
+    auto milliseconds = [&](double share) {
+        double of_answered = o.answered > 0 ? share * asked / double(o.answered) : 1;
+        return of_answered < 1 ? nlohmann::json(o.latency.percentile(of_answered) / tsc_hz * 1e3) : nullptr;
+    };
+    return {{"answered", o.answered},
+            {"wrong", o.wrong},
+            {"failed", o.failed},
+            {"lost", o.lost},
+            {"latency_ms",
+             {{"p50", milliseconds(0.5)},
+              {"p99", milliseconds(0.99)},
+              {"longest", double(o.longest) / tsc_hz * 1e3}}}};
+}
+
 void print(const Report& report, std::uint64_t strangers) {
     auto microseconds = [&](double share) { return report.latency.percentile(share) / report.tsc_hz * 1e6; };
     std::uint64_t wrong = 0;
@@ -109,6 +128,8 @@ void print(const Report& report, std::uint64_t strangers) {
         {"latency_us",
          {{"p50", microseconds(0.5)}, {"p99", microseconds(0.99)}, {"p99.9", microseconds(0.999)}}},
     };
+    for (const auto& [kind, outcome] : report.by_kind)
+        out["by_kind"][std::string(1, char(kind))] = describe(outcome, report.tsc_hz);
     if (!report.example.empty()) out["first_wrong"] = report.example;
     std::printf("%s\n", out.dump().c_str());
     std::fflush(stdout);

@@ -12,6 +12,7 @@ namespace {
 using cache::load_u16;
 
 constexpr unsigned nap = 50; // microseconds
+constexpr const char* wrong_rcode = "rcode";
 
 } // namespace
 
@@ -87,7 +88,9 @@ void Generator::send(std::uint64_t now) {
     for (unsigned i = 0; i < count; ++i) {
         Slot& slot = slots_[free_.back()];
         free_.pop_back();
-        prepare(slot, plan_.rate == 0 ? now : start_ + std::uint64_t(double(asked_) * hz_ / plan_.rate));
+        // At a given rate it is due at the end of its interval, as wanted() has it.
+        double ticks = plan_.rate == 0 ? double(now - start_) : double(asked_ + 1) * hz_ / plan_.rate;
+        prepare(slot, start_ + std::uint64_t(ticks));
         slots[i] = &slot;
         messages[i] = {slot.message.data(), slot.size};
         ++asked_;
@@ -141,14 +144,20 @@ void Generator::settle(Message answer, std::uint64_t now) {
         return;
     }
     Slot& slot = slots_[index];
+    Outcome& outcome = report_.by_kind[slot.host.kind];
     if (const char* what = fault(slot, answer)) {
         ++report_.wrong[what];
+        ++(what == wrong_rcode ? outcome.failed : outcome.wrong);
         if (report_.example.empty())
             report_.example =
                 std::string(what) + " for " + char(slot.host.kind) + std::to_string(slot.host.number);
     } else {
+        std::uint64_t took = now > slot.due ? now - slot.due : 0;
         ++report_.answered;
-        report_.latency.add(now > slot.due ? now - slot.due : 0);
+        report_.latency.add(took);
+        ++outcome.answered;
+        outcome.latency.add(took);
+        outcome.longest = std::max(outcome.longest, took);
     }
     slot.busy = false;
     free_.push_back(std::uint16_t(index));
@@ -164,9 +173,11 @@ const char* Generator::fault(const Slot& slot, Message answer) const {
     if ((flags & dns::response) == 0) return "no response";
     if (plan_.echo) return nullptr;
     if ((flags & dns::truncated) != 0) return "truncated";
+    auto rcode = dns::Rcode(flags & dns::rcode_mask);
+    bool bogus = plan_.bogus_every != 0 && slot.host.number % plan_.bogus_every == 0;
+    if (bogus && rcode == dns::Rcode::servfail) return nullptr;
     bool absent = slot.host.kind == Kind::absent;
-    if (dns::Rcode(flags & dns::rcode_mask) != (absent ? dns::Rcode::nxdomain : dns::Rcode::noerror))
-        return "rcode";
+    if (rcode != (absent ? dns::Rcode::nxdomain : dns::Rcode::noerror)) return wrong_rcode;
     if (absent) return load_u16(&answer[6]) == 0 ? nullptr : "records";
     return address_is_right(slot, answer) ? nullptr : "address";
 }
@@ -198,6 +209,7 @@ void Generator::expire(std::uint64_t now) {
         if (!slot.busy || slot.due + patience_ > now) continue;
         slot.busy = false;
         ++report_.lost;
+        ++report_.by_kind[slot.host.kind].lost;
         if (plan_.choice.pattern == Pattern::each) again_.push_back(slot.host);
         free_.push_back(std::uint16_t(&slot - slots_.data()));
     }

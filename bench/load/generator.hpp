@@ -31,7 +31,16 @@ struct Plan {
     bool echo = false;               ///< an echo answers: ID and question are all that is checked
     bool polite = false;             ///< sleep when there is nothing to do: others need this CPU
     std::optional<Ipv4> wildcard;    ///< address of all m names; none: address_of
+    std::uint32_t bogus_every = 0; ///< for names with a number that it divides SERVFAIL is right too; 0: none
     std::function<void(const char*)> announce = [](const char*) {}; ///< "begin" and "end" of the counting
+};
+
+/// What became of the questions for the names of one kind.
+struct Outcome {
+    // wrong: another address; failed: another rcode
+    std::uint64_t answered = 0, wrong = 0, failed = 0, lost = 0;
+    Histogram latency;         ///< of the answered ones; TSC ticks
+    std::uint64_t longest = 0; ///< of these
 };
 
 struct Report {
@@ -43,6 +52,7 @@ struct Report {
     std::uint64_t cycles = 0; ///< TSC, of those seconds
     double tsc_hz = 0;
     Histogram latency; ///< TSC ticks
+    std::map<Kind, Outcome> by_kind;
 };
 
 class Generator {
