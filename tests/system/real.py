@@ -51,7 +51,7 @@ remote-control:
         self._start(["unbound", "-d", "-c", file], address, port)
 
     def nsd(self, address, port, zones):
-        """zones: name and file."""
+        """zones: name and file. Returns the process, which leads a group of its own."""
         file = self.folder / f"nsd-{address}"
         home = self.folder / f"nsd-{address}.d"
         home.mkdir()
@@ -71,7 +71,7 @@ server:
 remote-control:
   control-enable: no
 {clauses}""", encoding="ascii")
-        self._start(["nsd", "-d", "-c", file], address, port)
+        return self._start(["nsd", "-d", "-c", file], address, port)
 
     def _start(self, command, address, port):
         log = self.folder / f"{command[0]}-{address}.log"
@@ -79,3 +79,4 @@ remote-control:
         self._running.append(child)
         up = until(lambda: ask(address, port, "up.test", 6) is not None or child.poll() is not None, 10)
         assert up and child.poll() is None, log.read_text(errors="replace")[-2000:]
+        return child
