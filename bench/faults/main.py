@@ -15,7 +15,7 @@ from load import machine
 from load.main import ROOT, free_lab, words
 
 from . import plot, report
-from .measure import Measurement
+from .measure import Measurement, precedence
 from .peers import PEERS
 from .scenarios import SCENARIOS
 
@@ -81,6 +81,7 @@ def write(options, samples):
     rows = report.summarise(samples)
     about = {"date": datetime.datetime.now().isoformat(timespec="seconds"), "machine": platform.platform(),
              "cpus": machine.cpus(), "load": os.getloadavg(), "rate": options.rate, "seconds": options.seconds,
+             "precedence": precedence(),
              "commit": subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True, check=False,
                                       timeout=10).stdout.strip()}
     found = {"about": about, "summary": rows, "behind": list(report.behind(rows)), "samples": samples}

@@ -1,11 +1,13 @@
 """One resolver under one scenario: started anew, warmed up, then the fault begins."""
 
+import functools
 import json
 import pathlib
 import signal
 import time
 
 from lab import Daemon, LabError, servers
+from lab.children import run
 from load import machine
 from load.clients import PATIENCE, ZONE, await_line
 
@@ -17,8 +19,14 @@ TTL = 5  # seconds
 NEW_SHARE = 0.5  # of the questions, for names that nobody has asked for
 CLIENT_PATIENCE = 5  # seconds until a question counts as unanswered
 FLOOD = 10  # times the client's rate
-PRECEDENCE = ("chrt", "--rr", 1)  # over whatever else the machine does: nobody waits for a compiler's turn to end
 KINDS = {"n": "popular", "m": "new"}
+
+
+@functools.cache
+def precedence():
+    """A command's beginning: nobody who is measured waits for a compiler's turn to end. Empty where that is not permitted."""
+    command = ("chrt", "--rr", "1")
+    return command if run([*command, "true"]).returncode == 0 else ()
 
 
 class Measurement:
@@ -52,14 +60,14 @@ class Measurement:
 
     def _start(self, what, command, cpu):
         log = self._lab.folder / f"{self._unit}-{what}"
-        child = self._lab.children.start([*PRECEDENCE, "taskset", "-c", cpu, *command], log)
+        child = self._lab.children.start([*precedence(), "taskset", "-c", cpu, *command], log)
         self._processes.append(child)
         return child, log
 
     def _start_upstream(self, i):
         address, port = self._upstreams[i]
-        started = self._start(f"upstream-{i}", [self._options.build / "bench/faulty", f"{address}:{port}", "--ttl", TTL, "--delay",
-                                                DELAYS[i], *self._scenario.faults[i]], self._client_cpu)
+        started = self._start(f"upstream-{i}", [self._options.build / "bench/faulty", f"{address}:{port}", "--ttl", TTL,
+                                                "--delay", DELAYS[i], *self._scenario.faults[i]], self._client_cpu)
         servers.wait(address, port, name=f"n0.{ZONE}", qtype=1)
         return started
 
@@ -68,9 +76,10 @@ class Measurement:
             names = [f"{address}:{port}" for address, port in self._upstreams]
             if self._scenario.trusted is not None:
                 names[self._scenario.trusted] = {"address": names[self._scenario.trusted], "trusted": True}
-            daemon = Daemon(self._lab, self._options.build, {
-                "listen": ["{}:{}".format(*self._here)], "allow": ["127.0.0.0/8"],
-                "upstreams": [{"group": "default", "servers": names}]}, [*PRECEDENCE, "taskset", "-c", self._server_cpu], name=self._unit)
+            config = {"listen": ["{}:{}".format(*self._here)], "allow": ["127.0.0.0/8"],
+                      "upstreams": [{"group": "default", "servers": names}]}
+            daemon = Daemon(self._lab, self._options.build, config, [*precedence(), "taskset", "-c", self._server_cpu],
+                            name=self._unit)
             (self._folder / "millrace.yaml").write_bytes(daemon.config.read_bytes())
             self._processes.append(daemon.launch())
         else:

@@ -33,10 +33,11 @@ def line(y, row):
     """A server's marks; what is beyond the client's patience stands at the axis's end."""
     colour = COLOURS.get(row["server"], OTHERS)
     middle, p50, p99, longest = y - 4, place(row["p50"]), place(row["p99"]), place(row["longest"])
+    tick = f'<line x1="{longest:.1f}" y1="{middle - 5}" x2="{longest:.1f}" y2="{middle + 5}"'
     return [text(110, y, row["server"]),
             f'<line x1="{p50:.1f}" y1="{middle}" x2="{p99:.1f}" y2="{middle}" stroke="{colour}" stroke-width="6"/>',
             f'<line x1="{p99:.1f}" y1="{middle}" x2="{longest:.1f}" y2="{middle}" stroke="{colour}"/>',
-            f'<line x1="{longest:.1f}" y1="{middle - 5}" x2="{longest:.1f}" y2="{middle + 5}" stroke="{colour}" stroke-width="2"/>',
+            f'{tick} stroke="{colour}" stroke-width="2"/>',
             f'<circle cx="{p50:.1f}" cy="{middle}" r="4" fill="{colour}"/>',
             text(LEFT + AXIS + 20, y, ", ".join(f"{row[key]:.2f}" for key in ("wrong", "failed", "silent")))]
 

@@ -1,18 +1,19 @@
 """What a run has found: medians over the rounds as a table, and where Millrace is not best or equal."""
 
 import statistics
+import textwrap
 
 LIMITS = {"answered": (0.1, 0), "wrong": (0.05, 0), "p50": (0.3, 0.1), "p99": (2, 0.1), "longest": (20, 0.1)}
 WORDS = {"answered": "%", "wrong": "%", "p50": "ms", "p99": "ms", "longest": "ms"}
 MORE_IS_BETTER = {"answered"}
 
 NOTES = """\
-answered: right within 5 s; where somebody forges, SERVFAIL for a bogus name is right. wrong: another address. failed: another
-rcode, such as SERVFAIL. silent: nothing within 5 s; nobody asked again. All are percent of what was asked, by the client alone.
-p50, p99 and longest: milliseconds from when the question was due, over all that were asked; ">" where so many, or one, had
-no right answer. asked: questions that the upstream servers got for each one that was asked. Medians over the
-rounds. Equal is what differs by less than {limits}: two processes share each CPU, and a
-millisecond more may be the scheduler's."""
+answered: right within 5 s; where somebody forges, SERVFAIL for a bogus name is right. wrong: another address. failed: another \
+rcode, such as SERVFAIL. silent: nothing within 5 s; nobody asked again. All are percent of what was asked, by the client alone. \
+p50, p99 and longest: milliseconds from when the question was due, over all that were asked; ">" where so many, or one, had no \
+right answer. asked: questions that the upstream servers got for each one that was asked. Medians over the rounds. Equal is what \
+differs by less than {limits}: a millisecond may be the scheduler's."""
+COLUMNS = 126
 
 
 def summarise(samples):
@@ -88,10 +89,11 @@ def table(samples, scenarios):
         lines.append("")
     worse = list(behind(rows))
     lines.append("Millrace is not best or equal in:" if worse else "Millrace is best or equal in every row.")
-    lines += [f"  {w['scenario']}, {w['names']} names: {w['figure']} {form(w, 'millrace')}; {w['best']} {form(w, 'its')}" for w in worse]
-    limits = ", ".join(f"{absolute:g} {WORDS[key]}{f' or {share:.0%}' if share else ''} ({key})"
+    lines += [f"  {w['scenario']}, {w['names']} names: {w['figure']} {form(w, 'millrace')}; {w['best']} {form(w, 'its')}"
+              for w in worse]
+    limits = ", ".join(f"{absolute:g} {WORDS[key]}{f' or {100 * share:g} %' if share else ''} ({key})"
                        for key, (absolute, share) in LIMITS.items())
-    return "\n".join([*lines, "", NOTES.format(limits=limits)])
+    return "\n".join([*lines, "", *textwrap.wrap(NOTES.format(limits=limits), COLUMNS)])
 
 
 def form(found, whose):
