@@ -72,10 +72,11 @@ class Measurement:
         return started
 
     def _start_resolver(self):
+        scenario = self._scenario
         if self._peer == "millrace":
-            names = [f"{address}:{port}" for address, port in self._upstreams]
-            if self._scenario.trusted is not None:
-                names[self._scenario.trusted] = {"address": names[self._scenario.trusted], "trusted": True}
+            names = [{"address": f"{address}:{port}", "trusted": i == scenario.trusted,
+                      "priority": int(scenario.is_preferred and i != scenario.trusted)}
+                     for i, (address, port) in enumerate(self._upstreams)]
             config = {"listen": ["{}:{}".format(*self._here)], "allow": ["127.0.0.0/8"],
                       "upstreams": [{"group": "default", "servers": names}]}
             daemon = Daemon(self._lab, self._options.build, config, [*precedence(), "taskset", "-c", self._server_cpu],
@@ -83,7 +84,9 @@ class Measurement:
             (self._folder / "millrace.yaml").write_bytes(daemon.config.read_bytes())
             self._processes.append(daemon.launch())
         else:
-            self._start("resolver", PEERS[self._peer](self._folder, self._here, self._upstreams), self._server_cpu)
+            preferred = scenario.trusted if scenario.is_preferred else None
+            command = PEERS[self._peer](self._folder, self._here, self._upstreams, preferred)
+            self._start("resolver", command, self._server_cpu)
         servers.wait(*self._here, name=f"n0.{ZONE}", qtype=1, seconds=30)
 
     def _ask(self, upstreams):

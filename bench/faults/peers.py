@@ -1,8 +1,9 @@
 """How each resolver is started: one worker, as its manual advises for several recursive servers that may fail.
 
 Each function writes its configuration into `folder` and returns the command. `here`: (address, port); `upstreams`: a list of
-such. What they are asked to do alike: keep popular names fresh before they expire, and serve stale data when nobody answers.
-None but Millrace can be told which server validates; to prefer one is another matter, and no row does.
+such; `preferred`: the number of one of them, or None. What they are asked to do alike: keep popular names fresh before they
+expire, and serve stale data when nobody answers. None but Millrace can be told which server validates, none but it and dnsdist
+which one to prefer.
 """
 
 from load.peers import write
@@ -10,7 +11,7 @@ from load.peers import write
 NAMES = 200_000  # room in each cache
 
 
-def unbound(folder, here, upstreams):
+def unbound(folder, here, upstreams, _):
     """unbound.conf(5): prefetch, and serve-expired-client-timeout as it recommends (RFC 8767)."""
     servers = "\n".join(f"  forward-addr: {address}@{port}" for address, port in upstreams)
     return ["unbound", "-d", "-c", write(folder / "unbound.conf", f"""\
@@ -45,22 +46,25 @@ forward-zone:
 """)]
 
 
-def dnsdist(folder, here, upstreams):
-    """Health checks every second and leastOutstanding are its defaults; stale entries serve while all servers are down."""
-    servers = "\n".join(f"newServer({{address='{address}:{port}'}})" for address, port in upstreams)
+def dnsdist(folder, here, upstreams, preferred):
+    """Health checks every second and leastOutstanding are its defaults; firstAvailable goes by `order`. Stale entries serve while
+    all servers are down."""
+    servers = "\n".join(f"newServer({{address='{address}:{port}', order={1 + (preferred not in (None, i))}}})"
+                        for i, (address, port) in enumerate(upstreams))
+    policy = "leastOutstanding" if preferred is None else "firstAvailable"
     return ["dnsdist", "--supervised", "--disable-syslog", "-C", write(folder / "dnsdist.conf", f"""\
 setLocal('{here[0]}:{here[1]}')
 setACL({{'127.0.0.0/8'}})
 setSecurityPollSuffix('')
 setMaxUDPOutstanding(65535)
 {servers}
-setServerPolicy(leastOutstanding)
+setServerPolicy({policy})
 setStaleCacheEntriesTTL(86400)
 getPool(''):setCache(newPacketCache({NAMES}, {{maxTTL=86400, keepStaleData=true}}))
 """)]
 
 
-def smartdns(folder, here, upstreams):
+def smartdns(folder, here, upstreams, _):
     """It asks all servers at once; the first reply goes to the client."""
     servers = "\n".join(f"server {address}:{port}" for address, port in upstreams)
     return ["smartdns", "-f", "-p", "-", "-c", write(folder / "smartdns.conf", f"""\

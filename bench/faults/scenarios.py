@@ -11,6 +11,7 @@ class Scenario:
     text: str
     faults: tuple = ((), (), (), ())  # options of faulty, for each server
     trusted: int = None  # the server that validates, if it is known that one does
+    is_preferred: bool = False  # the trusted server is to be asked before the others
     flood: bool = False
 
 
@@ -21,6 +22,8 @@ SCENARIOS = {
     "servfail": Scenario("the quickest of four servers says SERVFAIL to everything", (("--servfail",), (), (), ())),
     "forge": Scenario("of two servers the quicker one forges a tenth of all names; the other one validates: SERVFAIL for these",
                       (("--wrong-every", BOGUS_EVERY), ("--bogus-every", BOGUS_EVERY)), trusted=1),
+    "prefer": Scenario("the same, and the validator is preferred, by those that know preference",
+                       (("--wrong-every", BOGUS_EVERY), ("--bogus-every", BOGUS_EVERY)), trusted=1, is_preferred=True),
     "loss": Scenario("5 % of the datagrams to and from all four servers are lost", (("--loss", 0.05),) * 4),
     "flood": Scenario("others ask ten times as much: random names below 100 zones, which do not exist", flood=True),
 }

@@ -41,7 +41,8 @@ def test_a_dead_server_and_a_flood_are_measured(tmp_path):
 def test_a_forged_answer_is_wrong_and_a_validators_servfail_is_right(tmp_path):
     """The quicker server's answer goes out first: of the names that are forged, new ones are wrong; popular ones, once they have
     expired, at most once for each of their lives."""
-    rows, _, _ = faults(tmp_path, "--rows", "forge", "--seconds", "6")
+    rows, _, _ = faults(tmp_path, "--rows", "forge,prefer", "--seconds", "6")
     assert 0 < rows["forge", "new"]["wrong"] < 20
     assert rows["forge", "popular"]["wrong"] < rows["forge", "new"]["wrong"]
     assert rows["forge", "popular"]["failed"] == 0
+    assert rows["prefer", "new"]["wrong"] == 0 and rows["prefer", "new"]["failed"] == 0
