@@ -45,7 +45,7 @@ TEST_F(ManyServers, OfAnyNumberALostDatagramIsSentAgain) {
         FetchPolicy policy;
         policy.fanout.strategy = strategy;
         policy.fanout.fallback = 1s;
-        fetches.set_policy(policy);
+        fetches.set_policy(0, policy);
         for (unsigned i = 0; i < 9; ++i) upstreams.measured(i, 20ms);
         std::uint64_t before = exchanges.counters().resent;
         network.sent.clear();
