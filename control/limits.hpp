@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "cache/limits.hpp"
 #include "cache/time.hpp"
 #include "dataplane/limits.hpp"
 
@@ -72,6 +73,17 @@ inline constexpr unsigned echoes_per_wake = 64;   ///< ICMP messages read, then 
 inline constexpr Time probe = 800ms;              ///< in which an address answers, or has failed
 inline constexpr Time probe_stagger = 150ms;      ///< then it is tried in the next way, too
 inline constexpr Time failure_cost = 1s;          ///< what a failed connection costs a client (RFC 6298 2.1)
+
+inline constexpr unsigned name_addresses = 4; ///< of a server given by name, of each family: its places
+inline constexpr unsigned bootstraps = 8;     ///< servers of a group that are asked for them
+inline constexpr unsigned groups = 2 * cache::limits::groups; ///< those of bootstrap servers included
+inline constexpr unsigned names_per_tick = 16;                ///< asked for; the rest in the next ticks
+inline constexpr Time name_question = 2s;                     ///< to one bootstrap server
+inline constexpr Time name_min = 1s;      ///< back-off of a name whose addresses are not to be had,
+inline constexpr Time name_max = 60s;     ///< and its cap
+inline constexpr Time name_ttl_min = 30s; ///< addresses are asked for again after their TTL,
+inline constexpr Time name_ttl_max = 1h;  ///< within these bounds
+inline constexpr Time first_names = 1s;   ///< that the start waits for them
 
 inline constexpr Time least_patience = 200ms; ///< of clients over UDP
 inline constexpr Time stale_before = 100ms;   ///< so long before its end they get stale data (RFC 8767 5)

@@ -107,6 +107,12 @@ tl::expected<Config, ConfigError> parse_config(std::string_view text, const std:
     }
 }
 
+std::string to_string(const Config::Server& server) {
+    if (!server.is_named()) return dataplane::to_string(server.endpoint);
+    return fmt::format("{}:{}", std::string_view(server.name).substr(0, server.name.size() - 1),
+                       server.endpoint.port);
+}
+
 std::string to_string(const ConfigError& error) {
     std::string place = error.file;
     if (error.line > 0) place += fmt::format(":{}", error.line);

@@ -62,7 +62,8 @@ struct Config {
 
     /// One upstream server. An endpoint alone is a server with the defaults.
     struct Server {
-        dataplane::Endpoint endpoint;
+        dataplane::Endpoint endpoint; ///< of one given by name the port alone
+        std::string name{};           ///< as cache::to_string writes it; empty: it is given by address
         bool trusted = false; ///< its AD is passed on (RFC 6840 5.8): it validates, the way to it is safe
         bool randomise_case = true; ///< the letter case of questions to it is drawn at random (0x20)
         unsigned priority = 0;      ///< the lower is asked first, as in SRV (RFC 2782)
@@ -71,7 +72,7 @@ struct Config {
 
         Server(const dataplane::Endpoint& at = {}, bool trusts = false, bool randomises = true)
             : endpoint(at), trusted(trusts), randomise_case(randomises) {}
-        bool is_default() const { return *this == Server(endpoint); }
+        bool is_named() const { return !name.empty(); }
         bool operator==(const Server&) const = default;
     };
 
@@ -99,6 +100,7 @@ struct Config {
         std::vector<Server> servers;
         std::optional<Fanout> fanout{}; ///< none: the file's. What it does not say is the file's, too;
         std::optional<Merge> merge{};   ///< so here
+        std::vector<dataplane::Endpoint> bootstrap{}; ///< asked for the addresses of servers given by name
 
         bool operator==(const Group&) const = default;
     };
@@ -242,6 +244,9 @@ tl::expected<Config, ConfigError> load_config(const std::string& path);
 
 /// `file` is for the errors only.
 tl::expected<Config, ConfigError> parse_config(std::string_view text, const std::string& file);
+
+/// "192.0.2.1:53", or "dns.example.net:53" of one given by name.
+std::string to_string(const Config::Server& server);
 
 /// `Config::Fanout::probe`, taken apart.
 std::optional<cache::Key> parse_probe(const std::string& text);

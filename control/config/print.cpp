@@ -28,9 +28,11 @@ void print_word(YAML::Emitter& out, const char* key, const std::string& word) {
     out << YAML::Key << key << YAML::Value << word;
 }
 void print(YAML::Emitter& out, const Config::Server& server) {
-    if (server.is_default()) return print(out, server.endpoint);
+    Config::Server plain(server.endpoint);
+    plain.name = server.name;
+    if (server == plain) return print(out, to_string(server));
     out << YAML::Flow << YAML::BeginMap << YAML::Key << "address" << YAML::Value;
-    print(out, server.endpoint);
+    print(out, to_string(server));
     print_word(out, "trusted", server.trusted ? "true" : "false");
     print_word(out, "randomise-case", server.randomise_case ? "true" : "false");
     print_word(out, "priority", std::to_string(server.priority));
@@ -103,6 +105,7 @@ void print_upstreams(YAML::Emitter& out, const std::vector<Config::Group>& group
         out << YAML::BeginMap;
         print_text(out, "group", group.name);
         print(out, "servers", group.servers);
+        if (!group.bootstrap.empty()) print(out, "bootstrap", group.bootstrap);
         if (group.fanout) print_fanout(out, *group.fanout, Owner::group);
         if (group.merge) print_merge(out, *group.merge);
         out << YAML::EndMap;

@@ -29,24 +29,49 @@ constexpr Time deadline = 30s;
 
 namespace {
 
+constexpr const char* server_form = "an address and port, or a name and port, such as \"192.0.2.1:53\", "
+                                    "\"[2001:db8::1]:53\" or \"dns.example.net:53\"";
 constexpr const char* probe_form = "a name and a type, such as \"example.com A\"";
 constexpr const char* zone_form =
     "a link-local address with an interface of this machine, such as \"[fe80::1%eth0]:53\"";
 
-Endpoint read_server_address(const Value& at) {
-    std::string text = at.text(endpoint_form);
+Endpoint read_server_address(const Value& at, const char* form) {
+    std::string text = at.text(form);
     auto endpoint = dataplane::parse_endpoint(text, dns::port);
     bool valid = endpoint && endpoint->address.is_unicast();
     bool link_local = valid ? endpoint->address.is_link_local() : text.find('%') != text.npos;
     if (valid && link_local == (endpoint->zone != 0)) return *endpoint;
-    at.fail(link_local ? zone_form : endpoint_form);
+    at.fail(link_local ? zone_form : form);
     return {};
 }
 
-/// "192.0.2.1:53", or a map with what is special about the server.
+/// "dns.example.net:53": a host name (RFC 1123 2.1) of several labels, of which the last is no number, so
+/// that no address with a slip of the pen is taken for one.
+std::optional<Config::Server> parse_server_name(const std::string& text) {
+    auto colon = text.rfind(':');
+    std::string host = text.substr(0, colon);
+    bool is_host = host.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                          "0123456789-_.") == host.npos;
+    auto name = is_host ? cache::parse_name(host) : std::nullopt;
+    auto port =
+        colon == text.npos ? std::nullopt : dataplane::parse_endpoint("192.0.2.1" + text.substr(colon), 0);
+    if (!name || !port) return std::nullopt;
+    Config::Server out(Endpoint{{}, port->port});
+    out.name = cache::to_string(name->bytes());
+    auto last = out.name.rfind('.', out.name.size() - 2);
+    if (last == out.name.npos || last + 1 == out.name.size()) return std::nullopt;
+    bool is_number = out.name.find_first_not_of("0123456789", last + 1) == out.name.size() - 1;
+    return is_number ? std::nullopt : std::optional(out);
+}
+
+/// "192.0.2.1:53", a name and port, or a map with what is special about the server.
 Config::Server read_server(const Value& at) {
     Config::Server out;
-    auto read_endpoint = [&](const Value& v) { out.endpoint = read_server_address(v); };
+    auto read_endpoint = [&](const Value& v) {
+        auto named = parse_server_name(v.text(server_form));
+        out.endpoint = named ? named->endpoint : read_server_address(v, server_form);
+        if (named) out.name = named->name;
+    };
     if (!at.is_map()) {
         read_endpoint(at);
         return out;
@@ -59,18 +84,41 @@ Config::Server read_server(const Value& at) {
         {"weight", [&](const Value& v) { out.weight = unsigned(v.number(1, bounds::weight)); }},
         {"tcp-only", [&](const Value& v) { out.tcp_only = v.flag(); }},
     });
-    if (out.endpoint == Endpoint{}) at.at("address").fail(endpoint_form);
+    if (out.endpoint == Endpoint{}) at.at("address").fail(server_form);
     return out;
+}
+
+/// What it may take of a group's.
+std::size_t places_of(const Config::Server& server) {
+    return server.is_named() ? 2 * limits::name_addresses : 1;
 }
 
 std::vector<Config::Server> read_servers(const Value& at) {
     std::vector<Config::Server> out;
+    std::size_t places = 0;
     at.list(limits::upstreams, [&](const Value& item) {
         Config::Server server = read_server(item);
-        if (std::ranges::find(out, server.endpoint, &Config::Server::endpoint) != out.end()) {
-            item.fail("each server once", yaml::quote(to_string(server.endpoint)));
+        auto is_same = [&](const Config::Server& s) {
+            return s.endpoint == server.endpoint && s.name == server.name;
+        };
+        if (std::ranges::any_of(out, is_same)) item.fail("each server once", yaml::quote(to_string(server)));
+        places += places_of(server);
+        if (places > limits::upstreams) {
+            item.fail(fmt::format("at most {} servers, of which one given by name counts as {}",
+                                  limits::upstreams, 2 * limits::name_addresses),
+                      "more");
         }
         out.push_back(server);
+    });
+    return out;
+}
+
+std::vector<Endpoint> read_bootstrap(const Value& at) {
+    std::vector<Endpoint> out;
+    at.list(limits::bootstraps, [&](const Value& item) {
+        Endpoint endpoint = read_server_address(item, endpoint_form);
+        if (std::ranges::find(out, endpoint) != out.end()) item.fail("each server once");
+        out.push_back(endpoint);
     });
     return out;
 }
@@ -83,11 +131,16 @@ Config::Group read_group(const Value& at) {
     at.map({
         {"group", [&](const Value& v) { out.name = v.text("the group's name"); }},
         {"servers", [&](const Value& v) { out.servers = read_servers(v); }},
+        {"bootstrap", [&](const Value& v) { out.bootstrap = read_bootstrap(v); }},
         {"fanout", require_map}, // read_policies_of_groups
         {"merge", require_map},
     });
     if (out.name.empty()) at.at("group").fail("the group's name");
     if (out.servers.empty()) at.at("servers").fail("at least one server");
+    auto named = std::ranges::find_if(out.servers, &Config::Server::is_named);
+    if (out.bootstrap.empty() && named != out.servers.end()) {
+        at.at("bootstrap").fail("addresses and ports of servers that know " + to_string(*named));
+    }
     return out;
 }
 
@@ -217,10 +270,12 @@ void read_ranking(const Value& at, Config::Ranking& out) {
 
 namespace {
 
-/// Those that complete each other's answers while all is well.
+/// Those that complete each other's answers while all is well, one given by name with all that it may have.
 std::size_t count_first(const std::vector<Config::Server>& servers) {
     auto first = std::ranges::min_element(servers, {}, &Config::Server::priority);
-    return std::size_t(std::ranges::count(servers, first->priority, &Config::Server::priority));
+    std::size_t count = 0;
+    for (const auto& server : servers) count += server.priority == first->priority ? places_of(server) : 0;
+    return count;
 }
 
 /// An address that more servers must agree on than there are could never be published. `own`: the policy's
@@ -229,7 +284,8 @@ void check_quorum(const Value& own, const Config::Group& group, const Config::Li
     const Config::Merge& merge = live.merge_of(group);
     if (merge.policy != Config::MergePolicy::quorum) return;
     if (std::size_t most = count_first(group.servers); merge.quorum > most) {
-        bool is_all = most == group.servers.size();
+        bool is_all = std::ranges::count(group.servers, group.servers.front().priority,
+                                         &Config::Server::priority) == std::ssize(group.servers);
         own.at("quorum").fail(
             fmt::format("at most the number of servers{}, {}", is_all ? "" : " of the first priority", most),
             fmt::format("{}", merge.quorum));

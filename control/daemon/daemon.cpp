@@ -73,10 +73,11 @@ Daemon::Daemon(const Config& config, const std::string& path, LocalRules local)
     : config_(config), access_(client_policy(config.live), packets_per_us(config.boot)),
       local_(std::move(local.names)), routes_(build_routes(config.live)),
       table_({config.boot.cache_entries, config.boot.cache_memory}, grace_), publisher_(table_, grace_, {}),
-      network_(io_, {.sockets = exchange_capacity()}), groups_(cache::limits::groups, Upstreams({})),
+      network_(io_, {.sockets = exchange_capacity()}), groups_(limits::groups, Upstreams({})),
       exchanges_(network_, random_, groups_, {.exchanges = exchange_capacity()}), probes_(io_, random_),
       prober_(probes_, config.live.ranking, probe_capacity()),
-      fetches_(table_, publisher_, exchanges_, groups_, router_, {}), flushes_(table_, grace_, fetches_),
+      fetches_(table_, publisher_, exchanges_, std::span(groups_).first(cache::limits::groups), router_, {}),
+      names_(exchanges_, groups_, own_endpoints(config.boot)), flushes_(table_, grace_, fetches_),
       tcp_(io_, table_, fetches_, access_, &local_, config.live.tcp, &routes_),
       workers_(table_, grace_, access_, &local_, &routes_),
       reload_(path, config, std::move(local.lists), parts_), commands_(io_), signals_(io_, SIGINT, SIGTERM),
@@ -106,9 +107,12 @@ Daemon::Result Daemon::run() {
         loop.stop();
     });
     reload_on_hangup();
+    resolve_names();
     Result started = workers_.start();
     if (started) {
-        spdlog::info("ready: {} workers, {} upstreams", workers_.size(), server_count(groups_));
+        std::size_t upstreams = 0;
+        for (const Config::Group& group : config_.live.upstreams) upstreams += group.servers.size();
+        spdlog::info("ready: {} workers, {} upstreams", workers_.size(), upstreams);
         warn_of_mixed_groups(config_.live);
         if (unsigned ports = UdpSockets::source_ports(); ports < fewest_source_ports) {
             spdlog::warn("queries leave from {} source ports only: widen net.ipv4.ip_local_port_range",
@@ -128,6 +132,15 @@ Daemon::Result Daemon::run() {
     commands_.close();
     tcp_.close();
     return started;
+}
+
+/// The first clients wait in the sockets meanwhile, for less than their patience.
+void Daemon::resolve_names() {
+    for (Time end = boot_time() + limits::first_names; names_.is_pending() && boot_time() < end;) {
+        io_.run_one_for(10ms);
+        fetches_.tick(boot_time());
+        names_.tick(boot_time());
+    }
 }
 
 void Daemon::reload_on_hangup() {

@@ -39,6 +39,7 @@ class Daemon {
 
   private:
     void reload_on_hangup();
+    void resolve_names();
     Result open_sockets();
     Result open_ports();
     Result open_streams();
@@ -64,11 +65,12 @@ class Daemon {
     WakeRouter router_;
     FetchTable fetches_;
     KeepWarm warm_{table_, fetches_};
+    ServerNames names_;
     Flushes flushes_;
     TcpServer tcp_;
     Workers workers_;
     Parts parts_{io_,     grace_, table_,  publisher_, groups_, exchanges_, fetches_, flushes_,
-                 access_, local_, routes_, workers_,   tcp_,    prober_,    warm_};
+                 access_, local_, routes_, workers_,   tcp_,    prober_,    warm_,   names_};
     Reload reload_;
     CommandServer commands_;
     asio::signal_set signals_, hangups_;

@@ -62,6 +62,7 @@ bool Loop::tick() {
     while (handlers < handlers_per_tick && boot_time() - now < handler_time && p_.io.poll_one()) ++handlers;
     p_.fetches.tick(boot_time());
     p_.warm.tick(boot_time());
+    p_.names.tick(boot_time());
     rank();
     p_.tcp.tick(now);
     p_.workers.end_sleeps(); // before what takes longer

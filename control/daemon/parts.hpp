@@ -19,6 +19,7 @@
 #include "control/fetch/table.hpp"
 #include "control/rank/prober.hpp"
 #include "control/upstream/exchange.hpp"
+#include "control/upstream/server_names.hpp"
 #include "control/upstream/upstreams.hpp"
 #include "dataplane/access.hpp"
 #include "dataplane/local_names.hpp"
@@ -31,7 +32,8 @@ struct Parts {
     cache::Grace& grace;
     cache::Table& table;
     Publisher& publisher;
-    std::span<Upstreams> groups; ///< by Key::group; those that are not configured have no servers
+    /// By Key::group; those that are not configured have no servers. Behind them those of bootstrap servers.
+    std::span<Upstreams> groups;
     Exchanges& exchanges;
     FetchTable& fetches;
     Flushes& flushes;
@@ -42,6 +44,7 @@ struct Parts {
     TcpServer& tcp;
     Prober& prober;
     KeepWarm& warm;
+    ServerNames& names;
 };
 
 } // namespace millrace::control

@@ -114,9 +114,12 @@ bool concerns_answers(const std::string& key) {
 void move_groups(std::span<Upstreams> groups, const std::vector<Config::Group>& now,
                  const std::vector<Config::Group>& next) {
     std::vector<Upstreams> moved(groups.size(), Upstreams({}));
-    for (std::size_t i = 0; i < next.size(); ++i) {
+    for (unsigned i = 0; i < next.size(); ++i) {
         auto before = std::ranges::find(now, next[i].name, &Config::Group::name);
-        if (before != now.end()) moved[i] = std::move(groups[std::size_t(before - now.begin())]);
+        if (before == now.end()) continue;
+        auto was = unsigned(before - now.begin());
+        moved[i] = std::move(groups[was]);
+        moved[ServerNames::bootstrap_of(i)] = std::move(groups[ServerNames::bootstrap_of(was)]);
     }
     std::ranges::move(moved, groups.begin());
 }
@@ -151,10 +154,14 @@ void put_groups_in_place(const Parts& parts, const Config::Live& live) {
     for (unsigned i = 0; i < live.upstreams.size(); ++i) {
         const Config::Group& group = live.upstreams[i];
         if (!parts.groups[i].has_servers(group.servers)) parts.groups[i].replace(group.servers);
+        std::vector<Config::Server> bootstrap(group.bootstrap.begin(), group.bootstrap.end());
+        Upstreams& resolvers = parts.groups[ServerNames::bootstrap_of(i)];
+        if (!resolvers.has_servers(bootstrap)) resolvers.replace(bootstrap);
         parts.groups[i].set_policy(upstream_policy(live, group));
         parts.publisher.set_policy(i, ttl_policy(live, group));
         parts.fetches.set_policy(i, fetch_policy(live, group));
     }
+    parts.names.restart();
 }
 
 unsigned server_count(std::span<const Upstreams> groups) {
@@ -313,6 +320,7 @@ void Reload::put_in_place() {
     before_ = {p_.local.exchange(std::move(loaded_.local.names)),
                p_.routes.exchange(std::move(loaded_.routes)), p_.access.exchange(std::move(loaded_.access))};
     if (next.upstreams != current_.live.upstreams) p_.exchanges.close_probes(boot_time());
+    p_.names.close(boot_time());
     move_groups(p_.groups, current_.live.upstreams, next.upstreams);
     put_groups_in_place(p_, next);
     p_.tcp.set_policy(next.tcp);

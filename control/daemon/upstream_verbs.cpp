@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cache/dns.hpp"
+#include "control/limits.hpp"
 
 namespace millrace::control {
 
@@ -23,10 +24,19 @@ struct Place {
     unsigned group, upstream;
 };
 
+/// A server given by name is as many as it has addresses, or one without.
 std::vector<Place> all_of(const NamedGroups& named) {
     std::vector<Place> places;
     for (unsigned group = 0; group < named.size(); ++group) {
-        for (unsigned i = 0; i < named.groups[group].size(); ++i) places.push_back({group, i});
+        const Upstreams& upstreams = named.groups[group];
+        for (unsigned i = 0, count = 1; i < upstreams.size(); i += count) {
+            count = upstreams.config(i).is_named() ? 2 * limits::name_addresses : 1;
+            std::size_t before = places.size();
+            for (unsigned place = i; place < i + count; ++place) {
+                if (!upstreams.is_vacant(place)) places.push_back({group, place});
+            }
+            if (places.size() == before) places.push_back({group, i});
+        }
     }
     return places;
 }
@@ -36,7 +46,7 @@ json row_of(const NamedGroups& named, const Place& place, Time now) {
     const Upstreams& upstreams = named.groups[place.group];
     unsigned i = place.upstream;
     const UpstreamCounters& n = upstreams.counters(i);
-    json one = {{"address", to_string(upstreams.endpoint(i))},
+    json one = {{"address", upstreams.is_vacant(i) ? json() : json(to_string(upstreams.endpoint(i)))},
                 {"group", named.name(place.group)},
                 {"sent", n.sent},
                 {"replies", n.replies},
@@ -47,6 +57,7 @@ json row_of(const NamedGroups& named, const Place& place, Time now) {
                 {"breaker", to_string(upstreams.breaker(i))},
                 {"override", to_string(upstreams.override_of(i))},
                 {"opened", n.opened}};
+    if (upstreams.config(i).is_named()) one["name"] = to_string(upstreams.config(i));
     bool is_tried = upstreams.breaker(i) == Breaker::open && upstreams.next_probe(i) != Time::max();
     if (is_tried) one["probe_s"] = seconds(std::max(Time{}, upstreams.next_probe(i) - now));
     if (upstreams.is_measured(i)) one["srtt_ms"] = double(upstreams.srtt(i).count()) / 1000;
@@ -83,7 +94,8 @@ void set_override(const NamedGroups& named, Override word, const std::vector<std
     std::string all_down; // groups
     for (const Place& place : all_of(named)) {
         Upstreams& upstreams = named.groups[place.group];
-        if (!endpoint || upstreams.endpoint(place.upstream) != *endpoint) continue;
+        bool is_meant = endpoint && upstreams.endpoint(place.upstream) == *endpoint;
+        if (!is_meant || upstreams.is_vacant(place.upstream)) continue;
         upstreams.set_override(place.upstream, word, boot_time());
         rows.push_back(listed(named, place));
         if (upstreams.is_all_down()) all_down += (all_down.empty() ? "" : ", ") + named.name(place.group);

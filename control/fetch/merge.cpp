@@ -7,6 +7,7 @@
 
 #include "control/limits.hpp"
 #include "control/message/entry_build.hpp"
+#include "control/message/records.hpp"
 #include "control/rank/special_use.hpp"
 #include "dataplane/address.hpp"
 
@@ -15,12 +16,6 @@ namespace millrace::control {
 namespace {
 
 using dataplane::Address;
-
-Address address_of(const Record& record) {
-    const ldns_rdf* rdata = ldns_rr_rdf(record.get(), 0);
-    bool v4 = ldns_rr_get_type(record.get()) == LDNS_RR_TYPE_A;
-    return v4 ? Address::v4(ldns_rdf_data(rdata)) : Address::v6(ldns_rdf_data(rdata));
-}
 
 /// By the CNAMEs: a DNAME says nothing more, and not everybody tells it.
 bool same_chain(const Answer& a, const Answer& b) {

@@ -316,6 +316,13 @@ std::vector<cache::Name> chain_targets(std::span<const std::uint8_t> qname, cons
     return targets;
 }
 
+dataplane::Address address_of(const Record& record) {
+    using dataplane::Address;
+    const ldns_rdf* rdata = ldns_rr_rdf(record.get(), 0);
+    bool v4 = ldns_rr_get_type(record.get()) == LDNS_RR_TYPE_A;
+    return v4 ? Address::v4(ldns_rdf_data(rdata)) : Address::v6(ldns_rdf_data(rdata));
+}
+
 cache::Name name_of(const ldns_rdf* dname) {
     cache::WireReader in({ldns_rdf_data(dname), ldns_rdf_size(dname)});
     cache::Name name;

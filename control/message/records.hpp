@@ -16,6 +16,7 @@
 #include "cache/name.hpp"
 #include "control/message/answer.hpp"
 #include "control/message/ldns_handle.hpp"
+#include "dataplane/address.hpp"
 
 namespace millrace::control {
 
@@ -60,6 +61,9 @@ std::optional<std::vector<std::uint8_t>> canonical_rdata(const MessageView& mess
 
 /// The targets of the CNAMEs in an Entry's answer section, in order, folded. `qname` is its key's.
 std::vector<cache::Name> chain_targets(std::span<const std::uint8_t> qname, const cache::Entry& entry);
+
+/// Of an A or AAAA record.
+dataplane::Address address_of(const Record& record);
 
 /// A name that ldns holds, folded. `dname` is an LDNS_RDF_TYPE_DNAME of at most 255 octets.
 cache::Name name_of(const ldns_rdf* dname);

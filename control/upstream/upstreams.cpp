@@ -11,6 +11,8 @@
 
 namespace millrace::control {
 
+using dataplane::Endpoint;
+
 namespace {
 
 std::string_view reason_of(Override word) {
@@ -32,8 +34,21 @@ cache::Key UpstreamPolicy::root_servers() {
     return key;
 }
 
-Upstreams::Upstreams(const std::vector<Config::Server>& servers, UpstreamPolicy policy) : policy_(policy) {
-    for (const auto& server : servers) servers_.emplace_back().config = server;
+Upstreams::Upstreams(const std::vector<Config::Server>& servers, UpstreamPolicy policy)
+    : policy_(policy), servers_(places_of(servers)) {}
+
+/// As if nothing were known of any.
+std::vector<Upstreams::Server> Upstreams::places_of(const std::vector<Config::Server>& servers) {
+    std::vector<Server> places;
+    for (const auto& server : servers) {
+        unsigned count = server.is_named() ? 2 * limits::name_addresses : 1;
+        for (unsigned place = 0; place < count; ++place) {
+            places.emplace_back().config = server;
+            places.back().is_vacant = server.is_named();
+            places.back().place = place;
+        }
+    }
+    return places;
 }
 
 Time Upstreams::srtt(unsigned upstream) const {
@@ -54,11 +69,15 @@ bool Upstreams::is_any_closed() const {
 }
 
 bool Upstreams::is_all_down() const {
-    return std::ranges::all_of(servers_, [](const Server& s) { return s.word == Override::down; });
+    return std::ranges::all_of(servers_, is_out);
+}
+
+bool Upstreams::is_out(const Server& server) {
+    return server.is_vacant || server.word == Override::down;
 }
 
 bool Upstreams::is_usable(const Server& server) {
-    return server.breaker == Breaker::closed && server.word != Override::down;
+    return server.breaker == Breaker::closed && !is_out(server);
 }
 
 std::vector<unsigned> Upstreams::ranked(Random& random) const {
@@ -89,7 +108,7 @@ void Upstreams::draw_by_weight(std::span<unsigned> order, Random& random) const 
 
 bool Upstreams::may_be_asked(unsigned upstream) const {
     const Server& server = servers_[upstream];
-    return is_usable(server) || (server.word != Override::down && !is_any_closed());
+    return is_usable(server) || (!is_out(server) && !is_any_closed());
 }
 
 bool Upstreams::has_room(unsigned upstream, Share share) const {
@@ -106,18 +125,53 @@ bool Upstreams::is_in_rate(unsigned upstream, Time now, Share share) {
 }
 
 bool Upstreams::has_servers(const std::vector<Config::Server>& servers) const {
-    return std::ranges::equal(servers_, servers, {}, &Server::config);
+    auto is_as_configured = [](const Server& now, const Server& wanted) {
+        Config::Server config = now.config;
+        if (config.is_named()) config.endpoint.address = {};
+        return config == wanted.config;
+    };
+    return std::ranges::equal(servers_, places_of(servers), is_as_configured);
 }
 
 void Upstreams::replace(const std::vector<Config::Server>& servers) {
     assert(std::ranges::all_of(servers_, [](const Server& s) { return s.outstanding == 0; }));
-    std::vector<Server> before = std::exchange(servers_, {});
-    for (const auto& server : servers) {
-        auto endpoint_of = [](const Server& known) { return known.config.endpoint; };
-        auto known = std::ranges::find(before, server.endpoint, endpoint_of);
-        servers_.push_back(known == before.end() ? Server{} : *known);
-        servers_.back().config = server;
+    std::vector<Server> before = std::exchange(servers_, places_of(servers));
+    auto identity_of = [](const Server& server) {
+        const Config::Server& config = server.config;
+        Endpoint at{config.is_named() ? dataplane::Address{} : config.endpoint.address, config.endpoint.port,
+                    config.endpoint.zone};
+        return std::tuple(config.name, at, server.place);
+    };
+    for (Server& server : servers_) {
+        auto known = std::ranges::find(before, identity_of(server), identity_of);
+        if (known == before.end()) continue;
+        Config::Server config = std::exchange(server, *known).config;
+        if (config.is_named()) config.endpoint = server.config.endpoint;
+        server.config = config;
     }
+}
+
+bool Upstreams::is_elsewhere(unsigned upstream, const dataplane::Address& address) const {
+    const Server& here = servers_[upstream];
+    return std::ranges::any_of(servers_, [&](const Server& s) {
+        bool is_same = s.config.endpoint == Endpoint{address, here.config.endpoint.port};
+        return is_same && &s != &here && !s.is_vacant;
+    });
+}
+
+bool Upstreams::occupy(unsigned upstream, const dataplane::Address& address) {
+    Server& server = servers_[upstream];
+    if (server.config.endpoint.address != address) {
+        if (server.outstanding > 0) return false;
+        Server fresh;
+        fresh.config = server.config;
+        fresh.config.endpoint.address = address;
+        fresh.place = server.place;
+        server = fresh;
+    }
+    server.is_vacant = false;
+    ++recoveries_;
+    return true;
 }
 
 void Upstreams::begin(unsigned upstream) {
@@ -181,7 +235,7 @@ void Upstreams::judge_silence(unsigned upstream, Time waited, Time now) {
 
 void Upstreams::suspect(unsigned upstream, Time now) {
     Server& server = servers_[upstream];
-    bool is_needless = server.breaker != Breaker::closed || server.is_probed || server.word == Override::down;
+    bool is_needless = server.breaker != Breaker::closed || server.is_probed || is_out(server);
     if (is_needless) return;
     Time earliest = server.probed ? *server.probed + policy_.suspect_interval : now;
     server.probe_at = std::min(server.probe_at, std::max(now, earliest));
@@ -200,14 +254,14 @@ Time Upstreams::next_probe() const {
 }
 
 Time Upstreams::due(const Server& server) {
-    if (server.is_probed || server.word == Override::down) return Time::max();
+    if (server.is_probed || is_out(server)) return Time::max();
     bool is_regular = server.breaker == Breaker::closed && server.regular_at;
     return is_regular ? std::min(server.probe_at, *server.regular_at) : server.probe_at;
 }
 
 std::optional<unsigned> Upstreams::unplanned() const {
     if (policy_.probe_interval == Time{}) return std::nullopt;
-    auto waits = [](const Server& s) { return !s.regular_at && !s.is_probed; };
+    auto waits = [](const Server& s) { return !s.regular_at && !s.is_probed && !s.is_vacant; };
     auto first = std::ranges::find_if(servers_, waits);
     return first == servers_.end() ? std::nullopt : std::optional(unsigned(first - servers_.begin()));
 }

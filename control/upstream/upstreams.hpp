@@ -13,6 +13,10 @@
 // The operator's word (Override) goes before all that: a server that is down is asked by nobody, not even by
 // probes; of one that is up the breaker stays closed.
 //
+// A server given by name has a fixed number of places, so that no server's index ever changes: some for its
+// IPv4 addresses, then as many for those of IPv6. Each is a server of its own while it has an address, and is
+// vacant, and asked nothing, while it has none (ServerNames fills them).
+//
 // Control thread only.
 #pragma once
 
@@ -78,10 +82,11 @@ class Upstreams {
   public:
     explicit Upstreams(const std::vector<Config::Server>& servers, UpstreamPolicy policy = {});
 
-    unsigned size() const { return unsigned(servers_.size()); }
+    unsigned size() const { return unsigned(servers_.size()); } ///< places, the vacant ones included
     const dataplane::Endpoint& endpoint(unsigned upstream) const {
         return servers_[upstream].config.endpoint;
     }
+    const Config::Server& config(unsigned upstream) const { return servers_[upstream].config; }
     bool is_trusted(unsigned upstream) const { return servers_[upstream].config.trusted; }
     /// Whether its word that a name fails DNSSEC validation is final: trusted, or in a group without marks.
     bool is_validator(unsigned upstream) const;
@@ -127,15 +132,27 @@ class Upstreams {
     Override override_of(unsigned upstream) const { return servers_[upstream].word; }
     /// Holds as long as the server is configured. What it is being asked goes on.
     void set_override(unsigned upstream, Override word, Time now);
-    bool is_all_down() const; ///< nobody is asked: clients get stale data or SERVFAIL
+    bool is_all_down() const; ///< or vacant. Nobody is asked: clients get stale data or SERVFAIL
     /// Log lines that are due.
     void tick(Time now);
 
     unsigned max_rrset() const { return policy_.max_rrset; }
     void set_policy(const UpstreamPolicy& policy);
     bool has_servers(const std::vector<Config::Server>& servers) const; ///< just these, in this order
-    /// Other servers. One that stays keeps what is known of it. No question may be in flight.
+    /// Other servers. One that stays keeps what is known of it, one given by name its addresses, too. No
+    /// question may be in flight.
     void replace(const std::vector<Config::Server>& servers);
+
+    // The places of a server given by name.
+
+    /// Whether another place has the server.
+    bool is_elsewhere(unsigned upstream, const dataplane::Address& address) const;
+    bool is_vacant(unsigned upstream) const { return servers_[upstream].is_vacant; }
+    /// Nothing more is asked; what is in flight goes on.
+    void vacate(unsigned upstream) { servers_[upstream].is_vacant = true; }
+    /// A server of which nothing is known, unless it is the very one that left last. False: something that it
+    /// was asked is still in flight.
+    bool occupy(unsigned upstream, const dataplane::Address& address);
 
     /// Called by Exchanges. `begin` counts a question as sent and outstanding; only while there is room.
     /// Every begun question ends with `end`.
@@ -177,7 +194,9 @@ class Upstreams {
 
   private:
     struct Server {
-        Config::Server config;
+        Config::Server config; ///< of one given by name with its latest address
+        bool is_vacant = false;
+        unsigned place = 0; ///< among those of its name
         std::optional<Time> srtt;
         unsigned outstanding = 0;
         std::optional<double> tokens; ///< questions that the rate allows now; none: as many as at once
@@ -199,6 +218,8 @@ class Upstreams {
         Habits habits;
     };
     double burst() const { return std::max(1.0, policy_.rate / 10.0); }
+    static std::vector<Server> places_of(const std::vector<Config::Server>& servers);
+    static bool is_out(const Server& server); ///< asked by nobody, whatever its breaker says
     static bool is_usable(const Server& server);
     void draw_by_weight(std::span<unsigned> order, Random& random) const;
     static Time due(const Server& server);

@@ -242,13 +242,13 @@ MUTATIONS = [
         "control_test:ProbingFetchTest.AProbe*"),
     Mutation(
         "down-is-asked-in-need", "control/upstream/upstreams.cpp",
-        "(server.word != Override::down && !is_any_closed())",
+        "(!is_out(server) && !is_any_closed())",
         "!is_any_closed()",
         "a server that the operator took away answers clients when the others are silent",
         "control_test:Override*"),
     Mutation(
         "down-is-probed", "control/upstream/upstreams.cpp",
-        "    if (server.is_probed || server.word == Override::down) return Time::max();\n",
+        "    if (server.is_probed || is_out(server)) return Time::max();\n",
         "    if (server.is_probed) return Time::max();\n",
         "a machine under repair is asked all the same",
         "control_test:Override*"),
@@ -260,8 +260,8 @@ MUTATIONS = [
         "control_test:OverrideTest.*"),
     Mutation(
         "override-ends-with-a-reload", "control/upstream/upstreams.cpp",
-        "        servers_.back().config = server;\n",
-        "        servers_.back().config = server;\n        servers_.back().word = Override::automatic;\n",
+        "        server.config = config;\n",
+        "        server.config = config;\n        server.word = Override::automatic;\n",
         "a reload for another reason brings a machine under repair back",
         "control_test:OverrideTest.*"),
     Mutation(
@@ -314,8 +314,8 @@ MUTATIONS = [
         "control_test:BreakerTest.*"),
     Mutation(
         "outage-outlives-itself", "control/upstream/upstreams.cpp",
-        "    ++recoveries_;\n",
-        "",
+        "    server.probe_at = Time::max();\n    ++recoveries_;\n",
+        "    server.probe_at = Time::max();\n",
         "names that were asked all through an outage stay SERVFAIL for minutes",
         "control_test:OutageTest.*"),
     Mutation(
@@ -554,6 +554,48 @@ MUTATIONS = [
         "    std::size_t most = limits::datagrams_per_fetch;\n",
         "with six servers a lost datagram is never sent again",
         "control_test:ManyServers.*"),
+    Mutation(
+        "name-denied-name-gone", "control/upstream/server_names.cpp",
+        "    question.is_heard = true;\n    auto servers",
+        "    question.is_heard = true;\n    question.found.clear();\n    settle(question);\n    auto servers",
+        "a bootstrap server that fails takes all servers away",
+        "control_test:ServerNamesTest.*"),
+    Mutation(
+        "name-points-at-ourselves", "control/upstream/server_names.cpp",
+        "    if (std::ranges::find(own_, endpoint) != own_.end()) return false;\n",
+        "",
+        "whoever owns the name makes millraced ask itself",
+        "control_test:ServerNamesTest.*"),
+    Mutation(
+        "name-points-at-loopback", "control/upstream/server_names.cpp",
+        "    if (is_loopback(address) && !is_loopback(teller)) return false;\n",
+        "",
+        "whoever owns the name sends clients' questions to services of this machine",
+        "control_test:ServerNamesTest.*"),
+    Mutation(
+        "name-with-any-number-of-addresses", "control/upstream/server_names.cpp",
+        "    std::ranges::stable_partition(found, [known = placed(question)](const Address& address) {\n",
+        "    std::ranges::stable_partition(found, [known = std::vector<Address>()](const Address& address) {\n",
+        "a long list in changing order has the servers change each time, and nothing is known of any",
+        "control_test:ServerNamesTest.*"),
+    Mutation(
+        "name-asked-in-a-loop", "control/upstream/server_names.cpp",
+        "    return std::max<Time>(ttl, limits::name_ttl_min);\n",
+        "    return ttl;\n",
+        "a TTL of 0 has the bootstrap server asked a hundred times a second",
+        "control_test:ServerNamesTest.*"),
+    Mutation(
+        "place-changed-in-flight", "control/upstream/upstreams.cpp",
+        "        if (server.outstanding > 0) return false;\n",
+        "",
+        "replies of the old server are counted as the new one's",
+        "control_test:ServerNamesTest.*"),
+    Mutation(
+        "vacant-place-asked", "control/upstream/upstreams.cpp",
+        "    return server.is_vacant || server.word == Override::down;\n",
+        "    return server.word == Override::down;\n",
+        "who left is asked for ever, and questions are sent to no address",
+        "control_test:ServerNamesTest.*"),
     Mutation(
         "log-lines-after-the-operators-word", "control/upstream/upstreams.cpp",
         "    server.log.write_held_back();\n",

@@ -19,11 +19,15 @@ class Servers:
         return self
 
     def __exit__(self, *_):
+        self.end_all()
+
+    def end_all(self):
         for child in self._running:
             child.terminate()
         for child in self._running:
             with contextlib.suppress(Exception):
                 child.wait(5)
+        self._running.clear()
 
     def unbound(self, address, port, server, zones=""):
         """server: more lines of its server clause; zones: clauses behind it."""
@@ -54,7 +58,7 @@ remote-control:
         """zones: name and file. Returns the process, which leads a group of its own."""
         file = self.folder / f"nsd-{address}"
         home = self.folder / f"nsd-{address}.d"
-        home.mkdir()
+        home.mkdir(exist_ok=True)
         clauses = "".join(f'zone:\n  name: {name}\n  zonefile: "{path}"\n' for name, path in zones.items())
         file.write_text(f"""\
 server:

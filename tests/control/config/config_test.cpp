@@ -284,7 +284,8 @@ const Refused addresses[] = {
     {"upstreams: [{group: a, servers: [192.0.2.1, '192.0.2.1:53']}]",
      "t:1: upstreams[0].servers[1]: expected each server once, found \"192.0.2.1:53\""},
     {"upstreams: [{group: a, servers: [224.0.0.1]}]",
-     "t:1: upstreams[0].servers[0]: " + endpoint_form + "\"224.0.0.1\""},
+     "t:1: upstreams[0].servers[0]: expected an address and port, or a name and port, such as "
+     "\"192.0.2.1:53\", \"[2001:db8::1]:53\" or \"dns.example.net:53\", found \"224.0.0.1\""},
 };
 INSTANTIATE_TEST_SUITE_P(Addresses, ConfigRefuses, testing::ValuesIn(addresses));
 

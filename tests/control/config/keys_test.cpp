@@ -39,6 +39,7 @@ const std::vector<Documented>& keys_of_groups() {
     static const std::vector<Documented> keys = {
         {"upstreams[].fanout", upstreams, with_own("fanout: {}")},
         {"upstreams[].merge", upstreams, with_own("merge: {}")},
+        {"upstreams[].bootstrap", upstreams, with_own("bootstrap: [192.0.2.9]")},
         {"routes[].suffix", routed("corp.example", "h"), routed("example", "h")},
         {"routes[].group", routed("corp.example", "h"), routed("corp.example", "g")},
     };
@@ -287,7 +288,7 @@ TEST(ConfigKeys, PrintedOnesAreTheDocumentedOnes) {
     std::multiset<std::string> expected, found;
     for (const auto& item : documented()) expected.insert(item.key);
     std::string both = "upstreams: [{group: g, servers: [192.0.2.1, {address: 192.0.2.2, trusted: true}], "
-                       "fanout: {}, merge: {}}]\nroutes: [{suffix: a, group: g}]\n";
+                       "fanout: {}, merge: {}, bootstrap: [192.0.2.8]}]\nroutes: [{suffix: a, group: g}]\n";
     collect_keys(YAML::Load(to_yaml(parsed(both + port + block + dns64))), "", found);
     EXPECT_EQ(found, expected);
 }

@@ -38,7 +38,7 @@ TEST(ConfigServers, HaveAPriorityAWeightAndAWay) {
     ASSERT_EQ(servers.size(), 3u);
     EXPECT_TRUE(servers[0].priority == 0 && servers[0].weight == 1 && !servers[0].tcp_only);
     EXPECT_TRUE(servers[1].priority == 255 && servers[1].weight == 1000 && servers[1].tcp_only);
-    EXPECT_TRUE(servers[2].is_default());
+    EXPECT_EQ(servers[2], Config::Server(servers[2].endpoint));
     EXPECT_EQ(parsed(to_yaml(config)), config);
     std::string printed = "{address: \"192.0.2.2:53\", trusted: false, randomise-case: true, priority: 255, "
                           "weight: 1000, tcp-only: true}";
@@ -88,8 +88,9 @@ TEST_P(ConfigRefusesServers, WithTheseWords) {
     EXPECT_EQ(to_string(config.error()), GetParam().words);
 }
 
-const std::string endpoint_form =
-    "expected an address and port, such as \"192.0.2.1:53\" or \"[2001:db8::1]:53\", found ";
+const std::string server_form =
+    "expected an address and port, or a name and port, such as \"192.0.2.1:53\", \"[2001:db8::1]:53\" or "
+    "\"dns.example.net:53\", found ";
 const std::string zone_form =
     "expected a link-local address with an interface of this machine, such as \"[fe80::1%eth0]:53\", found ";
 const RefusedServers servers[] = {
@@ -105,8 +106,8 @@ const RefusedServers servers[] = {
      "t:5: upstreams[0].servers[1]: expected each server once, found \"[fe80::1%lo]:53\""},
     {"    - 192.0.2.1\n    - {address: 192.0.2.1, trusted: true}",
      "t:5: upstreams[0].servers[1]: expected each server once, found \"192.0.2.1:53\""},
-    {"    - {trusted: true}", "t:4: upstreams[0].servers[0].address: " + endpoint_form + "nothing"},
-    {"    - address: 224.0.0.1", "t:4: upstreams[0].servers[0].address: " + endpoint_form + "\"224.0.0.1\""},
+    {"    - {trusted: true}", "t:4: upstreams[0].servers[0].address: " + server_form + "nothing"},
+    {"    - address: 224.0.0.1", "t:4: upstreams[0].servers[0].address: " + server_form + "\"224.0.0.1\""},
     {"    - address: 192.0.2.1\n      trusted: yes",
      "t:5: upstreams[0].servers[0].trusted: expected true or false, found \"yes\""},
     {"    - address: 192.0.2.1\n      randomise-case: 'false'",
@@ -124,7 +125,7 @@ const RefusedServers servers[] = {
      "t:5: upstreams[0].servers[0].weight: expected a whole number from 1 to 1000, found \"1001\""},
     {"    - address: 192.0.2.1\n      tcp-only: only",
      "t:5: upstreams[0].servers[0].tcp-only: expected true or false, found \"only\""},
-    {"    - [192.0.2.1]", "t:4: upstreams[0].servers[0]: " + endpoint_form + "a list"},
+    {"    - [192.0.2.1]", "t:4: upstreams[0].servers[0]: " + server_form + "a list"},
 };
 INSTANTIATE_TEST_SUITE_P(Servers, ConfigRefusesServers, testing::ValuesIn(servers));
 

@@ -67,11 +67,12 @@ class ReloadTest : public FetchTest {
     FakeProbes probes;
     Prober prober{probes, {}};
     KeepWarm warm{table, fetches};
+    ServerNames names{exchanges, groups, {}};
     Reload reload{path,
                   *parse_config(servers, "t"),
                   {},
                   {io, grace, table, publisher, groups, exchanges, fetches, flushes, access, local, routes,
-                   workers, tcp, prober, warm}};
+                   workers, tcp, prober, warm, names}};
     std::optional<tl::expected<Reload::Changes, std::string>> result;
 };
 
@@ -135,6 +136,28 @@ TEST_F(ReloadOfGroups, AMergePolicyThatAGroupDoesNotHaveIsTheFiles) {
     EXPECT_EQ(begin_with(two_groups("198.51.100.4", own, "merge: {policy: off}\n")), Keys{"merge"});
     EXPECT_EQ(table.floor(0), fetches.last_generation());
     EXPECT_FALSE(cached(a));
+}
+
+TEST_F(ReloadOfGroups, AServerGivenByNameKeepsItsAddressesAndNewServersAreAskedForThem) {
+    auto by_name = [](const std::string& bootstrap) {
+        return "{group: h, servers: ['dns.example.net:53'], bootstrap: [" + bootstrap + "]}";
+    };
+    const std::string g = "{group: g, servers: [198.51.100.1]}";
+    begin_with("upstreams: [" + g + ", " + by_name("203.0.113.1") + "]\n");
+    EXPECT_TRUE(names.is_pending());
+    groups[1].occupy(0, server(7).address);
+    names.tick(clock.now);
+    EXPECT_EQ(groups[ServerNames::bootstrap_of(1)].outstanding(0), 2u) << "A and AAAA";
+    EXPECT_EQ(begin_with("upstreams: [" + g + ", " + by_name("203.0.113.2") + "]\n"), Keys{"upstreams"});
+    EXPECT_EQ(exchanges.open_count(), 0u) << "who is no longer configured is asked nothing more";
+    EXPECT_FALSE(groups[1].is_vacant(0));
+    EXPECT_EQ(groups[1].endpoint(0), server(7));
+    begin_with("upstreams: [" + by_name("203.0.113.2") + ", " + g + "]\n");
+    EXPECT_FALSE(groups[0].is_vacant(0)) << "in its new place, too";
+    names.tick(clock.now);
+    EXPECT_EQ(groups[ServerNames::bootstrap_of(0)].outstanding(0), 2u);
+    EXPECT_EQ(network.sent.back().to, *dataplane::parse_endpoint("203.0.113.2", 53));
+    names.close(clock.now);
 }
 
 TEST_F(ReloadOfGroups, WhenTheyChangePlacesAllIsFlushedAndWhatIsKnownOfServersMoves) {

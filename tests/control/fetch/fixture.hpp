@@ -65,7 +65,8 @@ class FetchTest : public testing::Test {
                        std::uint32_t most_exchanges = 512)
         : table({.entries = entries, .bytes = std::max<std::size_t>(1 << 22, 1024 * entries)}, grace),
           exchanges(network, random, groups, {.exchanges = most_exchanges}),
-          fetches(table, publisher, exchanges, groups, clients, policy) {
+          fetches(table, publisher, exchanges, std::span(groups).first(cache::limits::groups), clients,
+                  policy) {
         upstreams = Upstreams(make_servers(servers));
         for (unsigned i = 0; i < servers; ++i) { // as they should be, and seen to be so
             upstreams.habits(i).heard_opt();
@@ -143,7 +144,7 @@ class FetchTest : public testing::Test {
     cache::Grace grace;
     cache::Table table;
     Publisher publisher{table, grace, {}};
-    std::vector<Upstreams> groups{cache::limits::groups, Upstreams({})};
+    std::vector<Upstreams> groups{limits::groups, Upstreams({})};
     Upstreams& upstreams = groups[0];
     Exchanges exchanges;
     Clients clients{clock};
