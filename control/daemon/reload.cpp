@@ -325,7 +325,11 @@ void Reload::put_in_place() {
     put_groups_in_place(p_, next);
     p_.tcp.set_policy(next.tcp);
     p_.prober.set_policy(next.ranking);
-    p_.warm.set(std::move(loaded_.local.warm), next.keep_warm_rate);
+    auto changed = changed_lists(lists_, loaded_.local.lists);
+    bool is_as_warm = next.keep_warm == current_.live.keep_warm &&
+                      next.keep_warm_rate == current_.live.keep_warm_rate &&
+                      std::ranges::find(changed, next.keep_warm, &ListChange::file) == changed.end();
+    if (!is_as_warm) p_.warm.set(std::move(loaded_.local.warm), next.keep_warm_rate);
     warn_of_mixed_groups(next);
     lists_ = std::move(loaded_.local.lists);
     current_.live = std::move(next);

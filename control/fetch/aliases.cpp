@@ -51,6 +51,11 @@ bool Aliases::rules(const cache::Key& key, Time now) const {
            (local_ && (own_alias(local_->get(), key, now) || alias_of(local_->get(), key)));
 }
 
+bool Aliases::is_answered_here(const cache::Key& key) const {
+    auto match = local_ ? local_->get().find(key.name.bytes()) : std::nullopt;
+    return match && local_->get().answer(*match, key.qtype);
+}
+
 bool Aliases::take(const cache::Key& key, cache::Hash hash, std::vector<Waiter>& waiters, Time now) {
     if (auto own = local_ ? own_alias(local_->get(), key, now) : std::nullopt) {
         conclude(key, hash, {}, {std::move(*own)}, waiters, now);
@@ -86,6 +91,8 @@ void Aliases::follow(const cache::Key& key, cache::Hash hash, Alias alias, std::
         if (found->root > 0) found->latest = now + limits::followed_ttl;
         return conclude(key, hash, alias, std::move(*found), waiters, now);
     }
+    if (auto stale = held_stale(key, hash, alias, target_hash, now))
+        return conclude(key, hash, alias, std::move(*stale), waiters, now);
     const cache::Entry* entry = table_.find_usable(target, target_hash, now);
     bool has_failed = entry && entry->failure && !fetches_.is_forbidden(target, target_hash, *entry);
     if (has_failed && may_map(key, hash, alias, entry)) {
@@ -120,11 +127,14 @@ std::optional<Answer> Aliases::renewed(const cache::Key& key, cache::Hash hash, 
                 if (is_its) link.signatures.push_back(with_ttl(s, dns::ttl_of_stale));
             }
         }
+        auto is_lost = [](const Record& r) { return !r; }; // no memory for it
+        if (std::ranges::any_of(link.chain, is_lost) || std::ranges::any_of(link.signatures, is_lost))
+            return std::nullopt;
         Alias alias = chased(key, link);
         if (routes_) alias.target.group = routes_->get().group_of(alias.target.name.bytes());
         if (alias.target.name.size == 0 || alias.target == key) return std::nullopt;
         auto found = known_answer(alias, table_.hasher()(alias.target), now, false);
-        if (!found) continue;
+        if (!found || found->expiry - now < 1s) continue; // it would have TTL 0, which may not be kept
         Answer* answer = &found->answer;
         if (!complete(alias, *answer)) return std::nullopt;
         answer->authentic = false; // the chain may have changed since
@@ -197,16 +207,20 @@ void Aliases::conclude(const cache::Key& key, cache::Hash hash, const Alias& ali
     bool is_whole = alias.dns64 != Alias::Dns64::none || complete(alias, found.answer);
     if (!is_whole) return fail(key, hash, alias, waiters, nullptr, now);
     found.answer.is_crossed = found.answer.is_crossed || crosses(key, alias);
+    if (found.is_stale) found.latest = found.answer.received;
     Published published = fetches_.publish_now(key, hash, found.answer, found.latest);
     bool is_told = published.entry != publisher_.servfail();
     if (!is_told) return fail(key, hash, alias, waiters, publisher_.servfail(), now);
     cache::Generation generation = published.entry->version.generation;
-    waiters_.answer_in_time(waiters, published.entry, &published.hold, now);
-    for (cache::Generation root : {found.root, found.native_root}) {
+    Kind kind = found.is_stale ? Kind::stale : Kind::answer;
+    waiters_.answer_in_time(waiters, published.entry, &published.hold, now, kind);
+    std::vector<cache::Generation> roots{found.root, found.native_root};
+    if (found.root > 0) // the target may have been made of two answers
+        std::ranges::copy(completions_.roots_of(table_.hasher()(alias.target)), std::back_inserter(roots));
+    for (cache::Generation root : roots) {
         if (root > 0) completions_.note(root, key, hash, generation);
     }
-    cache::Generation newest = std::max(found.root, found.native_root);
-    on_target_ended(key, hash, published.entry, Kind::answer, now, newest);
+    on_target_ended(key, hash, published.entry, kind, now, std::max(found.root, found.native_root));
 }
 
 /// Stale data of the name's own if there is any, and no other try for a while, unless it was our own doing;
@@ -292,7 +306,7 @@ void Aliases::on_target_ended(const cache::Key& target, cache::Hash hash, const 
 
 void Aliases::revoke(cache::Generation root) {
     for (Ended& ended : ended_) {
-        if (ended.root == root) ended.how = Ended::How::superseded;
+        if (ended.root == root || completions_.depends(ended.hash, root)) ended.how = Ended::How::superseded;
     }
 }
 
@@ -326,7 +340,7 @@ void Aliases::tell(const Ended& ended, Follower&& f) {
                    fetches_.is_superseded(ended.target, ended.since);
     if (is_void) return restart(std::move(f));
     bool is_ours = ended.how == How::refused;
-    bool is_stale = ended.how == How::failed && may_derive_stale(f, ended.entry.get());
+    bool is_stale = ended.how == How::failed && may_derive_stale(f.key, f.hash, f.alias, ended.entry.get());
     bool is_read = ended.how == How::answered || is_stale;
     auto found = is_read ? read_found(ended.target, *ended.entry, ended.at) : std::nullopt;
     std::vector<Waiter> waiters = f.waiters.take();
@@ -335,7 +349,7 @@ void Aliases::tell(const Ended& ended, Follower&& f) {
         bool is_noted = ended.root > 0 && root_of(ended.target, ended.hash) == ended.root;
         found->root = is_noted ? ended.root : 0;
         if (ended.root > 0) found->latest = ended.at + limits::followed_ttl;
-        if (is_stale) found->latest = ended.at;
+        found->is_stale = is_stale;
         return conclude(f.key, f.hash, f.alias, std::move(*found), waiters, now_);
     }
     if (!is_ours && may_map(f.key, f.hash, f.alias, ended.entry.get())) {

@@ -81,6 +81,8 @@ class Aliases {
 
     /// Whether a rule answers the key, or leads it elsewhere: it has no Fetch of its own.
     bool rules(const cache::Key& key, Time now) const;
+    /// Whether workers answer it without asking: nobody comes here with it.
+    bool is_answered_here(const cache::Key& key) const;
     /// If so, takes those who wait for it. False: nothing was done.
     bool take(const cache::Key& key, cache::Hash hash, std::vector<Waiter>& waiters, Time now);
     /// Whether the key waits for a target already; then the waiter joins those who do, or is refused.
@@ -160,6 +162,7 @@ class Aliases {
         cache::Generation root = 0;       ///< the Fetch at work that may revoke it, or find another; 0: none,
         cache::Generation native_root = 0; ///< and the one that may revoke the AAAA answer before it
         Time latest = Time::max();         ///< what is made of it lives no longer
+        bool is_stale = false;             ///< it has expired: what is made of it is for those who wait alone
     };
     static std::optional<Found> read_found(const cache::Key& key, const cache::Entry& entry, Time now);
     cache::Generation root_of(const cache::Key& target, cache::Hash hash) const;
@@ -174,7 +177,10 @@ class Aliases {
     std::optional<Alias> settle(const cache::Key& key, const Alias& alias, Found& found);
     const cache::Entry* revoked_native(const Alias& alias, Time now) const;
     bool may_map(const cache::Key& key, cache::Hash hash, const Alias& alias, const cache::Entry* why) const;
-    bool may_derive_stale(const Follower& follower, const cache::Entry* entry) const;
+    bool may_derive_stale(const cache::Key& key, cache::Hash hash, const Alias& alias,
+                          const cache::Entry* entry) const;
+    std::optional<Found> held_stale(const cache::Key& key, cache::Hash hash, const Alias& alias,
+                                    cache::Hash target_hash, Time now) const;
     unsigned depth_of(cache::Hash hash) const;
     bool add(const cache::Key& key, cache::Hash hash, const Alias& alias, cache::Hash target_hash,
              const std::vector<Waiter>& waiters);

@@ -24,7 +24,12 @@ bool Aliases::translate(const cache::Key& key, cache::Hash hash, std::vector<Wai
     const dataplane::Dns64* rule = access_ ? access_->dns64_rule(key.dns64()) : nullptr;
     bool is_address = key.qtype == LDNS_RR_TYPE_A || key.qtype == LDNS_RR_TYPE_AAAA;
     if (rule && is_address && dataplane::is_ipv4only(key.name)) {
-        conclude(key, hash, {}, {ipv4only_answer(*rule, key, now)}, waiters, now);
+        auto answer = ipv4only_answer(*rule, key, now);
+        if (answer) {
+            conclude(key, hash, {}, {std::move(*answer)}, waiters, now);
+        } else {
+            fail(key, hash, {}, waiters, publisher_.servfail(), now);
+        }
         return true;
     }
     bool is_reverse = rule && key.qtype == LDNS_RR_TYPE_PTR;
@@ -41,7 +46,9 @@ std::optional<Alias> Aliases::settle(const cache::Key& key, const Alias& alias, 
         bool is_last = !rule || stands(*rule, key, answer);
         if (!is_last) {
             Alias next = mapped_alias(key, found.answer.received);
-            next.latest = std::min(found.latest, latest_expiry(answer, found.expiry));
+            next.is_native_stale = found.is_stale;
+            if (!found.is_stale) // else as after a failure
+                next.latest = std::min(found.latest, latest_expiry(answer, found.expiry));
             next.native_root = found.root;
             next.native = std::make_shared<const Answer>(std::move(answer));
             return next;
@@ -61,6 +68,7 @@ std::optional<Alias> Aliases::settle(const cache::Key& key, const Alias& alias, 
         answer.is_crossed = answer.is_crossed || (alias.native && alias.native->is_crossed);
     } else if (alias.native) {
         answer = *alias.native;
+        found.is_stale = found.is_stale || alias.is_native_stale;
     } else if (answer.kind != millrace::control::Kind::nxdomain) {
         answer.kind = millrace::control::Kind::failure; // nobody has said that there are no AAAA records
     }
@@ -78,17 +86,34 @@ const cache::Entry* Aliases::revoked_native(const Alias& alias, Time now) const 
 }
 
 /// Whether A records are followed although the AAAA question has failed (RFC 6147 5.1.2, 5.1.3): not when its
-/// answer would be bogus, nor while there is a stale answer.
+/// answer would be bogus, nor while there is an AAAA answer, if only a stale one. One that was made does not
+/// count: it would last for as long as the AAAA question fails.
 bool Aliases::may_map(const cache::Key& key, cache::Hash hash, const Alias& alias,
                       const cache::Entry* why) const {
     bool is_bogus = why && dns::ede::is_of_dnssec(why->info);
-    return alias.dns64 == Alias::Dns64::native && !is_bogus && !table_.find_usable(key, hash, now_);
+    const cache::Entry* own = table_.find_usable(key, hash, now_);
+    return alias.dns64 == Alias::Dns64::native && !is_bogus && (!own || own->source() > 0);
 }
 
 /// Whether the target's stale data answers who waits, as there is none of the key's own.
-bool Aliases::may_derive_stale(const Follower& f, const cache::Entry* entry) const {
-    return f.alias.dns64 != Alias::Dns64::none && entry && !entry->failure &&
-           !table_.find_usable(f.key, f.hash, now_);
+bool Aliases::may_derive_stale(const cache::Key& key, cache::Hash hash, const Alias& alias,
+                               const cache::Entry* entry) const {
+    bool is_dns64s = alias.dns64 != Alias::Dns64::none || alias.target.dns64() > 0;
+    return is_dns64s && entry && !entry->failure && !table_.find_usable(key, hash, now_);
+}
+
+/// The same while the target is not to be asked, as it has just failed (RFC 9520).
+std::optional<Aliases::Found> Aliases::held_stale(const cache::Key& key, cache::Hash hash, const Alias& alias,
+                                                  cache::Hash target_hash, Time now) const {
+    const cache::Entry* entry = table_.find_usable(alias.target, target_hash, now);
+    bool is_held =
+        entry && now >= entry->expiry && now.count() < entry->refresh_after.load(std::memory_order_relaxed);
+    bool may_use = is_held && may_derive_stale(key, hash, alias, entry) && !entry->rewritten &&
+                   !fetches_.is_forbidden(alias.target, target_hash, *entry) &&
+                   !(local_ && leads_to_blocked(local_->get(), alias.target.name.bytes(), *entry));
+    auto found = may_use ? read_found(alias.target, *entry, now) : std::nullopt;
+    if (found) found->is_stale = true;
+    return found;
 }
 
 } // namespace millrace::control

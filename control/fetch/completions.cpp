@@ -23,6 +23,13 @@ cache::Generation Completions::root_of(cache::Hash hash) const {
     return is_noted ? std::prev(after)->first.second : 0;
 }
 
+std::vector<cache::Generation> Completions::roots_of(cache::Hash hash) const {
+    std::vector<cache::Generation> roots;
+    for (auto at = completed_.lower_bound({hash, 0}); at != completed_.end() && at->first.first == hash; ++at)
+        roots.push_back(at->first.second);
+    return roots;
+}
+
 void Completions::revoke(cache::Generation root) {
     if (auto at = roots_.find(root); at != roots_.end()) at->second.is_revoked = true;
 }

@@ -25,6 +25,8 @@ class Completions {
     void note(cache::Generation root, const cache::Key& key, cache::Hash hash, cache::Generation generation);
     /// On whose answer that of the key depends, of several the newest; 0: on nobody's.
     cache::Generation root_of(cache::Hash hash) const;
+    std::vector<cache::Generation> roots_of(cache::Hash hash) const; ///< all of them, the oldest first
+    bool depends(cache::Hash hash, cache::Generation root) const { return completed_.contains({hash, root}); }
 
     void revoke(cache::Generation root);
     void end(cache::Generation root); ///< the last that is heard of it

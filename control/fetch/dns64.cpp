@@ -86,7 +86,7 @@ Alias reverse_alias(const Dns64& rule, const cache::Key& key) {
     return alias;
 }
 
-Answer ipv4only_answer(const Dns64& rule, const cache::Key& key, Time now) {
+std::optional<Answer> ipv4only_answer(const Dns64& rule, const cache::Key& key, Time now) {
     Answer answer;
     answer.kind = Kind::positive;
     answer.rcode = LDNS_RCODE_NOERROR;
@@ -94,8 +94,10 @@ Answer ipv4only_answer(const Dns64& rule, const cache::Key& key, Time now) {
     RecordHandle question = question_record(key, key.name.bytes());
     for (const auto& v4 : ipv4only) {
         Address address = key.qtype == LDNS_RR_TYPE_A ? Address::v4(v4.data()) : rule.embed(v4);
-        if (question)
-            answer.records.push_back(address_record(ldns_rr_owner(question.get()), ipv4only_ttl, address));
+        Record record =
+            question ? address_record(ldns_rr_owner(question.get()), ipv4only_ttl, address) : nullptr;
+        if (!record) return std::nullopt;
+        answer.records.push_back(std::move(record));
     }
     return answer;
 }

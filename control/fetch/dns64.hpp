@@ -2,6 +2,8 @@
 // question that a rule concerns. Threads: pure.
 #pragma once
 
+#include <optional>
+
 #include "cache/key.hpp"
 #include "control/local/alias.hpp"
 #include "control/message/answer.hpp"
@@ -17,8 +19,9 @@ Alias mapped_alias(const cache::Key& key, Time now);
 /// PTR: a CNAME to the name of the IPv4 address that the question's name holds (RFC 6147 5.3.1.2).
 Alias reverse_alias(const dataplane::Dns64& rule, const cache::Key& key);
 
-/// The answer to A and AAAA of ipv4only.arpa, which nobody is asked for (RFC 7050 2.2, RFC 8880 7.1).
-Answer ipv4only_answer(const dataplane::Dns64& rule, const cache::Key& key, Time now);
+/// The answer to A and AAAA of ipv4only.arpa, which nobody is asked for (RFC 7050 2.2, RFC 8880 7.1). None:
+/// there is no memory for it.
+std::optional<Answer> ipv4only_answer(const dataplane::Dns64& rule, const cache::Key& key, Time now);
 
 /// Whether the AAAA answer is the answer; AAAA records that are excluded are taken out of it then. Else it is
 /// left as one without records.

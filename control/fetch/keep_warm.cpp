@@ -30,9 +30,12 @@ void KeepWarm::set(std::unique_ptr<const WarmList> list, unsigned rate) {
 }
 
 void KeepWarm::tick(Time now) {
+    if (next_ == 0) began_ = now;
     for (unsigned i = 0; i < limits::warm_looks_per_tick; ++i) {
-        bool is_new = next_ < questions();
-        if (!is_new && (due_.empty() || due_.front().at > now)) return;
+        bool is_due = !due_.empty() && due_.front().at <= now;
+        // What has been due for longer goes first, so that neither keeps the other from its turn.
+        bool is_new = next_ < questions() && !(is_due && due_.front().at < began_ + interval_ * next_);
+        if (!is_new && !is_due) return;
         std::uint32_t question = is_new ? next_ : due_.front().question;
         Time again = look_at(question, now);
         if (again <= now) return; // it stays the first
@@ -58,10 +61,12 @@ Time KeepWarm::look_at(std::uint32_t question, Time now) {
     key.group = fetches_.group_of(key);
     cache::Hash hash = table_.hasher()(key);
     const cache::Entry* entry = table_.find_usable(key, hash, now);
-    bool is_fresh = entry && !entry->failure && now < entry->expiry;
+    bool is_asked = !fetches_.is_answered_here(key);
+    bool is_fresh = is_asked && entry && !entry->failure && now < entry->expiry;
     State& state = states_[question];
     fresh_ += is_fresh;
     fresh_ -= std::exchange(state.is_fresh, is_fresh);
+    if (!is_asked) return now + look_interval;
     if (!entry) return ask(key, hash, state, now);
     entry->visited.store(1, std::memory_order_relaxed); // as if asked for: eviction takes others first
     Time life = entry->expiry - entry->born, back_off(entry->refresh_after.load(std::memory_order_relaxed));
@@ -74,10 +79,11 @@ Time KeepWarm::look_at(std::uint32_t question, Time now) {
 Time KeepWarm::ask(const cache::Key& key, cache::Hash hash, State& state, Time now) {
     if (now < state.ask_after) return std::min(state.ask_after, now + look_interval);
     if (now < turn_) return now;
-    if (!fetches_.warm(key, hash, now)) {
+    if (!fetches_.may_start_unasked()) {
         turn_ = now + crowded_pause;
         return now;
     }
+    if (!fetches_.warm(key, hash, now)) return now + first_retry; // others' groups may reply
     ++asked_;
     turn_ = std::max(turn_, now - catch_up) + interval_;
     Time retry = std::min<Time>(first_retry * (1 << state.tries), longest_retry);

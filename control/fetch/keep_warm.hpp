@@ -54,6 +54,7 @@ class KeepWarm {
     std::uint32_t next_ = 0;   ///< the first that has never been looked up
     std::vector<Due> due_;     ///< the others: a heap, the earliest first
     Time interval_{}, turn_{}; ///< between two that are asked; when the next may be
+    Time began_{};             ///< with the first
     std::size_t fresh_ = 0;
     std::uint64_t asked_ = 0;
 };

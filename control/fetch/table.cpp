@@ -55,12 +55,16 @@ std::uint8_t FetchTable::group_of(const cache::Key& key) const {
     return routes_ ? routes_->get().group_of(key.name.bytes()) : key.group;
 }
 
+/// As the routes and the rules of DNS64 say now.
+cache::Key FetchTable::as_ruled(cache::Key key, const Waiter& waiter) const {
+    key.group = group_of(key);
+    if (access_) key.set_dns64(access_->dns64_of(waiter.client.address, key));
+    return key;
+}
+
 void FetchTable::resolve(const cache::Key& key, cache::Hash hash, const Waiter& asking, Time now) {
-    if (std::uint8_t group = group_of(key); group != key.group) {
-        cache::Key routed = key;
-        routed.group = group;
-        return resolve(routed, table_.hasher()(routed), asking, now);
-    }
+    if (cache::Key ruled = as_ruled(key, asking); ruled != key)
+        return resolve(ruled, table_.hasher()(ruled), asking, now);
     now_ = now;
     Waiter waiter = asking;
     waiter.prefix = prefix_of(waiter.client.address);
@@ -135,7 +139,8 @@ void FetchTable::tell_stale(const cache::Key& key, cache::Hash hash, const cache
     // While the rules are about to change, nothing is made by the old ones.
     auto renewed = is_held() ? std::nullopt : aliases_.renewed(key, hash, stale, now);
     if (!renewed) return waiters_.wake(waiter, &stale, WakeKind::stale);
-    Published published = publish_now(key, hash, *renewed, now + limits::followed_ttl);
+    Time latest = std::min(now + limits::followed_ttl, stale.stale_until);
+    Published published = publish_now(key, hash, *renewed, latest);
     bool is_told = published.entry != publisher_.servfail();
     waiters_.wake(waiter, is_told ? published.entry : &stale, WakeKind::stale);
     if (is_told && published.hold && !waiter.is_tcp()) published.hold.sent_to(waiter.source);
@@ -176,14 +181,13 @@ void FetchTable::refresh(const cache::Key& key, cache::Hash hash, cache::Version
 
 bool FetchTable::warm(const cache::Key& key, cache::Hash hash, Time now) {
     now_ = now;
-    if (!may_start_unasked() || !groups_[key.group].is_any_closed()) return false;
+    if (!groups_[key.group].is_any_closed()) return false;
     if (find(key, hash) || aliases_.is_follower(key, hash)) return true;
     ++counters_.warmed;
     start(key, hash, {}, now, {.is_spared = true});
     return true;
 }
 
-/// For nobody who waits. The last quarter of the slots is for those who do.
 bool FetchTable::may_start_unasked() const {
     return !closed_ && !is_held() && free_.size() > slots_.size() / 4;
 }
@@ -318,8 +322,19 @@ void FetchTable::start_successors(Time now) {
 void FetchTable::start_successor(Successor&& successor, Time now) {
     auto& [key, hash, waiters, alias, since] = successor;
     if (alias && is_superseded(key, since)) alias.reset();
-    if (std::uint8_t group = group_of(key); group != key.group) {
-        key.group = group;
+    cache::Key ruled = key;
+    ruled.group = group_of(key);
+    if (!waiters.empty()) {
+        ruled = as_ruled(key, waiters.front());
+        auto is_same = [&, this](const Waiter& w) { return as_ruled(successor.key, w) == ruled; };
+        auto others = std::ranges::stable_partition(waiters, is_same); // as a reload has it
+        if (!others.empty()) restart(key, hash, {others.begin(), others.end()});
+        waiters.erase(others.begin(), others.end());
+    }
+    if (ruled != key) {
+        aliases_.on_target_superseded(key, hash);
+        if (ruled.dns64() != key.dns64()) alias.reset();
+        key = ruled;
         hash = table_.hasher()(key);
     }
     FetchSlot* slot = find_valid(key, hash);

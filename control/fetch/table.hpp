@@ -64,9 +64,13 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
 
     /// Where its name is asked now.
     std::uint8_t group_of(const cache::Key& key) const;
+    /// Whether it is answered without asking anybody, nor the cache.
+    bool is_answered_here(const cache::Key& key) const { return aliases_.is_answered_here(key); }
 
+    /// Whether there is room to ask for nobody who waits: the last quarter is for those who do.
+    bool may_start_unasked() const;
     /// Asks for the sake of who comes later, on nobody's account, unless that is being done already. False:
-    /// not now; the room is for clients, or nobody would reply.
+    /// not now; nobody of its group would reply. May be called while may_start_unasked().
     bool warm(const cache::Key& key, cache::Hash hash, Time now);
 
     /// Asks afresh, superseding the key's live Fetch, and tells its timeline when it is over. False: too many
@@ -205,7 +209,6 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     bool answer_stale_at_once(const cache::Key& key, cache::Hash hash, const FetchSlot* slot,
                               const Waiter& waiter, Time now);
     void join(Side& side, const Waiter& waiter);
-    bool may_start_unasked() const;
     void tell_stale(const cache::Key& key, cache::Hash hash, const cache::Entry& stale, const Waiter& waiter,
                     Time now);
     void expire(Side& side, Time now);
@@ -235,6 +238,7 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     FetchSlot* find_valid(const cache::Key& key, cache::Hash hash);
     void start_successors(Time now);
     void start_successor(Successor&& successor, Time now);
+    cache::Key as_ruled(cache::Key key, const Waiter& waiter) const;
     void settle(FetchSlot& slot);
     void free(FetchSlot& slot);
     std::uint64_t prefix_of(const dataplane::Address& client) const;

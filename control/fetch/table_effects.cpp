@@ -229,8 +229,8 @@ void FetchTable::fail(FetchId id, Side& side, Cause cause, const std::optional<E
 bool FetchTable::tell_renewed(FetchId id, Side& side, const cache::Entry& stale, Time now) {
     auto renewed = aliases_.renewed(side.key, side.hash, stale, now);
     if (!renewed) return false;
-    Published published =
-        publisher_.publish(side.key, side.hash, *renewed, {id.generation, 0}, now + limits::followed_ttl);
+    Time latest = std::min(now + limits::followed_ttl, stale.stale_until);
+    Published published = publisher_.publish(side.key, side.hash, *renewed, {id.generation, 0}, latest);
     if (published.entry == publisher_.servfail()) return false;
     wake_all(id, side, published.entry, WakeKind::stale, &published.hold);
     return true;

@@ -79,10 +79,10 @@ void Waiters::wake_all(WaiterList& list, const cache::Entry* entry, Kind kind, c
 }
 
 void Waiters::answer_in_time(std::span<const Waiter> waiters, const cache::Entry* entry,
-                             cache::Reserve::Hold* hold, Time now) {
+                             cache::Reserve::Hold* hold, Time now, Kind kind) {
     for (const Waiter& w : waiters) {
         bool too_late = !w.is_tcp() && now > w.arrived + patience_;
-        wake(w, too_late ? nullptr : entry, too_late ? Kind::abandon : Kind::answer);
+        wake(w, too_late ? nullptr : entry, too_late ? Kind::abandon : kind);
         if (hold && *hold && !w.is_tcp() && !too_late) hold->sent_to(w.source);
     }
 }

@@ -127,7 +127,7 @@ class Waiters {
                   cache::Reserve::Hold* hold = nullptr);
     /// With an answer, but for clients over UDP that have waited too long: those are abandoned.
     void answer_in_time(std::span<const Waiter> waiters, const cache::Entry* entry,
-                        cache::Reserve::Hold* hold, Time now);
+                        cache::Reserve::Hold* hold, Time now, Kind kind = Kind::answer);
     /// So many clients over UDP, the oldest, with stale data or SERVFAIL.
     void release_oldest(WaiterList& list, std::size_t count, const cache::Entry* stale);
     /// Those who have run out of patience; `stale` is what there is for them, or null; `hold`: when private.

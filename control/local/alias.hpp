@@ -37,6 +37,7 @@ struct Alias {
     std::shared_ptr<const Answer> native; ///< mapped: the AAAA answer that is none; null: there is no answer
     Time latest = Time::max();            ///< mapped: what comes of it lives no longer,
     cache::Generation native_root = 0;    ///< and may be revoked by this Fetch
+    bool is_native_stale = false;         ///< `native` has expired: told only while nobody can be asked
 };
 
 /// What the rules make of the key. None: they lead its name nowhere.

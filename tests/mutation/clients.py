@@ -288,6 +288,24 @@ MUTATIONS = [
         "at start the upstreams are flooded",
         "control_test:KeepWarmTest.AllAreAsked*"),
     Mutation(
+        "a-dead-group-stops-all-warm-names", "control/fetch/keep_warm.cpp",
+        "    if (!fetches_.warm(key, hash, now)) return now + first_retry;",
+        "    if (!fetches_.warm(key, hash, now)) return turn_ = now + crowded_pause, now;",
+        "one group that is down keeps the names of all others cold",
+        "control_test:KeepWarmTest.AGroupThatIsDown*"),
+    Mutation(
+        "a-long-list-before-what-expires", "control/fetch/keep_warm.cpp",
+        "next_ < questions() && !(is_due && due_.front().at < began_ + interval_ * next_);",
+        "next_ < questions();",
+        "until all of a long list have been asked, the first expire",
+        "control_test:KeepWarmTest.WhatExpires*"),
+    Mutation(
+        "blocked-names-are-warmed", "control/fetch/keep_warm.cpp",
+        "    bool is_asked = !fetches_.is_answered_here(key);\n",
+        "    bool is_asked = true;\n",
+        "upstreams are asked for names that the operator has blocked",
+        "control_test:KeepWarmTest.WhatIsAnsweredHere*"),
+    Mutation(
         "warm-names-forget-failures", "control/fetch/keep_warm.cpp",
         "is_fresh ? entry->expiry - life / refresh_part : back_off;",
         "is_fresh ? entry->expiry - life / refresh_part : now;",

@@ -445,4 +445,46 @@ MUTATIONS = [
         "    return true || rule.prefix.bits > v4.octets[0];\n",
         "RFC 6052 3.1: a translator drops it, or leads into its own network",
         "control_test:Dns64Test.TheWellKnownPrefix*"),
+    Mutation(
+        "what-was-made-freezes", "control/fetch/aliases_dns64.cpp",
+        "(!own || own->source() > 0)",
+        "!own",
+        "while the AAAA question fails, addresses that are no longer the name's are served for a day",
+        "control_test:Dns64Failures.AnAaaaQuestionThatKeeps*"),
+    Mutation(
+        "stale-sources-without-back-off", "control/fetch/aliases_dns64.cpp",
+        "    bool may_use = is_held && ",
+        "    bool may_use = false && is_held && ",
+        "each question of a host with IPv6 alone asks upstreams that have just failed",
+        "control_test:Dns64Failures.StaleDataOfTheAQuestion*"),
+    Mutation(
+        "a-stale-denial-becomes-fresh", "control/fetch/aliases_dns64.cpp",
+        "        found.is_stale = found.is_stale || alias.is_native_stale;\n",
+        "",
+        "an expired denial lives on for as long as the upstreams are silent",
+        "control_test:Dns64Failures.OfAStaleDenial*"),
+    Mutation(
+        "waiters-keep-the-rule-before", "control/fetch/table.cpp",
+        "    if (access_) key.set_dns64(access_->dns64_of(waiter.client.address, key));\n",
+        "",
+        "after a reload clients are led to another network's NAT64",
+        "control_test:Dns64Failures.AnotherRule*"),
+    Mutation(
+        "only-the-newest-root-is-handed-on", "control/fetch/aliases.cpp",
+        "    if (found.root > 0) // the target may have been made of two answers\n",
+        "    if (false)\n",
+        "an alias of the operator's keeps what was made of a forged denial",
+        "control_test:Dns64Failures.ARevocationOfEither*"),
+    Mutation(
+        "renewed-beyond-the-chain", "control/fetch/table_effects.cpp",
+        "std::min(now + limits::followed_ttl, stale.stale_until)",
+        "now + limits::followed_ttl",
+        "a stale chain is served for longer than the operator allows",
+        "control_test:StaleChain.WhatIsRenewed*"),
+    Mutation(
+        "renewed-without-a-second-left", "control/fetch/aliases.cpp",
+        "!found || found->expiry - now < 1s",
+        "!found",
+        "it cannot be kept, and takes the stale chain with it: SERVFAIL afterwards",
+        "control_test:StaleChain.ATargetThatIsAbout*"),
 ]

@@ -435,7 +435,7 @@ MUTATIONS = [
         "control_test:GroupsTest.*"),
     Mutation(
         "routes-of-before-believed", "control/fetch/table.cpp",
-        "        return resolve(routed, table_.hasher()(routed), asking, now);\n",
+        "    key.group = group_of(key);\n",
         "",
         "a question that a worker read just before a reload is asked of the group of before",
         "control_test:GroupsTest.AKeyMade*"),

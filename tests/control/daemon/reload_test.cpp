@@ -252,6 +252,16 @@ TEST_F(ReloadTest, TheFileOfWarmNamesIsReadAgain) {
     EXPECT_EQ(warm.questions(), 2u);
     for (int i = 0; i < 4 && !result; ++i) flushes.tick(), worker.quiescent();
     result.reset();
+    serve(0, {"1.1.1.1"}, 1ms, 3600);
+    ask(b);
+    run(3s);
+    for (int i = 0; i < 3; ++i, run(1s)) warm.tick(clock.now);
+    std::size_t fresh = warm.fresh();
+    EXPECT_GT(fresh, 0u);
+    begin(text);
+    for (int i = 0; i < 4 && !result; ++i) flushes.tick(), worker.quiescent();
+    result.reset();
+    EXPECT_EQ(warm.fresh(), fresh) << "the same file: it goes on where it was";
     std::ofstream(list) << "c.com A\n";
     begin(text);
     for (int i = 0; i < 4 && !result; ++i) flushes.tick(), worker.quiescent();

@@ -88,6 +88,7 @@ TEST_F(CompletionsTest, WhatWasPublishedSinceStays) {
     complete(3, 100, 104);
     complete(3, 100, 105); // once more
     EXPECT_EQ(completions.root_of(table.hasher()(key(2))), 200u);
+    EXPECT_EQ(completions.roots_of(table.hasher()(key(2))), (std::vector<cache::Generation>{100, 200}));
     completions.revoke(100);
     completions.end(100);
     completions.tick();

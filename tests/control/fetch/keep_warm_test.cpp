@@ -3,6 +3,7 @@
 
 #include "control/limits.hpp"
 #include "tests/control/fetch/scenarios_fixture.hpp"
+#include "tests/support/entries.hpp"
 
 namespace millrace::control {
 namespace {
@@ -134,6 +135,45 @@ TEST_F(KeepWarmTest, NobodyIsAskedWhileNoUpstreamWouldReply) {
     keep(10, 1000);
     pass(10s);
     EXPECT_EQ(fetches.counters().warmed, 0u);
+}
+
+TEST_F(KeepWarmTest, AGroupThatIsDownKeepsNoneOfTheOthersCold) {
+    serve(0, {"1.1.1.1"}, 1ms, 3600);
+    cache::Replaceable<dataplane::Routes> routes{std::make_unique<const dataplane::Routes>(
+        std::vector<dataplane::Routes::Route>{{*cache::parse_name(name(0)), 1}})}; // which has no servers
+    fetches.set_routes(&routes);
+    keep(10, 1000);
+    pass(1s);
+    EXPECT_FALSE(is_fresh(0));
+    for (unsigned i = 1; i < 10; ++i) EXPECT_TRUE(is_fresh(i)) << i;
+    fetches.set_routes(nullptr);
+    pass(10s);
+    EXPECT_EQ(warm.fresh(), 10u) << "it is tried again";
+}
+
+TEST_F(KeepWarmTest, WhatExpiresIsAskedBeforeTheRestOfALongList) {
+    serve(0, {"1.1.1.1"}, 1ms, 10);
+    keep(1000, 20);
+    pass(11s);
+    EXPECT_TRUE(is_fresh(0)) << "though most have not been asked yet";
+    pass(2min);
+    EXPECT_TRUE(cached(make_key(name(999), LDNS_RR_TYPE_A)))
+        << "nor does that keep the rest waiting for good";
+}
+
+TEST_F(KeepWarmTest, WhatIsAnsweredHereIsNotAsked) {
+    serve(0, {"1.1.1.1"}, 1ms, 3600);
+    dataplane::LocalNames::Builder names;
+    auto denied = names.deny(0, true, dataplane::LocalNames::Action::nodata, cache::Entry::no_info,
+                             test::entry_of({1, 0}, {}, 1h, 60s));
+    names.add(cache::parse_name(name(0))->bytes(), dataplane::LocalNames::Builder::exact, denied);
+    cache::Replaceable<dataplane::LocalNames> local{names.build()};
+    fetches.set_local(&local);
+    keep(2, 1000);
+    pass(2min);
+    EXPECT_EQ(queries_to(0), 1u);
+    EXPECT_EQ(warm.fresh(), 1u);
+    fetches.set_local(nullptr);
 }
 
 TEST_F(KeepWarmTest, ATickLooksAtABoundedNumber) {

@@ -56,6 +56,30 @@ TEST_F(StaleChain, AfterAFailureTheFreshTargetIsToldAndPublished) {
     EXPECT_EQ(fetches.counters().chains_renewed, 2u) << "without DO and with it";
 }
 
+TEST_F(StaleChain, WhatIsRenewedIsNotServedLongerThanTheChain) {
+    run(cached(www)->stale_until - clock.now - 5s);
+    renew(b, "1.1.1.1");
+    Time stale_until = cached(www)->stale_until;
+    script(0, servfail, 1ms);
+    ask(www);
+    run(10ms);
+    EXPECT_EQ(cached_addresses(www), Hosts{"1.1.1.1"});
+    EXPECT_LE(cached(www)->expiry, stale_until);
+}
+
+TEST_F(StaleChain, ATargetThatIsAboutToExpireIsNotToldAsFresh) {
+    renew(b, "1.1.1.1", 2);
+    run(cached(b)->expiry - clock.now - 500ms);
+    script(0, servfail, 1ms);
+    for (int i = 0; i < 2; ++i) {
+        auto client = ask(www);
+        run(10ms);
+        EXPECT_EQ(woken(client).addresses, Hosts{"9.9.9.9"}) << i;
+        EXPECT_TRUE(cached(www)) << "the chain is still there";
+        run(40s);
+    }
+}
+
 TEST_F(StaleChain, AfterTheClientsTimerTheFreshTargetIsTold) {
     renew(b, "1.1.1.1");
     cache::Version before = cached(www)->version;
