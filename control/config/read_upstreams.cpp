@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <unordered_set>
 #include <utility>
 
@@ -283,19 +284,21 @@ std::size_t count_first(const std::vector<Config::Server>& servers) {
 void check_quorum(const Value& own, const Config::Group& group, const Config::Live& live) {
     const Config::Merge& merge = live.merge_of(group);
     if (merge.policy != Config::MergePolicy::quorum) return;
+    bool is_clear = group.merge || live.upstreams.size() == 1;
+    std::string of = is_clear ? "" : fmt::format(" of group {}", yaml::quote(group.name));
     if (std::size_t most = count_first(group.servers); merge.quorum > most) {
         bool is_all = std::ranges::count(group.servers, group.servers.front().priority,
                                          &Config::Server::priority) == std::ssize(group.servers);
-        own.at("quorum").fail(
-            fmt::format("at most the number of servers{}, {}", is_all ? "" : " of the first priority", most),
-            fmt::format("{}", merge.quorum));
+        std::string_view which = is_all ? "" : " of the first priority";
+        own.at("quorum").fail(fmt::format("at most the number of servers{}{}, {}", of, which, most),
+                              fmt::format("{}", merge.quorum));
     }
     auto strategy = live.fanout_of(group).strategy;
     bool asks_one = strategy == Config::Strategy::race || strategy == Config::Strategy::sequential;
     if (!asks_one) return;
     own.at("policy").fail(
-        fmt::format("union, order or off with `strategy: {}`, which takes the first reply as it is",
-                    name_of(strategy, strategies)),
+        fmt::format("union, order or off with `strategy: {}`{}, which takes the first reply as it is",
+                    name_of(strategy, strategies), of),
         "quorum");
 }
 

@@ -91,9 +91,11 @@ TEST(ConfigGroups, WhatIsWrongIsNamed) {
         {with("merge: {policy: quorum, quorum: 3}"),
          "t:3: upstreams[1].merge.quorum: expected at most the number of servers, 2, found 3"},
         {with("fanout: {strategy: race}") + "merge: {policy: quorum}\n",
-         "t:4: merge.policy: expected union, order or off with `strategy: race`, which takes the first reply "
-         "as "
-         "it is, found quorum"},
+         "t:4: merge.policy: expected union, order or off with `strategy: race` of group \"h\", which takes "
+         "the "
+         "first reply as it is, found quorum"},
+        {with("merge: {policy: off}") + "merge: {policy: quorum, quorum: 3}\n",
+         "t:4: merge.quorum: expected at most the number of servers of group \"g\", 2, found 3"},
     };
     for (const auto& [text, words] : refused) EXPECT_EQ(complaint(text), words) << text;
     EXPECT_EQ(complaint(with("merge: {policy: off}") + "merge: {policy: quorum, quorum: 2}\n"),
