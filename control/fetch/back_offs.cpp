@@ -1,28 +1,34 @@
 #include "control/fetch/back_offs.hpp"
 
+#include <algorithm>
+
 #include "cache/dns.hpp"
 #include "control/limits.hpp"
 
 namespace millrace::control {
 
 void BackOffs::tick(cache::Generation last, Time now) {
-    if (!has_shards_left()) walked_for_ = 0;
     for (unsigned group = 0; group < groups_.size(); ++group) {
         if (groups_[group].recoveries() == recoveries_[group]) continue;
         recoveries_[group] = groups_[group].recoveries();
-        walked_for_ |= 1u << group;
+        left_[group] = table_.shard_count();
         last_ = last;
-        shard_ = 0;
     }
     auto end = [now, this](const cache::KeyRef& key, const cache::Entry& entry) {
-        if (!(walked_for_ >> key.group() & 1) && !entry.crossed) return false;
+        if (left_[key.group()] == 0 && !entry.crossed) return false;
         bool waits = now >= entry.expiry && entry.refresh_after.load(std::memory_order_relaxed) > now.count();
         if (waits) entry.refresh_after.store(now.count(), std::memory_order_relaxed);
         return entry.failure && !dns::ede::is_of_dnssec(entry.info); // that a name is bogus was no outage
     };
     for (std::size_t i = 0; i < limits::flush_shards_per_tick && has_shards_left(); ++i) {
-        table_.flush(shard_++, last_, end);
+        table_.flush(shard_, last_, end);
+        shard_ = (shard_ + 1) % table_.shard_count();
+        for (std::size_t& left : left_) left -= left > 0;
     }
+}
+
+bool BackOffs::has_shards_left() const {
+    return std::ranges::any_of(left_, [](std::size_t left) { return left > 0; });
 }
 
 bool BackOffs::is_due() const {

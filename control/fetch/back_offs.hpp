@@ -3,7 +3,8 @@
 // A failure is cached, and stale data is served without another try, for a while (RFC 9520 3.2, RFC 8767 5).
 // When a breaker of a group closes again, the table is walked once, a few shards per tick: the group's cached
 // failures go, and those of other groups' names that lead to another group; what has expired is asked for
-// afresh by its next hit. Control thread only.
+// afresh by its next hit. A walk begins where the last one is, and goes round: servers that come and go would
+// else keep it from ever reaching the last shards. Control thread only.
 #pragma once
 
 #include <array>
@@ -19,8 +20,7 @@ namespace millrace::control {
 class BackOffs {
   public:
     /// `groups` is indexed by Key::group.
-    BackOffs(cache::Table& table, std::span<const Upstreams> groups)
-        : table_(table), groups_(groups), shard_(table.shard_count()) {}
+    BackOffs(cache::Table& table, std::span<const Upstreams> groups) : table_(table), groups_(groups) {}
 
     /// `last`: the last generation issued. Failures of later ones stay.
     void tick(cache::Generation last, Time now);
@@ -28,14 +28,14 @@ class BackOffs {
     bool is_due() const;
 
   private:
-    bool has_shards_left() const { return shard_ < table_.shard_count(); }
+    bool has_shards_left() const;
 
     cache::Table& table_;
     std::span<const Upstreams> groups_;
     std::array<std::uint64_t, cache::limits::groups> recoveries_{}; ///< that were acted upon
-    std::uint32_t walked_for_ = 0;                                  ///< groups, a bit each
+    std::array<std::size_t, cache::limits::groups> left_{};         ///< shards of the group's walk
     cache::Generation last_ = 0;
-    std::size_t shard_; ///< the next of the walk
+    std::size_t shard_ = 0; ///< the next of all walks
 };
 
 } // namespace millrace::control
