@@ -34,7 +34,7 @@ bool Gate::admit(const Message& message, Query& query, std::span<std::uint8_t> o
     }
     if (unlikely(access_.limits().queries > 0) && !within_queries(message, query, out, reply)) return false;
     if (query.action == Query::Action::look_up) {
-        if (routes_) query.key.group = routes_->get().group_of(query.key.name.bytes());
+        if (routes_) query.key.group = routes_->get().group_of(query.key.name.bytes(), query.key.qtype);
         query.key.set_dns64(access_.dns64_of(message.client, query.key));
         return !answer_here(message, query, out, reply);
     }

@@ -27,15 +27,19 @@ class Routes final : public cache::Retired {
     /// Of a suffix that is there twice the first counts.
     explicit Routes(std::span<const Route> routes);
 
-    /// For a canonical name. 0: no suffix names it.
-    std::uint8_t group_of(std::span<const std::uint8_t> name) const {
-        return suffixes_.empty() ? 0 : find(name);
+    /// For a canonical name and what is asked of it: DS records lie in the zone above (RFC 4035 4.2), so they
+    /// are asked where that name is. 0: no suffix names it.
+    std::uint8_t group_of(std::span<const std::uint8_t> name, std::uint16_t qtype) const {
+        if (suffixes_.empty()) return 0;
+        bool is_above = qtype == qtype_ds && name[0] != 0;
+        return find(is_above ? name.subspan(1u + name[0]) : name);
     }
     bool is_empty() const { return suffixes_.empty(); }
     std::size_t bytes() const override;
 
   private:
     static constexpr std::uint32_t none = 0xffffffff;
+    static constexpr std::uint16_t qtype_ds = 43;
     struct Suffix {
         std::uint32_t name; ///< where it begins in names_
         std::uint8_t size, group;

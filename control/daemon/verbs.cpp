@@ -30,7 +30,7 @@ struct Context : Parts {
     /// The key of a question, in its group.
     tl::expected<cache::Key, std::string> key_of(const std::string& name, const std::string& type) const {
         auto key = parse_question(name, type);
-        if (key) key->group = routes.get().group_of(key->name.bytes());
+        if (key) key->group = routes.get().group_of(key->name.bytes(), key->qtype);
         return key;
     }
 };

@@ -80,7 +80,7 @@ void Aliases::follow(const cache::Key& key, cache::Hash hash, Alias alias, std::
                      Time now) {
     now_ = now;
     cache::Key& target = alias.target;
-    if (routes_) target.group = routes_->get().group_of(target.name.bytes());
+    if (routes_) target.group = routes_->get().group_of(target.name.bytes(), target.qtype);
     if (target.name.size == 0 || leads_to(target, key) || depth_of(hash) >= limits::chain) {
         return fail(key, hash, alias, waiters, nullptr, now);
     }
@@ -131,7 +131,7 @@ std::optional<Answer> Aliases::renewed(const cache::Key& key, cache::Hash hash, 
         if (std::ranges::any_of(link.chain, is_lost) || std::ranges::any_of(link.signatures, is_lost))
             return std::nullopt;
         Alias alias = chased(key, link);
-        if (routes_) alias.target.group = routes_->get().group_of(alias.target.name.bytes());
+        if (routes_) alias.target.group = routes_->get().group_of(alias.target.name.bytes(), key.qtype);
         if (alias.target.name.size == 0 || alias.target == key) return std::nullopt;
         auto found = known_answer(alias, table_.hasher()(alias.target), now, false);
         if (!found || found->expiry - now < 1s) continue; // it would have TTL 0, which may not be kept
@@ -336,8 +336,8 @@ void Aliases::tell_followers() {
 
 void Aliases::tell(const Ended& ended, Follower&& f) {
     using How = Ended::How;
-    bool is_void = ended.how == How::superseded || fetches_.is_superseded(f.key, f.since) ||
-                   fetches_.is_superseded(ended.target, ended.since);
+    bool is_void = ended.how == How::superseded || fetches_.is_superseded(f.key, f.since, nullptr) ||
+                   fetches_.is_superseded(ended.target, ended.since, ended.entry.get());
     if (is_void) return restart(std::move(f));
     bool is_ours = ended.how == How::refused;
     bool is_stale = ended.how == How::failed && may_derive_stale(f.key, f.hash, f.alias, ended.entry.get());
@@ -363,18 +363,18 @@ void Aliases::restart(Follower&& follower) {
     if (!follower.waiters.empty()) fetches_.restart(follower.key, follower.hash, follower.waiters.take());
 }
 
-bool Aliases::go_on(Sweep& sweep, const std::function<bool(const cache::Key&)>& matches, unsigned& steps) {
+bool Aliases::go_on(Sweep& sweep, const Concern& matches, unsigned& steps) {
     for (; steps > 0; --steps) {
         auto next = followers_.upper_bound(sweep.follower);
         if (next == followers_.end() || next->first > sweep.last_follower) break;
         sweep.follower = next->first;
-        if (matches(next->second.key)) restart(take(next->first));
+        if (matches(next->second.key, nullptr)) restart(take(next->first));
     }
     for (; steps > 0; --steps) {
         sweep.ended = std::max(sweep.ended, ended_gone_);
         if (sweep.ended >= sweep.last_ended) return false;
         Ended& ended = ended_[sweep.ended++ - ended_gone_];
-        if (matches(ended.target)) ended.how = Ended::How::superseded;
+        if (matches(ended.target, ended.entry.get())) ended.how = Ended::How::superseded;
     }
     return true;
 }

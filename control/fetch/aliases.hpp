@@ -35,6 +35,10 @@
 
 namespace millrace::control {
 
+/// Whether a flush concerns what is known of the key: `told`, a copy of what its clients got; null: whatever
+/// the table has.
+using Concern = std::function<bool(const cache::Key& key, const cache::Entry* told)>;
+
 /// What aliases need of the table of Fetches.
 class TargetFetches {
   public:
@@ -55,8 +59,9 @@ class TargetFetches {
     /// Resolves the key afresh for those who wait, soon.
     virtual void restart(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters) = 0;
     /// Whether a flush that is still being worked off forbids what is known of the key since that generation,
-    /// the newest there was.
-    virtual bool is_superseded(const cache::Key& key, cache::Generation since) const = 0;
+    /// the newest there was. `told`: as for Concern.
+    virtual bool is_superseded(const cache::Key& key, cache::Generation since,
+                               const cache::Entry* told) const = 0;
     /// Whether a flush is yet to empty this Entry of the table.
     virtual bool is_forbidden(const cache::Key& key, cache::Hash hash, const cache::Entry& entry) const = 0;
     virtual cache::Generation last_generation() const = 0;
@@ -122,7 +127,7 @@ class Aliases {
             .last_follower = last_follower_, .ended = ended_gone_, .last_ended = ended_gone_ + ended_.size()};
     }
     /// False: it is over. `steps` is what may still be looked at, and is counted down.
-    bool go_on(Sweep& sweep, const std::function<bool(const cache::Key&)>& matches, unsigned& steps);
+    bool go_on(Sweep& sweep, const Concern& matches, unsigned& steps);
 
     void tick(Time now); ///< followers of targets that have ended, and client timers: a piece of both
     Time next_timer() const { return timers_.empty() ? Time::max() : timers_.begin()->first; }

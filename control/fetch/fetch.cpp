@@ -36,7 +36,7 @@ Fetch::Fetch(FetchId id, const cache::Key& key, const std::vector<Candidate>& ca
     : id_(id), key_(key), policy_(policy), started_(now),
       next_batch_(now + pace_of(policy.fanout).first_wait) {
     for (const Candidate& c : candidates) attempts_.push_back({c});
-    if (!attempts_.empty()) descend(now);
+    if (!attempts_.empty()) descend_to(attempts_.front().candidate.priority, now);
 }
 
 void Fetch::start(FetchEffects& effects) {
@@ -80,7 +80,7 @@ void Fetch::on_hint(unsigned upstream, Time now, FetchEffects& effects) {
     if (!attempt || attempt->phase != Phase::asked || state_ != State::asking) return;
     attempt->is_hinted = true;
     auto may_answer = [](const Attempt& a) { return a.phase == Phase::asked && !a.is_hinted; };
-    if (may_descend() && std::ranges::none_of(attempts_, may_answer)) descend(now);
+    if (may_descend() && !wants_more() && std::ranges::none_of(attempts_, may_answer)) descend(now);
     ask_batch(now, effects);
 }
 
@@ -357,14 +357,22 @@ bool Fetch::wants_more() const {
     return std::ranges::any_of(attempts_, [this](const Attempt& a) { return is_in_turn(a); });
 }
 
-/// Whether those of a worse priority are the only ones left, and nothing at all was said so far.
+/// Whether there are some of a worse priority, and nothing at all was said so far.
 bool Fetch::may_descend() const {
-    return state_ == State::asking && answers_.empty() && !wants_more() && any(Phase::idle);
+    return state_ == State::asking && answers_.empty() &&
+           std::ranges::any_of(attempts_, [this](const Attempt& a) { return is_worse(a); });
 }
 
-/// To the best priority of those that were not asked.
+/// To the best of the worse priorities. Better ones that their turn has not come to yet come after those.
 void Fetch::descend(Time now) {
-    priority_ = std::ranges::find(attempts_, Phase::idle, &Attempt::phase)->candidate.priority;
+    auto next = std::ranges::find_if(attempts_, [this](const Attempt& a) { return is_worse(a); });
+    descend_to(next->candidate.priority, now);
+    auto is_of_it = [this](const Attempt& a) { return a.candidate.priority == priority_; };
+    std::ranges::stable_partition(attempts_, is_of_it);
+}
+
+void Fetch::descend_to(unsigned priority, Time now) {
+    priority_ = priority;
     descends_at_ = now + (started_ + policy_.fanout.deadline - now) / 2;
 }
 

@@ -136,9 +136,13 @@ class Fetch {
     bool is_in_turn(const Attempt& attempt) const {
         return attempt.phase == Phase::idle && attempt.candidate.priority <= priority_;
     }
+    bool is_worse(const Attempt& attempt) const {
+        return attempt.phase == Phase::idle && attempt.candidate.priority > priority_;
+    }
     bool wants_more() const;
     bool may_descend() const;
     void descend(Time now);
+    void descend_to(unsigned priority, Time now);
     void ask_batch(Time now, FetchEffects& effects);
     bool can_merge(const Answer& winner) const;
     void note_overtaken(const Answer& winner, FetchEffects& effects);

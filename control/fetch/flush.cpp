@@ -83,8 +83,10 @@ bool Flushes::flush_outdated(const Outdated& what, Done done, std::function<void
                (what.local && (entry.rewritten || is_ruled(what.local->get(), key, entry)));
     };
     jobs_.push_back({matches, fetches_.last_generation(), std::move(done), 0, 0, std::nullopt});
-    auto is_concerned = [what](const cache::Key& key) {
-        return what.local || what.routes || what.groups >> key.group & 1;
+    // What one group completed for another's name, some other may be about to get.
+    auto is_concerned = [what](const cache::Key& key, const cache::Entry* told) {
+        bool is_of_groups = what.groups >> key.group & 1 || (what.groups && told && told->crossed);
+        return what.local || what.routes || is_of_groups;
     };
     fetches_.supersede(is_concerned, std::move(then));
     return true;
@@ -94,9 +96,9 @@ bool Flushes::begin(const NamePredicate& matches, Done done, std::function<void(
     if (jobs_.size() >= limits::flushes) return false;
     cache::Generation last = fetches_.last_generation();
     // A Fetch that has published, and collects, may have done so through the name.
-    auto is_of_it = [this, matches](const cache::Key& key) {
+    auto is_of_it = [this, matches](const cache::Key& key, const cache::Entry* told) {
         if (matches(key.name.bytes())) return true;
-        const cache::Entry* entry = table_.find(key, table_.hasher()(key));
+        const cache::Entry* entry = told ? told : table_.find(key, table_.hasher()(key));
         return entry && leads_there(key.name.bytes(), *entry, matches);
     };
     fetches_.supersede(is_of_it, std::move(then));

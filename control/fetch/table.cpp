@@ -52,7 +52,7 @@ void FetchTable::set_policy(unsigned group, const FetchPolicy& policy) {
 
 /// A worker may have looked at the routes that were before.
 std::uint8_t FetchTable::group_of(const cache::Key& key) const {
-    return routes_ ? routes_->get().group_of(key.name.bytes()) : key.group;
+    return routes_ ? routes_->get().group_of(key.name.bytes(), key.qtype) : key.group;
 }
 
 /// As the routes and the rules of DNS64 say now.
@@ -321,7 +321,7 @@ void FetchTable::start_successors(Time now) {
 
 void FetchTable::start_successor(Successor&& successor, Time now) {
     auto& [key, hash, waiters, alias, since] = successor;
-    if (alias && is_superseded(key, since)) alias.reset();
+    if (alias && is_superseded(key, since, nullptr)) alias.reset();
     cache::Key ruled = key;
     ruled.group = group_of(key);
     if (!waiters.empty()) {
@@ -361,14 +361,17 @@ std::uint64_t FetchTable::prefix_of(const dataplane::Address& client) const {
 
 /// Room is short: the oldest Fetch of the client prefix, or of the zone, that holds most ends. So who has
 /// little always gets some, and who asks for silent names pushes out his own (as Unbound's jostle list and
-/// BIND's fetches-per-zone). False: nobody holds more than one, or it is `but_for`, which asks for room.
-bool FetchTable::make_way(std::uint64_t prefix, std::uint64_t zone, const FetchSlot* but_for) {
+/// BIND's fetches-per-zone). False: nobody holds more than one; or room at an upstream is what `but_for` asks
+/// for, and it is that Fetch itself, or has none to give there.
+bool FetchTable::make_way(std::uint64_t prefix, std::uint64_t zone, const FetchSlot* but_for,
+                          unsigned upstream) {
     auto by_prefix = prefixes_.largest(prefix), by_zone = zones_.largest(zone);
     if (!by_prefix && !by_zone) return false;
     // Many share a zone: it has to stand out.
     bool is_prefixs = by_prefix && (!by_zone || by_prefix->count >= by_zone->count / zones_share);
     FetchSlot& oldest = slots_[(is_prefixs ? by_prefix : by_zone)->slot];
-    if (&oldest == but_for) return false;
+    if (but_for && (&oldest == but_for || !gives_room(oldest, but_for->fetch->key().group, upstream)))
+        return false;
     displace(oldest);
     return true;
 }
@@ -395,6 +398,15 @@ bool FetchTable::relieve(const cache::Key& key, cache::Hash hash, const Waiter& 
 
 const cache::Entry* FetchTable::find_stale(const cache::Key& key, cache::Hash hash) const {
     return table_.find_usable(key, hash, now_);
+}
+
+/// Whether its end makes room at the upstream: at any other it does so only where places are short.
+bool FetchTable::gives_room(const FetchSlot& slot, unsigned group, unsigned upstream) const {
+    bool is_capped = !groups_[group].has_room(upstream), is_of_group = slot.fetch->key().group == group;
+    return std::ranges::any_of(slot.fetch->attempts(), [&](const Fetch::Attempt& a) {
+        bool is_there = is_of_group && a.candidate.upstream == upstream;
+        return a.phase == Fetch::Phase::asked && (is_there || !is_capped);
+    });
 }
 
 void FetchTable::displace(FetchSlot& slot) {

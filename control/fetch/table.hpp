@@ -116,7 +116,7 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     /// the successors start in the next ticks.
     /// `then` is called when the last of them is gone, perhaps before this returns, or by close(). Until then
     /// no Fetch starts: all that start afterwards see what `then` changes, and none is live when it does.
-    void supersede(std::function<bool(const cache::Key&)> matches, std::function<void()> then = nullptr);
+    void supersede(Concern matches, std::function<void()> then = nullptr);
     bool is_superseding() const { return !sweeps_.empty(); } ///< tick() is still at it
 
     /// No new Fetch from here on; every waiter is abandoned, every exchange cancelled.
@@ -160,7 +160,7 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     };
     /// What supersede() was asked for, and how far it is: slots, then aliases, then successors.
     struct Sweep {
-        std::function<bool(const cache::Key&)> matches;
+        Concern matches;
         std::function<void()> then;
         cache::Generation last; ///< the newest that it concerns
         Aliases::Sweep aliases;
@@ -229,7 +229,8 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     void supersede_some();
     bool go_on(Sweep& sweep, unsigned steps);
     bool is_held() const;
-    bool is_superseded(const cache::Key& key, cache::Generation since) const override;
+    bool is_superseded(const cache::Key& key, cache::Generation since,
+                       const cache::Entry* told) const override;
     bool is_forbidden(const cache::Key& key, cache::Hash hash, const cache::Entry& entry) const override {
         return forbidden_ && forbidden_({hash, key.bytes().data()}, entry);
     }
@@ -242,7 +243,9 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     void settle(FetchSlot& slot);
     void free(FetchSlot& slot);
     std::uint64_t prefix_of(const dataplane::Address& client) const;
-    bool make_way(std::uint64_t prefix, std::uint64_t zone, const FetchSlot* but_for = nullptr);
+    bool make_way(std::uint64_t prefix, std::uint64_t zone, const FetchSlot* but_for = nullptr,
+                  unsigned upstream = 0);
+    bool gives_room(const FetchSlot& slot, unsigned group, unsigned upstream) const;
     void displace(FetchSlot& slot);
     bool relieve(const cache::Key& key, cache::Hash hash, const Waiter& waiter);
     const cache::Entry* find_stale(const cache::Key& key, cache::Hash hash) const;

@@ -112,7 +112,9 @@ bool FetchTable::ask_upstream(const Fetch& fetch, unsigned upstream, Time deadli
     bool collects = fetch.state() == Fetch::State::collecting || !is_waited_for;
     auto purpose = collects ? Purpose::collection : Purpose::answer;
     bool is_crowded = !collects && !exchanges_.has_room(fetch.key().group, upstream);
-    if (is_crowded) make_way(slot.prefix, slot.zone, &slot);
+    // While others are left to be asked in its place, nobody has to end for this one.
+    bool is_last = std::ranges::count(fetch.attempts(), Fetch::Phase::idle, &Fetch::Attempt::phase) == 1;
+    if (is_crowded && is_last) make_way(slot.prefix, slot.zone, &slot, upstream);
     bool asked = exchanges_.open(fetch.id(), fetch.key(), upstream, deadline, now, purpose);
     slot.datagrams += asked;
     if (!asked)

@@ -10,7 +10,7 @@
 
 namespace millrace::control {
 
-void FetchTable::supersede(std::function<bool(const cache::Key&)> matches, std::function<void()> then) {
+void FetchTable::supersede(Concern matches, std::function<void()> then) {
     std::uint64_t end = successors_gone_ + successors_.size();
     sweeps_.push_back({std::move(matches), std::move(then), last_generation_, aliases_.begin_sweep(), 0,
                        successors_gone_, end});
@@ -31,14 +31,15 @@ bool FetchTable::go_on(Sweep& sweep, unsigned steps) {
         if (!slot.fetch) continue;
         --steps;
         bool is_old = slot.fetch->id().generation <= sweep.last;
-        if (is_old && std::ranges::any_of(slot.sides, sweep.matches, &Side::key)) supersede(slot);
+        auto is_void = [&](const Side& side) { return sweep.matches(side.key, nullptr); };
+        if (is_old && std::ranges::any_of(slot.sides, is_void)) supersede(slot);
     }
     if (steps == 0 || aliases_.go_on(sweep.aliases, sweep.matches, steps)) return true;
     for (; steps > 0; --steps) {
         sweep.successor = std::max(sweep.successor, successors_gone_);
         if (sweep.successor >= sweep.last_successor) return false;
         Successor& successor = successors_[sweep.successor++ - successors_gone_];
-        if (successor.alias && sweep.matches(successor.key)) successor.alias.reset();
+        if (successor.alias && sweep.matches(successor.key, nullptr)) successor.alias.reset();
     }
     return true;
 }
@@ -48,13 +49,16 @@ bool FetchTable::is_held() const {
     return std::ranges::any_of(sweeps_, [](const Sweep& sweep) { return bool(sweep.then); });
 }
 
-bool FetchTable::is_superseded(const cache::Key& key, cache::Generation since) const {
-    return std::ranges::any_of(sweeps_,
-                               [&](const Sweep& sweep) { return since <= sweep.last && sweep.matches(key); });
+bool FetchTable::is_superseded(const cache::Key& key, cache::Generation since,
+                               const cache::Entry* told) const {
+    return std::ranges::any_of(
+        sweeps_, [&](const Sweep& sweep) { return since <= sweep.last && sweep.matches(key, told); });
 }
 
 bool FetchTable::is_superseded(const FetchSlot& slot) const {
-    auto is_void = [&](const Side& side) { return is_superseded(side.key, slot.fetch->id().generation); };
+    auto is_void = [&](const Side& side) {
+        return is_superseded(side.key, slot.fetch->id().generation, nullptr);
+    };
     return !sweeps_.empty() && std::ranges::any_of(slot.sides, is_void);
 }
 

@@ -18,7 +18,7 @@ cache::Name owner_name(const Record& record) {
 void cut_at_crossing(const dataplane::Routes& routes, const cache::Key& key, Answer& answer) {
     auto crosses = [&](const Record& record) {
         if (!is_cname(record)) return false;
-        return routes.group_of(name_of(ldns_rr_rdf(record.get(), 0)).bytes()) != key.group;
+        return routes.group_of(name_of(ldns_rr_rdf(record.get(), 0)).bytes(), key.qtype) != key.group;
     };
     auto link = std::ranges::find_if(answer.chain, crosses);
     if (link == answer.chain.end()) return;
@@ -31,12 +31,17 @@ void cut_at_crossing(const dataplane::Routes& routes, const cache::Key& key, Ans
         return std::ranges::find(answer.chain, owner_name(signature), owner_name) != answer.chain.end();
     };
     std::erase_if(answer.signatures, [&](const Record& r) { return !is_of_chain(r); });
-    std::erase_if(answer.proofs,
-                  [&](const Record& r) { return routes.group_of(owner_name(r).bytes()) != key.group; });
+    auto is_others = [&](const Record& r) {
+        return routes.group_of(owner_name(r).bytes(), ldns_rr_get_type(r.get())) != key.group;
+    };
+    std::erase_if(answer.proofs, is_others);
 }
 
 bool leaves_group(const dataplane::Routes& routes, const cache::KeyRef& key, const cache::Entry& entry) {
-    auto is_others = [&](std::span<const std::uint8_t> name) { return routes.group_of(name) != key.group(); };
+    std::uint16_t qtype = key.key().qtype;
+    auto is_others = [&](std::span<const std::uint8_t> name) {
+        return routes.group_of(name, qtype) != key.group();
+    };
     if (is_others(key.name())) return true;
     return entry.chained &&
            std::ranges::any_of(chain_targets(key.name(), entry),

@@ -19,8 +19,8 @@ Routes routes(const std::vector<std::pair<std::string, std::uint8_t>>& list) {
     return Routes(made);
 }
 
-unsigned group_of(const Routes& routes, const std::string& text) {
-    return routes.group_of(name(text).bytes());
+unsigned group_of(const Routes& routes, const std::string& text, std::uint16_t qtype = 1) {
+    return routes.group_of(name(text).bytes(), qtype);
 }
 
 TEST(Routes, WithoutSuffixesAllIsTheFirstGroups) {
@@ -37,6 +37,15 @@ TEST(Routes, ASuffixNamesItselfAndAllBelow) {
     EXPECT_EQ(group_of(r, "example"), 0u);
     EXPECT_EQ(group_of(r, "."), 0u);
     EXPECT_EQ(group_of(r, "corp.example.com"), 0u);
+}
+
+TEST(Routes, DsRecordsLieInTheZoneAbove) {
+    constexpr std::uint16_t ds = 43;
+    Routes r = routes({{"corp.example", 1}, {".", 2}});
+    EXPECT_EQ(group_of(r, "corp.example", ds), 2u);
+    EXPECT_EQ(group_of(r, "a.corp.example", ds), 1u);
+    EXPECT_EQ(group_of(r, "corp.example", 48), 1u) << "a DNSKEY lies in the zone itself";
+    EXPECT_EQ(group_of(r, ".", ds), 2u) << "nothing is above the root";
 }
 
 TEST(Routes, ASuffixIsWholeLabels) {
@@ -81,7 +90,7 @@ TEST(Routes, BothSidesAreFolded) {
     cache::WireReader in(asked);
     cache::Name folded;
     ASSERT_TRUE(cache::read_name(in, folded));
-    EXPECT_EQ(routes({{"CORP.example", 1}}).group_of(folded.bytes()), 1u);
+    EXPECT_EQ(routes({{"CORP.example", 1}}).group_of(folded.bytes(), 1), 1u);
 }
 
 TEST(Routes, OfOneSuffixTwiceTheFirstCounts) {

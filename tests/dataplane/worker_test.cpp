@@ -219,6 +219,17 @@ TEST_F(WorkerTest, UnderTheFloorOfItsGroupARoutedNameIsNotServed) {
     EXPECT_EQ(missed[0].key, key);
 }
 
+TEST_F(WorkerTest, TheDsRecordsOfARoutedNameAreLookedUpInTheGroupOfTheNameAbove) {
+    const Routes::Route route{*cache::parse_name("corp.example"), 1};
+    cache::Replaceable<Routes> routes{std::make_unique<const Routes>(std::span(&route, 1))};
+    follow(routes);
+    constexpr unsigned ds = 43;
+    EXPECT_TRUE(ask(query("corp.example", ds)).empty());
+    auto missed = misses();
+    ASSERT_EQ(missed.size(), 1u);
+    EXPECT_EQ(missed[0].key.group, 0u);
+}
+
 TEST_F(WorkerTest, OutOfCreditsItSaysServfailAndEveryCreditComesBack) {
     for (std::size_t i = 0; i < limits::waiters; ++i) {
         send(query("name-" + std::to_string(i) + ".com"));

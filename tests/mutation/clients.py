@@ -6,7 +6,7 @@ MUTATIONS = [
     # Waiters, credits, Wakes.
     Mutation(
         "whoever-holds-most-keeps-it", "control/fetch/table_effects.cpp",
-        "    if (is_crowded) make_way(slot.prefix, slot.zone, &slot);\n",
+        "    if (is_crowded && is_last) make_way(slot.prefix, slot.zone, &slot, upstream);\n",
         "",
         "one client's silent names take the upstream's places from all others",
         "control_test:SharesTest.*"),

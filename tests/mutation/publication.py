@@ -235,7 +235,7 @@ MUTATIONS = [
         "control_test:Pieces.AFlushEnds*"),
     Mutation(
         "followers-told-what-a-flush-forbids", "control/fetch/aliases.cpp",
-        " ||\n                   fetches_.is_superseded(ended.target, ended.since);\n",
+        " ||\n                   fetches_.is_superseded(ended.target, ended.since, ended.entry.get());\n",
         ";\n",
         "what was collected before a flush is published after it, under the names that lead there",
         "control_test:Pieces.ThoseWhoAre*"),

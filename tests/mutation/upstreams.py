@@ -429,7 +429,7 @@ MUTATIONS = [
         "control_test:GroupsTest.*"),
     Mutation(
         "target-asked-of-the-group-that-named-it", "control/fetch/aliases.cpp",
-        "    if (routes_) target.group = routes_->get().group_of(target.name.bytes());\n",
+        "    if (routes_) target.group = routes_->get().group_of(target.name.bytes(), target.qtype);\n",
         "",
         "the other group is never asked, and names are cached under a group that is not theirs",
         "control_test:GroupsTest.*"),
@@ -483,11 +483,47 @@ MUTATIONS = [
         "dataplane_test:Routes.*"),
     Mutation(
         "recovery-ends-other-groups-failures", "control/fetch/back_offs.cpp",
-        "        if (!(walked_for_ >> key.group() & 1) && !entry.crossed) return false;\n",
+        "        if (left_[key.group()] == 0 && !entry.crossed) return false;\n",
         "",
         "one group that comes and goes has the failures of all others asked again",
         "control_test:GroupsTest.WhenAGroupIsBack*"),
+    Mutation(
+        "walk-begins-again", "control/fetch/back_offs.cpp",
+        "        left_[group] = table_.shard_count();\n",
+        "        left_[group] = table_.shard_count(), shard_ = 0;\n",
+        "while servers come and go, the last shards keep their failures",
+        "control_test:BackOffsTest.*"),
+    Mutation(
+        "child-asked-for-ds", "dataplane/routes.hpp",
+        "        bool is_above = qtype == qtype_ds && name[0] != 0;\n",
+        "        bool is_above = qtype == 0 && name[0] != 0;\n",
+        "the group of a routed zone denies its DS records, and the zone is bogus to who validates",
+        "dataplane_test:Routes.Ds*:WorkerTest.TheDs*"),
+    Mutation(
+        "yet-to-be-told-outlasts-the-flush", "control/fetch/flush.cpp",
+        "(what.groups && told && told->crossed)",
+        "(what.groups && told && !told)",
+        "what a flushed group said is published afterwards, under names of other groups",
+        "control_test:GroupsTest.AFlushOfOneReaches*"),
+    Mutation(
+        "full-group-ends-anothers-fetches", "control/fetch/table.cpp",
+        "        bool is_there = is_of_group && a.candidate.upstream == upstream;\n",
+        "        bool is_there = is_of_group || true;\n",
+        "questions of a group that is well end, and the full one has no room for that",
+        "control_test:GroupsTest.OneThatIsFull*:PrioritySequence.*"),
     # Who is asked first, and how.
+    Mutation(
+        "others-end-before-the-next-is-asked", "control/fetch/table_effects.cpp",
+        "    if (is_crowded && is_last) make_way(",
+        "    if (is_crowded) make_way(",
+        "a full server's questions end, though another one would take the new one",
+        "control_test:PrioritySequence.ItTakes*"),
+    Mutation(
+        "worse-priority-after-all-better-ones", "control/fetch/fetch.cpp",
+        "        bool descends = may_descend() && now >= descends_at_;\n",
+        "        bool descends = may_descend() && !wants_more() && now >= descends_at_;\n",
+        "one after the other, silent servers leave it no time",
+        "control_test:PrioritySequence.HalfOf*"),
     Mutation(
         "any-priority-in-turn", "control/fetch/fetch.cpp",
         "        if (!is_in_turn(a)) continue;\n",
@@ -502,8 +538,8 @@ MUTATIONS = [
         "control_test:Priority*"),
     Mutation(
         "worse-priority-to-complete", "control/fetch/fetch.cpp",
-        "    return state_ == State::asking && answers_.empty() && !wants_more() && any(Phase::idle);\n",
-        "    return !wants_more() && any(Phase::idle);\n",
+        "    return state_ == State::asking && answers_.empty() &&\n",
+        "    return\n",
         "it is asked though a better one has said something",
         "control_test:Priority*"),
     Mutation(
@@ -514,8 +550,8 @@ MUTATIONS = [
         "control_test:PrioritySequence.*"),
     Mutation(
         "one-hint-is-enough", "control/fetch/fetch.cpp",
-        "    if (may_descend() && std::ranges::none_of(attempts_, may_answer)) descend(now);\n",
-        "    if (may_descend()) descend(now);\n",
+        "    if (may_descend() && !wants_more() && std::ranges::none_of(attempts_, may_answer)) descend(now);\n",
+        "    if (may_descend() && !wants_more()) descend(now);\n",
         "one forged ICMP error has a server asked that stands back",
         "control_test:Priority*"),
     Mutation(

@@ -163,7 +163,7 @@ void World::ask_stream(std::uint32_t number) {
     std::uint32_t key = entry_checks_.key_of(question);
     cache::Generation before = fetches_.last_generation();
     Waiter waiter{Waiter::tcp_source, number, endpoint_of(question), question.query.id, scene_.now};
-    query.key.group = routes_.get().group_of(query.key.name.bytes());
+    query.key.group = routes_.get().group_of(query.key.name.bytes(), query.key.qtype);
     fetches_.resolve(query.key, table_.hasher()(query.key), waiter, scene_.now);
     entry_checks_.note_start(key, before, fetches_.last_generation());
     after_control();

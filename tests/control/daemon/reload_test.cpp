@@ -179,7 +179,7 @@ TEST_F(ReloadOfGroups, WhenTheyChangePlacesAllIsFlushedAndWhatIsKnownOfServersMo
 TEST_F(ReloadOfGroups, NewRoutesLeaveWhatTheyDoNotConcern) {
     const std::string to_h = "routes: [{suffix: corp.example, group: h}]\n";
     EXPECT_EQ(begin_with(two_groups("198.51.100.4", "", to_h)), Keys{"routes"});
-    EXPECT_EQ(routes.get().group_of(cache::parse_name("www.corp.example")->bytes()), 1u);
+    EXPECT_EQ(routes.get().group_of(cache::parse_name("www.corp.example")->bytes(), LDNS_RR_TYPE_A), 1u);
     EXPECT_TRUE(cached(a));
     EXPECT_EQ(begin_with(two_groups("198.51.100.4", "", "routes: [{suffix: com, group: h}]\n")),
               Keys{"routes"});

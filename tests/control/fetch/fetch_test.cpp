@@ -359,7 +359,7 @@ TEST_F(FetchTest, CloseAbandonsEveryoneAndCancelsEverything) {
 TEST_F(FetchTest, CloseAbandonsThoseWhoWaitForASuccessorToo) {
     for (unsigned i : {0u, 1u, 2u}) silence(i);
     auto client = ask(a);
-    fetches.supersede([](const cache::Key&) { return true; });
+    fetches.supersede([](const cache::Key&, const cache::Entry*) { return true; });
     ASSERT_EQ(fetches.live(), 0u);
     fetches.close();
     EXPECT_EQ(woken(client).kind, WakeKind::abandon);

@@ -54,7 +54,8 @@ TEST_F(FullTest, WhoFollowsANameThatCannotBeAskedAgainIsToldSo) {
     ASSERT_FALSE(clients.woken.contains(follower) || clients.woken.contains(client));
     ask_another();
     ASSERT_EQ(fetches.live(), limits::fetches);
-    fetches.supersede([this](const cache::Key& key) { return key == k; }); // it is to be asked afresh
+    fetches.supersede(
+        [this](const cache::Key& key, const cache::Entry*) { return key == k; }); // it is to be asked afresh
     fetches.tick(clock.now);
     EXPECT_EQ(woken(client).rcode, LDNS_RCODE_SERVFAIL);
     while (fetches.is_superseding()) fetches.tick(clock.now); // till then it is tried again and again

@@ -276,6 +276,38 @@ TEST_F(GroupsTest, AFlushOfOneLeavesTheOthersAnswers) {
     EXPECT_GT(table.floor(1), floor);
 }
 
+TEST_F(GroupsTest, AFlushOfOneReachesWhatOthersAreYetToBeToldOfIt) {
+    constexpr unsigned many = 3 * limits::followers_per_tick;
+    auto name = [](unsigned i) { return make_key("n" + std::to_string(i) + ".com", LDNS_RR_TYPE_A); };
+    for (unsigned i : {0u, 1u}) {
+        network.serve(server(i), [](FakeNetwork& net, const Sent& sent) {
+            std::string asked = question_name(sent), to = asked == "k.com." ? "w.corp.example." : "k.com.";
+            net.reply(sent, make_reply(sent.message, {.answer = {asked + " 60 IN CNAME " + to}}), 5ms);
+        });
+    }
+    say(1, {{"w.corp.example.", w_itself}});
+    std::vector<Sent> held;
+    for (unsigned i : {3u, 4u})
+        network.serve(server(i), [&](FakeNetwork&, const Sent& sent) { held.push_back(sent); });
+    for (unsigned i = 0; i < many; ++i) ask(name(i), true);
+    run(500ms);
+    ASSERT_TRUE(clients.woken.empty());
+    ASSERT_FALSE(held.empty());
+    for (const Sent& sent : held) network.reply(sent, make_reply(sent.message, w_itself), Time{});
+    while (network.step()) {
+    }
+    auto told = clients.woken;
+    ASSERT_FALSE(told.empty());
+    ASSERT_LT(told.size(), many);
+    say(1, {{"w.corp.example.", {.answer = {"w.corp.example. 60 IN A 10.0.0.2"}}}});
+    flush({.groups = 1u << 1});
+    run(2s);
+    EXPECT_EQ(clients.woken.size(), many);
+    for (const auto& [token, w] : clients.woken)
+        EXPECT_EQ(w.addresses, Hosts{told.contains(token) ? "10.0.0.1" : "10.0.0.2"}) << token;
+    for (unsigned i = 0; i < many; ++i) EXPECT_NE(cached_addresses(name(i)), Hosts{"10.0.0.1"}) << i;
+}
+
 TEST_F(GroupsTest, AFlushOfOneEndsItsFetchesAlone) {
     for (unsigned i : {0u, 1u, 3u, 4u}) silence(i);
     ask(a), ask(w);
@@ -304,6 +336,38 @@ TEST_F(GroupsTest, NewRoutesEmptyNamesThatChangeTheirGroupAndChainsThroughThem) 
     EXPECT_FALSE(cached(a)) << "its end is another group's now";
     EXPECT_FALSE(cached(in_group(w, 0)));
     EXPECT_EQ(cached_addresses(b), Hosts{"1.1.1.2"});
+}
+
+/// RFC 4035 4.2.
+TEST_F(GroupsTest, DsRecordsOfARoutedZoneAreAskedOfTheGroupOfTheNameAbove) {
+    const ReplySpec none{.authority = {"example. 900 IN SOA ns.example. h.example. 1 2 3 4 300"}};
+    ReplySpec leads = none;
+    leads.answer = {"a.com. 60 IN CNAME corp.example."};
+    say(0, {{"corp.example.", none}, {"a.com.", leads}});
+    cache::Key ds = make_key("corp.example", LDNS_RR_TYPE_DS), of_a = make_key("a.com", LDNS_RR_TYPE_DS);
+    auto token = ask(in_group(ds, 1));
+    ask(of_a);
+    run(1s);
+    EXPECT_EQ(woken(token).rcode, 0);
+    ASSERT_TRUE(cached(ds) && cached(of_a));
+    EXPECT_FALSE(cached(of_a)->crossed);
+    EXPECT_EQ(queries_to(3) + queries_to(4), 0u);
+    flush({.routes = &routes});
+    EXPECT_TRUE(cached(ds) && cached(of_a)) << "they are where they belong";
+}
+
+TEST_F(GroupsTest, OneThatIsFullEndsNothingOfAnother) {
+    for (unsigned i : {0u, 1u, 3u, 4u}) silence(i);
+    groups[1].replace({{server(3)}});
+    groups[1].set_policy({.outstanding = 1, .rate = 10'000'000});
+    auto holder = *dataplane::parse_address("10.1.1.1"); // of most, all of it elsewhere
+    ask_as({holder, 1024}, 1, a), ask_as({holder, 1025}, 2, b);
+    ask(w);
+    auto last = ask(make_key("x.corp.example", LDNS_RR_TYPE_A, cache::plain, 1));
+    EXPECT_EQ(woken(last).rcode, 2);
+    EXPECT_EQ(fetches.counters().displaced, 0u);
+    EXPECT_EQ(fetches.live(), 3u);
+    run(4s);
 }
 
 TEST_F(GroupsTest, WithoutItsRouteAGroupHasNoSayInOthersNamesAnyMore) {

@@ -144,6 +144,35 @@ TEST_F(PrioritySequence, NobodyExploresIt) {
     EXPECT_EQ(queries_to(2), 0u);
 }
 
+/// Of seven there is time for five, one after the other.
+TEST_F(PrioritySequence, HalfOfTheTimeIsAllThatBetterOnesGet) {
+    set_priorities({0, 0, 0, 0, 0, 0, 0, 1});
+    for (unsigned i = 0; i < 8; ++i) silence(i);
+    ask(a);
+    run(1490ms);
+    EXPECT_EQ(queries_to(7), 0u);
+    run(20ms);
+    EXPECT_EQ(queries_to(7), 1u) << "before those whose turn has not come";
+    run(3s);
+    for (unsigned i = 0; i < 7; ++i) EXPECT_GE(queries_to(i), 1u) << "they come after it";
+}
+
+TEST_F(PrioritySequence, ItTakesTheQuestionsOfAFullOneAndNobodyEndsForThem) {
+    set_priorities({0, 1});
+    upstreams.set_policy({.outstanding = 2, .rate = 10'000'000});
+    for (unsigned i : {0u, 1u}) silence(i);
+    auto holder = *dataplane::parse_address("10.1.1.1"); // of most, both at the first server
+    ask_as({holder, 1024}, 1, a), ask_as({holder, 1025}, 2, b);
+    ask(make_key("c.com", LDNS_RR_TYPE_A)), ask(make_key("d.com", LDNS_RR_TYPE_A));
+    run(1ms);
+    EXPECT_EQ(queries_to(1), 2u);
+    EXPECT_EQ(fetches.counters().displaced, 0u);
+    auto last = ask(make_key("e.com", LDNS_RR_TYPE_A));
+    EXPECT_EQ(woken(last).rcode, 2);
+    EXPECT_EQ(fetches.counters().displaced, 0u) << "that would make no room at the second one";
+    run(4s);
+}
+
 TEST_F(PrioritySequence, AllOfAPriorityAreAskedBeforeTheNext) {
     set_priorities({0, 1, 0});
     for (unsigned i : {0u, 2u}) silence(i);
