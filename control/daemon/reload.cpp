@@ -180,6 +180,14 @@ void warn_of_mixed_groups(const Config::Live& live) {
     }
 }
 
+void warn_of_idle_hardening(const Config::Live& live) {
+    auto is_trusting = [](const Config::Group& group) {
+        return std::ranges::any_of(group.servers, &Config::Server::trusted);
+    };
+    if (!live.harden_below_nxdomain || std::ranges::any_of(live.upstreams, is_trusting)) return;
+    spdlog::warn("cache.harden-below-nxdomain does nothing: no server is trusted");
+}
+
 dataplane::ClientPolicy client_policy(const Config::Live& live) {
     dataplane::ClientPolicy policy{live.allow, live.limits};
     for (const Config::Dns64& rule : live.dns64) {
@@ -331,6 +339,7 @@ void Reload::put_in_place() {
                       std::ranges::find(changed, next.keep_warm, &ListChange::file) == changed.end();
     if (!is_as_warm) p_.warm.set(std::move(loaded_.local.warm), next.keep_warm_rate);
     warn_of_mixed_groups(next);
+    warn_of_idle_hardening(next);
     lists_ = std::move(loaded_.local.lists);
     current_.live = std::move(next);
 }
