@@ -104,7 +104,10 @@ void Aliases::follow(const cache::Key& key, cache::Hash hash, Alias alias, std::
     if (!add(key, hash, alias, target_hash, waiters)) {
         return fail(key, hash, alias, waiters, publisher_.servfail(), now);
     }
-    if (is_sought(target, target_hash, account, now)) return;
+    // Where an upstream leads a name is no reason: it may lead it elsewhere each time.
+    bool is_ours = alias.dns64 != Alias::Dns64::none || !alias.is_chased;
+    bool is_spared = is_ours && fetches_.is_known(key, hash, now);
+    if (is_sought(target, target_hash, account, is_spared, now)) return;
     on_target_ended(target, target_hash, publisher_.servfail(), Kind::answer, now);
 }
 

@@ -46,8 +46,11 @@ class TargetFetches {
 
     /// Sees to it that the target is being asked. False: there is no room for another Fetch. Its end, which
     /// may come before this returns, is told by Aliases::on_target_ended.
-    /// `account`: the client prefix on whose account it runs.
-    virtual bool seek_target(const cache::Key& target, cache::Hash hash, std::uint64_t account, Time now) = 0;
+    /// `account`: the client prefix on whose account it runs; `is_spared`: its zone's account is not asked.
+    virtual bool seek_target(const cache::Key& target, cache::Hash hash, std::uint64_t account,
+                             bool is_spared, Time now) = 0;
+    /// Whether something was found for it, if only stale.
+    virtual bool is_known(const cache::Key& key, cache::Hash hash, Time now) const = 0;
     /// The generation under which the target is being asked; 0: it is not.
     virtual cache::Generation asked_as(const cache::Key& target, cache::Hash hash) = 0;
     /// Publishes under a generation taken now.
@@ -177,7 +180,8 @@ class Aliases {
     /// `why`: what the target ended with; the static SERVFAIL: a bound of ours did it; null: the chain did.
     void fail(const cache::Key& key, cache::Hash hash, const Alias& alias, const std::vector<Waiter>& waiters,
               const cache::Entry* why, Time now);
-    bool is_sought(const cache::Key& target, cache::Hash hash, std::uint64_t account, Time now);
+    bool is_sought(const cache::Key& target, cache::Hash hash, std::uint64_t account, bool is_spared,
+                   Time now);
     bool translate(const cache::Key& key, cache::Hash hash, std::vector<Waiter>& waiters, Time now);
     std::optional<Alias> settle(const cache::Key& key, const Alias& alias, Found& found);
     const cache::Entry* revoked_native(const Alias& alias, Time now) const;

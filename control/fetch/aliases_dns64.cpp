@@ -11,10 +11,12 @@ namespace millrace::control {
 
 /// Sees to it that the target is being asked. One that DNS64 concerns has no Fetch, but follows others.
 /// False: there is no room.
-bool Aliases::is_sought(const cache::Key& target, cache::Hash hash, std::uint64_t account, Time now) {
+bool Aliases::is_sought(const cache::Key& target, cache::Hash hash, std::uint64_t account, bool is_spared,
+                        Time now) {
     if (find(target, hash)) return true;
     std::vector<Waiter> nobody;
-    return translate(target, hash, nobody, now) || fetches_.seek_target(target, hash, account, now);
+    return translate(target, hash, nobody, now) ||
+           fetches_.seek_target(target, hash, account, is_spared, now);
 }
 
 /// False: DNS64 has nothing to do with the key, and nothing was done.

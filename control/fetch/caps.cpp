@@ -44,7 +44,7 @@ bool Caps::is_within(const cache::Key& key, cache::Hash hash, const Waiter& wait
     const dataplane::Address& client = waiter.client.address;
     auto passes = [&, this](Taken taken, Limit which, std::uint64_t what, auto name) {
         if (taken == Taken::displacing) ++counters_.rate_table_full;
-        return taken != Taken::no || is_dry(which, what, name(), now);
+        return taken != Taken::no || is_dry(which, what, name, now);
     };
     if (limit.fetches_per_client > 0) {
         std::uint64_t narrow = access_->narrow_prefix_of(client);
@@ -66,14 +66,23 @@ bool Caps::is_within(const cache::Key& key, cache::Hash hash, const Waiter& wait
 std::optional<ZoneCuts::Charge> Caps::admit_to_zone(const cache::Key& key, bool is_known, Time now) {
     unsigned rate = access_ ? access_->limits().fetches_per_zone : 0;
     if (rate == 0) return ZoneCuts::Charge{};
-    if (is_known) return ZoneCuts::Charge{.is_spared = true};
+    if (is_known) {
+        cuts_.touch(key, now);
+        return ZoneCuts::Charge{.is_spared = true};
+    }
     ZoneCuts::Admission admission = cuts_.admit(key, rate, now);
     if (!admission.is_over) return admission.charge;
     auto zone = key.name.bytes().subspan(admission.cut_at);
-    bool passes = is_dry(Limit::zone, cache::keyed_hash(zone, key.group), cache::to_string(zone), now);
+    auto name = [&] { return cache::to_string(zone); };
+    bool passes = is_dry(Limit::zone, cache::keyed_hash(zone, key.group), name, now);
     if (passes) return ZoneCuts::Charge{.is_spared = true}; // refused, it would have had no end to be charged
     ++counters_.limited;
     return std::nullopt;
+}
+
+void Caps::refund(const ZoneCuts::Charge& charge) {
+    unsigned rate = access_ ? access_->limits().fetches_per_zone : 0;
+    if (rate > 0) cuts_.refund(charge, rate);
 }
 
 void Caps::learn(const cache::Key& key, const Answer& answer, const ZoneCuts::Charge& charge, Time now) {
@@ -81,7 +90,8 @@ void Caps::learn(const cache::Key& key, const Answer& answer, const ZoneCuts::Ch
     if (rate > 0) cuts_.learn(key, answer, charge, rate, now);
 }
 
-bool Caps::is_dry(Limit limit, std::uint64_t which, const std::string& name, Time now) {
+template <class Name>
+bool Caps::is_dry(Limit limit, std::uint64_t which, const Name& name, Time now) {
     bool is_dry_run = access_->limits().dry_run;
     auto& counts = is_dry_run ? counters_.dry_run : counters_.limited_by;
     ++counts[std::size_t(limit)];
@@ -91,7 +101,7 @@ bool Caps::is_dry(Limit limit, std::uint64_t which, const std::string& name, Tim
     }
     bool is_new = named_.size() < limits::named_limits && named_.insert(which).second;
     if (is_new) {
-        spdlog::info("limits: {}: {} {} over the limit{}", keys[std::size_t(limit)], name,
+        spdlog::info("limits: {}: {} {} over the limit{}", keys[std::size_t(limit)], name(),
                      is_dry_run ? "would be" : "is", is_dry_run ? " (dry-run)" : "");
     }
     return is_dry_run;

@@ -34,14 +34,18 @@ class Caps {
                                           bool is_known, Time now);
     /// The same of a name that another leads to: its zone alone.
     std::optional<ZoneCuts::Charge> admit_to_zone(const cache::Key& key, bool is_known, Time now);
+    /// One that was charged so is asked no further.
+    void refund(const ZoneCuts::Charge& charge);
     /// How a Fetch that was charged so has ended. Not of what a rule made.
     void learn(const cache::Key& key, const Answer& answer, const ZoneCuts::Charge& charge, Time now);
 
   private:
     using Limit = FetchCounters::Limit;
     bool is_within(const cache::Key& key, cache::Hash hash, const Waiter& waiter, Time now);
-    /// Counts and names what is over. Whether it is let pass all the same.
-    bool is_dry(Limit limit, std::uint64_t which, const std::string& name, Time now);
+    /// Counts what is over, and logs it by what `name()` gives, which is called then only. Whether it is let
+    /// pass all the same.
+    template <class Name>
+    bool is_dry(Limit limit, std::uint64_t which, const Name& name, Time now);
 
     FetchCounters& counters_;
     const dataplane::Access* access_ = nullptr;

@@ -88,7 +88,7 @@ void FetchTable::resolve(const cache::Key& key, cache::Hash hash, const Waiter& 
     }
     if (slot && answer_from_reserve(slot->side(key), waiter, now)) return;
     if (aliases_.join(key, hash, waiter, now)) return;
-    if (!slot && answer_from_denial(key, hash, waiter, now)) return;
+    if (!slot && answer_from_denial(key, waiter, now)) return;
     auto charge = may_start(key, hash, waiter, now);
     if (!charge) return waiters_.give_stale_or(waiter, find_stale(key, hash), publisher_.limited());
     // A Fetch that has answered and still collects: its answer is no longer usable, so its successor begins.
@@ -175,8 +175,13 @@ void FetchTable::refresh(const cache::Key& key, cache::Hash hash, cache::Version
         ++counters_.refreshes_dropped;
         return;
     }
+    auto charge = caps_.admit_to_zone(key, is_spared(key, hash, now), now);
+    if (!charge) {
+        ++counters_.refreshes_dropped;
+        return;
+    }
     ++counters_.refreshes;
-    start(key, hash, {}, now, {.is_spared = true});
+    start(key, hash, {}, now, *charge);
 }
 
 bool FetchTable::warm(const cache::Key& key, cache::Hash hash, Time now) {
@@ -282,6 +287,7 @@ Time FetchTable::next_timer() const {
 void FetchTable::supersede(FetchSlot& slot, Followers followers) {
     publisher_.count_superseded();
     traces_.note(slot.fetch->id(), now_, "superseded");
+    if (slot.fetch->state() == Fetch::State::asking) caps_.refund(slot.charge); // its successor pays
     slot.fetch->cancel(*this);
     for (Side& side : slot.sides) {
         if (!side.waiters.empty()) restart(side.key, side.hash, side.waiters.take());

@@ -193,7 +193,8 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     void chase(const Fetch& fetch, const Answer& answer) override;
     void note_disagreement(const Fetch& fetch) override;
 
-    bool seek_target(const cache::Key& target, cache::Hash hash, std::uint64_t account, Time now) override;
+    bool seek_target(const cache::Key& target, cache::Hash hash, std::uint64_t account, bool is_spared,
+                     Time now) override;
     cache::Generation asked_as(const cache::Key& target, cache::Hash hash) override;
     Published publish_now(const cache::Key& key, cache::Hash hash, const Answer& answer,
                           Time latest_expiry) override;
@@ -215,8 +216,15 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     void refuse(const cache::Key& key, cache::Hash hash, const Waiter& waiter);
     std::optional<ZoneCuts::Charge> may_start(const cache::Key& key, cache::Hash hash, const Waiter& waiter,
                                               Time now);
-    bool is_known(const cache::Key& key, cache::Hash hash, Time now) const;
-    bool answer_from_denial(const cache::Key& key, cache::Hash hash, const Waiter& waiter, Time now);
+    bool is_known(const cache::Key& key, cache::Hash hash, Time now) const override;
+    bool is_spared(const cache::Key& key, cache::Hash hash, Time now) const;
+    bool answer_from_denial(const cache::Key& key, const Waiter& waiter, Time now);
+    /// A denial in an Entry of no Slot, and the Fetch at work that may revoke it, or 0. Empty: none is known.
+    struct Denied {
+        cache::Reserve::Hold hold;
+        cache::Generation root = 0;
+    };
+    Denied denied_from_above(const cache::Key& key, Time now);
     const cache::Entry* find_denial(const cache::Key& above, Time now) const;
     void learn(const FetchSlot& slot, const Answer& answer);
     void start(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters, Time now,

@@ -11,14 +11,23 @@ namespace millrace::control {
 std::optional<ZoneCuts::Charge> FetchTable::may_start(const cache::Key& key, cache::Hash hash,
                                                       const Waiter& waiter, Time now) {
     bool has_zones = access_ && access_->limits().fetches_per_zone > 0;
-    bool is_spared = has_zones && (is_known(key, hash, now) || aliases_.rules(key, now));
-    return caps_.admit(key, hash, waiter, is_spared, now);
+    return caps_.admit(key, hash, waiter, has_zones && is_spared(key, hash, now), now);
 }
 
-/// Whether something was found for it, if only stale: such names come before those that nobody knows.
+bool FetchTable::is_spared(const cache::Key& key, cache::Hash hash, Time now) const {
+    return is_known(key, hash, now) || aliases_.rules(key, now);
+}
+
+/// Such names come before those that nobody knows. One with an IPv4 address is also asked for its IPv6 one
+/// (and DNS64 asks for that one first, RFC 6147 5.1).
 bool FetchTable::is_known(const cache::Key& key, cache::Hash hash, Time now) const {
     const cache::Entry* entry = table_.find_usable(key, hash, now);
-    return entry && !entry->failure && entry->rcode == unsigned(dns::Rcode::noerror) && entry->answers > 0;
+    bool is_found =
+        entry && !entry->failure && entry->rcode == unsigned(dns::Rcode::noerror) && entry->answers > 0;
+    if (is_found || key.qtype != LDNS_RR_TYPE_AAAA || key.dns64() > 0) return is_found;
+    cache::Key a = key;
+    a.qtype = LDNS_RR_TYPE_A;
+    return is_known(a, table_.hasher()(a), now);
 }
 
 /// What a Fetch's first answer says of the zone, and of names below its own.
@@ -41,27 +50,33 @@ const cache::Entry* FetchTable::find_denial(const cache::Key& above, Time now) c
     return denies && !is_forbidden(above, hash, *entry) ? entry : nullptr;
 }
 
-/// Nothing is below a name that does not exist (RFC 8020 2). The denial of the name above is published under
-/// this one for the rest of its life; its proof holds for both: no name lies between them (RFC 4034 6.1), and
-/// the closest encloser is the same.
-bool FetchTable::answer_from_denial(const cache::Key& key, cache::Hash hash, const Waiter& waiter, Time now) {
-    if (!policies_[key.group].harden_below_nxdomain || is_held()) return false;
+/// Nothing is below a name that does not exist (RFC 8020 2). The denial of the name above answers this one
+/// for the rest of its life; its proof holds for both: no name lies between them (RFC 4034 6.1), and the
+/// closest encloser is the same. Nothing is stored: no limit bounds how many such names a client may ask for,
+/// and a flush of the name above reaches all of them.
+FetchTable::Denied FetchTable::denied_from_above(const cache::Key& key, Time now) {
+    if (!policies_[key.group].harden_below_nxdomain || is_held()) return {};
     auto above = denials_.above(key);
     const cache::Entry* denial = above ? find_denial(*above, now) : nullptr;
-    if (!denial || aliases_.rules(key, now)) return false;
+    if (!denial || aliases_.rules(key, now)) return {};
     auto answer = read_entry(*above, *denial, now);
-    if (!answer || !answer->is_bare_denial()) return false;
+    if (!answer || !answer->is_bare_denial()) return {};
+    bool wants_proof = key.flavour & cache::dnssec_ok;
+    if (wants_proof && answer->proofs.empty()) return {};
     answer->authentic = answer->is_trusted = true; // as the Entry says; a reply without DO does not
     // A validator that is still at work may revoke it.
     cache::Hash hash_above = table_.hasher()(*above);
     cache::Generation live = asked_as(*above, hash_above);
     cache::Generation root = live > 0 ? live : completions_.root_of(hash_above);
     Time latest = root > 0 ? std::min(denial->expiry, now + limits::followed_ttl) : denial->expiry;
-    Published published = publish_now(key, hash, *answer, latest);
-    if (published.entry == publisher_.servfail()) return false;
-    if (root > 0) completions_.note(root, key, hash, published.entry->version.generation);
+    return {publisher_.make_private(key, *answer, denial->version, latest), root};
+}
+
+bool FetchTable::answer_from_denial(const cache::Key& key, const Waiter& waiter, Time now) {
+    Denied denied = denied_from_above(key, now);
+    if (!denied.hold) return false;
     ++counters_.below_denied;
-    waiters_.answer_in_time({&waiter, 1}, published.entry, &published.hold, now);
+    waiters_.answer_in_time({&waiter, 1}, denied.hold.entry(), &denied.hold, now);
     return true;
 }
 

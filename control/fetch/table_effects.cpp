@@ -296,11 +296,17 @@ std::vector<Candidate> FetchTable::candidates(unsigned group) const {
 
 // What aliases want done.
 
-bool FetchTable::seek_target(const cache::Key& target, cache::Hash hash, std::uint64_t account, Time now) {
+bool FetchTable::seek_target(const cache::Key& target, cache::Hash hash, std::uint64_t account,
+                             bool is_spared, Time now) {
     FetchSlot* slot = find(target, hash);
     if (slot && slot->fetch->state() == Fetch::State::asking) return true;
     if (slot) supersede(*slot, Followers::stay); // it has answered, and its answer is no longer usable
-    auto charge = caps_.admit_to_zone(target, is_known(target, hash, now), now);
+    if (Denied denied = denied_from_above(target, now); denied.hold) {
+        ++counters_.below_denied;
+        aliases_.on_target_ended(target, hash, denied.hold.entry(), WakeKind::answer, now, denied.root);
+        return true;
+    }
+    auto charge = caps_.admit_to_zone(target, is_spared || is_known(target, hash, now), now);
     return charge && start_fetch(target, hash, {}, now, {.account = account, .charge = *charge});
 }
 

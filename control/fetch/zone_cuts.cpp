@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "cache/keyed_hash.hpp"
 #include "control/limits.hpp"
@@ -21,7 +22,7 @@ std::int64_t nanoseconds(Time time) {
 ZoneCuts::Admission ZoneCuts::admit(const cache::Key& key, unsigned rate, Time now) {
     auto [place, at, below] = deepest(key);
     if (!place) return {};
-    place->asked = now;
+    place->ask(now);
     Nanoseconds cost = second / rate, start = std::max(place->full, nanoseconds(now));
     if (start + cost > nanoseconds(now) + second) return {.is_over = true, .cut_at = at};
     if (!place->denies) return {};
@@ -31,10 +32,21 @@ ZoneCuts::Admission ZoneCuts::admit(const cache::Key& key, unsigned rate, Time n
 
 void ZoneCuts::learn(const cache::Key& key, const Answer& answer, const Charge& charge, unsigned rate,
                      Time now) {
-    bool exists = answer.kind == Kind::positive || !answer.chain.empty();
     bool is_denied = answer.kind == Kind::nxdomain || answer.kind == Kind::nodata;
+    // A DNAME makes a chain for every name below it (RFC 6672): what leads to nothing is no name that exists.
+    bool leads_nowhere = answer.kind == Kind::nxdomain && !answer.chain.empty();
+    bool exists = answer.kind == Kind::positive || (!answer.chain.empty() && !leads_nowhere);
     if (exists) return learn_existence(key, charge, rate, now);
+    if (leads_nowhere) { // and the SOA is another zone's
+        Place* place = deepest(key).place;
+        if (place) deny(*place, charge, rate, now);
+        return;
+    }
     if (is_denied && !answer.authority.empty()) learn_denial(key, answer, charge, rate, now);
+}
+
+void ZoneCuts::touch(const cache::Key& key, Time now) {
+    if (Place* place = deepest(key).place) place->ask(now);
 }
 
 void ZoneCuts::learn_denial(const cache::Key& key, const Answer& answer, const Charge& charge, unsigned rate,
@@ -48,8 +60,11 @@ void ZoneCuts::learn_denial(const cache::Key& key, const Answer& answer, const C
     for (std::size_t at = 1u + name[0]; at < cut; at += 1u + name[at]) {
         if (Place* between = find(hash_of(name.subspan(at), key.group))) *between = {};
     }
-    Place& place = add(hash_of(zone, key.group), now);
-    place.denies = true;
+    deny(add(hash_of(zone, key.group), now), charge, rate, now);
+}
+
+void ZoneCuts::deny(Place& place, const Charge& charge, unsigned rate, Time now) {
+    place.denies = place.has_denied = true;
     if (charge.is_spared || charge.cut == place.hash) return;
     refund(charge, rate);
     Nanoseconds start = std::max(place.full, nanoseconds(now));
@@ -60,11 +75,11 @@ void ZoneCuts::learn_existence(const cache::Key& key, const Charge& charge, unsi
     refund(charge, rate);
     auto [place, at, below] = deepest(key);
     if (!place) return;
-    place->denies = false;
-    if (at > 0) add(hash_of(key.name.bytes().subspan(below), key.group), now);
+    if (at == 0) return; // the zone's own name exists in any case
+    if (place->full <= nanoseconds(now)) place->denies = false;
+    if (place->has_denied) add(hash_of(key.name.bytes().subspan(below), key.group), now);
 }
 
-/// A charge that has been lost (its cut was forgotten) is nobody's.
 void ZoneCuts::refund(const Charge& charge, unsigned rate) {
     Place* place = charge.cut ? find(charge.cut) : nullptr;
     if (place) place->full -= second / rate;
@@ -100,9 +115,15 @@ ZoneCuts::Place& ZoneCuts::add(std::uint64_t hash, Time now) {
     auto set = std::span(places_).subspan(hash % (places_.size() / ways) * ways, ways);
     auto at = std::ranges::find(set, hash, &Place::hash);
     if (at == set.end()) at = std::ranges::find(set, 0u, &Place::hash);
-    if (at == set.end()) at = std::ranges::min_element(set, {}, &Place::asked);
-    if (at->hash != hash) *at = {.hash = hash};
-    at->asked = now;
+    if (at == set.end()) {
+        at = std::ranges::min_element(set, {},
+                                      [](const Place& p) { return std::pair(p.is_asked_again, p.asked); });
+    }
+    if (at->hash == hash) {
+        at->ask(now);
+    } else {
+        *at = {.hash = hash, .asked = now};
+    }
     return *at;
 }
 

@@ -3,15 +3,18 @@
 //
 // Where a zone begins is learned from answers. A negative one names its zone: the owner of its SOA is a cut.
 // A positive one shows that its name exists, and what is one label below the cut above it becomes a cut of
-// its own: so the zones of a registry that have never denied anything, and the existing names of a zone, do
-// not share the account of the random ones. A name belongs to the deepest cut at or above it; to nobody,
-// while none is known.
+// its own, if that one has ever denied anything: so the zones of a registry that have never denied anything,
+// and the existing names of a zone, do not share the account of the random ones. A name belongs to the
+// deepest cut at or above it; to nobody, while none is known. What a known cut does not help is a name that
+// comes for the first time, of a zone without one: while its registry is flooded, it is one of the flood.
 //
 // What is counted are questions that find nothing (of a registry's zone most find something, however many
-// they are). That is known only at the end, so each question is charged as the cut's last one ended, and put
-// right when it has ended itself: all of a flood pay at their start, and a flood to servers that fall silent
-// goes on paying. The account is a token bucket (GCRA, see dataplane/rate_table.hpp), which answers may
-// overdraw by limits::zone_debt: that much more came before the first was known.
+// they are); one whose chain of CNAMEs leads to nothing counts to the cut of its own name. That is known only
+// at the end, so each question is charged as the cut's last one ended, and put right when it has ended
+// itself: all of a flood pay at their start, and a flood to servers that fall silent goes on paying, until a
+// name below the cut is found while nothing is owed. The account is a token bucket (GCRA, see
+// dataplane/rate_table.hpp), which answers may overdraw by limits::zone_debt: that much more came before the
+// first was known.
 //
 // Lies. Anybody may own a zone, and name any zone above it in the SOA of its answers: "com." for the names of
 // evil.com. That cut stands for all names below it without a cut of their own, and their account is used up
@@ -21,8 +24,10 @@
 // www.example's cut is no way around the cap of example). A lie costs the liar's own names their cut, nobody
 // else's; and an SOA that is not above its question, or of an NXDOMAIN is at it, is not believed.
 //
-// Memory: fixed, from the first cut on. Places of eight to a set by a keyed hash of name and group; of a full
-// set the cut goes that was asked least recently, so who only comes once pushes out no one who comes often.
+// Memory: fixed, from the first cut on. Places of eight to a set by a keyed hash of name and group. Of a full
+// set the first to go are cuts that were never asked again, then the one that was asked least recently: so
+// names that come once push out none that come often. Whoever asks each of his names twice can, and takes
+// with it no more than what the cut above has room for.
 // Control thread only.
 #pragma once
 
@@ -56,6 +61,11 @@ class ZoneCuts {
     /// How it ended, and what that says of cuts. `answer` is as an upstream gave it.
     void learn(const cache::Key& key, const Answer& answer, const Charge& charge, unsigned rate, Time now);
 
+    /// A question that nobody is charged for has come.
+    void touch(const cache::Key& key, Time now);
+    /// A question that was charged has not been asked to its end. One whose cut was forgotten is nobody's.
+    void refund(const Charge& charge, unsigned rate);
+
     /// Whether the name is a cut. For tests.
     bool has(std::span<const std::uint8_t> name, unsigned group) const;
 
@@ -66,7 +76,14 @@ class ZoneCuts {
         std::uint64_t hash = 0; ///< 0: free
         Time asked{};           ///< latest
         Nanoseconds full = 0;   ///< when the bucket is full again
-        bool denies = false;    ///< the latest answer
+        bool denies = false;    ///< as it did last, or what it denied is not paid for yet
+        bool has_denied = false;
+        bool is_asked_again = false; ///< since it became a cut
+
+        void ask(Time now) {
+            asked = now;
+            is_asked_again = true;
+        }
     };
     struct Found {
         Place* place = nullptr;
@@ -78,7 +95,7 @@ class ZoneCuts {
     Place* find(std::uint64_t hash);
     Found deepest(const cache::Key& key);
     Place& add(std::uint64_t hash, Time now);
-    void refund(const Charge& charge, unsigned rate);
+    void deny(Place& place, const Charge& charge, unsigned rate, Time now);
     void learn_denial(const cache::Key& key, const Answer& answer, const Charge& charge, unsigned rate,
                       Time now);
     void learn_existence(const cache::Key& key, const Charge& charge, unsigned rate, Time now);

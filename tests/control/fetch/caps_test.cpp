@@ -6,7 +6,9 @@
 #include <spdlog/spdlog.h>
 
 #include "cache/dns.hpp"
+#include "control/fetch/caps.hpp"
 #include "control/local/special_names.hpp"
+#include "control/message/record_text.hpp"
 #include "tests/control/fetch/fixture.hpp"
 #include "tests/support/entries.hpp"
 
@@ -21,20 +23,33 @@ class CapsTest : public FetchTest {
   protected:
     CapsTest() : FetchTest(1) {
         fetches.set_access(&access);
-        // Names that begin with "r" are denied by the zone of two labels that they are in.
+        serve();
+    }
+    ~CapsTest() override { fetches.close(); } // what it uses here goes first
+    /// Names that begin with "r" are denied by the zone of two labels that they are in; none that begins with
+    /// "n" has an IPv6 address.
+    void serve() {
         network.serve(server(0), [this](FakeNetwork& net, const Sent& sent) {
             std::string name = question_name(sent);
             ReplySpec spec{.answer = {record(sent, "192.0.2.1", ttl)}};
             if (name.starts_with("c"))
                 spec.answer = {name + " 60 IN CNAME r" + name.substr(1, name.find('.')) + "flood.com."};
-            if (name.starts_with("r")) {
+            bool is_ipv4only = name.starts_with("n") && type_of(sent) == LDNS_RR_TYPE_AAAA;
+            if (name.starts_with("r") || is_ipv4only) {
                 std::size_t top = name.rfind('.', name.size() - 2), second = name.rfind('.', top - 1);
-                spec = {.authority = {name.substr(second + 1) + " 60 IN SOA a. b. 1 2 3 4 60"}, .rcode = 3};
+                spec = {.authority = {name.substr(second + 1) + " 60 IN SOA a. b. 1 2 3 4 60"}};
+                spec.rcode = is_ipv4only ? 0 : 3;
             }
             net.reply(sent, make_reply(sent.message, spec), 1ms);
         });
     }
-    ~CapsTest() override { fetches.close(); } // what it uses here goes first
+    static std::uint16_t type_of(const Sent& sent) {
+        cache::WireReader in(sent.message);
+        in.skip(12);
+        cache::Name name;
+        cache::read_name(in, name);
+        return in.u16();
+    }
     void limit(const RateLimits& limits) { access.replace({{}, limits}, grace); }
     std::uint64_t ask_from(const std::string& client, const cache::Key& key, bool tcp = false) {
         return ask_as({*dataplane::parse_address(client), std::uint16_t(1024 + ++asked_)},
@@ -158,6 +173,51 @@ TEST_F(CapsTest, KnownNamesAreSpared) {
     EXPECT_EQ(woken(stale).rcode, 3);
 }
 
+/// Whoever has collected many denied names could have them all asked again by hitting each before its end.
+TEST_F(CapsTest, RefreshesOfDenialsAreNotSpared) {
+    cache::Key known = make_key("known.flood.com", LDNS_RR_TYPE_A);
+    cache::Key denied = make_key("rare.flood.com", LDNS_RR_TYPE_A);
+    limit({.fetches_per_zone = 10});
+    burst(1, [&] { return ask(known); });
+    burst(1, [&] { return ask(denied); });
+    run(10s); // the Fetches that these came of are over
+    flood(50);
+    std::size_t before = queries_to(0);
+    fetches.refresh(denied, hash(denied), cached(denied)->version, clock.now);
+    EXPECT_EQ(fetches.counters().refreshes_dropped, 1u);
+    EXPECT_EQ(queries_to(0), before);
+    fetches.refresh(known, hash(known), cached(known)->version, clock.now);
+    EXPECT_EQ(queries_to(0), before + 1);
+}
+
+TEST_F(CapsTest, WhatIsAskedAfreshIsPaidOnce) {
+    limit({.fetches_per_zone = 10});
+    flood(0);
+    silence(0);
+    for (unsigned i = 0; i < 4; ++i) ask(numbered("r", "flood.com"));
+    run(5ms);
+    fetches.supersede([](const cache::Key&) { return true; });
+    serve();
+    run(10ms);
+    EXPECT_GE(burst(20, [&] { return ask(numbered("r", "flood.com")); }), 5u);
+}
+
+/// Its AAAA question comes first, and has never found anything.
+TEST_F(CapsTest, Dns64OfAKnownNameIsSpared) {
+    dataplane::ClientPolicy policy{{}, {.fetches_per_zone = 10}};
+    policy.dns64 = {{*dataplane::parse_prefix("2001:db8:64::/96"), {*dataplane::parse_prefix("::/0")}}};
+    access.replace(policy, grace);
+    burst(1, [&] { return ask(make_key("n.flood.com", LDNS_RR_TYPE_A)); });
+    flood(50);
+    cache::Key key = make_key("n.flood.com", LDNS_RR_TYPE_AAAA);
+    key.set_dns64(1);
+    std::uint64_t token = ask(key);
+    run(20ms);
+    EXPECT_EQ(woken(token).addresses, Hosts{"2001:db8:64::c000:201"});
+    EXPECT_EQ(burst(1, [&] { return ask(make_key("n2.flood.com", LDNS_RR_TYPE_AAAA)); }), 0u)
+        << "of which nothing is known";
+}
+
 TEST_F(CapsTest, ANameThatAnotherLeadsToIsItsZonesToo) {
     limit({.fetches_per_zone = 10});
     flood(50);
@@ -187,6 +247,48 @@ TEST_F(CapsTest, NamesWithARuleAreNoUpstreams) {
     run(10ms);
     EXPECT_EQ(woken(token).rcode, 0);
     fetches.set_local(nullptr);
+}
+
+/// Though nothing is known of the name that it leads to: that one was evicted, as nobody asks for it.
+TEST_F(CapsTest, KnownNamesWithARuleAreSpared) {
+    LocalNames::Builder names;
+    cache::Replaceable<LocalNames> local(names.build());
+    auto rule = names.alias(1, false, 15, *cache::parse_name("end.flood.com"));
+    names.add(cache::parse_name("alias.b.com")->bytes(), LocalNames::Builder::exact, rule);
+    local.replace(names.build(), grace);
+    fetches.set_local(&local);
+    limit({.fetches_per_zone = 10});
+    ttl = 2;
+    cache::Key key = make_key("alias.b.com", LDNS_RR_TYPE_A), end = make_key("end.flood.com", LDNS_RR_TYPE_A);
+    burst(1, [&] { return ask(key); });
+    run(20s);
+    table.withdraw(end, hash(end));
+    flood(50);
+    burst(1, [&] { return ask(key); });
+    EXPECT_EQ(cached_addresses(end), Hosts{"192.0.2.1"}) << "it was asked";
+    fetches.set_local(nullptr);
+}
+
+/// A zone whose names are all cached is asked for spared names alone.
+TEST_F(CapsTest, ZonesOfKnownNamesKeepTheirAccounts) {
+    limit({.fetches_per_zone = 10});
+    FetchCounters counters;
+    Caps caps(counters);
+    caps.set_access(&access);
+    Answer found, denied;
+    found.kind = Kind::positive;
+    denied.kind = Kind::nxdomain;
+    denied.authority.push_back(Record(parse_local_record("com. 60 IN SOA a. b. 1 2 3 4 60")));
+    caps.learn(make_key("r.com", 1), denied, {}, clock.now);
+    caps.admit_to_zone(make_key("r.com", 1), false, clock.now);
+    cache::Key known = make_key("www.shop.com", LDNS_RR_TYPE_A);
+    caps.learn(known, found, {}, clock.now);
+    caps.admit_to_zone(known, true, clock.now);
+    for (unsigned i = 0; i < 4 * limits::zone_cuts; ++i)
+        caps.learn(make_key("w" + std::to_string(i) + ".com", 1), found, {}, clock.now += 1us);
+    for (unsigned i = 0; i < 20; ++i) caps.learn(make_key("r.com", 1), denied, {}, clock.now);
+    EXPECT_FALSE(caps.admit_to_zone(make_key("r.com", 1), false, clock.now));
+    EXPECT_TRUE(caps.admit_to_zone(make_key("new.shop.com", 1), false, clock.now));
 }
 
 class DryRun : public CapsTest {

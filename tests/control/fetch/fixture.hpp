@@ -43,6 +43,9 @@ class Clients final : public Waker {
         int rcode = -1;
         Hosts addresses;
         int info = -1; ///< the extended error (RFC 8914)
+        unsigned authorities = 0;
+        bool authentic = false;
+        Time expiry{};
     };
     explicit Clients(support::ManualClock& clock) : clock_(clock) {}
 
@@ -50,7 +53,11 @@ class Clients final : public Waker {
         EXPECT_FALSE(woken.contains(waiter.token)) << "a waiter is woken once";
         Woken& w = woken[waiter.token];
         w = {clock_.now, kind, entry ? entry->rcode : -1, {}, entry ? entry->info : -1};
-        if (entry) w.addresses = addresses(keys.at(waiter.token), *entry);
+        if (!entry) return;
+        w.addresses = addresses(keys.at(waiter.token), *entry);
+        w.authorities = entry->authorities;
+        w.authentic = entry->authentic;
+        w.expiry = entry->expiry;
     }
     std::map<std::uint64_t, Woken> woken;
     std::map<std::uint64_t, cache::Key> keys;

@@ -116,6 +116,40 @@ TEST_F(ZoneCutsTest, SilenceIsPaidForAndSuccessIsNot) {
     EXPECT_FALSE(cuts.admit(key_of("p.a.com."), rate, now).is_over) << "one was found";
 }
 
+/// A flood ends in silence: no denial says any more that it goes on.
+TEST_F(ZoneCutsTest, NoAnswerEndsAFloodBeforeItIsPaidFor) {
+    auto silent = [this] {
+        unsigned passed = 0;
+        for (unsigned i = 0; i < 100; ++i) passed += !cuts.admit(key_of("q.a.com."), rate, now).is_over;
+        return passed;
+    };
+    ask_random("a.com.");
+    ask("a.com.", address("a.com."));
+    ask("www.a.com.", address("www.a.com."));
+    EXPECT_LE(silent(), rate);
+    now += 5s;
+    ask("a.com.", address("a.com."));
+    EXPECT_LE(silent(), rate) << "the zone's own name always exists";
+    now += 5s;
+    ask("w.a.com.", address("w.a.com."));
+    EXPECT_EQ(silent(), 100u) << "it is over";
+}
+
+/// As x.evil.com does below a DNAME to victim.com.
+TEST_F(ZoneCutsTest, ANameThatLeadsToNothingDoesNotExist) {
+    ask("r.evil.com.", denial("evil.com."));
+    unsigned asked = 0;
+    for (unsigned i = 0; i < 100; ++i) {
+        std::string name = "x" + std::to_string(i) + ".evil.com.";
+        ReplySpec spec = denial("victim.com.");
+        spec.answer = {name + " 60 IN CNAME r" + std::to_string(i) + ".victim.com."};
+        asked += ask(name, spec);
+    }
+    EXPECT_EQ(asked, rate - 1);
+    EXPECT_FALSE(knows("x0.evil.com."));
+    EXPECT_TRUE(ask_random("victim.com.")) << "which cannot help it";
+}
+
 TEST_F(ZoneCutsTest, WhatIsSparedIsNotCharged) {
     ask("r.a.com.", denial("a.com."));
     cache::Key key = key_of("old.a.com.");
@@ -162,6 +196,29 @@ TEST_F(ZoneCutsTest, ALieCostsTheLiar) {
     EXPECT_FALSE(knows("c.com."));
     cuts.learn(key_of("b.com."), answer_to(key_of("b.com."), denial("b.com.", 0)), {}, rate, now);
     EXPECT_TRUE(knows("b.com.")) << "NODATA at the top of a zone";
+}
+
+TEST_F(ZoneCutsTest, NamesOfAZoneThatDeniesNothingAreNoCuts) {
+    ask("nothing.com.", denial("com."));
+    for (unsigned i = 0; i < 3; ++i) ask("www.shop.com.", address("www.shop.com."));
+    EXPECT_TRUE(knows("shop.com."));
+    EXPECT_FALSE(knows("www.shop.com."));
+}
+
+/// All names of evil.com exist, and it has as many as there are places.
+TEST_F(ZoneCutsTest, NewCutsPushOutNoneThatWasAskedAgain) {
+    for (const char* zone : {"a.com.", "b.com.", "c.com.", "evil.com."}) ask_random(zone);
+    ask_random("a.com.");
+    cuts.touch(key_of("known.b.com."), now);
+    ask_random("evil.com.");
+    const Answer found = answer_to(key_of("w.evil.com."), address("w.evil.com."));
+    for (unsigned i = 0; i < 4 * limits::zone_cuts; ++i) {
+        now += 1us;
+        cuts.learn(key_of("w" + std::to_string(i) + ".evil.com."), found, {}, rate, now);
+    }
+    EXPECT_TRUE(knows("a.com."));
+    EXPECT_TRUE(knows("b.com.")) << "if only for names that are not charged";
+    EXPECT_FALSE(knows("c.com.")) << "which came once";
 }
 
 TEST_F(ZoneCutsTest, WhoComesOnceDoesNotPushOutWhoComesOften) {
