@@ -563,7 +563,7 @@ MUTATIONS = [
     Mutation(
         "a-denial-without-proof-reaches-below", "control/fetch/table_caps.cpp",
         "wants_proof && answer->proofs.empty()",
-        "false",
+        "wants_proof && false",
         "who validates is told a denial that it cannot check",
         "control_test:DenialsTest.*"),
     Mutation(
