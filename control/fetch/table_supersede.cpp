@@ -1,4 +1,4 @@
-// FetchTable: what a flush makes void, worked off in pieces.
+// FetchTable: Fetches that end before their time, and their successors; what a flush makes void, in pieces.
 //
 // Basic algorithm: a Sweep passes once over the slots, the aliases and the successors. What it has not come
 // to yet is void all the same: whoever is about to act for something older than a Sweep asks whether that
@@ -78,6 +78,86 @@ FetchTable::FetchSlot* FetchTable::find_valid(const cache::Key& key, cache::Hash
 
 void FetchTable::restart(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters) {
     successors_.push_back({key, hash, std::move(waiters)});
+}
+
+// The end of a Fetch before its time, and what comes after.
+
+/// Ends a live Fetch. Who waits for it is resolved afresh.
+void FetchTable::supersede(FetchSlot& slot, Followers followers) {
+    publisher_.count_superseded();
+    traces_.note(slot.fetch->id(), now_, "superseded");
+    if (slot.fetch->state() == Fetch::State::asking) caps_.refund(slot.charge); // its successor pays
+    slot.fetch->cancel(*this);
+    for (Side& side : slot.sides) {
+        if (!side.waiters.empty()) restart(side.key, side.hash, side.waiters.take());
+        if (followers == Followers::restart) aliases_.on_target_superseded(side.key, side.hash);
+    }
+    settle(slot);
+}
+
+/// A block list leads the reply's chain to another name, from which no upstream is asked.
+void FetchTable::lead_elsewhere(FetchSlot& slot, const Answer& answer, Alias&& alias) {
+    if (slot.fetch->state() != Fetch::State::asking) {
+        slot.fetch->on_failed(answer.upstream, answer.received, *this);
+        return settle(slot);
+    }
+    lead_to(slot, std::move(alias));
+    supersede(slot, Followers::stay);
+}
+
+/// Who waits for either key gets what the alias's target is answered with.
+void FetchTable::lead_to(FetchSlot& slot, Alias&& alias) {
+    alias.account = slot.prefix;
+    alias.generation = slot.fetch->id().generation;
+    for (Side& side : slot.sides) {
+        alias.target.flavour = side.key.flavour;
+        successors_.push_back({side.key, side.hash, side.waiters.take(), alias, last_generation_});
+    }
+}
+
+void FetchTable::start_successors(Time now) {
+    for (unsigned i = 0; i < limits::restarts_per_tick && !successors_.empty() && !is_held(); ++i) {
+        Successor successor = std::move(successors_.front());
+        successors_.pop_front();
+        ++successors_gone_;
+        start_successor(std::move(successor), now);
+    }
+}
+
+void FetchTable::start_successor(Successor&& successor, Time now) {
+    auto& [key, hash, waiters, alias, since] = successor;
+    if (alias && is_superseded(key, since, nullptr)) alias.reset();
+    cache::Key ruled = key;
+    ruled.group = group_of(key);
+    if (!waiters.empty()) {
+        ruled = as_ruled(key, waiters.front());
+        auto is_same = [&, this](const Waiter& w) { return as_ruled(successor.key, w) == ruled; };
+        auto others = std::ranges::stable_partition(waiters, is_same); // as a reload has it
+        if (!others.empty()) restart(key, hash, {others.begin(), others.end()});
+        waiters.erase(others.begin(), others.end());
+    }
+    if (ruled != key) {
+        aliases_.on_target_superseded(key, hash);
+        if (ruled.dns64() != key.dns64()) alias.reset();
+        key = ruled;
+        hash = table_.hasher()(key);
+    }
+    FetchSlot* slot = find_valid(key, hash);
+    if (slot && slot->fetch->state() == Fetch::State::asking) { // a client was quicker
+        for (const Waiter& w : waiters) join(slot->side(key), w);
+        return settle(*slot);
+    }
+    // Another client may have asked meanwhile and have been answered: then so are these.
+    std::erase_if(waiters, [&, this](const Waiter& w) {
+        return answer_from_table(successor.key, successor.hash, w, now) ||
+               (slot && answer_from_reserve(slot->side(successor.key), w, now)) ||
+               (!successor.alias && aliases_.join(successor.key, successor.hash, w, now));
+    });
+    bool is_newest = alias && !slot;
+    if (is_newest) return aliases_.follow(key, hash, std::move(*alias), std::move(waiters), now);
+    if (waiters.empty()) return aliases_.on_target_superseded(key, hash); // who follows is resolved afresh
+    if (slot) supersede(*slot);                                           // its answer is no longer usable
+    start(key, hash, std::move(waiters), now);
 }
 
 } // namespace millrace::control

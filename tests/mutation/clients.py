@@ -404,7 +404,7 @@ MUTATIONS = [
         "clients of two names that lead to each other wait for ever",
         "control_test:TwoAliases.*"),
     Mutation(
-        "followers-of-a-flushed-chase-left-behind", "control/fetch/table.cpp",
+        "followers-of-a-flushed-chase-left-behind", "control/fetch/table_supersede.cpp",
         "    if (waiters.empty()) return aliases_.on_target_superseded(key, hash); // who",
         "    if (waiters.empty()) return; // who",
         "clients of a name that leads through one that was flushed wait for ever",
@@ -543,7 +543,7 @@ MUTATIONS = [
         "who has collected denied names has them asked again beyond the cap",
         "control_test:CapsTest.*"),
     Mutation(
-        "what-is-asked-afresh-is-paid-twice", "control/fetch/table.cpp",
+        "what-is-asked-afresh-is-paid-twice", "control/fetch/table_supersede.cpp",
         "caps_.refund(slot.charge);",
         "(void)0;",
         "after a flush a zone is closed for what was asked once",

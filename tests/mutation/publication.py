@@ -91,19 +91,19 @@ MUTATIONS = [
         "a ranking that nobody waits for, beside its successor's",
         "control_test:Scenarios.S8*"),
     Mutation(
-        "superseded-waiters-dropped", "control/fetch/table.cpp",
+        "superseded-waiters-dropped", "control/fetch/table_supersede.cpp",
         "        if (!side.waiters.empty()) restart(",
         "        if (side.waiters.empty()) restart(",
         "who waits while a flush comes is never answered, and the credits are lost",
         "control_test:Scenarios.S11*"),
     Mutation(
-        "all-successors-at-once", "control/fetch/table.cpp",
+        "all-successors-at-once", "control/fetch/table_supersede.cpp",
         "i < limits::restarts_per_tick && !successors_.empty()",
         "!successors_.empty()",
         "a flush under load holds up control for as long as all that it superseded takes to start again",
         "control_test:Scenarios.S11_Successors*"),
     Mutation(
-        "only-the-first-successors-start", "control/fetch/table.cpp",
+        "only-the-first-successors-start", "control/fetch/table_supersede.cpp",
         "        ++successors_gone_;\n        start_successor(std::move(successor), now);\n",
         "        ++successors_gone_;\n        if (i + 1 == limits::restarts_per_tick) successors_.clear();\n"
         "        start_successor(std::move(successor), now);\n",
