@@ -196,7 +196,7 @@ TEST_F(CapsTest, WhatIsAskedAfreshIsPaidOnce) {
     silence(0);
     for (unsigned i = 0; i < 4; ++i) ask(numbered("r", "flood.com"));
     run(5ms);
-    fetches.supersede([](const cache::Key&) { return true; });
+    fetches.supersede([](const cache::Key&, const cache::Entry*) { return true; });
     serve();
     run(10ms);
     EXPECT_GE(burst(20, [&] { return ask(numbered("r", "flood.com")); }), 5u);

@@ -50,7 +50,7 @@ TEST_F(Dns64Failures, OfAStaleDenialNoNewOneIsMade) {
 TEST_F(Dns64Failures, AnotherRuleAfterAReloadIsThatOfWhoWaits) {
     auto first = ask(key), second = ask(question("a.com", type_aaaa, 2));
     run(2ms);
-    fetches.supersede([](const cache::Key&) { return true; },
+    fetches.supersede([](const cache::Key&, const cache::Entry*) { return true; },
                       [this] {
                           auto next = policy();
                           std::ranges::reverse(next.dns64);
