@@ -13,6 +13,8 @@ namespace millrace::control::limits {
 inline constexpr std::uint32_t fetches = 16384;      ///< live at once; further misses get stale or SERVFAIL
 inline constexpr unsigned waiters_per_fetch = 4096;  ///< clients that wait for one question
 inline constexpr unsigned waiters_per_prefix = 1000; ///< questions that the clients of one prefix wait for
+inline constexpr unsigned displaced_looks =
+    64; ///< Fetches of one holder that are looked at for one that gives way
 inline constexpr std::size_t fair_waits = 64; ///< of a prefix, or for one question, when a worker is crowded
 inline constexpr std::size_t crowded = dataplane::limits::waiters / 4 * 3; ///< of one worker, then some go
 inline constexpr unsigned upstreams = 64;                                  ///< servers of one group

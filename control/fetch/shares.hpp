@@ -31,6 +31,11 @@ class Shares {
     };
     /// None while nobody holds more than one. `holder` is preferred when it holds as many as anybody.
     std::optional<Largest> largest(std::uint64_t holder) const;
+    /// The next in age of the same holder's, or of one that shares its bucket.
+    std::optional<std::uint32_t> younger(std::uint32_t slot) const {
+        std::uint32_t next = places_[slot].younger;
+        return next == nobody ? std::nullopt : std::optional(next);
+    }
 
   private:
     static constexpr std::uint32_t nobody = 0xffffffff;

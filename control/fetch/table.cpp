@@ -288,18 +288,23 @@ std::uint64_t FetchTable::prefix_of(const dataplane::Address& client) const {
 /// Room is short: the oldest Fetch of the client prefix, or of the zone, that holds most ends. So who has
 /// little always gets some, and who asks for silent names pushes out his own (as Unbound's jostle list and
 /// BIND's fetches-per-zone). False: nobody holds more than one; or room at an upstream is what `but_for` asks
-/// for, and it is that Fetch itself, or has none to give there.
+/// for, and none of theirs that is older has any to give there.
 bool FetchTable::make_way(std::uint64_t prefix, std::uint64_t zone, const FetchSlot* but_for,
                           unsigned upstream) {
     auto by_prefix = prefixes_.largest(prefix), by_zone = zones_.largest(zone);
     if (!by_prefix && !by_zone) return false;
     // Many share a zone: it has to stand out.
     bool is_prefixs = by_prefix && (!by_zone || by_prefix->count >= by_zone->count / zones_share);
-    FetchSlot& oldest = slots_[(is_prefixs ? by_prefix : by_zone)->slot];
-    if (but_for && (&oldest == but_for || !gives_room(oldest, but_for->fetch->key().group, upstream)))
-        return false;
-    displace(oldest);
-    return true;
+    const Shares& shares = is_prefixs ? prefixes_ : zones_;
+    std::optional<std::uint32_t> at = (is_prefixs ? by_prefix : by_zone)->slot;
+    for (unsigned looks = 0; at && looks < limits::displaced_looks; ++looks, at = shares.younger(*at)) {
+        FetchSlot& slot = slots_[*at];
+        if (&slot == but_for) return false;
+        if (but_for && !gives_room(slot, but_for->fetch->key().group, upstream)) continue;
+        displace(slot);
+        return true;
+    }
+    return false;
 }
 
 /// A worker's credits run short. Who waits for much already, or asks what most wait for, waits for no more;

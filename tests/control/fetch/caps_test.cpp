@@ -211,7 +211,7 @@ TEST_F(CapsTest, Dns64OfAKnownNameIsSpared) {
     flood(50);
     cache::Key key = make_key("n.flood.com", LDNS_RR_TYPE_AAAA);
     key.set_dns64(1);
-    std::uint64_t token = ask(key);
+    std::uint64_t token = ask_from("2001:db8::9", key);
     run(20ms);
     EXPECT_EQ(woken(token).addresses, Hosts{"2001:db8:64::c000:201"});
     EXPECT_EQ(burst(1, [&] { return ask(make_key("n2.flood.com", LDNS_RR_TYPE_AAAA)); }), 0u)
