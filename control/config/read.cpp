@@ -278,7 +278,9 @@ void check_relations(const Value& at, const Config& config) {
     }
     for (const auto& group : config.live.upstreams) {
         std::vector<Endpoint> asked = group.bootstrap;
-        for (const auto& server : group.servers) asked.push_back(server.endpoint);
+        for (const auto& server : group.servers) {
+            if (!server.is_named()) asked.push_back(server.endpoint);
+        }
         for (const auto& endpoint : asked) {
             if (std::find(served.begin(), served.end(), endpoint) == served.end()) continue;
             at.at("upstreams").fail("servers other than millraced itself", yaml::quote(to_string(endpoint)));

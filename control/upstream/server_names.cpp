@@ -145,10 +145,10 @@ void ServerNames::on_exchange_event(FetchId fetch, unsigned upstream, ExchangeEv
 
 /// Each bootstrap server in turn at once, then at back-offs.
 void ServerNames::fail(Question& question, std::string_view why, Time now) {
-    question.is_heard = true;
     auto servers = groups_[question.key.group].size();
     question.due = now;
     if (++question.failures % servers != 0) return;
+    question.is_heard = true;
     unsigned doublings = std::min(question.failures / servers - 1, 10u);
     question.due += std::min<Time>(limits::name_min * (1u << doublings), limits::name_max);
     if (!is_to_be_told(question, why == to_string(Kind::nodata), now)) return;

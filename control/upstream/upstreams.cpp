@@ -161,6 +161,7 @@ bool Upstreams::is_elsewhere(unsigned upstream, const dataplane::Address& addres
 
 bool Upstreams::occupy(unsigned upstream, const dataplane::Address& address) {
     Server& server = servers_[upstream];
+    bool had_some = is_any_closed();
     if (server.config.endpoint.address != address) {
         if (server.outstanding > 0) return false;
         Server fresh;
@@ -170,7 +171,7 @@ bool Upstreams::occupy(unsigned upstream, const dataplane::Address& address) {
         server = fresh;
     }
     server.is_vacant = false;
-    ++recoveries_;
+    if (!had_some) ++recoveries_;
     return true;
 }
 

@@ -29,6 +29,12 @@ TEST(ConfigNames, AreOfOneServerEachWithItsPort) {
         << printed;
 }
 
+TEST(ConfigNames, AreNotTakenForOurOwnWildcard) {
+    EXPECT_EQ(
+        complaint("listen: ['[::]:53']\n" + group_of("'dns.example.net:53'", ", bootstrap: [192.0.2.9]")),
+        "no complaint");
+}
+
 TEST(ConfigNames, OneMayHaveAllThatAQuorumNeeds) {
     parsed(group_of("'dns.example.net:53'") + "merge: {policy: quorum, quorum: 8}\n");
     EXPECT_NE(complaint(group_of("'dns.example.net:53'") + "merge: {policy: quorum, quorum: 9}\n"),

@@ -122,6 +122,27 @@ TEST_F(ServerNamesTest, BothFamiliesBecomeServersThatAreAsked) {
     EXPECT_EQ(fetches.counters().fetches, 1u) << "the name's own questions are of no Fetch";
 }
 
+TEST_F(ServerNamesTest, TheStartWaitsForTheNextBootstrapServerToo) {
+    bootstrap.push_back(*dataplane::parse_endpoint("203.0.113.2", 53));
+    configure({named()});
+    say({.rcode = LDNS_RCODE_SERVFAIL}, 0);
+    be_silent(1);
+    run(100ms);
+    EXPECT_EQ(asked(1), 1u);
+    EXPECT_TRUE(names.is_pending()) << "one has failed, not all";
+}
+
+TEST_F(ServerNamesTest, AnotherAddressIsNoRecovery) {
+    tell({"198.51.100.1", "198.51.100.2"}, {}, 30);
+    run(100ms);
+    std::uint64_t before = upstreams.recoveries();
+    EXPECT_EQ(before, 1u) << "until then there was nobody";
+    tell({"198.51.100.1", "198.51.100.3"}, {}, 30);
+    run(1min);
+    ASSERT_EQ(known(), (Hosts{"198.51.100.1", "198.51.100.3"}));
+    EXPECT_EQ(upstreams.recoveries(), before);
+}
+
 TEST_F(ServerNamesTest, TheyAreOfThePortAndTheKindThatIsConfigured) {
     Config::Server server = named(5353);
     server.trusted = true;
