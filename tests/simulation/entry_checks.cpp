@@ -83,6 +83,7 @@ void EntryChecks::belongs(cache::Generation generation, std::uint32_t key) {
 }
 
 void EntryChecks::look() {
+    live_.reset();
     for (std::uint32_t i = 0; i < keys_.size(); ++i) look_at(i);
     check_sockets();
     for (unsigned group : {0u, 1u}) floors_[group] = table_.floor(group);
@@ -219,9 +220,14 @@ bool EntryChecks::may_ask(std::uint64_t tag, const OpenSocket& socket) const {
     return key.has_slot && key.is_live && generations_[key.started].began <= socket.opened;
 }
 
+const EntryChecks::Fetches& EntryChecks::live() {
+    if (!live_) live_ = inflight_();
+    return *live_;
+}
+
 /// The table was full.
-bool EntryChecks::is_inflight(const OpenSocket& socket) const {
-    for (const auto& [generation, key] : inflight_()) {
+bool EntryChecks::is_inflight(const OpenSocket& socket) {
+    for (const auto& [generation, key] : live()) {
         auto meaning = meaning_of(key.name.bytes());
         bool same = meaning && meaning->name == socket.asked.name && key.qtype == socket.asked.qtype &&
                     bool(key.flavour & cache::checking_disabled) == socket.asked.unchecked;
@@ -230,8 +236,8 @@ bool EntryChecks::is_inflight(const OpenSocket& socket) const {
     return false;
 }
 
-bool EntryChecks::is_inflight(cache::Generation generation) const {
-    return std::ranges::any_of(inflight_(), [&](const auto& fetch) { return fetch.first == generation; });
+bool EntryChecks::is_inflight(cache::Generation generation) {
+    return std::ranges::any_of(live(), [&](const auto& fetch) { return fetch.first == generation; });
 }
 
 void EntryChecks::fail(std::string_view invariant, const cache::Entry& entry, const std::string& detail) {

@@ -9,6 +9,7 @@
 #include <array>
 #include <deque>
 #include <functional>
+#include <optional>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -50,7 +51,8 @@ struct KeyState {
 class EntryChecks {
   public:
     /// Which Fetches are live: their generations and keys. Asked for rarely, as it takes long.
-    using Inflight = std::function<std::vector<std::pair<cache::Generation, cache::Key>>()>;
+    using Fetches = std::vector<std::pair<cache::Generation, cache::Key>>;
+    using Inflight = std::function<Fetches()>;
 
     EntryChecks(Scene& scene, const cache::Table& table, const SimulatedNetwork& network, Inflight inflight)
         : scene_(scene), table_(table), network_(network), inflight_(std::move(inflight)), generations_(1) {}
@@ -118,8 +120,9 @@ class EntryChecks {
     Time check_merge(const cache::Entry& entry, const KeyState& key, const GenerationState& generation);
     void check_sockets();
     bool may_ask(std::uint64_t tag, const OpenSocket& socket) const;
-    bool is_inflight(const OpenSocket& socket) const;
-    bool is_inflight(cache::Generation generation) const;
+    const Fetches& live();
+    bool is_inflight(const OpenSocket& socket);
+    bool is_inflight(cache::Generation generation);
     [[noreturn]] void fail(std::string_view invariant, const cache::Entry& entry, const std::string& detail);
     Time expiry_of(const Accepted& accepted) const;
 
@@ -127,6 +130,7 @@ class EntryChecks {
     const cache::Table& table_;
     const SimulatedNetwork& network_;
     Inflight inflight_;
+    std::optional<Fetches> live_; ///< once a look has asked
     std::vector<KeyState> keys_;
     std::unordered_map<std::uint64_t, std::uint32_t> index_;
     std::vector<GenerationState> generations_;              ///< by generation
