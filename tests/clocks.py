@@ -16,7 +16,7 @@ CENTURY = 100 * 365 * 86400  # seconds; the kernel's own end is 146 years
 LIMIT = 60  # seconds for one suite
 # The results that gtest writes are those of the ordinary run.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("GTEST_")}
-OTHERS = {"simulation": ["--seeds", "100"]}  # programs that are not gtest's, and what they are told
+OTHERS = {"simulation": ["--seeds", "100", "--seconds", "15"]}  # programs that are not gtest's, and what they are told
 
 
 def main(programs):
