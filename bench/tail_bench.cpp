@@ -80,7 +80,7 @@ class Bench {
     Bench()
         : names_(hot_names, room),
           ethdev_port_({wire_.id, 0, wire_.ethdev->pool(0), &service_, wire_.ethdev->offload()}),
-          worker_({port_, names_.table, reader_, handoff_, counters_, access_, &clock_, 0, &local_}) {}
+          worker_({port_, names_.table, reader_, handoff_, counters_, access_, &clock_, &local_}) {}
 
     void run() {
         unsigned lcore = rte_get_next_lcore(-1, 1, 0);

@@ -102,7 +102,7 @@ void hits(benchmark::State& state, Order::Kind kind) {
     control::add_special_names(special, 0);
     cache::Replaceable<LocalNames> local(special.build());
     TscClock clock(rte_get_tsc_hz());
-    Worker worker({port, names.table, names.reader, handoff, counters, access, &clock, 0, &local});
+    Worker worker({port, names.table, names.reader, handoff, counters, access, &clock, &local});
     names.reader.online();
     Turns turns;
     std::uint64_t packets = 0;

@@ -157,12 +157,14 @@ class PollingTest : public testing::Test {
     Counters counters;
     Access access{{{*parse_prefix("198.18.0.0/15")}}};
     cache::Replaceable<LocalNames> local{rules()};
+    Routes::Route route{*cache::parse_name("corp.example"), 1};
+    cache::Replaceable<Routes> routes{std::make_unique<const Routes>(std::span(&route, 1))};
     TscClock clock{rte_get_tsc_hz()};
 };
 
 TEST_F(PollingTest, NoAllocationAndNoSystemCallAfterStart) {
     access.replace(policy(), grace);
-    Worker worker({*port, table, reader, handoff, counters, access, &clock, 0, &local});
+    Worker worker({*port, table, reader, handoff, counters, access, &clock, &local, &routes});
     std::atomic<bool> stop{false}, trapped{false};
     std::thread lcore([&] {
         rte_thread_register();
