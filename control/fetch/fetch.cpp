@@ -368,7 +368,7 @@ void Fetch::descend(Time now) {
     auto next = std::ranges::find_if(attempts_, [this](const Attempt& a) { return is_worse(a); });
     descend_to(next->candidate.priority, now);
     auto is_of_it = [this](const Attempt& a) { return a.candidate.priority == priority_; };
-    std::ranges::stable_partition(attempts_, is_of_it);
+    std::stable_partition(attempts_.begin(), attempts_.end(), is_of_it);
 }
 
 void Fetch::descend_to(unsigned priority, Time now) {

@@ -132,9 +132,9 @@ void FetchTable::start_successor(Successor&& successor, Time now) {
     if (!waiters.empty()) {
         ruled = as_ruled(key, waiters.front());
         auto is_same = [&, this](const Waiter& w) { return as_ruled(successor.key, w) == ruled; };
-        auto others = std::ranges::stable_partition(waiters, is_same); // as a reload has it
-        if (!others.empty()) restart(key, hash, {others.begin(), others.end()});
-        waiters.erase(others.begin(), others.end());
+        auto others = std::stable_partition(waiters.begin(), waiters.end(), is_same); // as a reload has it
+        if (others != waiters.end()) restart(key, hash, {others, waiters.end()});
+        waiters.erase(others, waiters.end());
     }
     if (ruled != key) {
         aliases_.on_target_superseded(key, hash);

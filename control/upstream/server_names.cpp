@@ -179,7 +179,7 @@ void ServerNames::take(Question& question, const Answer& answer) {
         return fail(question, is_refused ? "no address that may be asked" : to_string(answer.kind),
                     answer.received);
     }
-    std::ranges::stable_partition(found, [known = placed(question)](const Address& address) {
+    std::stable_partition(found.begin(), found.end(), [known = placed(question)](const Address& address) {
         return std::ranges::find(known, address) != known.end();
     });
     found.resize(std::min<std::size_t>(found.size(), limits::name_addresses));
