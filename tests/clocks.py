@@ -8,6 +8,7 @@ ago or lets a number overflow fails a test. Exit code 77, skipped: time namespac
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import time
@@ -77,7 +78,8 @@ def run(what, offset, made_up, command):
     if not status:
         return []
     name = f"{what}: {pathlib.Path(command[0]).name} {' '.join(command[1:])} {status}"
-    print(f"---- {name}\n{output[-4000:]}")
+    failures = "".join(line + "\n" for line in output.splitlines() if re.search(r"Failure|FAILED|^Expected|^  Actual|actual:", line))
+    print(f"---- {name}\n{failures}{output[-4000:]}")
     return [name]
 
 
