@@ -6,13 +6,12 @@ import json
 import os
 import pathlib
 import platform
-import signal
 import subprocess
 import sys
 
 from lab import LabError
 from load import machine
-from load.main import ROOT, free_lab, words
+from load.main import ROOT, free_lab, run, words
 
 from . import plot, report
 from .measure import Measurement, precedence
@@ -24,17 +23,7 @@ PROGRAMS = ["millraced", "millracectl", "bench/dns_load", "bench/faulty"]
 
 
 def main():
-    options = parse()
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
-    try:
-        return measure(options)
-    except LabError as error:
-        print(f"run: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    return run(measure, parse())
 
 
 def measure(options):

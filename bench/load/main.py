@@ -24,12 +24,16 @@ PROGRAMS = ["millraced", "millracectl", "bench/dns_load", "bench/dns_echo", "ben
 
 
 def main():
-    options = parse()
+    return run(measure, parse())
+
+
+def run(measured, options):
+    """The exit code of `measured`, which tidies up after itself however it is ended."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
-        return measure(options)
+        return measured(options)
     except LabError as error:
         print(f"run: {error}", file=sys.stderr)
         return 1

@@ -8,8 +8,11 @@ orders. The first is the model's (tests/model), the last ThreadSanitizer's.
 """
 
 import clients
+import limits
 import memory
 import publication
+import servers
 import upstreams
 
-MUTATIONS = [*publication.MUTATIONS, *upstreams.MUTATIONS, *memory.MUTATIONS, *clients.MUTATIONS]
+MUTATIONS = [*publication.MUTATIONS, *upstreams.MUTATIONS, *servers.MUTATIONS, *memory.MUTATIONS, *clients.MUTATIONS,
+             *limits.MUTATIONS]

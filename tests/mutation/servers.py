@@ -1,0 +1,236 @@
+"""Mutations: which servers are asked, in which order, and where they are."""
+
+from mutation import Mutation
+
+MUTATIONS = [
+    # Groups and routes.
+    Mutation(
+        "chain-goes-on-in-another-group", "control/fetch/aliases.cpp",
+        "    if (routes_ && !routes_->get().is_empty()) cut_at_crossing(routes_->get(), key, answer);\n",
+        "",
+        "a server says what it likes about another group's names",
+        "control_test:GroupsTest.*"),
+    Mutation(
+        "target-asked-of-the-group-that-named-it", "control/fetch/aliases.cpp",
+        "    if (routes_) target.group = routes_->get().group_of(target.name.bytes(), target.qtype);\n",
+        "",
+        "the other group is never asked, and names are cached under a group that is not theirs",
+        "control_test:GroupsTest.*"),
+    Mutation(
+        "routes-of-before-believed", "control/fetch/table.cpp",
+        "    key.group = group_of(key);\n",
+        "",
+        "a question that a worker read just before a reload is asked of the group of before",
+        "control_test:GroupsTest.AKeyMade*"),
+    Mutation(
+        "signature-from-behind-the-link", "control/local/crossing.cpp",
+        "    std::erase_if(answer.signatures, [&](const Record& r) { return !is_of_chain(r); });\n",
+        "",
+        "clients who validate get another group's signature with a record that it is not of",
+        "control_test:GroupsTest.Signatures*"),
+    Mutation(
+        "bogus-chain-followed", "control/fetch/fetch.cpp",
+        "    return chain && !awaits_trusted() && (chain->is_cut || ",
+        "    return chain && (chain->is_cut || ",
+        "a link to another group is followed before the validator has refused it",
+        "control_test:GroupsTest.ATrusted*"),
+    Mutation(
+        "flushed-group-lives-on-in-others", "control/fetch/flush.cpp",
+        " || ((what.groups || what.routes) && entry.crossed);",
+        ";",
+        "a name that leads to a group keeps what its old servers said",
+        "control_test:GroupsTest.AFlushOfOneLeaves*:GroupsTest.WithoutItsRoute*"),
+    Mutation(
+        "rerouted-name-not-flushed", "control/fetch/flush.cpp",
+        "(what.routes && leaves_group(what.routes->get(), key, entry))",
+        "(what.routes && leaves_group(what.routes->get(), key, entry) && !entry.chained)",
+        "after new routes a chain keeps an end that is another group's to say",
+        "control_test:GroupsTest.NewRoutes*"),
+    Mutation(
+        "groups-change-places-unflushed", "control/daemon/reload.cpp",
+        "    if (flushes || regroups) return",
+        "    if (flushes) return",
+        "one group's answers are served as another's, as keys name groups by their places",
+        "control_test:ReloadOfGroups.*"),
+    Mutation(
+        "first-groups-floor-for-all", "dataplane/worker.cpp",
+        "c_.table.floor(lookup.query.key.group)",
+        "c_.table.floor(0)",
+        "answers of a group's old servers are served until the last slot is emptied",
+        "dataplane_test:WorkerTest.UnderTheFloorOfItsGroup*"),
+    Mutation(
+        "shortest-suffix-counts", "dataplane/routes.cpp",
+        "    for (unsigned i = labels.count; i-- > last;) {\n",
+        "    for (unsigned i = labels.count; i-- > last && group == root_;) {\n",
+        "a zone within a routed one is asked of the wrong group",
+        "dataplane_test:Routes.*"),
+    Mutation(
+        "recovery-ends-other-groups-failures", "control/fetch/back_offs.cpp",
+        "        if (left_[key.group()] == 0 && !entry.crossed) return false;\n",
+        "",
+        "one group that comes and goes has the failures of all others asked again",
+        "control_test:GroupsTest.WhenAGroupIsBack*"),
+    Mutation(
+        "walk-begins-again", "control/fetch/back_offs.cpp",
+        "        left_[group] = table_.shard_count();\n",
+        "        left_[group] = table_.shard_count(), shard_ = 0;\n",
+        "while servers come and go, the last shards keep their failures",
+        "control_test:BackOffsTest.*"),
+    Mutation(
+        "child-asked-for-ds", "dataplane/routes.hpp",
+        "        bool is_above = qtype == qtype_ds && name[0] != 0;\n",
+        "        bool is_above = qtype == 0 && name[0] != 0;\n",
+        "the group of a routed zone denies its DS records, and the zone is bogus to who validates",
+        "dataplane_test:Routes.Ds*:WorkerTest.TheDs*"),
+    Mutation(
+        "yet-to-be-told-outlasts-the-flush", "control/fetch/flush.cpp",
+        "(what.groups && told && told->crossed)",
+        "(what.groups && told && !told)",
+        "what a flushed group said is published afterwards, under names of other groups",
+        "control_test:GroupsTest.AFlushOfOneReaches*"),
+    Mutation(
+        "full-group-ends-anothers-fetches", "control/fetch/table.cpp",
+        "        bool is_there = is_of_group && a.candidate.upstream == upstream;\n",
+        "        bool is_there = is_of_group || true;\n",
+        "questions of a group that is well end, and the full one has no room for that",
+        "control_test:GroupsTest.OneThatIsFull*:PrioritySequence.*"),
+    # Who is asked first, and how.
+    Mutation(
+        "others-end-before-the-next-is-asked", "control/fetch/table_effects.cpp",
+        "    if (is_crowded && is_last) make_way(",
+        "    if (is_crowded) make_way(",
+        "a full server's questions end, though another one would take the new one",
+        "control_test:PrioritySequence.ItTakes*"),
+    Mutation(
+        "worse-priority-after-all-better-ones", "control/fetch/fetch.cpp",
+        "        bool descends = may_descend() && now >= descends_at_;\n",
+        "        bool descends = may_descend() && !wants_more() && now >= descends_at_;\n",
+        "one after the other, silent servers leave it no time",
+        "control_test:PrioritySequence.HalfOf*"),
+    Mutation(
+        "any-priority-in-turn", "control/fetch/fetch.cpp",
+        "        if (!is_in_turn(a)) continue;\n",
+        "        if (a.phase != Phase::idle) continue;\n",
+        "a server that stands back is asked with the others",
+        "control_test:Priority*"),
+    Mutation(
+        "worse-priority-without-patience", "control/fetch/fetch.cpp",
+        "        bool descends = may_descend() && now >= descends_at_;\n",
+        "        bool descends = may_descend();\n",
+        "it is asked as soon as better ones are slow",
+        "control_test:Priority*"),
+    Mutation(
+        "worse-priority-to-complete", "control/fetch/fetch.cpp",
+        "    return state_ == State::asking && answers_.empty() &&\n",
+        "    return\n",
+        "it is asked though a better one has said something",
+        "control_test:Priority*"),
+    Mutation(
+        "worse-priority-explored", "control/fetch/fetch.cpp",
+        "        if (!a.asked && a.candidate.priority <= priority_) unknown.push_back(&a);\n",
+        "        if (!a.asked) unknown.push_back(&a);\n",
+        "one question in 32 goes to it all the same",
+        "control_test:PrioritySequence.*"),
+    Mutation(
+        "one-hint-is-enough", "control/fetch/fetch.cpp",
+        "    if (may_descend() && !wants_more() && std::ranges::none_of(attempts_, may_answer)) descend(now);\n",
+        "    if (may_descend() && !wants_more()) descend(now);\n",
+        "one forged ICMP error has a server asked that stands back",
+        "control_test:Priority*"),
+    Mutation(
+        "speed-before-priority", "control/upstream/upstreams.cpp",
+        "return std::tuple(priority(i), srtt(i), i);",
+        "return std::tuple(srtt(i), priority(i), i);",
+        "the fastest is asked first, whatever its priority",
+        "control_test:ServerChoice.*"),
+    Mutation(
+        "weights-without-chance", "control/upstream/upstreams.cpp",
+        "        std::uint64_t drawn = random.bits() % rest;\n",
+        "        std::uint64_t drawn = random.bits() % order.size();\n",
+        "the shares are not those of the weights",
+        "control_test:ServerChoice.*"),
+    Mutation(
+        "tcp-only-over-udp", "control/upstream/exchange.cpp",
+        "    exchange.over_tcp = loses_case || is_tcp_only(exchange);\n",
+        "    exchange.over_tcp = loses_case;\n",
+        "a server gets datagrams that the operator says are not to be sent",
+        "control_test:TcpOnly.*"),
+    Mutation(
+        "tcp-only-never-put-aside", "control/upstream/exchange.cpp",
+        "                      (is_refusal && is_tcp_only(exchange));\n",
+        "                      false;\n",
+        "one that refuses connections is asked for ever",
+        "control_test:TcpOnly.*"),
+    Mutation(
+        "tcp-only-unmeasured", "control/upstream/exchange_replies.cpp",
+        "    bool is_usual_way = !exchange.over_tcp || is_tcp_only(exchange);\n",
+        "    bool is_usual_way = !exchange.over_tcp;\n",
+        "one over TCP alone keeps the place of an unknown one",
+        "control_test:TcpOnly.*"),
+    Mutation(
+        "many-servers-no-resend", "control/fetch/table_effects.cpp",
+        "    std::size_t most = std::max(limits::datagrams_per_fetch, attempts.size() + limits::resends_per_fetch);\n",
+        "    std::size_t most = limits::datagrams_per_fetch;\n",
+        "with six servers a lost datagram is never sent again",
+        "control_test:ManyServers.*"),
+    Mutation(
+        "name-denied-name-gone", "control/upstream/server_names.cpp",
+        "    auto servers = groups_[question.key.group].size();\n",
+        "    question.found.clear();\n    settle(question);\n    auto servers = groups_[question.key.group].size();\n",
+        "a bootstrap server that fails takes all servers away",
+        "control_test:ServerNamesTest.*"),
+    Mutation(
+        "name-points-at-ourselves", "control/upstream/server_names.cpp",
+        "    if (std::ranges::find(own_, endpoint) != own_.end()) return false;\n",
+        "",
+        "whoever owns the name makes millraced ask itself",
+        "control_test:ServerNamesTest.*"),
+    Mutation(
+        "name-points-at-loopback", "control/upstream/server_names.cpp",
+        "    if (is_loopback(address) && !is_loopback(teller)) return false;\n",
+        "",
+        "whoever owns the name sends clients' questions to services of this machine",
+        "control_test:ServerNamesTest.*"),
+    Mutation(
+        "name-with-any-number-of-addresses", "control/upstream/server_names.cpp",
+        "[known = placed(question)]",
+        "[known = std::vector<Address>()]",
+        "a long list in changing order has the servers change each time, and nothing is known of any",
+        "control_test:ServerNamesTest.*"),
+    Mutation(
+        "name-asked-in-a-loop", "control/upstream/server_names.cpp",
+        "    return std::max<Time>(ttl, limits::name_ttl_min);\n",
+        "    return ttl;\n",
+        "a TTL of 0 has the bootstrap server asked a hundred times a second",
+        "control_test:ServerNamesTest.*"),
+    Mutation(
+        "place-changed-in-flight", "control/upstream/upstreams.cpp",
+        "        if (server.outstanding > 0) return false;\n",
+        "",
+        "replies of the old server are counted as the new one's",
+        "control_test:ServerNamesTest.*"),
+    Mutation(
+        "vacant-place-asked", "control/upstream/upstreams.cpp",
+        "    return server.is_vacant || server.word == Override::down;\n",
+        "    return server.word == Override::down;\n",
+        "who left is asked for ever, and questions are sent to no address",
+        "control_test:ServerNamesTest.*"),
+    Mutation(
+        "log-lines-after-the-operators-word", "control/upstream/upstreams.cpp",
+        "    server.log.write_held_back();\n",
+        "",
+        "a minute after it the log says how the breaker stood before",
+        "control_test:StateLogTest.*"),
+    Mutation(
+        "start-without-the-next-bootstrap-server", "control/upstream/server_names.cpp",
+        "    if (++question.failures % servers != 0) return;\n    question.is_heard = true;\n",
+        "    question.is_heard = true;\n    if (++question.failures % servers != 0) return;\n",
+        "the first clients get SERVFAIL though another bootstrap server knows the name",
+        "control_test:ServerNamesTest.TheStartWaits*"),
+    Mutation(
+        "each-address-is-a-recovery", "control/upstream/upstreams.cpp",
+        "    if (!had_some) ++recoveries_;\n",
+        "    ++recoveries_;\n",
+        "a name whose addresses change every half a minute has cached failures forgotten",
+        "control_test:ServerNamesTest.AnotherAddress*"),
+]
