@@ -86,7 +86,8 @@ void FetchTable::restart(const cache::Key& key, cache::Hash hash, std::vector<Wa
 void FetchTable::supersede(FetchSlot& slot, Followers followers) {
     publisher_.count_superseded();
     traces_.note(slot.fetch->id(), now_, "superseded");
-    if (slot.fetch->state() == Fetch::State::asking) caps_.refund(slot.charge); // its successor pays
+    bool has_successor = !closed_ && slot.fetch->state() == Fetch::State::asking;
+    if (has_successor) caps_.refund(slot.charge); // which pays
     slot.fetch->cancel(*this);
     for (Side& side : slot.sides) {
         if (!side.waiters.empty()) restart(side.key, side.hash, side.waiters.take());

@@ -43,13 +43,6 @@ class CapsTest : public FetchTest {
             net.reply(sent, make_reply(sent.message, spec), 1ms);
         });
     }
-    static std::uint16_t type_of(const Sent& sent) {
-        cache::WireReader in(sent.message);
-        in.skip(12);
-        cache::Name name;
-        cache::read_name(in, name);
-        return in.u16();
-    }
     void limit(const RateLimits& limits) { access.replace({{}, limits}, grace); }
     std::uint64_t ask_from(const std::string& client, const cache::Key& key, bool tcp = false) {
         return ask_as({*dataplane::parse_address(client), std::uint16_t(1024 + ++asked_)},

@@ -70,9 +70,7 @@ TEST_F(Dns64Failures, ARevocationOfEitherAnswerTakesTheOperatorsAliasToo) {
     fetches.set_local(&local);
     upstreams.replace({{server(0), true}, server(1), server(2)});
     of_first[{"a.com.", type_aaaa}] = {.rcode = 2, .info = 6};
-    network.serve(server(0), [this](FakeNetwork& net, const Sent& sent) {
-        net.reply(sent, make_reply(sent.message, said(question_name(sent), type_of(sent), 0)), 200ms);
-    });
+    answer_late(0);
     ask(question("here.lan"));
     run(100ms);
     EXPECT_TRUE(cached(question("here.lan")));

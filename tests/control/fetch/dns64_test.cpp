@@ -119,9 +119,7 @@ TEST_F(Dns64Test, WhatIsBogusStaysSo) {
 TEST_F(Dns64Test, ARevocationOfTheAAnswerTakesWhatWasMadeOfIt) {
     upstreams.replace({{server(0), true}, server(1), server(2)});
     of_first[{"a.com.", type_a}] = {.rcode = 2, .info = 6};
-    network.serve(server(0), [this](FakeNetwork& net, const Sent& sent) {
-        net.reply(sent, make_reply(sent.message, said(question_name(sent), type_of(sent), 0)), 200ms);
-    });
+    answer_late(0);
     auto token = ask(key);
     run(100ms);
     EXPECT_EQ(woken(token).addresses, Hosts{"64:ff9b::808:808"});
@@ -136,9 +134,7 @@ TEST_F(Dns64Test, SoDoesOneOfTheAaaaAnswer) {
     asked(a);
     run(1s); // the A answer is known, and its Fetch has ended
     of_first[{"a.com.", type_aaaa}] = {.rcode = 2, .info = 6};
-    network.serve(server(0), [this](FakeNetwork& net, const Sent& sent) {
-        net.reply(sent, make_reply(sent.message, said(question_name(sent), type_of(sent), 0)), 200ms);
-    });
+    answer_late(0);
     auto token = ask(key);
     run(100ms);
     EXPECT_EQ(woken(token).addresses, Hosts{"64:ff9b::808:808"});
@@ -150,9 +146,7 @@ TEST_F(Dns64Test, SoDoesOneOfTheAaaaAnswer) {
 TEST_F(Dns64Test, SoDoesOneOfTheAaaaAnswerWhileBothAreAtWork) {
     upstreams.replace({{server(0), true}, server(1), server(2)});
     of_first[{"a.com.", type_aaaa}] = {.rcode = 2, .info = 6};
-    network.serve(server(0), [this](FakeNetwork& net, const Sent& sent) {
-        net.reply(sent, make_reply(sent.message, said(question_name(sent), type_of(sent), 0)), 200ms);
-    });
+    answer_late(0);
     auto token = ask(key);
     run(100ms);
     EXPECT_EQ(woken(token).addresses, Hosts{"64:ff9b::808:808"});

@@ -30,6 +30,13 @@ inline std::string question_name(const Sent& sent) {
     cache::read_name(in, name);
     return cache::to_string(name.bytes());
 }
+inline std::uint16_t type_of(const Sent& sent) {
+    cache::WireReader in(sent.message);
+    in.skip(12);
+    cache::Name name;
+    cache::read_name(in, name);
+    return in.u16();
+}
 inline std::string record(const Sent& sent, const std::string& host, unsigned ttl) {
     return question_name(sent) + " " + std::to_string(ttl) + " IN A " + host;
 }
