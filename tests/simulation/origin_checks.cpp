@@ -2,6 +2,8 @@
 // of a merge.
 #include "tests/simulation/entry_checks.hpp"
 
+#include <ldns/ldns.h>
+
 #include <algorithm>
 
 #include "control/config/config.hpp"
@@ -18,6 +20,12 @@ bool contains(const std::vector<std::uint32_t>& list, std::uint32_t value) {
     return std::ranges::find(list, value) != list.end();
 }
 
+/// The number of the reply that a denial comes from: its SOA bears it as the serial.
+std::optional<std::uint32_t> serial_of(const control::Answer& denial) {
+    if (denial.authority.empty()) return {};
+    return ldns_rdf2native_int32(ldns_rr_rdf(denial.authority.front().get(), 2));
+}
+
 } // namespace
 
 /// A denial that was held back until TCP had nothing better: of what was delivered then, that.
@@ -27,10 +35,15 @@ SimulatedNetwork::Delivery EntryChecks::held(control::FetchId fetch, const contr
                                  &std::pair<cache::Generation, cache::Key>::first);
     if (own == live.end()) scene_.fail("a Fetch lives while it accepts replies", "this one does not");
     auto meaning = meaning_of(own->second.name.bytes());
+    auto serial = serial_of(answer);
     for (const auto& delivery : network_.delivered_at(answer.received)) {
         const Said* said = scene_.ledger.find_said(delivery.said);
         bool is_denial = said && !said->forged && said->rcode == rcode_nxdomain && answer.is_bare_denial();
         if (!is_denial || said->asked_by != delivery.socket) continue;
+        bool is_its_own = serial ? delivery.said == *serial
+                                 : said->nature != Nature::nxdomain &&
+                                       Servers::is_trusted(said->server) == answer.is_trusted;
+        if (!is_its_own) continue;
         if (meaning && meaning->name == said->name && own->second.qtype == said->qtype) return delivery;
     }
     scene_.fail("only denials are held back", "something else was");

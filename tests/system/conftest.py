@@ -70,7 +70,9 @@ def daemon(lab, build):
     started = []
 
     def start(config, prefix=(), ready=True):
-        one = Daemon(lab, build, config, prefix, name=f"millraced-{len(started)}")
+        name = f"millraced-{len(started)}"
+        shutil.rmtree(lab.folder / name, ignore_errors=True)  # of an earlier test, which may have run it as somebody else
+        one = Daemon(lab, build, config, prefix, name)
         started.append(one)
         if prefix:
             os.chown(one.folder, 65534, 65534)
