@@ -1,4 +1,5 @@
-"""The repository's own rules. lint.py ROOT prints what breaks them; lint.py ROOT --headers lists the headers."""
+"""The repository's own rules. lint.py ROOT prints what breaks them; lint.py ROOT --headers lists the headers that
+no source of their name includes first, which would show that they compile alone."""
 
 import pathlib
 import re
@@ -28,7 +29,8 @@ MOST_LINES, MOST_FUNCTION_LINES, MOST_COLUMNS = 500, 70, 110
 def main():
     root = pathlib.Path(sys.argv[1])
     if sys.argv[2:] == ["--headers"]:
-        print("\n".join(sorted(str(f.relative_to(root)) for room in ROOMS for f in (root / room).rglob("*.hpp"))))
+        print("\n".join(h for h in sorted(str(f.relative_to(root)) for room in ROOMS for f in (root / room).rglob("*.hpp"))
+                        if not is_first_of_its_source(root, h)))
         return 0
     problems = [*top_level(root)]
     for file in sorted(f for folder in (*ROOMS, "tests", "bench") for f in (root / folder).rglob("*.[ch]pp")):
@@ -41,6 +43,12 @@ def main():
     problems += [*mutations(root), *pages(root), *rate_limits(root)]
     print("\n".join(problems) or "nothing to complain about")
     return bool(problems)
+
+
+def is_first_of_its_source(root, header):
+    source = (root / header).with_suffix(".cpp")
+    includes_of = re.findall(r'^#include (.*)$', source.read_text(encoding="utf-8") if source.exists() else "", re.MULTILINE)
+    return includes_of[:1] == [f'"{header}"']
 
 
 def mutations(root):
