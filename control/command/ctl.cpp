@@ -1,6 +1,6 @@
 // millracectl: asks the daemon over its control socket, and prints a table or the JSON object.
 //
-// Exit code: 0 done, 1 the daemon replied with an error, 2 a wrong command line or no daemon.
+// Exit code: 0 done, 1 the daemon reports an error or is not healthy, 2 wrong command line or no daemon.
 #include <cstdio>
 #include <string>
 
@@ -110,7 +110,9 @@ void add_commands(CLI::App& app, Options& options) {
     for (auto [verb, help] :
          {std::pair("status", "what the daemon is and does"), std::pair("stats", "its counters"),
           std::pair("inflight", "questions that upstreams are being asked"),
-          std::pair("quit", "end the daemon")}) {
+          std::pair("health", "whether clients should be sent here; if not, ends with 1"),
+          std::pair("drain", "call it unhealthy, so that clients are sent elsewhere; serve them still"),
+          std::pair("resume", "call it healthy again, when it is"), std::pair("quit", "end the daemon")}) {
         app.add_subcommand(verb, help)->final_callback([&options, verb = verb] { options.request = verb; });
     }
     add_trace(app, options);
@@ -136,7 +138,7 @@ int run(const Options& options) {
     } else {
         std::fputs(to_table(*reply).c_str(), stdout);
     }
-    return failed ? refused : 0;
+    return failed || !reply->value("healthy", true) ? refused : 0;
 }
 
 } // namespace

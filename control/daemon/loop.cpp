@@ -13,6 +13,7 @@ namespace millrace::control {
 namespace {
 
 constexpr Time clock_interval = 10ms; // how often the workers' clock is set to the kernel's
+constexpr Time health_interval = 100ms;
 constexpr Time longest_nap = 1ms;
 constexpr unsigned nap_share = 128;                  // of the time that nothing happened in
 constexpr Time short_sleep = 1ms, long_sleep = 20ms; // asio's epoll counts in milliseconds
@@ -71,6 +72,10 @@ bool Loop::tick() {
     freeing_ = p_.grace.reclaim();
     p_.workers.end_sleeps();
     p_.workers.watch(now);
+    if (now >= health_due_) {
+        health_.look(fault(), now);
+        health_due_ = now + health_interval;
+    }
     longest_ = std::max(longest_, boot_time() - now);
     return misses || handlers || flushing_ || freeing_;
 }
@@ -91,6 +96,16 @@ void Loop::rank() {
         if (!order) return;
         p_.fetches.on_ranked(order->fetch, order->addresses);
     }
+}
+
+/// Why clients would be served better elsewhere.
+std::string_view Loop::fault() const {
+    for (std::size_t i = 0; i < p_.workers.size(); ++i) {
+        if (p_.workers.view(i).stalled > Time{}) return "a worker is stalled";
+    }
+    const Upstreams& first = p_.groups[0];
+    bool is_alone = first.size() > 0 && !first.is_any_closed();
+    return is_alone ? "no upstream of the first group is up" : "";
 }
 
 /// Sleeps the longer the longer nothing happened: polling workers cannot wake us, so what comes next waits

@@ -9,6 +9,7 @@
 #include <asio/io_context.hpp>
 #include <asio/posix/stream_descriptor.hpp>
 
+#include "control/daemon/health.hpp"
 #include "control/daemon/parts.hpp"
 #include "control/fetch/flush.hpp"
 
@@ -34,10 +35,12 @@ class Loop {
     /// The longest tick so far, without the handler that ended a sleep before it. Nothing that a tick does
     /// may take more than 5 ms.
     Time longest_tick() const { return longest_; }
+    Health& health() { return health_; }
 
   private:
     unsigned take_misses(Time now);
     void rank();
+    std::string_view fault() const;
     void drain();
     void nap(bool busy);
     void sleep();
@@ -49,7 +52,8 @@ class Loop {
     bool stopping_ = false;
     bool flushing_ = false, freeing_ = false; ///< more of it can be done at once
     Time longest_{};
-    Time clock_due_{};
+    Time clock_due_{}, health_due_{};
+    Health health_;
     Time last_busy_{};
 };
 

@@ -53,10 +53,17 @@ json workers_of(const Context& c) {
     return list;
 }
 
+json health(const Context& c) {
+    json one = {{"healthy", c.loop.health().is_good()}};
+    if (!c.loop.health().is_good()) one["reason"] = c.loop.health().reason();
+    return one;
+}
+
 json status(const Context& c) {
     return {{"version", MILLRACE_VERSION},
             {"pid", getpid()},
             {"uptime", seconds(boot_time() - c.started)},
+            {"health", health(c)},
             {"workers", workers_of(c)},
             {"upstreams", upstreams_of(c.named())},
             {"cache",
@@ -417,6 +424,15 @@ void add_verbs(CommandServer& server, const Parts& parts, Reload& reload, Loop& 
         return json{{"stopping", true}};
     });
     plain("inflight", [c] { return inflight(c); });
+    plain("health", [c] { return health(c); });
+    plain("drain", [c] {
+        c.loop.health().drain();
+        return json{{"drained", true}};
+    });
+    plain("resume", [c] {
+        c.loop.health().resume();
+        return json{{"drained", false}};
+    });
     server.on("rank", [c](auto args, Responder responder) { rank(c, args, std::move(responder)); });
     server.on("trace", [c](auto args, Responder responder) { trace(c, args, std::move(responder)); });
     server.on("config reload", [c](auto args, Responder responder) {

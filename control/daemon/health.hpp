@@ -1,0 +1,35 @@
+// Whether clients should be sent here: what an anycast announcement and a load balancer go by.
+//
+// A fault counts once it has lasted, and so does its end, so that a route does not flap (RFC 2439 1 has what
+// that costs everybody else). The operator's word that no more clients are wanted counts at once; they are
+// served all the while. Control thread only.
+#pragma once
+
+#include <optional>
+#include <string_view>
+
+#include "cache/time.hpp"
+
+namespace millrace::control {
+
+class Health {
+  public:
+    static constexpr Time fall = 2s, rise = 5s; ///< how long it lasts until it counts
+
+    /// What is wrong at this moment, a literal; empty: nothing. To be called several times a second.
+    void look(std::string_view fault, Time now);
+    /// No more clients, please: until resume().
+    void drain() { is_drained_ = true; }
+    void resume() { is_drained_ = false; }
+
+    bool is_good() const { return !is_drained_ && fault_.empty(); }
+    /// Why it is not good; empty: it is.
+    std::string_view reason() const { return is_drained_ ? "drained" : fault_; }
+
+  private:
+    bool is_drained_ = false;
+    std::string_view fault_ = "just started"; ///< that counts
+    std::optional<Time> changed_;             ///< since when what is seen is otherwise
+};
+
+} // namespace millrace::control
