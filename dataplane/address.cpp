@@ -93,7 +93,7 @@ std::optional<Endpoint> parse_endpoint(std::string_view text, std::uint16_t defa
     return endpoint;
 }
 
-std::optional<Prefix> parse_prefix(std::string_view text) {
+std::optional<Prefix> parse_interface_address(std::string_view text) {
     auto slash = text.find('/');
     if (slash == std::string_view::npos) return std::nullopt;
     auto address = parse_address(text.substr(0, slash));
@@ -101,9 +101,13 @@ std::optional<Prefix> parse_prefix(std::string_view text) {
     unsigned front = text.find(':') == text.npos ? 96 : 0; // a mapped address counts as an IPv6 one does
     auto bits = parse_number<unsigned>(text.substr(slash + 1), 128 - front);
     if (!bits) return std::nullopt;
-    Prefix prefix{*address, *bits + front};
-    for (unsigned bit = prefix.bits; bit < 128; ++bit) {
-        if (address->octets[bit / 8] & (0x80 >> bit % 8)) return std::nullopt;
+    return Prefix{*address, *bits + front};
+}
+
+std::optional<Prefix> parse_prefix(std::string_view text) {
+    auto prefix = parse_interface_address(text);
+    for (unsigned bit = prefix ? prefix->bits : 128; bit < 128; ++bit) {
+        if (prefix->address.octets[bit / 8] & (0x80 >> bit % 8)) return std::nullopt;
     }
     return prefix;
 }

@@ -91,7 +91,9 @@ std::optional<Address> parse_address(std::string_view text);
 /// "1.2.3.4:53", "[::1]:53", "[fe80::1%eth0]:53"; without the port also "1.2.3.4", "::1", "fe80::1%eth0"
 std::optional<Endpoint> parse_endpoint(std::string_view text, std::uint16_t default_port);
 std::optional<Prefix>
-parse_prefix(std::string_view text);                 ///< "10.0.0.0/8", which is "::ffff:10.0.0.0/104" too
+parse_prefix(std::string_view text); ///< "10.0.0.0/8", which is "::ffff:10.0.0.0/104" too
+/// An interface's address and the length of its network's prefix, "192.0.2.1/24": a prefix with host bits.
+std::optional<Prefix> parse_interface_address(std::string_view text);
 std::optional<Mac> parse_mac(std::string_view text); ///< "02:00:00:00:00:01", of a single station
 std::string to_string(const Mac& mac);
 std::string to_string(const Address& address);

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 
+#include "cache/time.hpp"
 #include "dataplane/address.hpp"
 #include "dataplane/limits.hpp"
 
@@ -29,6 +30,7 @@ struct Packet {
 struct Burst {
     std::array<Packet, limits::burst> packets;
     unsigned count = 0;
+    Time now{}; ///< when the turn began
 };
 
 } // namespace millrace::dataplane

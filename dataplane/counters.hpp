@@ -17,15 +17,18 @@ enum class Verdict : std::uint8_t {
     answered,         ///< replied to at once: from the cache, or with an error rcode
     missed,           ///< handed to control; answered or abandoned later, by a Wake
     refused,          ///< REFUSED by the access list
+    to_kernel,        ///< not DNS for us; on its way to the port's kernel interface
     drop_frame,       ///< shorter than its headers say (L2 to L4), or a header that makes no sense
-    drop_protocol,    ///< neither IPv4 nor IPv6, or not UDP
-    drop_destination, ///< not to an address and port that DNS is served on
+    drop_protocol,    ///< neither IPv4 nor IPv6, or not UDP; without a kernel interface,
+    drop_destination, ///< as is what is not for an address and port that DNS is served on
     drop_source,      ///< non-unicast source, source port 0, or one of our own endpoints
     drop_fragment,    ///< RFC 9715
     drop_checksum,    ///< IPv4 header or UDP; an absent UDP checksum over IPv6 (RFC 8200 8.1)
     drop_short,       ///< payload shorter than a DNS header
     drop_response,    ///< QR=1
     drop_rate,        ///< the client's prefix asks too much, or is sent too much
+    drop_kernel_rate, ///< for the kernel, but more than it is given of its class, or of its source
+    drop_kernel_full, ///< for the kernel, which takes less than comes: the way there is full
     count_,
 };
 inline constexpr std::size_t verdicts = std::size_t(Verdict::count_);
@@ -49,8 +52,9 @@ enum class Event : std::uint8_t {
     servfail_full,    ///< SERVFAIL or stale because no waiter credit or miss-ring place was left
     wake_answered,    ///< a waiter was answered
     wake_abandoned,   ///< a waiter was given up by control
-    send_failed,      ///< a reply that the port did not take; freed, never retried
+    send_failed,      ///< a reply, or a frame of the kernel's, that the port did not take; never retried
     buffer_exhausted, ///< a woken waiter that found no packet buffer
+    from_kernel,      ///< a frame of the kernel interface that the port took
     count_,
 };
 inline constexpr std::size_t events = std::size_t(Event::count_);

@@ -36,6 +36,13 @@ class Eal {
 
     std::span<Queue> queues() { return queues_; }
 
+    /// A port's kernel interface, as long as the ports are open.
+    struct Kernel {
+        std::string interface, port; ///< names
+        const KernelPort* counts;
+    };
+    std::span<const Kernel> kernels() const { return kernels_; }
+
     /// What the operator should know although it is no error.
     std::span<const std::string> warnings() const { return warnings_; }
 
@@ -50,11 +57,14 @@ class Eal {
     Result prepare(EalPlan& plan);
     Result initialise(const EalPlan& plan);
     Result open(const PortPlan& port, std::size_t index);
+    Result open_kernel(const PortPlan& port, OpenPort& open);
 
     std::vector<std::string> words_; ///< EAL keeps pointers to its arguments
     std::vector<char*> argv_;
     std::vector<std::unique_ptr<OpenPort>> ports_;
     std::vector<Queue> queues_;
+    std::vector<Kernel> kernels_;
+    ExceptionThread exceptions_;
     std::vector<std::string> warnings_;
     bool initialised_ = false;
 };

@@ -161,7 +161,10 @@ bool shares_memory(const PortPlan& port) {
 tl::expected<Arguments, std::string> memory_arguments(const EalPlan& plan, const Machine& machine,
                                                       const Arguments& given) {
     bool no_huge = gives(given, {"--no-huge"}), sized = gives(given, {"-m", "--socket-mem"});
-    std::size_t needed = limits::eal_octets + worker_lcores(plan).size() * limits::queue_octets;
+    std::size_t needed =
+        limits::eal_octets + worker_lcores(plan).size() * limits::queue_octets +
+        std::size_t(std::ranges::count_if(plan.ports, &KernelInterface::is_wanted, &PortPlan::kernel)) *
+            limits::kernel_octets;
     std::size_t mebibytes = needed >> 20;
     bool hugepages = !no_huge && machine.free_hugepage_octets >= (sized ? 1 : needed);
     if (any_pci(plan) && !hugepages) {

@@ -10,6 +10,7 @@
 #include <tl/expected.hpp>
 
 #include "dataplane/address.hpp"
+#include "dataplane/kernel_interface.hpp"
 
 namespace millrace::dataplane {
 
@@ -21,6 +22,7 @@ struct PortPlan {
     std::vector<unsigned> lcores;               ///< CPU numbers
     std::vector<Address> addresses;             ///< DNS is served on these, UDP port 53
     std::optional<Mac> next_hop = std::nullopt; ///< see Service
+    KernelInterface kernel{};                   ///< what is not answered goes there
 };
 
 struct EalPlan {

@@ -44,8 +44,8 @@ void spread(rte_eth_conf& conf, const rte_eth_dev_info& info, std::size_t queues
 } // namespace
 
 tl::expected<Ethdev, std::string> Ethdev::start(std::uint16_t port, std::string name,
-                                                std::span<const unsigned> lcores) {
-    Ethdev ethdev(port, std::move(name));
+                                                std::span<const unsigned> lcores, bool has_kernel) {
+    Ethdev ethdev(port, std::move(name), has_kernel);
     rte_eth_dev_info info{};
     if (int error = rte_eth_dev_info_get(port, &info); error != 0)
         return ethdev.failure("no description of", error);
@@ -55,12 +55,16 @@ tl::expected<Ethdev, std::string> Ethdev::start(std::uint16_t port, std::string 
     if (!done) return tl::unexpected(done.error());
     if (int error = rte_eth_dev_start(port); error != 0) return ethdev.failure("cannot start", error);
     if (Result mtu = ethdev.check_mtu(); !mtu) return tl::unexpected(mtu.error());
+    // Neighbour discovery goes to groups. A device that can
+    // do neither gets everything anyway: it has no filter.
+    if (has_kernel && rte_eth_allmulticast_enable(port) != 0) rte_eth_promiscuous_enable(port);
     return ethdev;
 }
 
 Ethdev::Ethdev(Ethdev&& other) noexcept
     : port_(other.port_), name_(std::move(other.name_)), pools_(std::exchange(other.pools_, {})),
-      offload_(other.offload_), virtual_(other.virtual_), owns_(std::exchange(other.owns_, false)) {}
+      offload_(other.offload_), has_kernel_(other.has_kernel_), virtual_(other.virtual_),
+      owns_(std::exchange(other.owns_, false)) {}
 
 Ethdev::~Ethdev() {
     if (owns_) {
@@ -79,10 +83,14 @@ Ethdev::Result Ethdev::configure(const rte_eth_dev_info& info, std::size_t queue
     rte_eth_conf conf{};
     conf.rxmode.offloads =
         info.rx_offload_capa & (RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM);
-    // A queue's buffers all come from its own pool and have one user, which is what fast free asks for.
-    conf.txmode.offloads =
-        info.tx_offload_capa &
-        (RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM | RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE);
+    // A virtio peer that may leave UDP's checksum to us leaves TCP's, too, which the kernel would find wrong.
+    if (has_kernel_ && std::strstr(info.driver_name, "virtio"))
+        conf.rxmode.offloads &= ~RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
+    std::uint64_t wanted = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
+    // But for what the kernel sends, a queue's buffers all come from its own pool and have one user, which is
+    // what fast free asks for.
+    if (!has_kernel_) wanted |= RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
+    conf.txmode.offloads = info.tx_offload_capa & wanted;
     offload_.ipv4_header = conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
     offload_.udp = conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
     spread(conf, info, queues);
@@ -132,10 +140,22 @@ Ethdev::Result Ethdev::create_pool(unsigned lcore) {
     return {};
 }
 
-Ethdev::Result Ethdev::check_mtu() const {
+Mac Ethdev::mac() const {
+    rte_ether_addr address{};
+    rte_eth_macaddr_get(port_, &address);
+    Mac mac;
+    std::ranges::copy(address.addr_bytes, mac.octets.begin());
+    return mac;
+}
+
+unsigned Ethdev::mtu() const {
     std::uint16_t mtu = 0;
-    if (rte_eth_dev_get_mtu(port_, &mtu) != 0 || mtu >= lowest_mtu) return {};
-    return tl::unexpected("port " + name_ + " has an MTU of " + std::to_string(mtu) +
+    return rte_eth_dev_get_mtu(port_, &mtu) == 0 ? mtu : 0;
+}
+
+Ethdev::Result Ethdev::check_mtu() const {
+    if (mtu() == 0 || mtu() >= lowest_mtu) return {};
+    return tl::unexpected("port " + name_ + " has an MTU of " + std::to_string(mtu()) +
                           "; replies need at least " + std::to_string(lowest_mtu));
 }
 

@@ -19,9 +19,11 @@ namespace millrace::dataplane {
 
 class Ethdev {
   public:
-    /// Queue i is for lcores[i]. Needs EAL. The error is a sentence; the driver's own words are on stderr.
+    /// Queue i is for lcores[i]. `has_kernel`: an exception path goes by it, so the
+    /// group addresses of the link are received too, and buffers of several pools
+    /// sent. Needs EAL. The error is a sentence; the driver's own words are on stderr.
     static tl::expected<Ethdev, std::string> start(std::uint16_t port, std::string name,
-                                                   std::span<const unsigned> lcores);
+                                                   std::span<const unsigned> lcores, bool has_kernel = false);
 
     Ethdev(Ethdev&& other) noexcept;
     Ethdev(const Ethdev&) = delete;
@@ -32,6 +34,8 @@ class Ethdev {
     std::uint16_t port() const { return port_; }
     rte_mempool* pool(std::size_t queue) const { return pools_[queue]; }
     Offload offload() const { return offload_; }
+    Mac mac() const;
+    unsigned mtu() const; ///< octets of IP packet; 0: the driver does not say
 
     /// Whether the link is up; a NIC is given a few seconds.
     bool wait_for_link() const;
@@ -39,7 +43,8 @@ class Ethdev {
   private:
     using Result = tl::expected<void, std::string>;
 
-    Ethdev(std::uint16_t port, std::string name) : port_(port), name_(std::move(name)) {}
+    Ethdev(std::uint16_t port, std::string name, bool has_kernel)
+        : port_(port), name_(std::move(name)), has_kernel_(has_kernel) {}
     Result configure(const rte_eth_dev_info& info, std::size_t queues);
     Result add_queues(std::span<const unsigned> lcores);
     Result create_pool(unsigned lcore);
@@ -50,6 +55,7 @@ class Ethdev {
     std::string name_;
     std::vector<rte_mempool*> pools_; ///< one per queue
     Offload offload_;
+    bool has_kernel_;
     bool virtual_ = false; ///< no PCI device
     bool owns_ = false;    ///< the ethdev has been configured and is to be closed
 };

@@ -52,7 +52,21 @@ std::optional<Verdict> accept(rte_mbuf* mbuf, const Service& service, Packet& pa
 
 } // namespace
 
+/// Takes back what the kernel has read, and sends what it wants sent.
+void EthdevPort::serve_kernel(Counters& counters) const {
+    std::array<rte_mbuf*, limits::burst> mbufs;
+    if (unsigned read = setup_.kernel->take_back(mbufs)) rte_pktmbuf_free_bulk(mbufs.data(), read);
+    unsigned count = setup_.kernel->take_frames(mbufs);
+    if (count == 0) return;
+    unsigned sent = transmit(mbufs.data(), count);
+    counters.add(Event::from_kernel, sent);
+    if (sent == count) return;
+    counters.add(Event::send_failed, count - sent);
+    rte_pktmbuf_free_bulk(mbufs.data() + sent, count - sent);
+}
+
 void EthdevPort::receive(Burst& burst, Counters& counters) {
+    if (setup_.kernel) serve_kernel(counters);
     std::array<rte_mbuf*, limits::burst> mbufs, dropped;
     auto room = std::uint16_t(burst.packets.size() - burst.count);
     unsigned received = rte_eth_rx_burst(setup_.port, setup_.queue, mbufs.data(), room);
@@ -60,8 +74,11 @@ void EthdevPort::receive(Burst& burst, Counters& counters) {
     unsigned drops = 0;
     for (unsigned i = 0; i < received; ++i) {
         if (auto verdict = accept(mbufs[i], *setup_.service, burst.packets[burst.count])) {
+            if (setup_.kernel) {
+                verdict = setup_.kernel->offer(mbufs[i], *verdict, *setup_.service, burst.now, counters);
+            }
             counters.add(*verdict);
-            dropped[drops++] = mbufs[i];
+            if (*verdict != Verdict::to_kernel) dropped[drops++] = mbufs[i];
         } else {
             ++burst.count;
         }

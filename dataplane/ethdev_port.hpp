@@ -6,10 +6,14 @@
 // Every mbuf of a Burst has its reply's headers in place, right before Packet::data, from the moment it
 // is there: receive writes them over the query's own, which are at least as long; compose takes them
 // from the ReturnPath.
+//
+// A port with a kernel interface gives it what it refuses, and
+// sends what comes from there, at most a burst with each receive().
 #pragma once
 
 #include <cstdint>
 
+#include "dataplane/exception.hpp"
 #include "dataplane/frame.hpp"
 #include "dataplane/port.hpp"
 
@@ -27,6 +31,7 @@ class EthdevPort final : public Port {
         rte_mempool* pool = nullptr;      ///< of the queue; replies to woken waiters come from it
         const Service* service = nullptr; ///< outlives the port
         Offload offload;                  ///< what is enabled on the ethdev
+        KernelQueue* kernel = nullptr;    ///< of the queue; outlives the port. Null: there is none
     };
 
     explicit EthdevPort(const Setup& setup) : setup_(setup) {}
@@ -37,6 +42,7 @@ class EthdevPort final : public Port {
     void send(Burst& burst, Counters& counters) override;
 
   private:
+    void serve_kernel(Counters& counters) const;
     void finish(rte_mbuf* mbuf, const Packet& packet) const;
     unsigned transmit(rte_mbuf** mbufs, unsigned count) const;
 

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "dataplane/descriptor.hpp"
+#include "dataplane/kernel_interface.hpp"
 
 namespace millrace::dataplane {
 
@@ -65,6 +66,13 @@ tl::expected<Interface, std::string> Interface::find(const std::string& name) {
     interface.channels = read_channels(socket.get(), request);
     interface.receive_queues = read_receive_queues(name);
     return interface;
+}
+
+bool is_interface_name(std::string_view name) {
+    // A percent sign would be replaced by a number, a colon
+    // stands for an alias; the kernel refuses the others.
+    return !name.empty() && name.size() < IFNAMSIZ && name != "." && name != ".." &&
+           name.find_first_of("%:/ \t\n\v\f\r") == name.npos;
 }
 
 } // namespace millrace::dataplane

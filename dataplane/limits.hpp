@@ -31,7 +31,7 @@ inline constexpr std::size_t mbuf_cache = 256; ///< mbufs that an lcore keeps to
 inline constexpr std::size_t mbufs_per_queue =
     rx_descriptors        // in the receive ring
     + tx_descriptors      // in the send ring
-    + 4096                // umem fill and completion rings of AF_XDP
+    + 4096                // umem fill and completion rings of AF_XDP; elsewhere, what waits for the kernel
     + burst               // in the worker's hands
     + burst               // replies to woken waiters
     + mbuf_cache * 3 / 2; // in the lcore's cache, at its flush threshold
@@ -61,6 +61,19 @@ inline constexpr std::size_t mbuf_room = headroom + header_room + payload_room;
 inline constexpr std::size_t mbuf_octets = mbuf_room + 256; ///< with rte_mbuf and the mempool's own, at most
 inline constexpr std::size_t eal_octets = 64 << 20;         ///< rings, RCU state and drivers
 inline constexpr std::size_t queue_octets = mbufs_per_queue * mbuf_octets + (8 << 20);
+
+// The way to a port's kernel interface and back (exception.hpp).
+inline constexpr std::size_t kernel_places = 1024;                      ///< of each ring; one stays empty
+inline constexpr std::size_t kernel_frame = header_room + payload_room; ///< octets, at most
+inline constexpr std::size_t kernel_mtu = kernel_frame - 14 - 4 * vlan_tags;
+inline constexpr std::size_t kernel_mbufs = kernel_places    // on their way from the kernel,
+                                            + tx_descriptors // in the send ring,
+                                            + 2 * burst; // in the lcore's and the exception thread's hands
+inline constexpr std::size_t kernel_octets = kernel_mbufs * mbuf_octets + (1 << 20);
+inline constexpr Time first_kernel_nap = 20us;  ///< of the exception thread, doubled from nap to nap,
+inline constexpr Time longest_kernel_nap = 1ms; ///< up to this: so long may what comes wait
+inline constexpr unsigned kernel_share = 4;     ///< one source has 1/so many of its class's rate
+static_assert(kernel_places + burst <= 4096, "buffers enough for what waits for the kernel");
 
 static_assert(lcores > cache::limits::workers, "control has an lcore of its own beside every worker");
 static_assert((ring_places & (ring_places - 1)) == 0, "rte_ring sizes are powers of two");

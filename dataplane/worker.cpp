@@ -61,6 +61,7 @@ bool Worker::turn() {
     Time now = this->now();
     unsigned woken = answer_wakes(now);
 
+    burst_.now = now;
     c_.port.receive(burst_, c_.counters);
     unsigned received = burst_.count;
 

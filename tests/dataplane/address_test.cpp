@@ -101,5 +101,14 @@ TEST(Prefix, OfMappedAddressesCountsAsItIsWritten) {
         EXPECT_EQ(to_string(*parse_prefix(text)), text);
 }
 
+TEST(Prefix, OfAnInterfaceHasHostBits) {
+    for (const char* text : {"192.0.2.53/24", "10.0.0.0/8", "2001:db8::53/64", "::1/128", "192.0.2.1/32"})
+        EXPECT_EQ(to_string(*parse_interface_address(text)), text);
+    EXPECT_EQ(parse_interface_address("192.0.2.53/24")->bits, 96u + 24u);
+    for (const char* text : {"192.0.2.53", "192.0.2.53/33", "2001:db8::53/129", "192.0.2.53/", "/24", "x/24"})
+        EXPECT_FALSE(parse_interface_address(text)) << text;
+    EXPECT_FALSE(parse_prefix("192.0.2.53/24"));
+}
+
 } // namespace
 } // namespace millrace::dataplane

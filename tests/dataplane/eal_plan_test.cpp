@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "dataplane/eal_arguments.hpp"
+#include "dataplane/limits.hpp"
 
 namespace millrace::tests {
 
@@ -146,6 +147,17 @@ TEST(EalPlan, PortsDoNotShareNamesInterfacesOrLcores) {
         plan.ports[1] = other;
         EXPECT_FALSE(eal_arguments(plan, two));
     }
+}
+
+TEST(EalPlan, AKernelInterfaceNeedsMemory) {
+    EalPlan plan = one("net_ring0", {1});
+    auto mebibytes = [&] {
+        std::string text = joined(plan, two);
+        return std::stoul(text.substr(text.find("-m ") + 3));
+    };
+    auto without = mebibytes();
+    plan.ports[0].kernel.name = "dns0";
+    EXPECT_GE(mebibytes(), without + (limits::kernel_octets >> 20));
 }
 
 TEST(EalPlan, DeviceStrings) {

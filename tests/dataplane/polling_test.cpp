@@ -19,6 +19,7 @@
 #include <rte_mbuf.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
 #include "dataplane/eal_plan.hpp"
@@ -114,15 +115,19 @@ class PollingTest : public testing::Test {
         int id = rte_eth_from_rings("wire", &to_port, 1, &from_port, 1, 0);
         unsigned lcore = rte_get_main_lcore();
         ethdev.emplace(*Ethdev::start(std::uint16_t(id), "wire", {&lcore, 1}));
-        port.emplace(EthdevPort::Setup{std::uint16_t(id), 0, ethdev->pool(0), &service, ethdev->offload()});
+        int pair[2];
+        EXPECT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, pair), 0);
+        beyond = Descriptor(pair[1]);
+        kernel = std::move(*KernelPort::make(Descriptor(pair[0]), {"wire", 1, 1'000'000, -1}));
+        port.emplace(EthdevPort::Setup{std::uint16_t(id), 0, ethdev->pool(0), &service, ethdev->offload(),
+                                       &kernel->queue(0)});
     }
 
     /// Puts a question on the wire, if there is room.
-    void send_question(const std::string& name) {
+    void send_question(const std::string& name) { send(tests::build({.payload = test::query(name)})); }
+    void send(const tests::Bytes& frame) {
         rte_mbuf* mbuf = rte_pktmbuf_alloc(ethdev->pool(0));
         if (!mbuf) return;
-        auto payload = test::query(name);
-        auto frame = tests::build(tests::Query{.payload = payload});
         std::memcpy(rte_pktmbuf_append(mbuf, std::uint16_t(frame.size())), frame.data(), frame.size());
         if (rte_ring_enqueue(to_port, mbuf) != 0) rte_pktmbuf_free(mbuf);
     }
@@ -132,6 +137,14 @@ class PollingTest : public testing::Test {
             rte_pktmbuf_free(static_cast<rte_mbuf*>(object));
         }
         return count;
+    }
+    /// What is no question goes to the kernel, and comes back from there, as from an echo.
+    void visit_kernel(unsigned round) {
+        if (round % 16 == 8) send(tests::build({.destination_port = 80}));
+        kernel->turn();
+        tests::Bytes room(2048);
+        ssize_t size = ::recv(beyond.get(), room.data(), room.size(), 0);
+        if (size > 0) (void)::send(beyond.get(), room.data(), std::size_t(size), 0);
     }
     /// Limits that count every query and pass it.
     static ClientPolicy policy() {
@@ -150,6 +163,8 @@ class PollingTest : public testing::Test {
     rte_ring *to_port, *from_port;
     std::optional<Ethdev> ethdev;
     std::optional<EthdevPort> port;
+    Descriptor beyond; ///< the other end of the kernel interface
+    std::unique_ptr<KernelPort> kernel;
     cache::Grace grace;
     cache::Grace::Reader& reader = *grace.add_reader();
     cache::Table table{{.entries = 100000, .bytes = 1 << 26}, grace};
@@ -189,6 +204,7 @@ TEST_F(PollingTest, NoAllocationAndNoSystemCallAfterStart) {
     Time last = boot_time() + 20s;
     for (unsigned i = 0; counters.get(Event::hit) <= names && boot_time() < last; ++i) {
         send_question(i % 16 == 0 ? "www.blocked.example" : name(i % names));
+        visit_kernel(i);
         unsigned count = handoff.take(misses);
         for (unsigned m = 0; m < count; ++m) {
             auto entry = test::entry_of({++generation, 0}, {1}, boot_time(), 600s);
@@ -222,6 +238,8 @@ TEST_F(PollingTest, NoAllocationAndNoSystemCallAfterStart) {
     EXPECT_GT(counters.get(Event::hit), names);
     EXPECT_GT(counters.get(Event::wake_answered), names / 2);
     EXPECT_GT(counters.get(Event::blocked), names / 16);
+    EXPECT_GT(counters.get(Verdict::to_kernel), names / 32);
+    EXPECT_GT(counters.get(Event::from_kernel), names / 32);
     EXPECT_GT(replies, names);
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "dataplane/frame.hpp"
+#include "dataplane/kernel_frame.hpp"
 #include "tests/fuzz/work.hpp"
 
 using namespace millrace::dataplane;
@@ -46,6 +47,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     Verified verified{.ipv4_header = (data[0] & 2) != 0, .udp = (data[0] & 4) != 0};
     std::vector<std::uint8_t> bytes(data + 1, data + size);
     auto frame = Frame::parse(bytes, service, verified);
+    // Whatever the verdict was, so that nothing depends on what parse has looked at.
+    for (Verdict verdict : {Verdict::drop_protocol, Verdict::drop_destination, Verdict::drop_fragment}) {
+        auto left = KernelFrame::classify(bytes, verdict, service);
+        require(!left || !frame); // a query for us is none of the kernel's
+    }
     if (!frame) {
         require(frame.error() >= Verdict::drop_frame && frame.error() < Verdict::drop_short);
         return 0;

@@ -317,4 +317,42 @@ MUTATIONS = [
         "    if (!local_ || (is_translators && false)) return false;",
         "addresses of a NAT64 with a ULA prefix have no names",
         "dataplane_test:Dns64Gate.ReverseNames*"),
+
+    # The exception path.
+    Mutation(
+        "a-source-takes-all-of-a-kind", "dataplane/kernel_frame.cpp",
+        "    if (taken == RateTable::Taken::no) return false;\n",
+        "",
+        "one host's pings end everybody else's, and the operator's SSH",
+        "dataplane_test:KernelRatesTest.ASource*"),
+    Mutation(
+        "one-rate-for-all-kinds", "dataplane/kernel_frame.cpp",
+        "    return kinds_.take(kind << 56, ",
+        "    return kinds_.take(1UL << 56, ",
+        "a flood of TCP SYN ends ARP and BGP, and the appliance leaves the network",
+        "dataplane_test:KernelRatesTest.AFlood*"),
+    Mutation(
+        "broadcast-queries-go-to-the-kernel", "dataplane/kernel_frame.cpp",
+        "    return to != Service::port ||\n",
+        "    return to == Service::port || to != Service::port ||\n",
+        "the kernel calls the port unreachable that we serve",
+        "dataplane_test:KernelFrame.WhatIs*"),
+    Mutation(
+        "forwarded-neighbour-discovery", "dataplane/kernel_frame.cpp",
+        "    bool is_from_link = ip[7] == 255;",
+        "    bool is_from_link = true;",
+        "whoever is far away may flood the rate that neighbours live on",
+        "dataplane_test:KernelFrame.Kinds"),
+    Mutation(
+        "more-buffers-out-than-the-ring-holds", "dataplane/exception.cpp",
+        "    if (given_ == rte_ring_get_capacity(to_kernel_)) return Verdict::drop_kernel_full;\n",
+        "",
+        "a flood that the kernel does not keep up with takes the buffers of queries",
+        "ethdev_test:ExceptionTest.AFullRing*"),
+    Mutation(
+        "stripped-tags-stay-off", "dataplane/exception.cpp",
+        "    bool is_stripped = mbuf->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED;",
+        "    bool is_stripped = false;",
+        "the kernel takes one VLAN's frames for another's",
+        "ethdev_test:ExceptionTest.ATag*"),
 ]
