@@ -21,6 +21,7 @@
 #include "dataplane/access.hpp"
 #include "dataplane/address.hpp"
 #include "dataplane/idle.hpp"
+#include "dataplane/kernel_interface.hpp"
 
 namespace millrace::control {
 
@@ -56,6 +57,7 @@ struct Config {
         std::vector<dataplane::Address> addresses;    ///< DNS is served on these, port 53
         std::optional<dataplane::Mac> next_hop;       ///< replies go there; none: back to the query's sender
         dataplane::Idle idle = dataplane::Idle::poll; ///< what its lcores do when nothing comes
+        dataplane::KernelInterface kernel;            ///< where all that is no DNS over UDP goes
 
         bool operator==(const Port&) const = default;
     };

@@ -52,6 +52,10 @@ void print_text(YAML::Emitter& out, const char* key, const std::string& text) {
     out << YAML::Key << key << YAML::Value << YAML::DoubleQuoted << text;
 }
 
+void begin_map(YAML::Emitter& out, const char* key) {
+    out << YAML::Key << key << YAML::Value << YAML::BeginMap;
+}
+
 void print_ports(YAML::Emitter& out, const std::vector<Config::Port>& ports) {
     out << YAML::Key << "ports" << YAML::Value;
     if (ports.empty()) out << YAML::Flow;
@@ -63,13 +67,15 @@ void print_ports(YAML::Emitter& out, const std::vector<Config::Port>& ports) {
         print(out, "addresses", port.addresses);
         print_text(out, "next-hop", port.next_hop ? to_string(*port.next_hop) : to_sender);
         print_word(out, "idle", name_of(port.idle, idles));
+        begin_map(out, "kernel");
+        print_text(out, "interface", port.kernel.name);
+        print(out, "addresses", port.kernel.addresses);
+        print_word(out, "mtu", std::to_string(port.kernel.mtu));
+        print_word(out, "rate", std::to_string(port.kernel.rate));
+        out << YAML::EndMap;
         out << YAML::EndMap;
     }
     out << YAML::EndSeq;
-}
-
-void begin_map(YAML::Emitter& out, const char* key) {
-    out << YAML::Key << key << YAML::Value << YAML::BeginMap;
 }
 
 enum class Owner : bool { file, group };

@@ -30,6 +30,7 @@ constexpr std::size_t entries = std::size_t(1) << 28;
 constexpr std::size_t least_memory = std::size_t(1) << 20;
 constexpr std::size_t most_memory = std::size_t(1) << 40;
 constexpr unsigned slip = 100;
+constexpr unsigned least_kernel_rate = 100;
 constexpr unsigned connections = 65535;
 constexpr unsigned rrset = 65535;  ///< more than a message has room for
 constexpr unsigned prefetch = 255; ///< an Entry counts in one octet
@@ -75,6 +76,41 @@ std::optional<dataplane::Mac> read_next_hop(const Value& at) {
     return mac;
 }
 
+dataplane::KernelInterface read_kernel(const Value& at) {
+    constexpr const char* name_form = "the name of an interface, such as dns0, of 15 letters at most";
+    constexpr const char* address_form = "a unicast address and its prefix length, such as \"192.0.2.1/24\"";
+    dataplane::KernelInterface out;
+    at.map({
+        {"interface",
+         [&](const Value& v) {
+             out.name = v.text(name_form, Value::Emptiness::allowed);
+             if (out.is_wanted() && !dataplane::is_interface_name(out.name)) v.fail(name_form);
+         }},
+        {"addresses",
+         [&](const Value& v) {
+             out.addresses = read_distinct<dataplane::Prefix>(
+                 v, bounds::items, address_form, [](const std::string& text) {
+                     auto address = dataplane::parse_interface_address(text);
+                     return address && address->address.is_unicast() ? address : std::nullopt;
+                 });
+         }},
+        {"mtu", [&](const Value& v) { out.mtu = unsigned(v.number(1280, dataplane::limits::kernel_mtu)); }},
+        {"rate",
+         [&](const Value& v) { out.rate = unsigned(v.number(bounds::least_kernel_rate, bounds::rate)); }},
+    });
+    if (!out.is_wanted() && out != dataplane::KernelInterface{}) at.at("interface").fail(name_form);
+    return out;
+}
+
+/// Some drivers leave to the kernel what is not theirs, on the interface that they work on.
+void check_kernel(const Value& at, const Config::Port& port) {
+    bool keeps_the_rest =
+        dataplane::is_driver(port.device, "net_af_xdp") || dataplane::is_driver(port.device, "net_af_packet");
+    if (!port.kernel.is_wanted() || !keeps_the_rest) return;
+    at.at("kernel").fail("nothing, as the kernel keeps the rest of what comes on this port's own interface",
+                         yaml::quote(port.kernel.name));
+}
+
 Config::Port read_port(const Value& at) {
     static constexpr const char* device_form =
         "a PCI address such as \"0000:01:00.0\" or a vdev string such as \"net_af_xdp0,iface=edge0\"";
@@ -93,7 +129,9 @@ Config::Port read_port(const Value& at) {
          }},
         {"next-hop", [&](const Value& v) { out.next_hop = read_next_hop(v); }},
         {"idle", [&](const Value& v) { out.idle = read_choice(v, idles); }},
+        {"kernel", [&](const Value& v) { out.kernel = read_kernel(v); }},
     });
+    check_kernel(at, out);
     if (out.device.empty()) at.at("device").fail(device_form);
     if (out.lcores.empty()) at.at("lcores").fail("at least one lcore");
     if (out.addresses.empty()) at.at("addresses").fail("at least one address");
@@ -102,12 +140,15 @@ Config::Port read_port(const Value& at) {
 
 std::vector<Config::Port> read_ports(const Value& at) {
     std::vector<Config::Port> out;
-    std::set<std::string> devices;
+    std::set<std::string> devices, interfaces;
     std::set<unsigned> lcores;
     at.list(dataplane::limits::ports, [&](const Value& item) {
         Config::Port port = read_port(item);
         if (!devices.insert(dataplane::ethdev_name(port.device)).second) {
             item.at("device").fail("each device once (a vdev is known by its name before the first comma)");
+        }
+        if (port.kernel.is_wanted() && !interfaces.insert(port.kernel.name).second) {
+            item.at("kernel").fail("each kernel interface once", yaml::quote(port.kernel.name));
         }
         for (unsigned lcore : port.lcores) {
             if (!lcores.insert(lcore).second) {

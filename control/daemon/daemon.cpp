@@ -49,7 +49,7 @@ bool kernel_holds(const dataplane::Address& address) {
 dataplane::EalPlan eal_plan(const Config::Boot& boot) {
     dataplane::EalPlan plan;
     for (const Config::Port& p : boot.ports)
-        plan.ports.push_back({p.device, p.lcores, p.addresses, p.next_hop});
+        plan.ports.push_back({p.device, p.lcores, p.addresses, p.next_hop, p.kernel});
     plan.arguments = boot.eal;
     plan.own = own_endpoints(boot);
     return plan;
@@ -185,14 +185,16 @@ Daemon::Result Daemon::open_ports() {
 }
 
 Daemon::Result Daemon::open_streams() {
-    std::vector<Endpoint> wanted = config_.boot.listen;
+    for (const Endpoint& local : config_.boot.listen) {
+        if (auto listening = tcp_.listen(local); !listening) return listening;
+    }
     for (const Config::Port& port : config_.boot.ports) {
         for (const auto& address : port.addresses) {
-            if (kernel_holds(address)) wanted.push_back({address, dataplane::Service::port});
+            bool held = kernel_holds(address);
+            if (!held && !port.kernel.is_wanted()) continue; // whose addresses may come later
+            auto listening = tcp_.listen({address, dataplane::Service::port}, held);
+            if (!listening) return listening;
         }
-    }
-    for (const Endpoint& local : wanted) {
-        if (auto listening = tcp_.listen(local); !listening) return listening;
     }
     return {};
 }

@@ -4,6 +4,7 @@
 
 #include <utility> // asio 1.22 with GCC 12 needs it first
 
+#include <memory>
 #include <span>
 
 #include <asio/io_context.hpp>
@@ -22,6 +23,7 @@
 #include "control/upstream/server_names.hpp"
 #include "control/upstream/upstreams.hpp"
 #include "dataplane/access.hpp"
+#include "dataplane/eal.hpp"
 #include "dataplane/local_names.hpp"
 #include "dataplane/routes.hpp"
 
@@ -45,6 +47,7 @@ struct Parts {
     Prober& prober;
     KeepWarm& warm;
     ServerNames& names;
+    const std::unique_ptr<dataplane::Eal>& eal; ///< null without ports
 };
 
 } // namespace millrace::control

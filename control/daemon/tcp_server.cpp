@@ -86,7 +86,7 @@ TcpServer::~TcpServer() {
     close();
 }
 
-tl::expected<void, std::string> TcpServer::listen(const dataplane::Endpoint& endpoint) {
+tl::expected<void, std::string> TcpServer::listen(const dataplane::Endpoint& endpoint, bool held) {
     auto listener = std::make_unique<Listener>(io_);
     tcp::acceptor* acceptor = &listener->acceptor;
     tcp::endpoint local = endpoint_of(endpoint);
@@ -94,6 +94,10 @@ tl::expected<void, std::string> TcpServer::listen(const dataplane::Endpoint& end
     acceptor->open(local.protocol(), error);
     if (!error && local.protocol() == tcp::v6()) acceptor->set_option(asio::ip::v6_only(true), error);
     if (!error) acceptor->set_option(tcp::acceptor::reuse_address(true), error);
+    int on = 1; // for IPv6, too: it is one flag
+    if (!error && !held &&
+        setsockopt(acceptor->native_handle(), IPPROTO_IP, IP_FREEBIND, &on, sizeof on) != 0)
+        error.assign(errno, asio::error::get_system_category());
     if (!error) acceptor->bind(local, error);
     if (!error) acceptor->listen(tcp::acceptor::max_listen_connections, error);
     if (error) return tl::unexpected(to_string(endpoint) + " (TCP): " + error.message());

@@ -43,8 +43,9 @@ class TcpServer {
               const Config::Tcp& policy, const cache::Replaceable<dataplane::Routes>* routes = nullptr);
     ~TcpServer();
 
-    /// Listens on one more endpoint; an error is a sentence.
-    tl::expected<void, std::string> listen(const dataplane::Endpoint& endpoint);
+    /// Listens on one more endpoint, which the kernel holds,
+    /// or will: then it is not `held`. An error is a sentence.
+    tl::expected<void, std::string> listen(const dataplane::Endpoint& endpoint, bool held = true);
 
     /// The end of a wait of one of our waiters.
     void wake(const Waiter& waiter, const cache::Entry* entry, dataplane::Wake::Kind kind);

@@ -59,12 +59,28 @@ json health(const Context& c) {
     return one;
 }
 
+/// Frames between each port and its kernel interface, as the exception thread counts them.
+json kernels_of(const Context& c) {
+    json list = json::array();
+    if (!c.eal) return list;
+    for (const auto& kernel : c.eal->kernels()) {
+        list.push_back({{"interface", kernel.interface},
+                        {"port", kernel.port},
+                        {"written", kernel.counts->written()},
+                        {"refused", kernel.counts->refused()},
+                        {"read", kernel.counts->read()},
+                        {"too_long", kernel.counts->too_long()}});
+    }
+    return list;
+}
+
 json status(const Context& c) {
     return {{"version", MILLRACE_VERSION},
             {"pid", getpid()},
             {"uptime", seconds(boot_time() - c.started)},
             {"health", health(c)},
             {"workers", workers_of(c)},
+            {"kernel_interfaces", kernels_of(c)},
             {"upstreams", upstreams_of(c.named())},
             {"cache",
              {{"entries", c.table.entries()},
@@ -184,7 +200,7 @@ json dry_run_stats(const Totals& totals, const FetchCounters& fetches) {
     return all;
 }
 
-/// received = answered + misses + refused + all of dropped;
+/// received = answered + misses + refused + to_kernel + all of dropped;
 /// misses = woken + abandoned + those that still wait.
 json stats(const Context& c) {
     Totals totals(c);
@@ -199,6 +215,8 @@ json stats(const Context& c) {
                 {"stale_hits", totals.of(Event::stale_hit)},
                 {"misses", totals.of(Verdict::missed)},
                 {"refused", totals.of(Verdict::refused)},
+                {"to_kernel", totals.of(Verdict::to_kernel)},
+                {"from_kernel", totals.of(Event::from_kernel)},
                 {"dropped", dropped},
                 {"woken", totals.of(Event::wake_answered)},
                 {"abandoned", totals.of(Event::wake_abandoned)},

@@ -75,11 +75,11 @@ class Subscriber(Client):
         with namespace(self.lab.names.namespace):
             return super().socket(kind)
 
-    def raw(self):
-        """A socket for whole Ethernet frames on the subscribers' end."""
+    def raw(self, interface=None):
+        """A socket for whole Ethernet frames on the subscribers' end, or another interface of theirs."""
         with namespace(self.lab.names.namespace):
             s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
-            s.bind((self.lab.names.sub, 0))
+            s.bind((interface or self.lab.names.sub, 0))
             s.settimeout(1)
             return s
 

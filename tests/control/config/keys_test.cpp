@@ -119,6 +119,23 @@ const std::vector<Documented>& keys_of_limits() {
     return keys;
 }
 
+/// The port with a kernel interface, and what is said of that.
+std::string with_kernel(const std::string& entries) {
+    return upstreams + "ports: [{device: net_tap0, lcores: [1], addresses: [192.0.2.9], kernel: {" + entries +
+           "}}]\n";
+}
+
+const std::vector<Documented>& keys_of_kernel() {
+    static const std::string named = with_kernel("interface: dns0");
+    static const std::vector<Documented> keys = {
+        {"ports[].kernel.interface", named, with_kernel("interface: dns1")},
+        {"ports[].kernel.addresses", named, with_kernel("interface: dns0, addresses: [192.0.2.9/24]")},
+        {"ports[].kernel.mtu", named, with_kernel("interface: dns0, mtu: 1400")},
+        {"ports[].kernel.rate", named, with_kernel("interface: dns0, rate: 900")},
+    };
+    return keys;
+}
+
 const std::vector<Documented>& all_the_others() {
     static const std::vector<Documented> keys = {
         {"eal", upstreams, upstreams + "eal: [--no-huge]"},
@@ -174,7 +191,7 @@ const std::vector<Documented>& documented() {
     static const std::vector<Documented> keys = [] {
         std::vector<Documented> all = all_the_others();
         for (const auto& more : {keys_of_limits(), keys_of_groups(), keys_of_servers(), keys_of_ranking(),
-                                 keys_of_cache(), keys_of_dns64()}) {
+                                 keys_of_cache(), keys_of_dns64(), keys_of_kernel()}) {
             all.insert(all.end(), more.begin(), more.end());
         }
         return all;
@@ -252,6 +269,7 @@ TEST(ConfigKeys, ParserKnowsExactlyTheDocumentedOnes) {
     std::set<std::string> expected, found;
     for (const auto& item : documented()) expected.insert(item.key);
     const std::map<std::string, std::string> maps = {{"ports[].", "ports: [{x: 1}]"},
+                                                     {"ports[].kernel.", "ports: [{kernel: {x: 1}}]"},
                                                      {"upstreams[].", "upstreams: [{x: 1}]"},
                                                      {"upstreams[].servers[].", server_map("x: 1")},
                                                      {"routes[].", "routes: [{x: 1}]"},
@@ -266,7 +284,9 @@ TEST(ConfigKeys, ParserKnowsExactlyTheDocumentedOnes) {
                                                      {"cache.", "cache: {x: 1}"},
                                                      {"control.", "control: {x: 1}"}};
     for (const auto& [prefix, document] : maps) {
-        for (const auto& key : known_keys(document)) found.insert(prefix + key);
+        for (const auto& key : known_keys(document)) {
+            if (!maps.contains(prefix + key + ".")) found.insert(prefix + key);
+        }
     }
     for (const auto& key : known_keys("x: 1")) {
         if (!maps.contains(key + ".") && !maps.contains(key + "[].")) found.insert(key);
