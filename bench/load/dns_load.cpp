@@ -56,6 +56,8 @@ void describe(CLI::App& app, Load& o) {
     app.add_option("--seconds", o.plan.seconds)->capture_default_str();
     app.add_option("--warm-up", o.plan.warm_up, "seconds before these")->capture_default_str();
     app.add_option("--rate", o.plan.rate, "questions a second; 0: full speed")->capture_default_str();
+    app.add_option("--strays", o.plan.strays, "ARP requests and TCP SYN besides, a second; devices only")
+        ->capture_default_str();
     app.add_option("--window", o.plan.window, "questions in flight")
         ->capture_default_str()
         ->check(CLI::Range(1U, Generator::most_slots));

@@ -52,6 +52,14 @@ class EthdevLink final : public Link {
         return sent;
     }
 
+    void stray(unsigned count) override {
+        std::array<rte_mbuf*, burst> mbufs;
+        if (count == 0 || rte_pktmbuf_alloc_bulk(ethdev_.pool(0), mbufs.data(), count) != 0) return;
+        for (unsigned i = 0; i < count; ++i) write_stray(*mbufs[i], strays_++);
+        unsigned sent = rte_eth_tx_burst(ethdev_.port(), 0, mbufs.data(), std::uint16_t(count));
+        if (sent < count) rte_pktmbuf_free_bulk(mbufs.data() + sent, count - sent);
+    }
+
     unsigned receive(Messages& messages) override {
         rte_pktmbuf_free_bulk(held_.data(), held_count_);
         held_count_ = rte_eth_rx_burst(ethdev_.port(), 0, held_.data(), burst);
@@ -94,6 +102,36 @@ class EthdevLink final : public Link {
         mbuf.pkt_len = mbuf.data_len;
     }
 
+    void write_stray(rte_mbuf& mbuf, std::uint16_t number) const {
+        auto* to = rte_pktmbuf_mtod(&mbuf, std::uint8_t*);
+        std::memcpy(to, header_.data(), headers);
+        std::memset(to + headers, 0, 60 - headers);
+        to[10] = std::uint8_t(number >> 8); // each its own sender
+        to[11] = std::uint8_t(number);
+        auto* ether = reinterpret_cast<rte_ether_hdr*>(to);
+        auto* ip = reinterpret_cast<rte_ipv4_hdr*>(ether + 1);
+        if (number % 2 == 0) {
+            const std::uint8_t request[] = {0, 1, 8, 0, 6, 4, 0, 1}; // RFC 826
+            ether->ether_type = rte_cpu_to_be_16(RTE_ETHER_TYPE_ARP);
+            std::memset(to, 0xff, 6);
+            std::memcpy(to + l2, request, sizeof request);
+            std::memcpy(to + l2 + 8, to + 6, 6);
+            std::memcpy(to + l2 + 14, &header_[l2 + 12], 4);
+            std::memcpy(to + l2 + 24, &header_[l2 + 16], 4);
+        } else {
+            ip->total_length = rte_cpu_to_be_16(40);
+            ip->next_proto_id = IPPROTO_TCP;
+            to[l2 + 14] = std::uint8_t(number >> 8);
+            to[l2 + 15] = std::uint8_t(number);
+            ip->hdr_checksum = 0;
+            ip->hdr_checksum = rte_ipv4_cksum(ip);
+            to[l2 + l3 + 12] = 0x50;
+            to[l2 + l3 + 13] = 0x02; // SYN; its checksum is the kernel's to look at
+        }
+        mbuf.data_len = 60;
+        mbuf.pkt_len = 60;
+    }
+
     /// The DNS message of a packet that is the mirror image of ours.
     std::optional<Message> payload(const rte_mbuf& mbuf) const {
         if (mbuf.nb_segs != 1 || mbuf.data_len < headers) return std::nullopt;
@@ -116,6 +154,7 @@ class EthdevLink final : public Link {
     std::array<std::uint8_t, headers> header_{};
     std::array<rte_mbuf*, burst> held_{}; ///< what receive gave out last
     unsigned held_count_ = 0;
+    std::uint16_t strays_ = 0; ///< their numbers
 };
 
 } // namespace

@@ -60,11 +60,12 @@ void Generator::begin_counting(std::uint64_t now) {
     report_ = {};
     report_.sent = slots_.size() - free_.size();
     start_ = now;
-    asked_ = 0;
+    asked_ = strays_ = 0;
 }
 
 void Generator::turn(std::uint64_t now) {
     if (now < stop_) send(now);
+    if (plan_.strays > 0 && now < stop_) send_strays(now);
     unsigned received = receive();
     if (now >= next_expiry_) expire(now);
     if (received == 0 && plan_.polite && (free_.empty() || now >= stop_ || wanted(tsc()) == 0))
@@ -103,6 +104,13 @@ void Generator::send(std::uint64_t now) {
         free_.push_back(std::uint16_t(slots[i] - slots_.data()));
         --asked_;
     }
+}
+
+/// Those for which there is no room now are not sent later.
+void Generator::send_strays(std::uint64_t now) {
+    auto due = std::uint64_t(double(now - start_) * plan_.strays / hz_);
+    link_.stray(unsigned(std::min<std::uint64_t>(due - strays_, Link::burst)));
+    strays_ = due;
 }
 
 void Generator::prepare(Slot& slot, std::uint64_t due) {

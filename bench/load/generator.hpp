@@ -26,6 +26,7 @@ struct Plan {
     Choice::Setup choice;
     double seconds = 1, warm_up = 0; ///< the counting begins after the warm-up
     double rate = 0;                 ///< questions a second; 0: full speed
+    double strays = 0;               ///< frames a second that are no DNS
     unsigned window = 512;           ///< questions in flight, at most
     double patience = 1;             ///< seconds after which a question is lost
     bool echo = false;               ///< an echo answers: ID and question are all that is checked
@@ -77,6 +78,7 @@ class Generator {
 
     void turn(std::uint64_t now);
     void send(std::uint64_t now);
+    void send_strays(std::uint64_t now);
     unsigned wanted(std::uint64_t now) const;
     void prepare(Slot& slot, std::uint64_t due);
     unsigned receive();
@@ -90,7 +92,7 @@ class Generator {
     Plan plan_;
     Choice choice_;
     double hz_;
-    std::uint64_t start_ = 0, stop_ = 0, patience_, next_expiry_ = 0, asked_ = 0;
+    std::uint64_t start_ = 0, stop_ = 0, patience_, next_expiry_ = 0, asked_ = 0, strays_ = 0;
     std::vector<Slot> slots_;
     unsigned stride_; ///< from an ID of a slot to its next one; the bits below are the slot's index
     std::vector<std::uint16_t> free_;

@@ -28,6 +28,10 @@ class Link {
     /// Sends the first of `messages`, as many as there is room for; returns how many.
     virtual unsigned send(std::span<const Message> messages) = 0;
 
+    /// Sends so many frames that are no DNS, at most a burst: ARP requests
+    /// and TCP SYN by turns, of many senders. Nothing over a socket.
+    virtual void stray(unsigned) {}
+
     /// Messages that have arrived, whole packets with right checksums; they stay until the next call.
     virtual unsigned receive(Messages& messages) = 0;
 
