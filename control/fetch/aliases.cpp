@@ -8,6 +8,7 @@
 #include "control/fetch/dns64.hpp"
 #include "control/limits.hpp"
 #include "control/message/entry_read.hpp"
+#include "control/message/records.hpp"
 
 namespace millrace::control {
 
@@ -45,6 +46,20 @@ bool crosses(const cache::Key& key, const Alias& alias) {
 }
 
 } // namespace
+
+bool concerns_chain(const Concern& matches, const cache::Key& key, std::span<const Record> chain) {
+    cache::Key link = key;
+    return std::ranges::any_of(chain, [&](const Record& record) {
+        if (!is_cname(record)) return false; // a DNAME: the CNAME that is made of it comes next
+        link.name = name_of(ldns_rr_rdf(record.get(), 0));
+        return matches(link, nullptr);
+    });
+}
+
+bool concerns(const Concern& matches, const cache::Key& key, const Alias& alias) {
+    return matches(key, nullptr) || concerns_chain(matches, key, alias.chain) ||
+           (alias.native && concerns_chain(matches, key, alias.native->chain));
+}
 
 bool Aliases::rules(const cache::Key& key, Time now) const {
     return key.dns64() > 0 ||
@@ -217,13 +232,23 @@ void Aliases::conclude(const cache::Key& key, cache::Hash hash, const Alias& ali
     cache::Generation generation = published.entry->version.generation;
     Kind kind = found.is_stale ? Kind::stale : Kind::answer;
     waiters_.answer_in_time(waiters, published.entry, &published.hold, now, kind);
-    std::vector<cache::Generation> roots{found.root, found.native_root};
-    if (found.root > 0) // the target may have been made of two answers
-        std::ranges::copy(completions_.roots_of(table_.hasher()(alias.target)), std::back_inserter(roots));
-    for (cache::Generation root : roots) {
-        if (root > 0) completions_.note(root, key, hash, generation);
-    }
+    note(key, hash, generation, alias, found);
     on_target_ended(key, hash, published.entry, kind, now, std::max(found.root, found.native_root));
+}
+
+/// Whose answer a published one depends on: also that of which the target, in its turn, was made.
+void Aliases::note(const cache::Key& key, cache::Hash hash, cache::Generation generation, const Alias& alias,
+                   const Found& found) {
+    auto note_of = [&](cache::Generation root, const cache::Key& target) {
+        if (root == 0) return;
+        completions_.note(root, key, hash, generation);
+        for (cache::Generation other : completions_.roots_of(table_.hasher()(target)))
+            completions_.note(other, key, hash, generation);
+    };
+    cache::Key native = alias.target;
+    native.qtype = LDNS_RR_TYPE_AAAA;
+    note_of(found.root, alias.target);
+    note_of(found.native_root, native);
 }
 
 /// Stale data of the name's own if there is any, and no other try for a while, unless it was our own doing;
@@ -339,7 +364,7 @@ void Aliases::tell_followers() {
 
 void Aliases::tell(const Ended& ended, Follower&& f) {
     using How = Ended::How;
-    bool is_void = ended.how == How::superseded || fetches_.is_superseded(f.key, f.since, nullptr) ||
+    bool is_void = ended.how == How::superseded || fetches_.is_superseded(f.key, f.since, f.alias) ||
                    fetches_.is_superseded(ended.target, ended.since, ended.entry.get());
     if (is_void) return restart(std::move(f));
     bool is_ours = ended.how == How::refused;
@@ -348,9 +373,7 @@ void Aliases::tell(const Ended& ended, Follower&& f) {
     auto found = is_read ? read_found(ended.target, *ended.entry, ended.at) : std::nullopt;
     std::vector<Waiter> waiters = f.waiters.take();
     if (found) {
-        // What it depends on may have ended since, and not been revoked: then there is nothing to note.
-        bool is_noted = ended.root > 0 && root_of(ended.target, ended.hash) == ended.root;
-        found->root = is_noted ? ended.root : 0;
+        found->root = ended.root;
         if (ended.root > 0) found->latest = ended.at + limits::followed_ttl;
         found->is_stale = is_stale;
         return conclude(f.key, f.hash, f.alias, std::move(*found), waiters, now_);
@@ -371,7 +394,7 @@ bool Aliases::go_on(Sweep& sweep, const Concern& matches, unsigned& steps) {
         auto next = followers_.upper_bound(sweep.follower);
         if (next == followers_.end() || next->first > sweep.last_follower) break;
         sweep.follower = next->first;
-        if (matches(next->second.key, nullptr)) restart(take(next->first));
+        if (concerns(matches, next->second.key, next->second.alias)) restart(take(next->first));
     }
     for (; steps > 0; --steps) {
         sweep.ended = std::max(sweep.ended, ended_gone_);

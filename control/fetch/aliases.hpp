@@ -19,6 +19,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <span>
 #include <tuple>
 #include <unordered_map>
 #include <utility>
@@ -35,9 +36,13 @@
 
 namespace millrace::control {
 
-/// Whether a flush concerns what is known of the key: `told`, a copy of what its clients got; null: whatever
-/// the table has.
+/// Whether a flush concerns what is known of the key: `told`, a copy of what its clients got; null: what they
+/// are yet to get.
 using Concern = std::function<bool(const cache::Key& key, const cache::Entry* told)>;
+/// Whether it concerns a name that a chain of CNAMEs, heard for the key and not published yet, leads to.
+bool concerns_chain(const Concern& matches, const cache::Key& key, std::span<const Record> chain);
+/// The key, or what leads it elsewhere.
+bool concerns(const Concern& matches, const cache::Key& key, const Alias& alias);
 
 /// What aliases need of the table of Fetches.
 class TargetFetches {
@@ -62,9 +67,10 @@ class TargetFetches {
     /// Resolves the key afresh for those who wait, soon.
     virtual void restart(const cache::Key& key, cache::Hash hash, std::vector<Waiter> waiters) = 0;
     /// Whether a flush that is still being worked off forbids what is known of the key since that generation,
-    /// the newest there was. `told`: as for Concern.
+    /// the newest there was. `told`: as for Concern; or what leads the key elsewhere.
     virtual bool is_superseded(const cache::Key& key, cache::Generation since,
                                const cache::Entry* told) const = 0;
+    virtual bool is_superseded(const cache::Key& key, cache::Generation since, const Alias& alias) const = 0;
     /// Whether a flush is yet to empty this Entry of the table.
     virtual bool is_forbidden(const cache::Key& key, cache::Hash hash, const cache::Entry& entry) const = 0;
     virtual cache::Generation last_generation() const = 0;
@@ -167,7 +173,8 @@ class Aliases {
         Answer answer;
         Time expiry = Time::max();        ///< of the Entry that says so,
         cache::Generation generation = 0; ///< and its generation; 0: no Entry of the table's
-        cache::Generation root = 0;       ///< the Fetch at work that may revoke it, or find another; 0: none,
+        /// The Fetch that may revoke it, or find another, while it is at work; 0: none.
+        cache::Generation root = 0;
         cache::Generation native_root = 0; ///< and the one that may revoke the AAAA answer before it
         Time latest = Time::max();         ///< what is made of it lives no longer
         bool is_stale = false;             ///< it has expired: what is made of it is for those who wait alone
@@ -177,6 +184,8 @@ class Aliases {
     std::optional<Found> known_answer(const Alias& alias, cache::Hash hash, Time now, bool is_ahead) const;
     void conclude(const cache::Key& key, cache::Hash hash, const Alias& alias, Found&& found,
                   const std::vector<Waiter>& waiters, Time now);
+    void note(const cache::Key& key, cache::Hash hash, cache::Generation generation, const Alias& alias,
+              const Found& found);
     /// `why`: what the target ended with; the static SERVFAIL: a bound of ours did it; null: the chain did.
     void fail(const cache::Key& key, cache::Hash hash, const Alias& alias, const std::vector<Waiter>& waiters,
               const cache::Entry* why, Time now);

@@ -59,10 +59,7 @@ std::optional<Alias> Aliases::settle(const cache::Key& key, const Alias& alias, 
         return std::nullopt;
     }
     found.latest = std::min({found.latest, found.expiry, alias.latest});
-    cache::Key native = alias.target;
-    native.qtype = LDNS_RR_TYPE_AAAA;
-    bool is_at_work = alias.native_root > 0 && root_of(native, table_.hasher()(native)) == alias.native_root;
-    if (is_at_work) found.native_root = alias.native_root;
+    found.native_root = alias.native_root;
     if (rule && synthesise(*rule, key, answer)) {
         ++counters_.dns64_synthesised;
         answer.source = found.generation;

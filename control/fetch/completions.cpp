@@ -9,11 +9,13 @@ namespace millrace::control {
 
 void Completions::note(cache::Generation root, const cache::Key& key, cache::Hash hash,
                        cache::Generation generation) {
+    auto at = roots_.find(root);
+    if (at == roots_.end()) return;
     bool is_noted = completed_.contains({hash, root});
     if (!is_noted && size_ >= limits::completions) return table_.withdraw(key, hash);
     completed_.insert_or_assign({hash, root}, Completed{key, generation});
     if (is_noted) return;
-    roots_[root].names.push_back(hash);
+    at->second.names.push_back(hash);
     ++size_;
 }
 
@@ -35,7 +37,12 @@ void Completions::revoke(cache::Generation root) {
 }
 
 void Completions::end(cache::Generation root) {
-    if (roots_.contains(root)) ended_.push_back(root);
+    auto at = roots_.find(root);
+    if (at->second.names.empty()) {
+        roots_.erase(at);
+    } else {
+        ended_.push_back(root);
+    }
 }
 
 void Completions::tick() {

@@ -21,7 +21,9 @@ class Completions {
   public:
     explicit Completions(cache::Table& table) : table_(table) {}
 
-    /// `root` is live, or what root_of() says. `generation`: what the answer was published under.
+    /// A Fetch is at work: until its end, its answer may be revoked.
+    void begin(cache::Generation root) { roots_.try_emplace(root); }
+    /// `generation`: what the answer was published under. Of a root that has ended nothing is noted.
     void note(cache::Generation root, const cache::Key& key, cache::Hash hash, cache::Generation generation);
     /// On whose answer that of the key depends, of several the newest; 0: on nobody's.
     cache::Generation root_of(cache::Hash hash) const;
@@ -49,7 +51,7 @@ class Completions {
 
     cache::Table& table_;
     std::map<Note, Completed> completed_;
-    std::unordered_map<cache::Generation, Root> roots_; ///< those that have names
+    std::unordered_map<cache::Generation, Root> roots_; ///< those at work, and those that still have names
     std::deque<cache::Generation> ended_;
     std::size_t size_ = 0; ///< names of all roots
 };

@@ -127,6 +127,8 @@ class Fetch {
     const cache::Key& key() const { return key_; }
     Time started() const { return started_; }
     std::span<const Attempt> attempts() const { return attempts_; }
+    /// Replies that something may yet be published of.
+    std::span<const Answer> heard() const { return answers_; }
 
   private:
     Attempt* attempt_of(unsigned upstream);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cache/dns.hpp"
 #include "control/limits.hpp"
 #include "control/local/alias.hpp"
 #include "control/local/crossing.hpp"
@@ -34,22 +35,25 @@ bool Flushes::forbids(const cache::KeyRef& key, const cache::Entry& entry) const
     });
 }
 
-bool Flushes::leads_there(std::span<const std::uint8_t> qname, const cache::Entry& entry,
-                          const NamePredicate& matches) {
-    return entry.chained && std::ranges::any_of(chain_targets(qname, entry), [&](const cache::Name& target) {
-               return matches(target.bytes());
-           });
+/// By the name that was asked, or by one that its chain of CNAMEs leads to.
+bool Flushes::concerns(std::span<const std::uint8_t> qname, const cache::Entry& entry,
+                       const NamePredicate& matches) {
+    bool is_denied = entry.rcode == unsigned(dns::Rcode::nxdomain);
+    auto is_concerned = [&](const cache::Name& target) { return matches(target.bytes(), is_denied); };
+    return matches(qname, is_denied) ||
+           (entry.chained && std::ranges::any_of(chain_targets(qname, entry), is_concerned));
 }
 
 bool Flushes::flush_name(const cache::Name& name, Done done) {
-    auto matches = [name](std::span<const std::uint8_t> other) {
-        return std::ranges::equal(name.bytes(), other);
+    auto matches = [name](std::span<const std::uint8_t> other, bool is_denied) {
+        return is_denied ? cache::is_at_or_below(other, name.bytes())
+                         : std::ranges::equal(name.bytes(), other);
     };
     return begin(matches, std::move(done));
 }
 
 bool Flushes::flush_zone(const cache::Name& zone, Done done) {
-    auto matches = [zone](std::span<const std::uint8_t> name) {
+    auto matches = [zone](std::span<const std::uint8_t> name, bool) {
         return cache::is_at_or_below(name, zone.bytes());
     };
     return begin(matches, std::move(done));
@@ -64,7 +68,7 @@ bool Flushes::wait(Done done) {
 bool Flushes::flush_all(Done done, std::function<void()> then) {
     if (jobs_.size() >= limits::flushes) return false;
     raise_floors(~0u);
-    auto everything = [](std::span<const std::uint8_t>) { return true; };
+    auto everything = [](std::span<const std::uint8_t>, bool) { return true; };
     return begin(everything, std::move(done), std::move(then));
 }
 
@@ -95,23 +99,20 @@ bool Flushes::flush_outdated(const Outdated& what, Done done, std::function<void
 bool Flushes::begin(const NamePredicate& matches, Done done, std::function<void()> then) {
     if (jobs_.size() >= limits::flushes) return false;
     cache::Generation last = fetches_.last_generation();
-    // A Fetch that has published, and collects, may have done so through the name.
-    auto is_of_it = [this, matches](const cache::Key& key, const cache::Entry* told) {
-        if (matches(key.name.bytes())) return true;
-        const cache::Entry* entry = told ? told : table_.find(key, table_.hasher()(key));
-        return entry && leads_there(key.name.bytes(), *entry, matches);
+    auto is_of_it = [matches](const cache::Key& key, const cache::Entry* told) {
+        return told ? concerns(key.name.bytes(), *told, matches) : matches(key.name.bytes(), false);
     };
     fetches_.supersede(is_of_it, std::move(then));
-    auto concerns = [matches](const cache::KeyRef& key, const cache::Entry& entry) {
-        return matches(key.name()) || leads_there(key.name(), entry, matches);
+    auto is_made_of_it = [matches](const cache::KeyRef& key, const cache::Entry& entry) {
+        return concerns(key.name(), entry, matches);
     };
-    jobs_.push_back({concerns, last, std::move(done), 0, 0, std::nullopt});
+    jobs_.push_back({is_made_of_it, last, std::move(done), 0, 0, std::nullopt});
     return true;
 }
 
 bool Flushes::tick() {
     if (jobs_.empty()) return false;
-    // Which Fetches have published through a name is seen in the slots that are emptied next.
+    // What a reload changes is in place then: the slots are judged by that.
     if (fetches_.is_superseding()) return true;
     Job& job = jobs_.front();
     for (std::size_t i = 0; i < limits::flush_shards_per_tick && job.shard < table_.shard_count(); ++i) {

@@ -28,7 +28,8 @@ class Flushes {
 
     // False: too many flushes are under way, and nothing was done.
 
-    /// All types and flavours of one name, and of those whose chain of CNAMEs leads through it.
+    /// All types and flavours of one name, and of those whose chain of CNAMEs leads through it. Denials of
+    /// what is below it, too: they may have been made of its own (RFC 8020).
     bool flush_name(const cache::Name& name, Done done);
     /// ... and of every name below it.
     bool flush_zone(const cache::Name& zone, Done done);
@@ -59,7 +60,8 @@ class Flushes {
     bool is_waiting() const { return !jobs_.empty(); }
 
   private:
-    using NamePredicate = std::function<bool(std::span<const std::uint8_t> name)>;
+    /// `is_denied`: of an NXDOMAIN, or what leads to one.
+    using NamePredicate = std::function<bool(std::span<const std::uint8_t> name, bool is_denied)>;
     using EntryPredicate = std::function<bool(const cache::KeyRef& key, const cache::Entry& entry)>;
     struct Job {
         EntryPredicate matches;
@@ -73,8 +75,8 @@ class Flushes {
     bool forbids(const cache::KeyRef& key, const cache::Entry& entry) const;
     void raise_floors(std::uint32_t groups);
     bool begin(const NamePredicate& matches, Done done, std::function<void()> then = nullptr);
-    static bool leads_there(std::span<const std::uint8_t> qname, const cache::Entry& entry,
-                            const NamePredicate& matches);
+    static bool concerns(std::span<const std::uint8_t> qname, const cache::Entry& entry,
+                         const NamePredicate& matches);
 
     cache::Table& table_;
     cache::Grace& grace_;

@@ -234,6 +234,7 @@ bool FetchTable::start_fetch(const cache::Key& key, cache::Hash hash, const std:
         by_hash_.emplace(side.hash, index);
         table_.start(side.key, side.hash, id.generation); // false: it is full; the answer will be private
     }
+    completions_.begin(id.generation);
     if (origin.trace) traces_.begin(id, std::move(origin.trace));
     traces_.note(id, now, "started");
     slot.prefix = prefix;

@@ -237,8 +237,12 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     void supersede_some();
     bool go_on(Sweep& sweep, unsigned steps);
     bool is_held() const;
+    template <typename Concerned>
+    bool is_swept(cache::Generation since, Concerned concerned) const;
     bool is_superseded(const cache::Key& key, cache::Generation since,
                        const cache::Entry* told) const override;
+    bool is_superseded(const cache::Key& key, cache::Generation since, const Alias& alias) const override;
+    static bool is_void(const Concern& matches, const FetchSlot& slot);
     bool is_forbidden(const cache::Key& key, cache::Hash hash, const cache::Entry& entry) const override {
         return forbidden_ && forbidden_({hash, key.bytes().data()}, entry);
     }

@@ -64,10 +64,8 @@ FetchTable::Denied FetchTable::denied_from_above(const cache::Key& key, Time now
     bool wants_proof = key.flavour & cache::dnssec_ok;
     if (wants_proof && answer->proofs.empty()) return {};
     answer->authentic = answer->is_trusted = true; // as the Entry says; a reply without DO does not
-    // A validator that is still at work may revoke it.
-    cache::Hash hash_above = table_.hasher()(*above);
-    cache::Generation live = asked_as(*above, hash_above);
-    cache::Generation root = live > 0 ? live : completions_.root_of(hash_above);
+    // While it is asked afresh, a validator may revoke it.
+    cache::Generation root = asked_as(*above, table_.hasher()(*above));
     Time latest = root > 0 ? std::min(denial->expiry, now + limits::followed_ttl) : denial->expiry;
     return {publisher_.make_private(key, *answer, denial->version, latest), root};
 }

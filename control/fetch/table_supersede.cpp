@@ -29,19 +29,28 @@ bool FetchTable::go_on(Sweep& sweep, unsigned steps) {
     for (; sweep.slot < slots_.size() && steps > 0; ++sweep.slot) {
         FetchSlot& slot = slots_[sweep.slot];
         if (!slot.fetch) continue;
-        --steps;
+        steps -= unsigned(std::min<std::size_t>(steps, 1 + slot.fetch->heard().size()));
         bool is_old = slot.fetch->id().generation <= sweep.last;
-        auto is_void = [&](const Side& side) { return sweep.matches(side.key, nullptr); };
-        if (is_old && std::ranges::any_of(slot.sides, is_void)) supersede(slot);
+        if (is_old && is_void(sweep.matches, slot)) supersede(slot);
     }
     if (steps == 0 || aliases_.go_on(sweep.aliases, sweep.matches, steps)) return true;
     for (; steps > 0; --steps) {
         sweep.successor = std::max(sweep.successor, successors_gone_);
         if (sweep.successor >= sweep.last_successor) return false;
         Successor& successor = successors_[sweep.successor++ - successors_gone_];
-        if (successor.alias && sweep.matches(successor.key, nullptr)) successor.alias.reset();
+        bool is_void = successor.alias && concerns(sweep.matches, successor.key, *successor.alias);
+        if (is_void) successor.alias.reset();
     }
     return true;
+}
+
+/// By either key, or by a name that a reply's chain of CNAMEs leads to.
+bool FetchTable::is_void(const Concern& matches, const FetchSlot& slot) {
+    auto is_of_it = [&](const Side& side) { return matches(side.key, nullptr); };
+    auto leads_there = [&](const Answer& answer) {
+        return concerns_chain(matches, slot.fetch->key(), answer.chain);
+    };
+    return std::ranges::any_of(slot.sides, is_of_it) || std::ranges::any_of(slot.fetch->heard(), leads_there);
 }
 
 /// What is changed next must find no Fetch that began before it.
@@ -49,17 +58,24 @@ bool FetchTable::is_held() const {
     return std::ranges::any_of(sweeps_, [](const Sweep& sweep) { return bool(sweep.then); });
 }
 
+template <typename Concerned>
+bool FetchTable::is_swept(cache::Generation since, Concerned concerned) const {
+    return std::ranges::any_of(
+        sweeps_, [&](const Sweep& sweep) { return since <= sweep.last && concerned(sweep.matches); });
+}
+
 bool FetchTable::is_superseded(const cache::Key& key, cache::Generation since,
                                const cache::Entry* told) const {
-    return std::ranges::any_of(
-        sweeps_, [&](const Sweep& sweep) { return since <= sweep.last && sweep.matches(key, told); });
+    return is_swept(since, [&](const Concern& matches) { return matches(key, told); });
+}
+
+bool FetchTable::is_superseded(const cache::Key& key, cache::Generation since, const Alias& alias) const {
+    return is_swept(since, [&](const Concern& matches) { return concerns(matches, key, alias); });
 }
 
 bool FetchTable::is_superseded(const FetchSlot& slot) const {
-    auto is_void = [&](const Side& side) {
-        return is_superseded(side.key, slot.fetch->id().generation, nullptr);
-    };
-    return !sweeps_.empty() && std::ranges::any_of(slot.sides, is_void);
+    return is_swept(slot.fetch->id().generation,
+                    [&](const Concern& matches) { return is_void(matches, slot); });
 }
 
 /// None also when it is superseded: it is only yet to be ended.
@@ -127,7 +143,7 @@ void FetchTable::start_successors(Time now) {
 
 void FetchTable::start_successor(Successor&& successor, Time now) {
     auto& [key, hash, waiters, alias, since] = successor;
-    if (alias && is_superseded(key, since, nullptr)) alias.reset();
+    if (alias && is_superseded(key, since, *alias)) alias.reset();
     cache::Key ruled = key;
     ruled.group = group_of(key);
     if (!waiters.empty()) {

@@ -1,6 +1,8 @@
 // Answers that were completed from another name's go when a validator finds that one bogus.
 #include "control/fetch/completions.hpp"
 
+#include <array>
+
 #include "control/limits.hpp"
 #include "tests/control/fetch/scenarios_fixture.hpp"
 #include "tests/support/entries.hpp"
@@ -59,8 +61,53 @@ TEST_F(RevokedEnd, StandsWhereItIsNotRevoked) {
     for (const auto& key : {a, b}) EXPECT_EQ(cached_addresses(key), Hosts{"6.6.6.6"});
 }
 
+/// Names that lead to a.com, which leads to x.net, are told that in several ticks. Server 0 validates.
+class LateFollowers : public Scenarios {
+  protected:
+    static constexpr unsigned many = 3 * limits::followers_per_tick;
+
+    LateFollowers() {
+        upstreams.replace({{server(0), true}, server(1), server(2)});
+        upstreams.set_policy({.outstanding = 20'000, .rate = 1'000'000});
+        for (unsigned i : {0u, 1u, 2u}) {
+            network.serve(server(i), [this, i](FakeNetwork& net, const Sent& sent) {
+                std::string name = question_name(sent);
+                if (name == "x.net.") return held[i].push_back(sent);
+                std::string target = name == "a.com." ? "x.net." : "a.com.";
+                net.reply(sent, make_reply(sent.message, {.answer = {name + " 600 IN CNAME " + target}}),
+                          5ms);
+            });
+        }
+    }
+    void release(unsigned i, const ReplySpec& spec) {
+        for (const Sent& sent : held[i]) network.reply(sent, make_reply(sent.message, spec), 0ms);
+        while (network.step()) {
+        }
+    }
+    cache::Key name(unsigned i) { return make_key("n" + std::to_string(i) + ".com", LDNS_RR_TYPE_A); }
+    std::array<std::vector<Sent>, 3> held;
+};
+
+/// That a.com is asked by itself meanwhile changes nothing.
+TEST_F(LateFollowers, GoWithTheEndThatTheyWereToldOf) {
+    for (unsigned i = 0; i < many; ++i) ask(name(i), true);
+    run(500ms);
+    release(1, {.answer = {"x.net. 600 IN A 6.6.6.6"}});
+    ASSERT_EQ(cached_addresses(a), Hosts{"6.6.6.6"});
+    ASSERT_FALSE(cached(name(many - 1))) << "it is yet to be told";
+    fetches.refresh(a, hash(a), cached(a)->version, clock.now);
+    run(1ms);
+    for (unsigned i = 0; i < many; ++i) ASSERT_EQ(cached_addresses(name(i)), Hosts{"6.6.6.6"}) << i;
+    release(0, {.rcode = 2, .info = 6});
+    run(1s);
+    for (unsigned i = 0; i < many; ++i) EXPECT_FALSE(cached(name(i))) << i;
+}
+
 class CompletionsTest : public testing::Test {
   protected:
+    CompletionsTest() {
+        for (cache::Generation root : {1u, 100u, 200u}) completions.begin(root);
+    }
     cache::Key key(unsigned i) const { return support::make_key("n" + std::to_string(i) + ".com", 1); }
     void publish(unsigned i, cache::Generation generation) {
         cache::Hash hash = table.hasher()(key(i));
@@ -99,6 +146,14 @@ TEST_F(CompletionsTest, WhatWasPublishedSinceStays) {
     completions.end(200);
     completions.tick();
     EXPECT_TRUE(is_cached(2));
+    EXPECT_EQ(completions.size(), 0u);
+    EXPECT_FALSE(completions.is_due());
+}
+
+TEST_F(CompletionsTest, OfARootThatHasEndedNothingIsNoted) {
+    completions.end(100);
+    complete(1, 100, 101);
+    EXPECT_TRUE(is_cached(1));
     EXPECT_EQ(completions.size(), 0u);
     EXPECT_FALSE(completions.is_due());
 }
