@@ -103,8 +103,8 @@ MUTATIONS = [
         "control_test:PrioritySequence.ItTakes*"),
     Mutation(
         "worse-priority-after-all-better-ones", "control/fetch/fetch.cpp",
-        "        bool descends = may_descend() && now >= descends_at_;\n",
-        "        bool descends = may_descend() && !wants_more() && now >= descends_at_;\n",
+        "    descends_at_ = now + (started_ + policy_.fanout.deadline - now) / 2;\n",
+        "    descends_at_ = Time::max();\n",
         "one after the other, silent servers leave it no time",
         "control_test:PrioritySequence.HalfOf*"),
     Mutation(

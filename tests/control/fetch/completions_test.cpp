@@ -18,16 +18,18 @@ class RevokedEnd : public Scenarios {
         for (unsigned i : {0u, 1u, 2u}) end_is(i, {.answer = {"x.net. 600 IN A 6.6.6.6"}});
     }
     void end_is(unsigned i, const ReplySpec& end) {
-        network.serve(server(i), [=](FakeNetwork& net, const Sent& sent) {
+        network.serve(server(i), [=, this](FakeNetwork& net, const Sent& sent) {
             const std::map<std::string, std::string> chain{
                 {"c.com.", "b.com."}, {"b.com.", "a.com."}, {"a.com.", "x.net."}};
             std::string name = question_name(sent);
             bool is_end = !chain.contains(name);
             ReplySpec bare;
             if (!is_end) bare.answer = {name + " 600 IN CNAME " + chain.at(name)};
-            net.reply(sent, make_reply(sent.message, is_end ? end : bare), is_end && i == 0 ? 900ms : 5ms);
+            Time delay = is_end && i == 0 ? 900ms : name == slow ? 300ms : 5ms;
+            net.reply(sent, make_reply(sent.message, is_end ? end : bare), delay);
         });
     }
+    std::string slow;
     void say_bogus() { end_is(0, {.rcode = 2, .info = 6, .info_text = "forged"}); }
     cache::Key x = make_key("x.net", LDNS_RR_TYPE_A), c = make_key("c.com", LDNS_RR_TYPE_A);
 };
@@ -47,6 +49,24 @@ TEST_F(RevokedEnd, TakesEveryNameOfTheChainWithIt) {
     auto client = ask(c, true);
     run(1s);
     EXPECT_EQ(woken(client).info, 6);
+}
+
+/// As it is where the table has lost what it had with DO=1.
+TEST_F(RevokedEnd, TakesWhatWasCompletedWhileANameBetweenWasAskedAfresh) {
+    say_bogus();
+    ask(a);
+    run(100ms);
+    ASSERT_EQ(cached_addresses(a), Hosts{"6.6.6.6"});
+    cache::Key secure = make_key("a.com", LDNS_RR_TYPE_A, cache::dnssec_ok);
+    table.withdraw(secure, hash(secure));
+    slow = "a.com.";
+    ask(secure);
+    ask(b);
+    run(100ms);
+    ASSERT_EQ(cached_addresses(b), Hosts{"6.6.6.6"});
+    run(2s);
+    ASSERT_TRUE(cached(x) && cached(x)->failure);
+    EXPECT_FALSE(cached(b));
 }
 
 TEST_F(RevokedEnd, StandsWhereItIsNotRevoked) {

@@ -97,7 +97,11 @@ TEST_F(DenialsTest, ItHoldsForDns64) {
     use(no);
     cache::Key key = key_of("x.no.com", cache::plain, LDNS_RR_TYPE_AAAA);
     key.set_dns64(1);
-    EXPECT_FALSE(is_asked(key));
+    std::size_t before = queries_to(0);
+    auto client = ask_as({*dataplane::parse_address("2001:db8::1"), 1024}, 1, key);
+    run(10ms);
+    EXPECT_EQ(woken(client).rcode, LDNS_RCODE_NXDOMAIN);
+    EXPECT_EQ(queries_to(0), before);
     EXPECT_EQ(fetches.counters().below_denied, 1u);
     run(10s); // nothing is left that looks at `access`
     fetches.set_access(nullptr);
