@@ -80,7 +80,8 @@ inline constexpr unsigned name_addresses = 4; ///< of a server given by name, of
 inline constexpr unsigned bootstraps = 8;     ///< servers of a group that are asked for them
 inline constexpr unsigned groups = 2 * cache::limits::groups; ///< those of bootstrap servers included
 inline constexpr unsigned names_per_tick = 16;                ///< asked for; the rest in the next ticks
-inline constexpr Time name_question = 2s;                     ///< to one bootstrap server
+inline constexpr Time name_question = 2s;                     ///< to one bootstrap server;
+inline constexpr Time name_stagger = 300ms; ///< silent for so long, the next is asked beside it
 inline constexpr Time name_min = 1s;      ///< back-off of a name whose addresses are not to be had,
 inline constexpr Time name_max = 60s;     ///< and its cap
 inline constexpr Time name_ttl_min = 30s; ///< addresses are asked for again after their TTL,
@@ -108,6 +109,7 @@ inline constexpr Time collect_min = 200ms;    ///< a collecting exchange's short
 static_assert(probe < ranking, "an order with a dead address in it is in time");
 static_assert(ranking_ports * probe_stagger < probe, "the last way that is tried has some time, too");
 static_assert(stale_before < least_patience);
+static_assert(2 * name_stagger < first_names, "at the start two bootstrap servers may be silent");
 static_assert(std::size_t(waiters_per_fetch) >= dataplane::limits::waiters,
               "one worker's clients may all ask one name");
 

@@ -1,15 +1,14 @@
 #include "control/daemon/daemon.hpp"
 
 #include <cstdlib>
-#include <cstring>
 #include <exception>
 
 #include <fmt/format.h>
-#include <ifaddrs.h>
 #include <rte_cycles.h>
 #include <spdlog/spdlog.h>
 
 #include "control/daemon/verbs.hpp"
+#include "control/upstream/own_endpoints.hpp"
 #include "control/upstream/udp_sockets.hpp"
 
 namespace millrace::control {
@@ -27,23 +26,6 @@ std::vector<Endpoint> own_endpoints(const Config::Boot& boot) {
         for (const auto& address : port.addresses) own.push_back({address, dataplane::Service::port});
     }
     return own;
-}
-
-/// Whether some interface of the kernel has the address, so that a TCP listener can be opened on it.
-bool kernel_holds(const dataplane::Address& address) {
-    ifaddrs* list = nullptr;
-    if (getifaddrs(&list) != 0) return false;
-    bool held = false;
-    for (const ifaddrs* at = list; at && !held; at = at->ifa_next) {
-        bool ip = at->ifa_addr && (at->ifa_addr->sa_family == AF_INET || at->ifa_addr->sa_family == AF_INET6);
-        if (!ip) continue;
-        sockaddr_storage raw{};
-        std::memcpy(&raw, at->ifa_addr,
-                    at->ifa_addr->sa_family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6));
-        held = dataplane::from_sockaddr(raw).address == address;
-    }
-    freeifaddrs(list);
-    return held;
 }
 
 dataplane::EalPlan eal_plan(const Config::Boot& boot) {
@@ -77,12 +59,15 @@ Daemon::Daemon(const Config& config, const std::string& path, LocalRules local)
       exchanges_(network_, random_, groups_, {.exchanges = exchange_capacity()}), probes_(io_, random_),
       prober_(probes_, config.live.ranking, probe_capacity()),
       fetches_(table_, publisher_, exchanges_, std::span(groups_).first(cache::limits::groups), router_, {}),
-      names_(exchanges_, groups_, own_endpoints(config.boot)), flushes_(table_, grace_, fetches_),
+      names_(exchanges_, groups_,
+             [own = own_endpoints(config.boot)](const Endpoint& at) { return answers_at(own, at); }),
+      flushes_(table_, grace_, fetches_),
       tcp_(io_, table_, fetches_, access_, &local_, config.live.tcp, &routes_),
       workers_(table_, grace_, access_, &local_, &routes_),
       reload_(path, config, std::move(local.lists), parts_), commands_(io_), signals_(io_, SIGINT, SIGTERM),
       hangups_(io_, SIGHUP) {
     router_.connect(workers_, tcp_);
+    ask_for_names(parts_, config.live);
     put_groups_in_place(parts_, config.live);
     fetches_.set_local(&local_);
     fetches_.set_routes(&routes_);

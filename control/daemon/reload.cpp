@@ -5,8 +5,10 @@
 #include <utility>
 
 #include <asio/post.hpp>
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include "control/config/yaml.hpp"
 #include "control/limits.hpp"
 
 namespace millrace::control {
@@ -116,10 +118,7 @@ void move_groups(std::span<Upstreams> groups, const std::vector<Config::Group>& 
     std::vector<Upstreams> moved(groups.size(), Upstreams({}));
     for (unsigned i = 0; i < next.size(); ++i) {
         auto before = std::ranges::find(now, next[i].name, &Config::Group::name);
-        if (before == now.end()) continue;
-        auto was = unsigned(before - now.begin());
-        moved[i] = std::move(groups[was]);
-        moved[ServerNames::bootstrap_of(i)] = std::move(groups[ServerNames::bootstrap_of(was)]);
+        if (before != now.end()) moved[i] = std::move(groups[std::size_t(before - now.begin())]);
     }
     std::ranges::move(moved, groups.begin());
 }
@@ -150,18 +149,27 @@ FetchPolicy fetch_policy(const Config::Live& live, const Config::Group& group) {
             live.harden_below_nxdomain};
 }
 
+void ask_for_names(const Parts& parts, const Config::Live& live) {
+    for (unsigned i = 0; i < live.upstreams.size(); ++i) {
+        const Config::Group& group = live.upstreams[i];
+        std::vector<Config::Server> bootstrap(group.bootstrap.begin(), group.bootstrap.end());
+        Upstreams& resolvers = parts.groups[ServerNames::bootstrap_of(i)];
+        if (!resolvers.has_servers(bootstrap)) resolvers.replace(bootstrap);
+        resolvers.set_label(fmt::format("group {}: bootstrap server", group.name));
+    }
+    parts.names.restart(live.upstreams);
+}
+
 void put_groups_in_place(const Parts& parts, const Config::Live& live) {
     for (unsigned i = 0; i < live.upstreams.size(); ++i) {
         const Config::Group& group = live.upstreams[i];
         if (!parts.groups[i].has_servers(group.servers)) parts.groups[i].replace(group.servers);
-        std::vector<Config::Server> bootstrap(group.bootstrap.begin(), group.bootstrap.end());
-        Upstreams& resolvers = parts.groups[ServerNames::bootstrap_of(i)];
-        if (!resolvers.has_servers(bootstrap)) resolvers.replace(bootstrap);
+        parts.groups[i].set_label(fmt::format("group {}: upstream", group.name));
         parts.groups[i].set_policy(upstream_policy(live, group));
         parts.publisher.set_policy(i, ttl_policy(live, group));
         parts.fetches.set_policy(i, fetch_policy(live, group));
     }
-    parts.names.restart();
+    parts.names.place();
 }
 
 unsigned server_count(std::span<const Upstreams> groups) {
@@ -278,9 +286,45 @@ void Reload::apply(tl::expected<Loaded, ConfigError> loaded) {
     Changes changes{live_keys(current_.live, next.live), restart_keys(current_.boot, next.boot),
                     changed_lists(lists_, loaded->local.lists)};
     loaded_ = std::move(*loaded);
-    if (flush(changes)) return;
+    await_names(current_.live, loaded_.config.live);
+    p_.names.when_heard([this, changes] { go_on(changes); });
+}
+
+/// The old servers serve until the new names have addresses, or it is known that there are none to be had.
+void Reload::await_names(const Config::Live& from, const Config::Live& to) {
+    p_.names.close(boot_time());
+    if (from.upstreams != to.upstreams) p_.exchanges.close_probes(boot_time());
+    move_groups(p_.groups.subspan(ServerNames::bootstrap_of(0)), from.upstreams, to.upstreams);
+    ask_for_names(p_, to);
+}
+
+/// One that has servers now and would have none: its name; else empty.
+std::string Reload::lost_group() const {
+    const Config::Live &now = current_.live, &next = loaded_.config.live;
+    for (unsigned i = 0; i < next.upstreams.size(); ++i) {
+        const Config::Group& group = next.upstreams[i];
+        bool will_serve =
+            !std::ranges::all_of(group.servers, &Config::Server::is_named) || p_.names.is_known(i);
+        std::size_t was = now.index_of(group.name);
+        if (!will_serve && was < now.upstreams.size() && p_.groups[was].has_any()) return group.name;
+    }
+    return {};
+}
+
+void Reload::go_on(const Changes& changes) {
+    if (std::string group = lost_group(); !group.empty()) {
+        return refuse(
+            fmt::format("no address is known of any server of group {}, see the log; nothing was changed",
+                        yaml::quote(group)));
+    }
+    if (!flush(changes)) refuse("too many flushes are under way; try again");
+}
+
+void Reload::refuse(const std::string& why) {
+    await_names(loaded_.config.live, current_.live);
+    p_.names.place();
     hand_over({std::move(loaded_.local.names), std::move(loaded_.routes), std::move(loaded_.access)});
-    finish(tl::unexpected(std::string("too many flushes are under way; try again")));
+    finish(tl::unexpected(why));
 }
 
 /// What is loaded is put in place when nothing that depends on what was before is at work; the
@@ -328,8 +372,7 @@ void Reload::put_in_place() {
     before_ = {p_.local.exchange(std::move(loaded_.local.names)),
                p_.routes.exchange(std::move(loaded_.routes)), p_.access.exchange(std::move(loaded_.access))};
     if (next.upstreams != current_.live.upstreams) p_.exchanges.close_probes(boot_time());
-    p_.names.close(boot_time());
-    move_groups(p_.groups, current_.live.upstreams, next.upstreams);
+    move_groups(p_.groups.first(cache::limits::groups), current_.live.upstreams, next.upstreams);
     put_groups_in_place(p_, next);
     p_.tcp.set_policy(next.tcp);
     p_.prober.set_policy(next.ranking);

@@ -1,9 +1,11 @@
 // Reading the configuration file again, and putting what may change into effect: SIGHUP, `config reload`.
 //
 // Basic algorithm: a helper thread reads and checks the file, as parsing has no bound that a tick could keep.
-// A bad file changes nothing. Back on the control thread, when anything changed on which answers depend (the
-// bounds of TTLs, the list of groups), everything is flushed: floors raised, live Fetches superseded, and
-// when none is left the new parts put in place, in one step; the successors of the Fetches already use them.
+// A bad file changes nothing. Back on the control thread, the servers given by name are asked for, while the
+// old ones serve; a group that would lose all its servers refuses the file. Then, when anything changed on
+// which answers depend (the bounds of TTLs, the list of groups), everything is flushed: floors raised, live
+// Fetches superseded, and when none is left the new parts put in place, in one step; the successors of the
+// Fetches already use them.
 // Of new servers, merge policies, routes and rules only what depends on them is. The reload is acknowledged
 // when the flush is, so nothing of the old upstreams appears after it. Other changes wait for a grace period
 // alone. Lists that were replaced are given to the helper then, as freeing millions of names takes long. Keys
@@ -38,7 +40,9 @@ UpstreamPolicy upstream_policy(const Config::Live& live, const Config::Group& gr
 FetchPolicy fetch_policy(const Config::Live& live, const Config::Group& group);
 dataplane::ClientPolicy client_policy(const Config::Live& live);
 
-/// Servers and policies of all groups. No question may be open to one whose servers change.
+/// The groups' bootstrap servers, and the questions for the servers given by name. None may be open to them.
+void ask_for_names(const Parts& parts, const Config::Live& live);
+/// Servers and policies of all groups, after that. No question may be open to one whose servers change.
 void put_groups_in_place(const Parts& parts, const Config::Live& live);
 
 unsigned server_count(std::span<const Upstreams> groups); ///< of all groups
@@ -97,6 +101,10 @@ class Reload {
     void help(const std::string& path, const Config::Boot& boot, std::future<Replaced> replaced);
     void hand_over(Replaced&& replaced);
     void on_helper_ended();
+    void await_names(const Config::Live& from, const Config::Live& to);
+    std::string lost_group() const;
+    void go_on(const Changes& changes);
+    void refuse(const std::string& why);
     bool flush(const Changes& changes);
     std::uint32_t changed_groups() const;
     void put_in_place();

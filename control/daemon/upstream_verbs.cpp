@@ -54,7 +54,7 @@ json row_of(const NamedGroups& named, const Place& place, Time now) {
                 {"failures", n.failures},
                 {"probes", n.probes},
                 {"outstanding", upstreams.outstanding(i)},
-                {"breaker", to_string(upstreams.breaker(i))},
+                {"breaker", upstreams.is_vacant(i) ? json() : json(to_string(upstreams.breaker(i)))},
                 {"override", to_string(upstreams.override_of(i))},
                 {"opened", n.opened}};
     if (upstreams.config(i).is_named()) one["name"] = to_string(upstreams.config(i));

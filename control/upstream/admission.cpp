@@ -18,6 +18,14 @@ Admission::Admission(std::span<Upstreams> groups, std::uint32_t places)
     for (std::uint32_t place = places; place-- > 0;) free_.push_back(place);
 }
 
+bool Admission::is_open(const cache::Key& key, unsigned upstream) const {
+    const Upstreams& group = groups_[key.group];
+    for (unsigned place = 0; place < group.size(); ++place) {
+        if (group.endpoint(place) == group.endpoint(upstream) && asked_.contains({&key, place})) return true;
+    }
+    return false;
+}
+
 bool Admission::has_room(unsigned group, unsigned upstream) const {
     bool has_places = !free_.empty() || !collections_.empty();
     bool is_below_cap =
@@ -88,7 +96,7 @@ bool Admission::is_open_to(const dataplane::Address& address, const cache::Key& 
             for (std::uint8_t flavour :
                  {cache::plain, cache::checking_disabled}) { // DO makes no question of its own
                 key.flavour = flavour;
-                if (is_open(key, upstream)) return true;
+                if (asked_.contains({&key, upstream})) return true;
             }
         }
     }

@@ -31,8 +31,8 @@ class Admission {
     /// `groups` is indexed by Key::group and outlives this.
     Admission(std::span<Upstreams> groups, std::uint32_t places);
 
-    /// Whether this very question is open to the upstream.
-    bool is_open(const cache::Key& key, unsigned upstream) const { return asked_.contains({&key, upstream}); }
+    /// Whether this very question is open to the upstream, be it as another name's, whose place it has left.
+    bool is_open(const cache::Key& key, unsigned upstream) const;
     /// Whether it is, in whatever flavour, to an upstream of whatever group at this address: from there it is
     /// our own, coming back. Never at 127.0.0.1 and ::1, which every local client has.
     bool is_open_to(const dataplane::Address& address, const cache::Key& question) const;

@@ -170,8 +170,8 @@ void Exchanges::blame_case(Exchange& exchange, Time now) {
 /// Once of each server, as there are only so many.
 void Exchanges::name_in_log(const Exchange& exchange, std::string_view what) {
     if (!habits_of(exchange).begin_naming()) return;
-    spdlog::warn("upstream {} {}. `randomise-case: false` spares it that",
-                 to_string(group_of(exchange).endpoint(exchange.upstream)), what);
+    spdlog::warn("{} {}. `randomise-case: false` spares it that", group_of(exchange).title(exchange.upstream),
+                 what);
 }
 
 } // namespace millrace::control

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <iterator>
 #include <utility>
 
 #include <fmt/format.h>
@@ -10,19 +11,16 @@
 #include "cache/dns.hpp"
 #include "control/limits.hpp"
 #include "control/message/records.hpp"
+#include "control/upstream/own_endpoints.hpp"
 
 namespace millrace::control {
 
 using dataplane::Address;
+using dataplane::Endpoint;
 
 namespace {
 
 constexpr Time turn = 10ms; // between two looks at what is due
-
-bool is_loopback(const Address& address) {
-    static const auto v4 = *dataplane::parse_prefix("127.0.0.0/8"), v6 = *dataplane::parse_prefix("::1/128");
-    return v4.contains(address) || v6.contains(address);
-}
 
 std::string list_of(const std::vector<Address>& addresses) {
     std::string text;
@@ -42,9 +40,9 @@ Time life_of(const Answer& answer) {
 
 } // namespace
 
-ServerNames::ServerNames(Exchanges& exchanges, std::span<Upstreams> groups,
-                         std::vector<dataplane::Endpoint> own)
-    : exchanges_(exchanges), groups_(groups), own_(std::move(own)), fetches_(exchanges.set_listener(*this)) {
+ServerNames::ServerNames(Exchanges& exchanges, std::span<Upstreams> groups, IsOwn is_own)
+    : exchanges_(exchanges), groups_(groups), is_own_(std::move(is_own)),
+      fetches_(exchanges.set_listener(*this)) {
     assert(groups.size() == limits::groups);
 }
 
@@ -54,34 +52,57 @@ ServerNames::~ServerNames() {
 
 void ServerNames::close(Time now) {
     for (std::size_t i = 0; i < questions_.size(); ++i) {
-        if (auto asked = std::exchange(questions_[i].asked, {})) exchanges_.close(id_of(i), *asked, now);
+        for (unsigned bootstrap : std::exchange(questions_[i].asked, {})) {
+            exchanges_.close(id_of(i), bootstrap, now);
+        }
     }
 }
 
-void ServerNames::restart() {
-    questions_.clear();
+void ServerNames::restart(std::span<const Config::Group> groups) {
+    std::vector<Question> before = std::exchange(questions_, {});
+    is_placed_ = false;
+    unsettled_ = 0;
     next_ = {};
-    for (unsigned group = 0; group < cache::limits::groups; ++group) {
-        const Upstreams& upstreams = groups_[group];
-        for (unsigned place = 0; place < upstreams.size();) {
-            if (!upstreams.config(place).is_named()) {
-                ++place;
-                continue;
-            }
-            for (auto type : {LDNS_RR_TYPE_A, LDNS_RR_TYPE_AAAA}) {
-                Question& question = questions_.emplace_back();
-                question.group = group;
-                question.first = place;
-                question.key.qtype = std::uint16_t(type);
-                question.key.qclass = dns::class_in;
-                question.key.group = std::uint8_t(bootstrap_of(group));
-                question.key.name = *cache::parse_name(upstreams.config(place).name);
-                question.server = to_string(upstreams.config(place));
-                question.found = placed(question);
-                place += limits::name_addresses;
-            }
+    for (unsigned group = 0; group < groups.size(); ++group) {
+        unsigned place = 0;
+        for (const Config::Server& server : groups[group].servers) {
+            if (server.is_named()) add(groups[group], group, server, place);
+            place += server.is_named() ? 2 * limits::name_addresses : 1;
         }
     }
+    for (Question& question : questions_) {
+        auto known = std::ranges::find_if(before, [&](const Question& q) {
+            return q.group_name == question.group_name && q.key.name == question.key.name &&
+                   q.key.qtype == question.key.qtype;
+        });
+        if (known != before.end()) question.found = std::move(known->found);
+    }
+}
+
+void ServerNames::add(const Config::Group& group, unsigned index, const Config::Server& server,
+                      unsigned first) {
+    for (auto type : {LDNS_RR_TYPE_A, LDNS_RR_TYPE_AAAA}) {
+        cache::Key key;
+        key.qtype = std::uint16_t(type);
+        key.qclass = dns::class_in;
+        key.group = std::uint8_t(bootstrap_of(index));
+        key.name = *cache::parse_name(server.name);
+        auto question = std::ranges::find(questions_, key, &Question::key);
+        if (question == questions_.end()) {
+            question = questions_.insert(question, {.group = index, .group_name = group.name, .key = key});
+        }
+        question->servers.push_back({server, first});
+        first += limits::name_addresses;
+    }
+}
+
+/// Of what no answer of this time tells, the places still do: a reload that was refused has been to others.
+void ServerNames::place() {
+    is_placed_ = true;
+    for (Question& question : questions_) {
+        if (question.found.empty()) question.found = placed(question);
+    }
+    for (unsigned group = 0; group < cache::limits::groups; ++group) settle(group);
 }
 
 void ServerNames::tick(Time now) {
@@ -90,26 +111,52 @@ void ServerNames::tick(Time now) {
     next_ = now + turn;
     unsigned begun = 0;
     for (std::size_t i = 0; i < questions_.size(); ++i) {
-        Question& question = questions_[i];
-        if (!question.is_settled) settle(question);
-        bool is_due = !question.asked && now >= question.due;
-        if (is_due && begun++ < limits::names_per_tick) ask(i, now);
+        if (now >= questions_[i].due && begun++ < limits::names_per_tick) ask(i, now);
     }
+    for (unsigned group = 0; group < cache::limits::groups; ++group) {
+        if (unsettled_ >> group & 1) settle(group);
+    }
+    if (heard_ && !is_pending()) std::exchange(heard_, {})();
 }
 
 bool ServerNames::is_pending() const {
-    return std::ranges::any_of(questions_, [](const Question& q) { return !q.is_heard; });
+    for (std::size_t i = 0; i < questions_.size(); i += 2) {
+        const Question &v4 = questions_[i], &v6 = questions_[i + 1];
+        bool is_known = !v4.found.empty() || !v6.found.empty();
+        if (!is_known && !(v4.is_heard && v6.is_heard)) return true;
+    }
+    return false;
 }
 
+void ServerNames::when_heard(std::function<void()> then) {
+    heard_ = std::move(then);
+    if (!is_pending()) std::exchange(heard_, {})();
+}
+
+bool ServerNames::is_known(unsigned group) const {
+    return std::ranges::any_of(questions_,
+                               [&](const Question& q) { return q.group == group && !q.found.empty(); });
+}
+
+std::string ServerNames::title(const Question& question) {
+    std::string text = "group " + question.group_name + ": upstream ";
+    for (const Server& server : question.servers) {
+        text += (&server == &question.servers.front() ? "" : ", ") + to_string(server.config);
+    }
+    return text;
+}
+
+/// The next bootstrap server, beside those that are silent so far.
 void ServerNames::ask(std::size_t index, Time now) {
     Question& question = questions_[index];
-    auto servers = exchanges_.ranked(question.key.group);
-    unsigned server = servers[question.failures % servers.size()];
-    question.asked = server;
+    if (question.left.empty()) question.left = exchanges_.ranked(question.key.group);
+    unsigned bootstrap = question.left.front();
+    question.left.erase(question.left.begin());
+    question.asked.push_back(bootstrap);
+    question.due = question.left.empty() ? Time::max() : now + limits::name_stagger;
     Time deadline = now + limits::name_question;
-    if (exchanges_.open(id_of(index), question.key, server, deadline, now)) return;
-    question.asked.reset();
-    fail(question, "not asked: too many questions are under way", now);
+    if (exchanges_.open(id_of(index), question.key, bootstrap, deadline, now)) return;
+    fail(question, bootstrap, "not asked: its breaker is open, or too many questions are under way", now);
 }
 
 ServerNames::Question* ServerNames::find(FetchId fetch) {
@@ -120,15 +167,13 @@ ServerNames::Question* ServerNames::find(FetchId fetch) {
 void ServerNames::on_answer(FetchId fetch, Answer&& answer) {
     Question* question = find(fetch);
     if (!question) return fetches_->on_answer(fetch, std::move(answer));
-    question->asked.reset();
     take(*question, answer);
 }
 
 void ServerNames::on_exchange_failed(FetchId fetch, unsigned upstream, ExchangeFailure failure) {
     Question* question = find(fetch);
     if (!question) return fetches_->on_exchange_failed(fetch, upstream, failure);
-    question->asked.reset();
-    fail(*question, to_string(failure), now_);
+    fail(*question, upstream, to_string(failure), now_);
 }
 
 void ServerNames::on_exchange_hint(FetchId fetch, unsigned upstream, Time now) {
@@ -143,17 +188,18 @@ void ServerNames::on_exchange_event(FetchId fetch, unsigned upstream, ExchangeEv
     if (!find(fetch)) fetches_->on_exchange_event(fetch, upstream, event, now);
 }
 
-/// Each bootstrap server in turn at once, then at back-offs.
-void ServerNames::fail(Question& question, std::string_view why, Time now) {
-    auto servers = groups_[question.key.group].size();
-    question.due = now;
-    if (++question.failures % servers != 0) return;
+/// The next is asked at once, while there is one; when all have failed, they are asked again at back-offs.
+void ServerNames::fail(Question& question, unsigned bootstrap, std::string_view why, Time now) {
+    if (std::erase(question.asked, bootstrap) == 0)
+        return; // of before: its place was taken, which is told late
+    if (!question.left.empty()) question.due = now;
+    if (!question.left.empty() || !question.asked.empty()) return;
     question.is_heard = true;
-    unsigned doublings = std::min(question.failures / servers - 1, 10u);
-    question.due += std::min<Time>(limits::name_min * (1u << doublings), limits::name_max);
+    unsigned doublings = std::min(question.failures++, 10u);
+    question.due = now + std::min<Time>(limits::name_min * (1u << doublings), limits::name_max);
     if (!is_to_be_told(question, why == to_string(Kind::nodata), now)) return;
     question.logged = now;
-    spdlog::warn("upstream {}: {} not resolved: {}{}", question.server,
+    spdlog::warn("{}: {} not resolved: {}{}", title(question),
                  question.key.qtype == LDNS_RR_TYPE_A ? "A" : "AAAA", why,
                  question.found.empty() ? "" : "; its addresses stay: " + list_of(question.found));
 }
@@ -165,7 +211,7 @@ bool ServerNames::is_to_be_told(const Question& question, bool is_nodata, Time n
     return !question.logged || now >= *question.logged + limits::log_interval;
 }
 
-/// When more are told than there are places, those stay that have one.
+/// When more are told than there are places, those stay that were told before.
 void ServerNames::take(Question& question, const Answer& answer) {
     std::vector<Address> found;
     for (const Record& record : answer.records) {
@@ -176,71 +222,135 @@ void ServerNames::take(Question& question, const Answer& answer) {
     }
     if (found.empty()) {
         bool is_refused = answer.kind == Kind::positive;
-        return fail(question, is_refused ? "no address that may be asked" : to_string(answer.kind),
-                    answer.received);
+        return fail(question, answer.upstream,
+                    is_refused ? "no address that may be asked" : to_string(answer.kind), answer.received);
     }
-    std::stable_partition(found.begin(), found.end(), [known = placed(question)](const Address& address) {
+    std::stable_partition(found.begin(), found.end(), [known = question.found](const Address& address) {
         return std::ranges::find(known, address) != known.end();
     });
     found.resize(std::min<std::size_t>(found.size(), limits::name_addresses));
     std::ranges::sort(found);
+    std::erase(question.asked, answer.upstream);
+    auto index = std::size_t(&question - questions_.data());
+    for (unsigned other : std::exchange(question.asked, {})) {
+        exchanges_.close(id_of(index), other, answer.received);
+    }
+    question.left.clear();
     question.is_heard = true;
     question.failures = 0;
     question.logged.reset();
     question.due = answer.received + life_of(answer);
-    if (found != question.found) {
-        spdlog::info("upstream {}: its addresses are {}", question.server, list_of(found));
-    }
+    if (found == question.found) return;
     question.found = std::move(found);
-    settle(question);
+    std::vector<Address> shared;
+    std::ranges::copy_if(question.found, std::back_inserter(shared),
+                         [&](const Address& address) { return is_shared(question, address); });
+    spdlog::info("{}: its addresses are {}{}", title(question), list_of(question.found),
+                 shared.empty() ? "" : "; others of the group have " + list_of(shared) + ", too");
+    if (is_placed_) settle(question.group);
 }
 
 bool ServerNames::is_fit(const Question& question, unsigned bootstrap, const Address& address) const {
-    dataplane::Endpoint endpoint{address, groups_[question.group].endpoint(question.first).port};
-    if (std::ranges::find(own_, endpoint) != own_.end()) return false;
+    auto is_own = [&](const Server& server) { return is_own_({address, server.config.endpoint.port}); };
+    if (std::ranges::all_of(question.servers, is_own)) return false;
     const Address& teller = groups_[question.key.group].endpoint(bootstrap).address;
     if (is_loopback(address) && !is_loopback(teller)) return false;
     return address.is_unicast() && !address.is_link_local();
 }
 
+/// With another server of the group that is known so far.
+bool ServerNames::is_shared(const Question& question, const Address& address) const {
+    const Upstreams& group = groups_[question.group];
+    auto is_anothers = [&](const Server& server) {
+        Endpoint at{address, server.config.endpoint.port};
+        for (unsigned i = 0; is_placed_ && i < group.size(); ++i) {
+            if (!group.config(i).is_named() && group.endpoint(i) == at) return true;
+        }
+        return std::ranges::any_of(questions_, [&](const Question& q) {
+            auto has_port = [&](const Server& s) { return s.config.endpoint.port == at.port; };
+            return &q != &question && q.group == question.group &&
+                   std::ranges::find(q.found, address) != q.found.end() &&
+                   std::ranges::any_of(q.servers, has_port);
+        });
+    };
+    return std::ranges::any_of(question.servers, is_anothers);
+}
+
 std::vector<Address> ServerNames::placed(const Question& question) const {
     const Upstreams& group = groups_[question.group];
     std::vector<Address> addresses;
-    for (unsigned i = question.first; i < question.first + limits::name_addresses; ++i) {
-        if (!group.is_vacant(i)) addresses.push_back(group.endpoint(i).address);
+    for (const Server& server : question.servers) {
+        for (unsigned i = server.first; i < server.first + limits::name_addresses; ++i) {
+            if (!group.is_vacant(i)) addresses.push_back(group.endpoint(i).address);
+        }
     }
     std::ranges::sort(addresses);
+    auto repeated = std::ranges::unique(addresses);
+    addresses.erase(repeated.begin(), repeated.end());
     return addresses;
 }
 
 /// Those that left go, then those that came get a place; later, when questions to those that left are still
-/// in flight everywhere.
-void ServerNames::settle(Question& question) {
-    Upstreams& group = groups_[question.group];
-    for (unsigned i = question.first; i < question.first + limits::name_addresses; ++i) {
-        const Address& address = group.endpoint(i).address;
-        bool is_found = std::ranges::find(question.found, address) != question.found.end();
-        if (!is_found || group.is_elsewhere(i, address)) group.vacate(i);
+/// in flight everywhere. Who has a place already, if only of another name, is before who might take it.
+void ServerNames::settle(unsigned group) {
+    Upstreams& upstreams = groups_[group];
+    std::vector<Claim> wanted = claims(group);
+    for (const Question& question : questions_) {
+        if (question.group != group) continue;
+        for (const Server& server : question.servers) {
+            for (unsigned i = server.first; i < server.first + limits::name_addresses; ++i) {
+                Claim held{server.first, upstreams.endpoint(i).address};
+                if (std::ranges::find(wanted, held) == wanted.end()) upstreams.vacate(i);
+            }
+        }
     }
-    question.is_settled = true;
-    std::vector<Address> known = placed(question);
-    for (const Address& address : question.found) {
-        bool is_in = std::ranges::find(known, address) != known.end() ||
-                     group.is_elsewhere(question.first, address) || find_place(question, address);
-        question.is_settled = question.is_settled && is_in;
+    auto has_some = [&](const Claim& claim) {
+        Endpoint at{claim.address, upstreams.endpoint(claim.first).port};
+        unsigned i = 0;
+        while (i < upstreams.size() && upstreams.endpoint(i) != at) ++i;
+        return i < upstreams.size();
+    };
+    std::ranges::stable_partition(wanted, has_some);
+    unsettled_ &= ~(1u << group);
+    for (const Claim& claim : wanted) {
+        if (!find_place(upstreams, claim)) unsettled_ |= 1u << group;
     }
 }
 
-/// The one that it had, if it is still there.
-bool ServerNames::find_place(const Question& question, const Address& address) {
-    Upstreams& group = groups_[question.group];
-    std::vector<unsigned> vacant;
-    for (unsigned i = question.first; i < question.first + limits::name_addresses; ++i) {
-        if (group.is_vacant(i)) vacant.push_back(i);
+/// No server twice, none that is given by address, none of our own.
+std::vector<ServerNames::Claim> ServerNames::claims(unsigned group) const {
+    const Upstreams& upstreams = groups_[group];
+    std::vector<Endpoint> taken;
+    for (unsigned i = 0; i < upstreams.size(); ++i) {
+        if (!upstreams.config(i).is_named()) taken.push_back(upstreams.endpoint(i));
     }
-    auto is_other = [&](unsigned i) { return group.endpoint(i).address != address; };
+    std::vector<Claim> wanted;
+    for (const Question& question : questions_) {
+        if (question.group != group) continue;
+        for (const Server& server : question.servers) {
+            for (const Address& address : question.found) {
+                Endpoint at{address, server.config.endpoint.port};
+                if (std::ranges::find(taken, at) != taken.end() || is_own_(at)) continue;
+                taken.push_back(at);
+                wanted.push_back({server.first, address});
+            }
+        }
+    }
+    return wanted;
+}
+
+/// The one that it has, or had, if it is still there.
+bool ServerNames::find_place(Upstreams& group, const Claim& claim) {
+    auto is_other = [&](unsigned i) { return group.endpoint(i).address != claim.address; };
+    std::vector<unsigned> vacant;
+    for (unsigned i = claim.first; i < claim.first + limits::name_addresses; ++i) {
+        if (group.is_vacant(i))
+            vacant.push_back(i);
+        else if (!is_other(i))
+            return true;
+    }
     std::ranges::stable_sort(vacant, {}, is_other);
-    return std::ranges::any_of(vacant, [&](unsigned i) { return group.occupy(i, address); });
+    return std::ranges::any_of(vacant, [&](unsigned i) { return group.occupy(i, claim.address); });
 }
 
 } // namespace millrace::control

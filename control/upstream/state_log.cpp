@@ -18,7 +18,7 @@ void StateLog::note(const Line& line, Time now) {
         return;
     }
     ++written_;
-    spdlog::warn("upstream {}: breaker {}: {}", to_string(line.server), line.breaker, line.reason);
+    spdlog::warn("{}: breaker {}: {}", line.server, line.breaker, line.reason);
 }
 
 void StateLog::tick(Time now) {
@@ -30,8 +30,8 @@ void StateLog::tick(Time now) {
 
 void StateLog::write_held_back() {
     if (held_back_ == 0) return;
-    spdlog::warn("upstream {}: breaker {}, after {} more changes: {}", to_string(last_.server), last_.breaker,
-                 held_back_, last_.reason);
+    spdlog::warn("{}: breaker {}, after {} more changes: {}", last_.server, last_.breaker, held_back_,
+                 last_.reason);
     held_back_ = 0;
 }
 

@@ -8,17 +8,17 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "cache/time.hpp"
-#include "dataplane/address.hpp"
 
 namespace millrace::control {
 
 class StateLog {
   public:
     struct Line {
-        dataplane::Endpoint server;
+        std::string server;               ///< Upstreams::title()
         std::string_view breaker, reason; ///< literals
     };
     void note(const Line& line, Time now);

@@ -68,6 +68,10 @@ bool Upstreams::is_any_closed() const {
     return std::ranges::any_of(servers_, is_usable);
 }
 
+bool Upstreams::has_any() const {
+    return !std::ranges::all_of(servers_, &Server::is_vacant);
+}
+
 bool Upstreams::is_all_down() const {
     return std::ranges::all_of(servers_, is_out);
 }
@@ -151,28 +155,50 @@ void Upstreams::replace(const std::vector<Config::Server>& servers) {
     }
 }
 
-bool Upstreams::is_elsewhere(unsigned upstream, const dataplane::Address& address) const {
-    const Server& here = servers_[upstream];
-    return std::ranges::any_of(servers_, [&](const Server& s) {
-        bool is_same = s.config.endpoint == Endpoint{address, here.config.endpoint.port};
-        return is_same && &s != &here && !s.is_vacant;
-    });
+void Upstreams::vacate(unsigned upstream) {
+    Server& server = servers_[upstream];
+    if (server.is_vacant) return;
+    server.is_vacant = true;
+    server.left = ++departures_;
 }
 
 bool Upstreams::occupy(unsigned upstream, const dataplane::Address& address) {
     Server& server = servers_[upstream];
+    assert(server.is_vacant);
     bool had_some = is_any_closed();
-    if (server.config.endpoint.address != address) {
-        if (server.outstanding > 0) return false;
-        Server fresh;
-        fresh.config = server.config;
-        fresh.config.endpoint.address = address;
-        fresh.place = server.place;
-        server = fresh;
+    Endpoint at{address, server.config.endpoint.port};
+    bool is_other = server.config.endpoint != at;
+    if (is_other && server.outstanding > 0) return false;
+    Server* known = nullptr; // where it was last
+    for (Server& s : servers_) {
+        bool was_here = s.is_vacant && s.config.endpoint == at && (!known || s.left > known->left);
+        if (was_here) known = &s;
     }
+    if (known != &server) move_in(server, at, known);
     server.is_vacant = false;
     if (!had_some) ++recoveries_;
     return true;
+}
+
+/// A probe that is under way from where it was before tells nothing here: the next is due at once.
+void Upstreams::move_in(Server& server, const Endpoint& at, Server* known) {
+    Server moved = known ? *known : Server();
+    if (known) known->counters = {};
+    moved.config = server.config;
+    moved.config.endpoint = at;
+    moved.place = server.place;
+    moved.outstanding = server.outstanding;
+    moved.is_probed = server.is_probed;
+    bool is_cut_short = moved.breaker == Breaker::half_open && !moved.is_probed;
+    if (is_cut_short) {
+        moved.breaker = Breaker::open;
+        moved.probe_at = Time{};
+    }
+    server = std::move(moved);
+}
+
+std::string Upstreams::title(const Server& server) const {
+    return label_ + " " + to_string(server.config.endpoint);
 }
 
 void Upstreams::begin(unsigned upstream) {
@@ -209,7 +235,7 @@ void Upstreams::close(Server& server, std::string_view reason, Time now) {
     server.probe_at = Time::max();
     ++recoveries_;
     server.changed = {now, reason};
-    server.log.note({server.config.endpoint, "closed", reason}, now);
+    server.log.note({title(server), "closed", reason}, now);
 }
 
 void Upstreams::open(Server& server, Time now) const {
@@ -220,7 +246,7 @@ void Upstreams::open(Server& server, Time now) const {
     server.probe_at = now + server.back_off;
     server.risen = 0;
     server.changed = {now, reason};
-    server.log.note({server.config.endpoint, "open", reason}, now);
+    server.log.note({title(server), "open", reason}, now);
 }
 
 void Upstreams::judge_timeout(unsigned upstream, Time waited, Time now) {
@@ -342,7 +368,7 @@ void Upstreams::set_override(unsigned upstream, Override word, Time now) {
     if (!was_usable && is_usable(server)) ++recoveries_;
     server.changed = {now, reason_of(word)};
     server.log.write_held_back();
-    spdlog::info("upstream {}: {}", to_string(server.config.endpoint), reason_of(word));
+    spdlog::info("{}: {}", title(server), reason_of(word));
 }
 
 void Upstreams::tick(Time now) {

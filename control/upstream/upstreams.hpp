@@ -24,7 +24,9 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "cache/key.hpp"
@@ -132,9 +134,14 @@ class Upstreams {
     Override override_of(unsigned upstream) const { return servers_[upstream].word; }
     /// Holds as long as the server is configured. What it is being asked goes on.
     void set_override(unsigned upstream, Override word, Time now);
+    bool has_any() const;     ///< some place is not vacant
     bool is_all_down() const; ///< or vacant. Nobody is asked: clients get stale data or SERVFAIL
     /// Log lines that are due.
     void tick(Time now);
+
+    /// What the log calls its servers, before the endpoint: "group default: upstream".
+    void set_label(std::string label) { label_ = std::move(label); }
+    std::string title(unsigned upstream) const { return title(servers_[upstream]); }
 
     unsigned max_rrset() const { return policy_.max_rrset; }
     void set_policy(const UpstreamPolicy& policy);
@@ -145,13 +152,12 @@ class Upstreams {
 
     // The places of a server given by name.
 
-    /// Whether another place has the server.
-    bool is_elsewhere(unsigned upstream, const dataplane::Address& address) const;
     bool is_vacant(unsigned upstream) const { return servers_[upstream].is_vacant; }
     /// Nothing more is asked; what is in flight goes on.
-    void vacate(unsigned upstream) { servers_[upstream].is_vacant = true; }
-    /// A server of which nothing is known, unless it is the very one that left last. False: something that it
-    /// was asked is still in flight.
+    void vacate(unsigned upstream);
+    /// Nothing is known of the server, unless it has left this place or another: then all that was, the
+    /// operator's word, too. No other place has it. False: something that the one that left this place was
+    /// asked is still in flight.
     bool occupy(unsigned upstream, const dataplane::Address& address);
 
     /// Called by Exchanges. `begin` counts a question as sent and outstanding; only while there is room.
@@ -196,7 +202,8 @@ class Upstreams {
     struct Server {
         Config::Server config; ///< of one given by name with its latest address
         bool is_vacant = false;
-        unsigned place = 0; ///< among those of its name
+        std::uint64_t left = 0; ///< when it became that: counts upwards
+        unsigned place = 0;     ///< among those of its name
         std::optional<Time> srtt;
         unsigned outstanding = 0;
         std::optional<double> tokens; ///< questions that the rate allows now; none: as many as at once
@@ -221,7 +228,9 @@ class Upstreams {
     static std::vector<Server> places_of(const std::vector<Config::Server>& servers);
     static bool is_out(const Server& server); ///< asked by nobody, whatever its breaker says
     static bool is_usable(const Server& server);
+    static void move_in(Server& server, const dataplane::Endpoint& at, Server* known);
     void draw_by_weight(std::span<unsigned> order, Random& random) const;
+    std::string title(const Server& server) const;
     static Time due(const Server& server);
     static void note_wait(Server& server, bool is_lost);
     void open(Server& server, Time now) const;
@@ -230,6 +239,8 @@ class Upstreams {
     UpstreamPolicy policy_;
     std::vector<Server> servers_;
     std::uint64_t recoveries_ = 0;
+    std::uint64_t departures_ = 0; ///< of servers given by name
+    std::string label_ = "upstream";
 };
 
 } // namespace millrace::control

@@ -175,13 +175,13 @@ MUTATIONS = [
         "control_test:ManyServers.*"),
     Mutation(
         "name-denied-name-gone", "control/upstream/server_names.cpp",
-        "    auto servers = groups_[question.key.group].size();\n",
-        "    question.found.clear();\n    settle(question);\n    auto servers = groups_[question.key.group].size();\n",
+        "    question.is_heard = true;\n    unsigned doublings",
+        "    question.found.clear();\n    settle(question.group);\n    question.is_heard = true;\n    unsigned doublings",
         "a bootstrap server that fails takes all servers away",
         "control_test:ServerNamesTest.*"),
     Mutation(
         "name-points-at-ourselves", "control/upstream/server_names.cpp",
-        "    if (std::ranges::find(own_, endpoint) != own_.end()) return false;\n",
+        "    if (std::ranges::all_of(question.servers, is_own)) return false;\n",
         "",
         "whoever owns the name makes millraced ask itself",
         "control_test:ServerNamesTest.*"),
@@ -193,7 +193,7 @@ MUTATIONS = [
         "control_test:ServerNamesTest.*"),
     Mutation(
         "name-with-any-number-of-addresses", "control/upstream/server_names.cpp",
-        "[known = placed(question)]",
+        "[known = question.found]",
         "[known = std::vector<Address>()]",
         "a long list in changing order has the servers change each time, and nothing is known of any",
         "control_test:ServerNamesTest.*"),
@@ -205,7 +205,7 @@ MUTATIONS = [
         "control_test:ServerNamesTest.*"),
     Mutation(
         "place-changed-in-flight", "control/upstream/upstreams.cpp",
-        "        if (server.outstanding > 0) return false;\n",
+        "    if (is_other && server.outstanding > 0) return false;\n",
         "",
         "replies of the old server are counted as the new one's",
         "control_test:ServerNamesTest.*"),
@@ -223,8 +223,8 @@ MUTATIONS = [
         "control_test:StateLogTest.*"),
     Mutation(
         "start-without-the-next-bootstrap-server", "control/upstream/server_names.cpp",
-        "    if (++question.failures % servers != 0) return;\n    question.is_heard = true;\n",
-        "    question.is_heard = true;\n    if (++question.failures % servers != 0) return;\n",
+        "    if (!question.left.empty() || !question.asked.empty()) return;\n    question.is_heard = true;\n",
+        "    question.is_heard = true;\n    if (!question.left.empty() || !question.asked.empty()) return;\n",
         "the first clients get SERVFAIL though another bootstrap server knows the name",
         "control_test:ServerNamesTest.TheStartWaits*"),
     Mutation(
@@ -233,4 +233,52 @@ MUTATIONS = [
         "    ++recoveries_;\n",
         "a name whose addresses change every half a minute has cached failures forgotten",
         "control_test:ServerNamesTest.AnotherAddress*"),
+    Mutation(
+        "silent-bootstrap-server-holds-the-start", "control/upstream/server_names.cpp",
+        "question.left.empty() ? Time::max() : now + limits::name_stagger;",
+        "Time::max();",
+        "the first clients get SERVFAIL for a second, as one of the bootstrap servers is down",
+        "control_test:ServerNamesTest.WhileABootstrap*"),
+    Mutation(
+        "name-points-at-ourselves-at-one-port", "control/upstream/server_names.cpp",
+        " || is_own_(at)",
+        "",
+        "a name that has another port, too, makes millraced ask itself",
+        "control_test:SharedAddressesTest.WhereWe*"),
+    Mutation(
+        "wildcard-listener-is-not-ours", "control/upstream/own_endpoints.cpp",
+        "    return has(endpoint.address) ||\n           (has(any) && (is_loopback(endpoint.address) || kernel_holds(endpoint.address)));\n",
+        "    return has(endpoint.address) || any == endpoint.address;\n",
+        "whoever owns the name makes millraced ask itself, where it listens on all addresses",
+        "control_test:OwnEndpoints.*"),
+    Mutation(
+        "one-server-asked-as-two-names", "control/upstream/admission.cpp",
+        "asked_.contains({&key, place})",
+        "place == upstream && asked_.contains({&key, place})",
+        "a question is open twice to one address, and half as hard to forge",
+        "control_test:SharedAddressesTest.WhatTheOne*"),
+    Mutation(
+        "another-names-server-is-unknown", "control/upstream/upstreams.cpp",
+        "    if (known != &server) move_in(server, at, known);\n",
+        "    if (known != &server) move_in(server, at, nullptr);\n",
+        "a server that is set down by the operator is asked again when the first of its names loses it",
+        "control_test:SharedAddressesTest.WhenOneLoses*"),
+    Mutation(
+        "probe-that-left-is-waited-for", "control/upstream/upstreams.cpp",
+        "    bool is_cut_short = moved.breaker == Breaker::half_open && !moved.is_probed;\n",
+        "    bool is_cut_short = false;\n",
+        "a server that changed names while it was probed is never probed again",
+        "control_test:SharedAddressesTest.AProbe*"),
+    Mutation(
+        "reload-without-waiting-for-names", "control/daemon/reload.cpp",
+        "    p_.names.when_heard([this, changes] { go_on(changes); });\n",
+        "    if (!flush(changes)) refuse(\"too many flushes are under way; try again\");\n",
+        "a reload to servers given by name leaves clients without any for a moment, or for good",
+        "control_test:ReloadToNames.*"),
+    Mutation(
+        "reload-without-any-server", "control/daemon/reload.cpp",
+        "    if (std::string group = lost_group(); !group.empty()) {\n",
+        "    if (std::string group; !group.empty()) {\n",
+        "a reload takes the servers away while the names of the new ones cannot be resolved",
+        "control_test:ReloadToNames.WithoutAny*"),
 ]

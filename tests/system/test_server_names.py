@@ -1,5 +1,7 @@
 """Servers that are given by name: a real server is asked for their addresses, scripted ones are found there."""
 
+import concurrent.futures
+
 import pytest
 
 from conftest import NOBODY, loopback, socket_config
@@ -119,3 +121,54 @@ def test_a_name_that_nobody_knows_is_shown_without_address(lab, daemon, bootstra
 
 def rows_of_name(one):
     return [row["address"] for row in one.ctl("upstream", "list")["upstreams"] if "name" in row]
+
+
+@pytest.mark.quick
+def test_a_reload_to_a_name_has_the_old_server_serve_until_it_is_resolved(lab, daemon, client, upstreams):
+    upstreams[2].scripts["dns.example.net."] = Script((f"dns.example.net. 300 IN A {host(upstreams[1])}",), delay=0.5)
+    one = daemon(socket_config(lab, [upstreams[0].endpoint]), NOBODY)
+    group = {"group": "default", "servers": ["dns.example.net:5302"], "bootstrap": [upstreams[2].endpoint]}
+    write_config(one.config, {**socket_config(lab, []), "upstreams": [group], "control": {"socket": str(one.socket)}})
+    with concurrent.futures.ThreadPoolExecutor(1) as beside:
+        reloaded = beside.submit(one.ctl, "config", "reload")
+        asked = 0
+        while not reloaded.done():
+            assert addresses(client.ask(f"n{asked}.script.example")) == ["192.0.2.200"]
+            asked += 1
+    assert reloaded.result()["changed"] == ["upstreams"]
+    assert addresses(client.ask("after.script.example")) == ["192.0.2.200"]
+    assert upstreams[1].asked["after.script.example."] == 1
+
+
+@pytest.mark.quick
+def test_a_reload_to_a_name_that_nobody_knows_is_refused(lab, daemon, client, upstreams):
+    upstreams[2].scripts["dns.example.net."] = Script(rcode="SERVFAIL")
+    one = daemon(socket_config(lab, [upstreams[0].endpoint]), NOBODY)
+    group = {"group": "default", "servers": ["dns.example.net:5302"], "bootstrap": [upstreams[2].endpoint]}
+    write_config(one.config, {**socket_config(lab, []), "upstreams": [group], "control": {"socket": str(one.socket)}})
+    done = one.ctl_process("config", "reload")
+    assert done.returncode != 0 and "no address is known of any server of group" in done.stdout, done
+    assert "group default: upstream dns.example.net:5302: A not resolved: failure" in one.last_lines(60)
+    assert addresses(client.ask("a.script.example")) == ["192.0.2.200"]
+
+
+@pytest.mark.quick
+def test_two_names_of_one_address_are_one_server_and_one_name_may_have_two_ports(
+        lab, daemon, bootstrap, client, upstreams):
+    bootstrap.start(host(upstreams[0]))
+    names = ["dns.example.net:5302", "dns.up.test:5302", "dns.example.net:5303"]
+    one = daemon(config(lab, bootstrap, servers=names), NOBODY)
+    address = host(upstreams[0])
+    wanted = [(names[0], f"{address}:5302"), (names[1], None), (names[2], f"{address}:5303")]
+    assert until(lambda: rows(one) == wanted and "group have" in one.last_lines(60), 20), (rows(one), one.last_lines(60))
+    assert addresses(client.ask("a.script.example")) == ["192.0.2.200"]
+    assert upstreams[0].asked["a.script.example."] == 1
+
+
+@pytest.mark.quick
+def test_a_name_does_not_lead_to_a_listener_on_all_addresses(lab, daemon, bootstrap):
+    bootstrap.start(loopback(lab))
+    content = {**config(lab, bootstrap, servers=["dns.example.net:5300"]), "listen": ["0.0.0.0:5300"]}
+    one = daemon(content, NOBODY)
+    assert until(lambda: "A not resolved: no address that may be asked" in one.last_lines(60), 20), one.last_lines(60)
+    assert rows(one) == [("dns.example.net:5300", None)]

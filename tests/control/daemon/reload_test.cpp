@@ -1,80 +1,9 @@
 // Reload: which changes flush, when they are acknowledged, and that a bad file changes nothing.
-#include <utility> // asio 1.22 with GCC 12 needs it first
-
-#include <asio.hpp>
-#include <fstream>
-#include <optional>
-
-#include <unistd.h>
-
-#include "control/daemon/reload.hpp"
-#include "tests/control/fetch/fixture.hpp"
-#include "tests/control/rank/fake_probes.hpp"
+#include "tests/control/daemon/reload_fixture.hpp"
 #include "tests/support/failing_memory.hpp"
 
 namespace millrace::control {
 namespace {
-
-const std::string servers = "upstreams: [{group: g, servers: [198.51.100.1, 198.51.100.2, 198.51.100.3]}]\n";
-
-class ReloadTest : public FetchTest {
-  protected:
-    ReloadTest() {
-        worker.online();
-        serve(0, {"1.1.1.1"}, 1ms);
-        ask(a);
-        run(3s);
-        last = fetches.last_generation();
-    }
-    ~ReloadTest() override {
-        worker.offline();
-        unlink(path.c_str());
-    }
-
-    static std::string make_file() {
-        char name[] = "/tmp/millrace-reload-XXXXXX";
-        close(mkstemp(name));
-        return name;
-    }
-    /// The file is read, checked and put in place; the acknowledgement may still be missing.
-    void begin(const std::string& text) {
-        std::ofstream(path) << text;
-        wait_for_helper();
-        io.restart();
-        auto working = asio::make_work_guard(io);
-        reload.begin([this](auto outcome) { result = std::move(outcome); });
-        if (!result) io.run_one(); // the helper's message
-    }
-    void acknowledge() {
-        while (!result) flushes.tick(), worker.quiescent();
-    }
-    /// Until it has freed what was replaced last time.
-    void wait_for_helper() {
-        io.restart();
-        auto working = asio::make_work_guard(io);
-        while (reload.is_busy()) io.run_one();
-    }
-
-    std::string path = make_file();
-    cache::Grace::Reader& worker = *grace.add_reader();
-    cache::Generation last = 0; ///< before the reload
-    asio::io_context io;
-    dataplane::Access access{{}};
-    cache::Replaceable<dataplane::LocalNames> local{dataplane::LocalNames::Builder().build()};
-    cache::Replaceable<dataplane::Routes> routes{std::make_unique<dataplane::Routes>()};
-    Workers workers{table, grace, access};
-    TcpServer tcp{io, table, fetches, access, nullptr, {}};
-    FakeProbes probes;
-    Prober prober{probes, {}};
-    KeepWarm warm{table, fetches};
-    ServerNames names{exchanges, groups, {}};
-    Reload reload{path,
-                  *parse_config(servers, "t"),
-                  {},
-                  {io, grace, table, publisher, groups, exchanges, fetches, flushes, access, local, routes,
-                   workers, tcp, prober, warm, names}};
-    std::optional<tl::expected<Reload::Changes, std::string>> result;
-};
 
 TEST_F(ReloadTest, NewUpstreamsForbidTheOldAnswersAtOnceAndAreAcknowledgedAfterTheWorkers) {
     begin("upstreams: [{group: g, servers: [198.51.100.8]}]\n");
@@ -136,28 +65,6 @@ TEST_F(ReloadOfGroups, AMergePolicyThatAGroupDoesNotHaveIsTheFiles) {
     EXPECT_EQ(begin_with(two_groups("198.51.100.4", own, "merge: {policy: off}\n")), Keys{"merge"});
     EXPECT_EQ(table.floor(0), fetches.last_generation());
     EXPECT_FALSE(cached(a));
-}
-
-TEST_F(ReloadOfGroups, AServerGivenByNameKeepsItsAddressesAndNewServersAreAskedForThem) {
-    auto by_name = [](const std::string& bootstrap) {
-        return "{group: h, servers: ['dns.example.net:53'], bootstrap: [" + bootstrap + "]}";
-    };
-    const std::string g = "{group: g, servers: [198.51.100.1]}";
-    begin_with("upstreams: [" + g + ", " + by_name("203.0.113.1") + "]\n");
-    EXPECT_TRUE(names.is_pending());
-    groups[1].occupy(0, server(7).address);
-    names.tick(clock.now);
-    EXPECT_EQ(groups[ServerNames::bootstrap_of(1)].outstanding(0), 2u) << "A and AAAA";
-    EXPECT_EQ(begin_with("upstreams: [" + g + ", " + by_name("203.0.113.2") + "]\n"), Keys{"upstreams"});
-    EXPECT_EQ(exchanges.open_count(), 0u) << "who is no longer configured is asked nothing more";
-    EXPECT_FALSE(groups[1].is_vacant(0));
-    EXPECT_EQ(groups[1].endpoint(0), server(7));
-    begin_with("upstreams: [" + by_name("203.0.113.2") + ", " + g + "]\n");
-    EXPECT_FALSE(groups[0].is_vacant(0)) << "in its new place, too";
-    names.tick(clock.now);
-    EXPECT_EQ(groups[ServerNames::bootstrap_of(0)].outstanding(0), 2u);
-    EXPECT_EQ(network.sent.back().to, *dataplane::parse_endpoint("203.0.113.2", 53));
-    names.close(clock.now);
 }
 
 TEST_F(ReloadOfGroups, WhenTheyChangePlacesAllIsFlushedAndWhatIsKnownOfServersMoves) {

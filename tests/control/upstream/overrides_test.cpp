@@ -160,7 +160,7 @@ class StateLogTest : public testing::Test {
         spdlog::set_pattern("%v");
     }
     ~StateLogTest() override { spdlog::set_default_logger(before); }
-    void note(const char* breaker) { log.note({server, breaker, "why"}, now); }
+    void note(const char* breaker) { log.note({"upstream " + to_string(server), breaker, "why"}, now); }
     std::string said() { return std::exchange(text, std::ostringstream()).str(); }
 
     std::shared_ptr<spdlog::logger> before = spdlog::default_logger();

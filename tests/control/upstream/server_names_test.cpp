@@ -1,110 +1,8 @@
 // Servers that are given by name: how their addresses are found, kept and changed. The whole control plane.
-#include <memory>
-#include <sstream>
-
-#include <spdlog/sinks/ostream_sink.h>
-#include <spdlog/spdlog.h>
-
-#include "control/upstream/server_names.hpp"
-#include "tests/control/fetch/fixture.hpp"
+#include "tests/control/upstream/server_names_fixture.hpp"
 
 namespace millrace::control {
 namespace {
-
-using dataplane::Address;
-
-Address address_at(const std::string& text) {
-    return *dataplane::parse_address(text);
-}
-
-class ServerNamesTest : public FetchTest {
-  protected:
-    ServerNamesTest() : FetchTest(0) {
-        configure({named()});
-        for (const auto& from : bootstrap)
-            groups[ServerNames::bootstrap_of(0)].habits(index(from)).heard_opt();
-    }
-
-    ~ServerNamesTest() override { names.close(clock.now); }
-
-    static Config::Server named(std::uint16_t port = 53) {
-        Config::Server server(dataplane::Endpoint{{}, port});
-        server.name = "dns.example.net.";
-        return server;
-    }
-    /// As a reload does it.
-    void configure(const std::vector<Config::Server>& servers) {
-        names.close(clock.now);
-        upstreams.replace(servers);
-        Upstreams& resolvers = groups[ServerNames::bootstrap_of(0)];
-        std::vector<Config::Server> wanted(bootstrap.begin(), bootstrap.end());
-        if (!resolvers.has_servers(wanted)) resolvers.replace(wanted);
-        names.restart();
-    }
-    unsigned index(const dataplane::Endpoint& of) const { return of == bootstrap[0] ? 0 : 1; }
-
-    /// What a bootstrap server says, by type.
-    void tell(const Hosts& v4, const Hosts& v6 = {}, unsigned ttl = 300, unsigned which = 0) {
-        network.serve(bootstrap[which], [=](FakeNetwork& net, const Sent& sent) {
-            bool is_v6 = sent.message[12 + 17 + 1] == LDNS_RR_TYPE_AAAA; // behind the header and the name
-            ReplySpec spec;
-            for (const std::string& host : is_v6 ? v6 : v4) {
-                spec.answer.push_back("dns.example.net. " + std::to_string(ttl) + " IN " +
-                                      (is_v6 ? "AAAA " : "A ") + host);
-            }
-            if (spec.answer.empty()) spec.authority = {"example.net. 60 IN SOA a. b. 1 2 3 4 60"};
-            net.reply(sent, make_reply(sent.message, spec), 1ms);
-        });
-    }
-    void say(const ReplySpec& spec, unsigned which = 0) {
-        network.serve(bootstrap[which], [=](FakeNetwork& net, const Sent& sent) {
-            net.reply(sent, make_reply(sent.message, spec), 1ms);
-        });
-    }
-    void be_silent(unsigned which = 0) {
-        network.serve(bootstrap[which], [](FakeNetwork&, const Sent&) {});
-    }
-    void run(Time span) {
-        Time step = span > 2min ? 1s : 10ms;
-        for (Time end = clock.now + span; clock.now < end;) {
-            names.tick(clock.now);
-            FetchTest::run(std::min<Time>(step, end - clock.now));
-        }
-    }
-    /// Who is asked, by place.
-    Hosts known() const {
-        Hosts hosts;
-        for (unsigned i = 0; i < upstreams.size(); ++i) {
-            if (!upstreams.is_vacant(i)) hosts.push_back(to_string(upstreams.endpoint(i).address));
-        }
-        return hosts;
-    }
-    unsigned place_of(const std::string& host) const {
-        unsigned i = 0;
-        while (upstreams.is_vacant(i) || upstreams.endpoint(i).address != address_at(host)) ++i;
-        return i;
-    }
-    /// First datagrams of the question for the name's addresses of one type.
-    std::size_t asked(unsigned which = 0, std::uint8_t type = LDNS_RR_TYPE_A) const {
-        return std::size_t(std::ranges::count_if(network.sent, [&](const Sent& sent) {
-            bool is_name = sent.message.size() > 31 && sent.message[12] == 3 && !sent.tcp;
-            return sent.to == bootstrap[which] && is_name && sent.message[12 + 17 + 1] == type;
-        }));
-    }
-    void answer_at(const std::string& host, Time delay = 1ms) {
-        network.serve({address_at(host), 53}, [=](FakeNetwork& net, const Sent& sent) {
-            net.reply(sent, make_reply(sent.message, {.answer = {"a.com. 60 IN A 1.1.1.1"}}), delay);
-        });
-    }
-    std::size_t queries_at(const std::string& host) const {
-        return std::size_t(
-            std::ranges::count(network.sent, dataplane::Endpoint{address_at(host), 53}, &Sent::to));
-    }
-
-    std::vector<dataplane::Endpoint> bootstrap{*dataplane::parse_endpoint("203.0.113.1", 53)};
-    dataplane::Endpoint own{address_at("10.0.0.53"), 53};
-    ServerNames names{exchanges, groups, {own}};
-};
 
 TEST_F(ServerNamesTest, BothFamiliesBecomeServersThatAreAsked) {
     tell({"198.51.100.1", "198.51.100.2"}, {"2001:db8::1"});
@@ -263,13 +161,38 @@ TEST_F(ServerNamesTest, TheNextBootstrapServerIsAskedAtOnce) {
     tell({"198.51.100.1"}, {}, 300, 1);
     run(100ms);
     EXPECT_EQ(known(), Hosts{"198.51.100.1"});
-    be_silent(0);
+}
+
+TEST_F(ServerNamesTest, WhileABootstrapServerIsSilentTheNextIsAskedBesideIt) {
+    bootstrap.push_back(*dataplane::parse_endpoint("203.0.113.2", 53));
     configure({named()});
-    groups[ServerNames::bootstrap_of(0)].measured(0, 1us);
-    upstreams.vacate(0);
-    names.restart();
-    run(limits::name_question + 200ms);
-    EXPECT_EQ(known(), Hosts{"198.51.100.1"}) << "silence, too";
+    be_silent(0);
+    tell({"198.51.100.1"}, {"2001:db8::1"}, 300, 1);
+    run(limits::name_stagger - 20ms);
+    EXPECT_EQ(asked(1), 0u);
+    EXPECT_TRUE(names.is_pending());
+    run(50ms);
+    EXPECT_EQ(asked(1), 1u);
+    EXPECT_EQ(known(), (Hosts{"198.51.100.1", "2001:db8::1"}));
+    EXPECT_EQ(exchanges.open_count(), 0u) << "nobody waits for the first any more";
+    run(100s);
+    EXPECT_EQ(asked(1), 1u);
+}
+
+TEST_F(ServerNamesTest, AllAreAskedOnceThenTheyAreLeftAlone) {
+    for (unsigned i = 2; i <= limits::bootstraps; ++i) {
+        bootstrap.push_back(*dataplane::parse_endpoint("203.0.113." + std::to_string(i), 53));
+    }
+    configure({named()});
+    run((limits::bootstraps - 1) * limits::name_stagger + 100ms);
+    const Upstreams& resolvers = groups[ServerNames::bootstrap_of(0)];
+    for (unsigned i = 0; i < limits::bootstraps; ++i) {
+        EXPECT_EQ(resolvers.counters(i).sent - resolvers.counters(i).probes, 2u) << i;
+    }
+    EXPECT_TRUE(names.is_pending());
+    run(limits::name_question);
+    EXPECT_FALSE(names.is_pending());
+    EXPECT_EQ(exchanges.open_count(), 0u);
 }
 
 TEST_F(ServerNamesTest, WhatIsNoReplyToTheQuestionIsNotTaken) {
@@ -357,12 +280,16 @@ TEST_F(ServerNamesTest, WhatIsInFlightEndsBeforeAPlaceChanges) {
 }
 
 TEST_F(ServerNamesTest, WhoComesBackIsWhoItWas) {
-    tell({"198.51.100.1"}, {}, 30);
+    const Hosts both = {"198.51.100.1", "198.51.100.2"};
+    tell(both, {}, 30);
     run(1s);
     upstreams.measured(0, 77ms);
-    upstreams.vacate(0);
+    tell({"198.51.100.2"}, {}, 30);
     run(31s);
-    EXPECT_EQ(known(), Hosts{"198.51.100.1"});
+    ASSERT_EQ(known(), Hosts{"198.51.100.2"});
+    tell(both, {}, 30);
+    run(31s);
+    EXPECT_EQ(known(), both);
     EXPECT_EQ(upstreams.srtt(0), 77ms);
 }
 
@@ -384,37 +311,21 @@ TEST_F(ServerNamesTest, AReloadKeepsTheAddressesAndAsksAnew) {
     run(20ms);
     EXPECT_GT(asked(), before);
     configure({named(54)});
-    EXPECT_EQ(known(), Hosts{}) << "another port is another server";
+    EXPECT_EQ(known(), (Hosts{"198.51.100.1", "2001:db8::1"})) << "the name's, whatever the port";
+    EXPECT_FALSE(upstreams.is_measured(0)) << "but another server";
 }
-
-class ServerNamesLog : public ServerNamesTest {
-  protected:
-    ServerNamesLog() {
-        spdlog::set_default_logger(
-            std::make_shared<spdlog::logger>("t", std::make_shared<spdlog::sinks::ostream_sink_mt>(text)));
-        spdlog::set_pattern("%v");
-    }
-    ~ServerNamesLog() override { spdlog::set_default_logger(before); }
-    std::size_t count(const std::string& words) const {
-        std::size_t found = 0;
-        std::string all = text.str();
-        for (auto at = all.find(words); at != all.npos; at = all.find(words, at + 1)) ++found;
-        return found;
-    }
-    std::ostringstream text;
-    std::shared_ptr<spdlog::logger> before = spdlog::default_logger();
-};
 
 TEST_F(ServerNamesLog, SaysWhatIsNotResolvedNowAndThen) {
     say({.rcode = 2});
     run(10min);
-    EXPECT_GE(count("upstream dns.example.net:53: A not resolved: failure\n"), 2u) << text.str();
+    EXPECT_GE(count("group g: upstream dns.example.net:53: A not resolved: failure\n"), 2u) << text.str();
     EXPECT_LE(count("A not resolved"), 2 * 11u) << "of each type one a minute";
     std::size_t lines = count("not resolved");
     tell({"198.51.100.1"}, {}, 30);
     run(10min);
     EXPECT_EQ(count("not resolved"), lines) << "that it has no IPv6 address is nothing to tell";
-    EXPECT_EQ(count("upstream dns.example.net:53: its addresses are 198.51.100.1\n"), 1u) << text.str();
+    EXPECT_EQ(count("group g: upstream dns.example.net:53: its addresses are 198.51.100.1\n"), 1u)
+        << text.str();
     tell({"198.51.100.2", "198.51.100.1"}, {}, 30);
     run(2min);
     EXPECT_EQ(count("its addresses are 198.51.100.1, 198.51.100.2\n"), 1u) << text.str();
@@ -433,7 +344,7 @@ TEST_F(ServerNamesTest, ATickAsksForSoMany) {
         groups[group].replace(many);
         groups[ServerNames::bootstrap_of(group)].replace({bootstrap[0]});
     }
-    names.restart();
+    restart({group_of(many, "g"), group_of(many, "h")});
     be_silent();
     names.tick(clock.now);
     EXPECT_EQ(exchanges.open_count(), limits::names_per_tick);

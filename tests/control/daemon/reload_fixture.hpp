@@ -1,0 +1,81 @@
+// A Reload of a file that the test writes, over the control plane without a kernel. The test is the worker,
+// too, and says when it has passed a grace period.
+#pragma once
+
+#include <utility> // asio 1.22 with GCC 12 needs it first
+
+#include <asio.hpp>
+#include <fstream>
+#include <optional>
+
+#include <unistd.h>
+
+#include "control/daemon/reload.hpp"
+#include "tests/control/fetch/fixture.hpp"
+#include "tests/control/rank/fake_probes.hpp"
+
+namespace millrace::control {
+
+inline const std::string servers =
+    "upstreams: [{group: g, servers: [198.51.100.1, 198.51.100.2, 198.51.100.3]}]\n";
+
+class ReloadTest : public FetchTest {
+  protected:
+    ReloadTest() {
+        worker.online();
+        serve(0, {"1.1.1.1"}, 1ms);
+        ask(a);
+        run(3s);
+        last = fetches.last_generation();
+    }
+    ~ReloadTest() override {
+        worker.offline();
+        unlink(path.c_str());
+    }
+
+    static std::string make_file() {
+        char name[] = "/tmp/millrace-reload-XXXXXX";
+        close(mkstemp(name));
+        return name;
+    }
+    /// The file is read, checked and put in place; the acknowledgement may still be missing.
+    void begin(const std::string& text) {
+        std::ofstream(path) << text;
+        wait_for_helper();
+        io.restart();
+        auto working = asio::make_work_guard(io);
+        reload.begin([this](auto outcome) { result = std::move(outcome); });
+        if (!result) io.run_one(); // the helper's message
+    }
+    void acknowledge() {
+        while (!result) flushes.tick(), worker.quiescent();
+    }
+    /// Until it has freed what was replaced last time.
+    void wait_for_helper() {
+        io.restart();
+        auto working = asio::make_work_guard(io);
+        while (reload.is_busy()) io.run_one();
+    }
+
+    std::string path = make_file();
+    cache::Grace::Reader& worker = *grace.add_reader();
+    cache::Generation last = 0; ///< before the reload
+    asio::io_context io;
+    dataplane::Access access{{}};
+    cache::Replaceable<dataplane::LocalNames> local{dataplane::LocalNames::Builder().build()};
+    cache::Replaceable<dataplane::Routes> routes{std::make_unique<dataplane::Routes>()};
+    Workers workers{table, grace, access};
+    TcpServer tcp{io, table, fetches, access, nullptr, {}};
+    FakeProbes probes;
+    Prober prober{probes, {}};
+    KeepWarm warm{table, fetches};
+    ServerNames names{exchanges, groups, [](const dataplane::Endpoint&) { return false; }};
+    Reload reload{path,
+                  *parse_config(servers, "t"),
+                  {},
+                  {io, grace, table, publisher, groups, exchanges, fetches, flushes, access, local, routes,
+                   workers, tcp, prober, warm, names}};
+    std::optional<tl::expected<Reload::Changes, std::string>> result;
+};
+
+} // namespace millrace::control
