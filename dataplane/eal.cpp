@@ -1,18 +1,68 @@
 #include "dataplane/eal.hpp"
 
 #include <atomic>
+#include <cstdlib>
 #include <cstring>
 #include <optional>
 
+#include <rte_bus.h>
+#include <rte_devargs.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
+#include <sys/resource.h>
 
+#include "dataplane/eal_log.hpp"
 #include "dataplane/ethdev.hpp"
 #include "dataplane/tap.hpp"
 #include "dataplane/vdev.hpp"
 
 namespace millrace::dataplane {
+
+namespace {
+
+constexpr const char* lock_folder = "/run/millrace";
+
+/// As much memory may be locked as this process may ask for.
+void raise_lock_limit() {
+    rlimit limit{};
+    if (getrlimit(RLIMIT_MEMLOCK, &limit) != 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_MEMLOCK, &limit);
+}
+
+/// Whether a driver of DPDK takes devices of the name; EAL has to have loaded its plugins.
+bool has_driver(const std::string& device) {
+    rte_devargs found{};
+    bool known = rte_devargs_parse(&found, device.c_str()) == 0;
+    if (known) std::free(found.data);
+    return known;
+}
+
+/// The part of DPDK that a port needs and that is not installed, as half a sentence; empty when all are.
+std::string missing_part(const PortPlan& port) {
+    bool pci = is_pci_device(port.device);
+    const char* bus = pci ? "pci" : "vdev";
+    if (rte_bus_find_by_name(bus) == nullptr)
+        return "its plugin for " + std::string(bus) +
+               " devices is missing; install Debian's package librte-bus-" + bus + "23";
+    if (pci || has_driver(port.device)) return "";
+    return "it has no driver for port " + ethdev_name(port.device) +
+           "; is the name right, and is Debian's package " + driver_package(port.device) + " installed?";
+}
+
+/// Why EAL has started without the port, whose device files gave no reason before.
+std::string why_missing(const PortPlan& port) {
+    std::string name = ethdev_name(port.device);
+    if (!is_pci_device(port.device))
+        return "there is no device " + name + " by \"" + port.device + "\"; its driver's own words are above";
+    return "DPDK did not take port " + name + " (" + Nic::inspect(name).id +
+           "): either no driver that is installed knows it (Debian's package librte-meta-net has them all), "
+           "or "
+           "its driver's own words are above";
+}
+
+} // namespace
 
 /// What belongs to one port. Destroyed from the bottom up: the driver lets go before its surroundings do.
 struct Eal::OpenPort {
@@ -34,6 +84,7 @@ tl::expected<std::unique_ptr<Eal>, std::string> Eal::start(const EalPlan& wanted
         return tl::unexpected(std::string("DPDK can be started only once in a process"));
     EalPlan plan = wanted;
     std::unique_ptr<Eal> eal(new Eal);
+    eal->warnings_ = warnings_of(plan);
     Result done = eal->prepare(plan);
     if (done) done = eal->initialise(plan);
     for (std::size_t i = 0; done && i < plan.ports.size(); ++i) done = eal->open(plan.ports[i], i);
@@ -60,12 +111,22 @@ Eal::Result Eal::prepare(EalPlan& plan) {
 }
 
 Eal::Result Eal::initialise(const EalPlan& plan) {
-    auto arguments = eal_arguments(plan, Machine::inspect());
+    raise_lock_limit();
+    Machine machine = Machine::inspect(pci_addresses(plan));
+    auto arguments = eal_arguments(plan, machine);
     if (!arguments) return tl::unexpected(arguments.error());
+    for (const Nic& nic : machine.nics) {
+        if (Result locked = lock(nic); !locked) return locked;
+    }
     words_ = std::move(*arguments);
     words_.insert(words_.begin(), "millraced");
     for (std::string& word : words_) argv_.push_back(word.data());
+    take_eal_log();
     if (rte_eal_init(int(argv_.size()), argv_.data()) < 0) {
+        for (const PortPlan& port : plan.ports) {
+            std::string missing = missing_part(port);
+            if (!missing.empty()) return tl::unexpected("DPDK does not start: " + missing);
+        }
         std::string hint = rte_errno == EACCES || rte_errno == EPERM ? " (root is needed)" : "";
         return tl::unexpected("DPDK does not start: " + std::string(std::strerror(rte_errno)) + hint +
                               "; its own words are above");
@@ -74,14 +135,22 @@ Eal::Result Eal::initialise(const EalPlan& plan) {
     return {};
 }
 
+/// VFIO gives a NIC to one process; UIO to any, which would take each other's packets.
+Eal::Result Eal::lock(const Nic& nic) {
+    if (!nic.is_uio()) return {};
+    auto taken = LockFile::take(lock_folder, "nic-" + nic.address + ".lock",
+                                "port " + nic.address + " is served by another millraced; stop that first");
+    if (!taken) return tl::unexpected(taken.error());
+    locks_.push_back(std::move(*taken));
+    return {};
+}
+
 Eal::Result Eal::open(const PortPlan& port, std::size_t index) {
     OpenPort& open = *ports_[index];
     std::string name = ethdev_name(port.device);
     std::uint16_t id = 0;
     if (rte_eth_dev_get_port_by_name(name.c_str(), &id) != 0) {
-        std::string why =
-            is_pci_device(port.device) ? "is the NIC bound to vfio-pci?" : "its driver's own words are above";
-        return tl::unexpected("there is no device " + name + " by \"" + port.device + "\"; " + why);
+        return tl::unexpected(why_missing(port));
     }
     auto ethdev = Ethdev::start(id, name, port.lcores, port.kernel.is_wanted());
     if (!ethdev) return tl::unexpected(ethdev.error() + open.vdev.hint());

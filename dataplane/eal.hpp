@@ -15,6 +15,7 @@
 
 #include "dataplane/eal_plan.hpp"
 #include "dataplane/ethdev_port.hpp"
+#include "dataplane/lock_file.hpp"
 
 namespace millrace::dataplane {
 
@@ -56,11 +57,13 @@ class Eal {
     Eal();
     Result prepare(EalPlan& plan);
     Result initialise(const EalPlan& plan);
+    Result lock(const Nic& nic);
     Result open(const PortPlan& port, std::size_t index);
     Result open_kernel(const PortPlan& port, OpenPort& open);
 
     std::vector<std::string> words_; ///< EAL keeps pointers to its arguments
     std::vector<char*> argv_;
+    std::vector<LockFile> locks_;
     std::vector<std::unique_ptr<OpenPort>> ports_;
     std::vector<Queue> queues_;
     std::vector<Kernel> kernels_;

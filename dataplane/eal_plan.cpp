@@ -2,15 +2,13 @@
 
 #include <algorithm>
 #include <cctype>
-#include <filesystem>
-#include <fstream>
+#include <map>
 #include <set>
-#include <sstream>
 
 #include <rte_dev.h>
-#include <sched.h>
 
 #include "dataplane/eal_arguments.hpp"
+#include "dataplane/eal_memory.hpp"
 #include "dataplane/limits.hpp"
 
 namespace millrace::dataplane {
@@ -54,13 +52,14 @@ std::string pci_name(std::string_view address) {
     return std::ranges::equal(name, shape, fits) ? name : "";
 }
 
-/// "net_af_xdp0" of "net_af_xdp0,iface=edge0"; empty when it is no vdev string.
+/// "net_af_xdp0" of "net_af_xdp0,iface=edge0"; empty when it is no vdev string: the drivers' names begin so,
+/// those of the kernel's interfaces do not.
 std::string vdev_name(std::string_view device) {
-    constexpr std::string_view letters = "abcdefghijklmnopqrstuvwxyz",
-                               word = "abcdefghijklmnopqrstuvwxyz0123456789_";
+    constexpr std::string_view word = "abcdefghijklmnopqrstuvwxyz0123456789_",
+                               drivers[] = {"net_", "eth_", "virtio_user"};
     std::string_view name = name_of(device);
-    bool shaped = !name.empty() && name.size() < RTE_DEV_NAME_MAX_LEN &&
-                  letters.find(name[0]) != letters.npos && name.find_first_not_of(word) == name.npos &&
+    bool known = std::ranges::any_of(drivers, [&](auto driver) { return name.starts_with(driver); });
+    bool shaped = known && name.size() < RTE_DEV_NAME_MAX_LEN && name.find_first_not_of(word) == name.npos &&
                   device.find(' ') == device.npos;
     return std::string(shaped ? name : "");
 }
@@ -120,6 +119,13 @@ Check check_arguments(const Arguments& given) {
     return {};
 }
 
+Check check_nics(const Machine& machine) {
+    for (const Nic& nic : machine.nics) {
+        if (std::string fault = fault_of(nic); !fault.empty()) return error(fault);
+    }
+    return {};
+}
+
 /// A CPU of its own for control if there is one, else the first worker's.
 unsigned control_cpu(const EalPlan& plan, const Machine& machine) {
     if (plan.control_cpu) return *plan.control_cpu;
@@ -152,53 +158,15 @@ Arguments device_arguments(const EalPlan& plan) {
     return out;
 }
 
-/// Whether the port's driver shows its memory to a peer, and so wants it in one file.
-bool shares_memory(const PortPlan& port) {
-    bool memif = is_driver(port.device, "net_memif") && device_option(port.device, "zero-copy") == "yes";
-    return memif || is_driver(port.device, "net_virtio_user") || is_driver(port.device, "virtio_user");
-}
-
-tl::expected<Arguments, std::string> memory_arguments(const EalPlan& plan, const Machine& machine,
-                                                      const Arguments& given) {
-    bool no_huge = gives(given, {"--no-huge"}), sized = gives(given, {"-m", "--socket-mem"});
-    std::size_t needed =
-        limits::eal_octets + worker_lcores(plan).size() * limits::queue_octets +
-        std::size_t(std::ranges::count_if(plan.ports, &KernelInterface::is_wanted, &PortPlan::kernel)) *
-            limits::kernel_octets;
-    std::size_t mebibytes = needed >> 20;
-    bool hugepages = !no_huge && machine.free_hugepage_octets >= (sized ? 1 : needed);
-    if (any_pci(plan) && !hugepages) {
-        return error("a PCI port needs " + std::to_string(mebibytes) +
-                     " MiB of free hugepages; reserve them with `echo " + std::to_string(mebibytes / 2 + 1) +
-                     " > /proc/sys/vm/nr_hugepages` (pages of 2 MiB)");
-    }
-    for (const char* argument : {"--in-memory", "--socket-mem"}) {
-        if (hugepages || !gives(given, {argument})) continue;
-        return error("EAL argument " + std::string(argument) + " needs " + std::to_string(mebibytes) +
-                     " MiB of free hugepages");
-    }
-    // No shared files, so nothing to clean up after a crash; EAL has one word for it with hugepages and
-    // another one without. Telemetry stays.
-    Arguments out;
-    if (!hugepages) out.push_back("--no-shconf");
-    if (hugepages && !gives(given, {"--in-memory"})) out.push_back("--in-memory");
-    if (std::ranges::any_of(plan.ports, shares_memory) && !gives(given, {"--single-file-segments"})) {
-        out.push_back("--single-file-segments");
-    }
-    if (hugepages) return out;
-    if (!no_huge) out.push_back("--no-huge");
-    if (!sized) out.insert(out.end(), {"-m", std::to_string(mebibytes)});
-    return out;
-}
-
 } // namespace
 
 tl::expected<Arguments, std::string> eal_arguments(const EalPlan& plan, const Machine& machine) {
     Arguments given = split_eal_arguments(plan.arguments);
-    for (const Check& check : {check_ports(plan), check_lcores(plan, machine), check_arguments(given)}) {
+    for (const Check& check :
+         {check_ports(plan), check_lcores(plan, machine), check_arguments(given), check_nics(machine)}) {
         if (!check) return tl::unexpected(check.error());
     }
-    auto memory = memory_arguments(plan, machine, given);
+    auto memory = memory_arguments(plan, control_cpu(plan, machine), machine, given);
     if (!memory) return memory;
     Arguments out = lcore_arguments(plan, machine);
     if (!gives(given, {"--file-prefix"})) out.push_back("--file-prefix=millrace");
@@ -228,30 +196,46 @@ bool is_driver(std::string_view device, std::string_view driver) {
                                           device.substr(4).starts_with(driver.substr(4)));
 }
 
+std::vector<std::string> pci_addresses(const EalPlan& plan) {
+    std::vector<std::string> out;
+    for (const PortPlan& port : plan.ports) {
+        if (is_pci_device(port.device)) out.push_back(ethdev_name(port.device));
+    }
+    return out;
+}
+
+std::vector<std::string> warnings_of(const EalPlan& plan) {
+    std::vector<std::string> out;
+    std::map<Address, std::string> holders;
+    for (const PortPlan& port : plan.ports) {
+        std::string name = ethdev_name(port.device);
+        for (const Address& address : port.addresses) {
+            auto [holder, is_first] = holders.emplace(address, name);
+            if (is_first) continue;
+            out.push_back(
+                "ports " + holder->second + " and " + name + " both serve " + to_string(address) +
+                ": right where each has a router of its own; in one network give each port its own");
+        }
+    }
+    return out;
+}
+
+std::string driver_package(std::string_view device) {
+    std::string_view name = name_of(device);
+    name = name.substr(0, name.find_last_not_of("0123456789") + 1);
+    if (name.starts_with("eth_")) name.remove_prefix(4);
+    if (name.starts_with("net_")) name.remove_prefix(4);
+    std::string package = "librte-net-" + std::string(name == "virtio_user" ? "virtio" : name) + "23";
+    std::ranges::replace(package, '_', '-');
+    return package;
+}
+
 std::string device_option(std::string_view device, std::string_view key) {
     std::string wanted = "," + std::string(key) + "=";
     auto at = device.find(wanted);
     if (at == std::string_view::npos) return {};
     device.remove_prefix(at + wanted.size());
     return std::string(device.substr(0, device.find(',')));
-}
-
-Machine Machine::inspect() {
-    Machine machine;
-    cpu_set_t allowed;
-    CPU_ZERO(&allowed);
-    sched_getaffinity(0, sizeof allowed, &allowed);
-    for (unsigned cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-        if (CPU_ISSET(cpu, &allowed)) machine.cpus.push_back(cpu);
-    }
-    std::error_code none;
-    for (auto& size : std::filesystem::directory_iterator("/sys/kernel/mm/hugepages", none)) {
-        std::uint64_t kibibytes = 0, pages = 0; // the directory is called hugepages-2048kB
-        std::istringstream(size.path().filename().string().substr(10)) >> kibibytes;
-        std::ifstream(size.path() / "free_hugepages") >> pages;
-        machine.free_hugepage_octets += pages * kibibytes * 1024;
-    }
-    return machine;
 }
 
 } // namespace millrace::dataplane

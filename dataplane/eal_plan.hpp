@@ -1,7 +1,6 @@
 // What DPDK is to be started with, worked out from the configured ports. Pure: needs neither EAL nor root.
 #pragma once
 
-#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -11,6 +10,7 @@
 
 #include "dataplane/address.hpp"
 #include "dataplane/kernel_interface.hpp"
+#include "dataplane/machine.hpp"
 
 namespace millrace::dataplane {
 
@@ -32,14 +32,6 @@ struct EalPlan {
     std::vector<Endpoint> own;           ///< every endpoint of this program: never answered as clients
 };
 
-/// What the machine offers.
-struct Machine {
-    std::vector<unsigned> cpus; ///< that this process may run on, ascending
-    std::uint64_t free_hugepage_octets = 0;
-
-    static Machine inspect(); ///< this one
-};
-
 /// Whether a device string names a PCI function, which arguments for its driver may follow.
 bool is_pci_device(std::string_view device);
 
@@ -47,9 +39,18 @@ bool is_pci_device(std::string_view device);
 /// is neither a PCI address nor a vdev string.
 std::string ethdev_name(std::string_view device);
 
+/// Of the plan's PCI ports, as sysfs writes them: what Machine::inspect wants to know.
+std::vector<std::string> pci_addresses(const EalPlan& plan);
+
+/// What can be seen of the plan that is likely, not surely, a mistake.
+std::vector<std::string> warnings_of(const EalPlan& plan);
+
 /// Whether a device string names a device of the driver: "net_tap", "net_tap0" and
 /// "net_tap0,..." for "net_tap".
 bool is_driver(std::string_view device, std::string_view driver);
+
+/// Debian's package with the driver of a vdev: "librte-net-af-xdp23" for "net_af_xdp0".
+std::string driver_package(std::string_view device);
 
 /// The value of `key` in a vdev string; empty when it is not there.
 std::string device_option(std::string_view device, std::string_view key);

@@ -26,22 +26,49 @@ constexpr std::uint16_t lowest_mtu = 1280; // replies are at most that long
 
 static_assert(limits::mbuf_octets >= limits::mbuf_room + sizeof(rte_mbuf) + sizeof(rte_mempool_objhdr));
 
+constexpr std::uint64_t wanted_hashes =
+    RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_IPV6 | RTE_ETH_RSS_NONFRAG_IPV4_UDP | RTE_ETH_RSS_NONFRAG_IPV6_UDP;
+
 bool is_virtual(const rte_eth_dev_info& info) {
     return info.device == nullptr || std::strcmp(rte_bus_name(rte_dev_bus(info.device)), "pci") != 0;
+}
+
+/// EAL loads it as it starts. A pool is made with these operations even if it gets others.
+bool has_pool_plugin() {
+    const auto& table = rte_mempool_ops_table;
+    return std::any_of(table.ops, table.ops + table.num_ops,
+                       [](const rte_mempool_ops& ops) { return std::strcmp(ops.name, "ring_mp_mc") == 0; });
+}
+
+QueueOffer offer_of(const rte_eth_dev_info& info) {
+    bool virtio = info.driver_name != nullptr && std::strstr(info.driver_name, "virtio") != nullptr;
+    return {std::min(info.max_rx_queues, info.max_tx_queues),
+            (wanted_hashes & info.flow_type_rss_offloads) != 0, virtio || is_virtual(info)};
 }
 
 /// Clients are spread over the queues by their addresses and ports. A device that does not announce it leaves
 /// the choice to its peer.
 void spread(rte_eth_conf& conf, const rte_eth_dev_info& info, std::size_t queues) {
-    std::uint64_t wanted =
-        RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_IPV6 | RTE_ETH_RSS_NONFRAG_IPV4_UDP | RTE_ETH_RSS_NONFRAG_IPV6_UDP;
-    std::uint64_t possible = wanted & info.flow_type_rss_offloads;
+    std::uint64_t possible = wanted_hashes & info.flow_type_rss_offloads;
     if (queues < 2 || possible == 0) return;
     conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
     conf.rx_adv_conf.rss_conf.rss_hf = possible;
 }
 
 } // namespace
+
+std::string fault_of_queues(const std::string& name, const QueueOffer& offer, std::size_t lcores) {
+    std::string count = std::to_string(lcores);
+    if (lcores > offer.queues) {
+        return "port " + name + " has " + std::to_string(offer.queues) + " queue(s) but " + count +
+               " lcores; give it one lcore per queue";
+    }
+    if (lcores < 2 || offer.spreads || offer.peer_spreads) return "";
+    return "port " + name + " has " + count +
+           " lcores, but its NIC or driver does not spread what it receives over queues (RSS), so that all "
+           "but "
+           "the first would get nothing; give it one lcore";
+}
 
 tl::expected<Ethdev, std::string> Ethdev::start(std::uint16_t port, std::string name,
                                                 std::span<const unsigned> lcores, bool has_kernel) {
@@ -75,11 +102,8 @@ Ethdev::~Ethdev() {
 }
 
 Ethdev::Result Ethdev::configure(const rte_eth_dev_info& info, std::size_t queues) {
-    if (queues > info.max_rx_queues || queues > info.max_tx_queues) {
-        return tl::unexpected(
-            "port " + name_ + " has " + std::to_string(std::min(info.max_rx_queues, info.max_tx_queues)) +
-            " queue(s) but " + std::to_string(queues) + " lcores; give it one lcore per queue");
-    }
+    if (std::string fault = fault_of_queues(name_, offer_of(info), queues); !fault.empty())
+        return tl::unexpected(std::move(fault));
     rte_eth_conf conf{};
     conf.rxmode.offloads =
         info.rx_offload_capa & (RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM);
@@ -122,6 +146,10 @@ Ethdev::Result Ethdev::add_queues(std::span<const unsigned> lcores) {
 /// right behind the other. AF_XDP depends on it: the memory it shows the kernel is (number of buffers) x
 /// (size of one), and the padding between pages would leave the last buffers outside.
 Ethdev::Result Ethdev::create_pool(unsigned lcore) {
+    if (!has_pool_plugin())
+        return tl::unexpected(
+            std::string("DPDK's plugin for buffer pools is missing; install Debian's package "
+                        "librte-mempool-ring23"));
     std::string name = "port" + std::to_string(port_) + "-queue" + std::to_string(pools_.size());
     rte_mempool* pool = rte_mempool_create_empty(
         name.c_str(), limits::mbufs_per_queue, sizeof(rte_mbuf) + limits::mbuf_room, limits::mbuf_cache,

@@ -17,6 +17,17 @@ struct rte_mempool;
 
 namespace millrace::dataplane {
 
+/// What a device offers to several lcores.
+struct QueueOffer {
+    unsigned queues = 1;       ///< in both directions
+    bool spreads = true;       ///< it announces RSS
+    bool peer_spreads = false; ///< it has a peer next door that chooses the queues: virtio, vdevs
+};
+
+/// Why a device cannot serve so many lcores, and what to do, as a sentence; empty when it can. One that does
+/// not spread what it receives puts all into its first queue.
+std::string fault_of_queues(const std::string& name, const QueueOffer& offer, std::size_t lcores);
+
 class Ethdev {
   public:
     /// Queue i is for lcores[i]. `has_kernel`: an exception path goes by it, so the

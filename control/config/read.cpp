@@ -67,6 +67,25 @@ std::optional<dataplane::Address> parse_unicast(const std::string& text) {
     return address && address->is_unicast() ? address : std::nullopt;
 }
 
+/// A port's addresses lie in the network; loopback never leaves this machine.
+void refuse_loopback(const Value& at, const std::vector<dataplane::Address>& addresses) {
+    for (const auto& address : addresses) {
+        bool is_loopback =
+            address.is_v4() ? address.v4_octets()[0] == 127 : address == dataplane::parse_address("::1");
+        if (is_loopback)
+            at.fail("addresses of the port's network; loopback is for `listen`",
+                    yaml::quote(to_string(address)));
+    }
+}
+
+/// What may have been meant by the name of a kernel interface.
+std::string interface_form(const std::string& name) {
+    return fmt::format(
+        "the PCI address of a NIC (`deploy/nic list` shows them), or \"net_af_xdp0,iface={}\" for "
+        "an interface that the kernel keeps",
+        name);
+}
+
 std::optional<dataplane::Mac> read_next_hop(const Value& at) {
     constexpr const char* form = "sender, or a MAC address such as \"02:00:00:00:00:01\"";
     std::string text = at.text(form);
@@ -119,13 +138,16 @@ Config::Port read_port(const Value& at) {
         {"device",
          [&](const Value& v) {
              out.device = v.text(device_form);
-             if (dataplane::ethdev_name(out.device).empty()) v.fail(device_form);
+             bool is_interface = out.device.find_first_of("_:., ") == std::string::npos;
+             if (dataplane::ethdev_name(out.device).empty())
+                 v.fail(is_interface ? interface_form(out.device) : device_form);
          }},
         {"lcores", [&](const Value& v) { out.lcores = read_lcores(v); }},
         {"addresses",
          [&](const Value& v) {
              out.addresses = read_distinct<dataplane::Address>(
                  v, bounds::items, "a unicast IPv4 or IPv6 address, without a port", parse_unicast);
+             refuse_loopback(v, out.addresses);
          }},
         {"next-hop", [&](const Value& v) { out.next_hop = read_next_hop(v); }},
         {"idle", [&](const Value& v) { out.idle = read_choice(v, idles); }},

@@ -7,6 +7,7 @@
 #include <rte_cycles.h>
 #include <spdlog/spdlog.h>
 
+#include "control/daemon/signal_patience.hpp"
 #include "control/daemon/verbs.hpp"
 #include "control/upstream/own_endpoints.hpp"
 #include "control/upstream/udp_sockets.hpp"
@@ -17,6 +18,7 @@ using dataplane::Endpoint;
 
 namespace {
 
+constexpr Time start_patience = 10s; // of who has sent a signal; a NIC's link alone is waited for 5 s
 constexpr unsigned fewest_source_ports = 16384; // less is worth a warning (RFC 5452 9.2: as many as possible)
 
 /// Every endpoint that this program answers on.
@@ -156,6 +158,7 @@ Daemon::Result Daemon::open_sockets() {
 
 Daemon::Result Daemon::open_ports() {
     if (config_.boot.ports.empty()) return {};
+    SignalPatience patience(start_patience);
     auto eal = dataplane::Eal::start(eal_plan(config_.boot));
     if (!eal) return tl::unexpected(eal.error());
     eal_ = std::move(*eal);

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "dataplane/eal_arguments.hpp"
+#include "dataplane/eal_log.hpp"
+#include "dataplane/ethdev.hpp"
 #include "dataplane/limits.hpp"
 
 namespace millrace::tests {
@@ -12,7 +14,7 @@ using namespace dataplane;
 
 namespace {
 
-constexpr std::uint64_t plenty = std::uint64_t(4) << 30;
+constexpr std::uint64_t plenty = std::uint64_t(4) << 30, page = std::uint64_t(2) << 20;
 
 std::string joined(const EalPlan& plan, const Machine& machine) {
     auto arguments = eal_arguments(plan, machine);
@@ -37,7 +39,12 @@ struct Row {
     std::vector<const char*> lacks = {"error: "};
 };
 
-const Machine two{{0, 1}, 0}, two_huge{{0, 1}, plenty};
+/// One node, with so much free in pages of 2 MiB.
+Machine machine(std::vector<unsigned> cpus, std::uint64_t free_octets) {
+    return {cpus, {{0, cpus, free_octets, free_octets == 0 ? 0 : page, 0}}};
+}
+
+const Machine two = machine({0, 1}, 0), two_huge = machine({0, 1}, plenty);
 
 const Row rows[] = {
     {"vdev",
@@ -75,11 +82,16 @@ const Row rows[] = {
      two_huge,
      {"--allow=0000:03:0A.0,mprq_en=1 "},
      {"error: ", "--no-pci", "--vdev"}},
+    {"pci_no_huge",
+     one("0000:03:00.0", {1}, {"--no-huge"}),
+     two_huge,
+     {"error: ", "--no-huge does not go"},
+     {}},
     {"pci_without_hugepages", one("0000:03:00.0", {1}), two, {"error: ", "nr_hugepages"}, {}},
     {"control_beside", one("net_ring0", {0}), two, {"--lcores=1@1,0@0 ", "--main-lcore=1 "}},
     {"control_shares", one("net_ring0", {0, 1}), two, {"--lcores=2@0,0@0,1@1 ", "--main-lcore=2 "}},
-    {"one_cpu", one("net_ring0", {3}), {{3}, 0}, {"--lcores=0@3,3@3 ", "--main-lcore=0 "}},
-    {"far_cpu", one("net_ring0", {3}), {{3, 200}, 0}, {"--lcores=0@200,3@3 "}},
+    {"one_cpu", one("net_ring0", {3}), machine({3}, 0), {"--lcores=0@3,3@3 ", "--main-lcore=0 "}},
+    {"far_cpu", one("net_ring0", {3}), machine({3, 200}, 0), {"--lcores=0@200,3@3 "}},
     {"own_words",
      one("net_ring0", {1}, {"--log-level=debug", "--file-prefix=x -m 900"}),
      two,
@@ -121,7 +133,7 @@ const Row rows[] = {
     {"contradiction_no_pci", one("03:00.0", {1}, {"--no-pci"}), two_huge, {"error: ", "--no-pci"}, {}},
     {"help", one("net_ring0", {1}, {"-h"}), two, {"error: "}, {}},
     {"absent_cpu", one("net_ring0", {2}), two, {"error: ", "lcore 2", "0,1"}, {}},
-    {"huge_cpu", one("net_ring0", {128}), {{0, 128}, 0}, {"error: ", "lcore 128"}, {}},
+    {"huge_cpu", one("net_ring0", {128}), machine({0, 128}, 0), {"error: ", "lcore 128"}, {}},
     {"lcore_twice", one("net_ring0", {1, 1}), two, {"error: ", "lcore 1 is given twice"}, {}},
     {"no_lcore", one("net_ring0", {}), two, {"error: ", "at least one lcore"}, {}},
     {"no_device", one("", {1}), two, {"error: ", "device"}, {}},
@@ -169,9 +181,10 @@ TEST(EalPlan, DeviceStrings) {
     EXPECT_EQ(ethdev_name("03:0A.0"), "0000:03:0a.0");
     EXPECT_EQ(ethdev_name("ABCD:03:0a.0,mprq_en=1"), "abcd:03:0a.0");
     EXPECT_EQ(ethdev_name("net_af_xdp0,iface=edge0,queue_count=2"), "net_af_xdp0");
-    EXPECT_EQ(ethdev_name(std::string(63, 'a')), std::string(63, 'a'));
-    for (const std::string& neither : {std::string(64, 'a'), std::string("eth0 up"), std::string("Net_tap0"),
-                                       std::string(",iface=a"), std::string("0net"), std::string("03:00")}) {
+    EXPECT_EQ(ethdev_name("net_" + std::string(59, 'a')), "net_" + std::string(59, 'a'));
+    for (const std::string& neither :
+         {"net_" + std::string(60, 'a'), std::string("eth0"), std::string("enp3s0"), std::string("eth0 up"),
+          std::string("Net_tap0"), std::string(",iface=a"), std::string("0net"), std::string("03:00")}) {
         EXPECT_EQ(ethdev_name(neither), "") << neither;
     }
     EXPECT_EQ(device_option("net_af_xdp0,iface=edge0,queue_count=2", "iface"), "edge0");
@@ -179,6 +192,48 @@ TEST(EalPlan, DeviceStrings) {
     EXPECT_EQ(device_option("net_af_xdp0,myiface=edge0", "iface"), "");
     EXPECT_TRUE(is_driver("net_tap0", "net_tap") && is_driver("eth_af_packet0,iface=a", "net_af_packet"));
     EXPECT_FALSE(is_driver("net_ring0", "net_tap") || is_driver("0000:03:00.0", "net_tap"));
+}
+
+TEST(EalPlan, ANicThatCannotBeHadIsToldBeforeItsMemory) {
+    Machine machine = two;
+    machine.nics = {Nic{"0000:03:00.0"}};
+    std::string text = joined(one("03:00.0", {1}), machine);
+    EXPECT_NE(text.find("error: port 0000:03:00.0 is no PCI device"), text.npos) << text;
+    EXPECT_EQ(pci_addresses(one("03:0A.0,x=1", {1})), std::vector<std::string>{"0000:03:0a.0"});
+    EXPECT_TRUE(pci_addresses(one("net_ring0", {1})).empty());
+}
+
+TEST(EalPlan, OneAddressOnTwoPortsIsWarnedOf) {
+    EalPlan plan = one("net_ring0", {0});
+    plan.ports[0].addresses = {*parse_address("192.0.2.1"), *parse_address("192.0.2.2")};
+    plan.ports.push_back({"net_ring1", {1}, {*parse_address("192.0.2.3")}});
+    EXPECT_TRUE(warnings_of(plan).empty());
+    plan.ports[1].addresses.push_back(*parse_address("192.0.2.2"));
+    ASSERT_EQ(warnings_of(plan).size(), 1U);
+    EXPECT_TRUE(warnings_of(plan)[0].starts_with("ports net_ring0 and net_ring1 both serve 192.0.2.2:"));
+}
+
+TEST(EalPlan, DriversArePackages) {
+    EXPECT_EQ(driver_package("net_af_xdp0,iface=a"), "librte-net-af-xdp23");
+    EXPECT_EQ(driver_package("eth_af_packet12"), "librte-net-af-packet23");
+    EXPECT_EQ(driver_package("virtio_user0,path=/a"), "librte-net-virtio23");
+}
+
+TEST(EalLog, OnlyWhatMeansNothingIsHidden) {
+    EXPECT_TRUE(is_eal_noise("EAL: No available 1048576 kB hugepages reported\n"));
+    EXPECT_TRUE(is_eal_noise("EAL: No free 2048 kB hugepages reported on node 1\n"));
+    EXPECT_FALSE(is_eal_noise("EAL: Cannot set up DMA remapping, error 12 (Cannot allocate memory)\n"));
+}
+
+TEST(Ethdev, LcoresThatWouldGetNothingAreRefused) {
+    QueueOffer nic{4, true, false}, without_rss{4, false, false}, virtio{4, false, true};
+    EXPECT_EQ(fault_of_queues("p", nic, 4), "");
+    EXPECT_EQ(fault_of_queues("p", nic, 5),
+              "port p has 4 queue(s) but 5 lcores; give it one lcore per queue");
+    EXPECT_EQ(fault_of_queues("p", without_rss, 1), "");
+    EXPECT_NE(fault_of_queues("p", without_rss, 2).find("(RSS), so that all but the first would get nothing"),
+              std::string::npos);
+    EXPECT_EQ(fault_of_queues("p", virtio, 4), "") << "its peer spreads";
 }
 
 TEST(EalArguments, RefusesWhatIsDerived) {

@@ -140,4 +140,29 @@ MUTATIONS = [
         "",
         "eviction knows nothing of what is asked",
         "dataplane_test:WorkerTest.*"),
+    # DPDK's memory, and NICs.
+    Mutation(
+        "hugepages-of-any-node", "dataplane/eal_memory.cpp",
+        "demand[i] <= machine.nodes[i].free_octets",
+        "demand[i] <= machine.nodes[0].free_octets",
+        "pages on another node than the lcore's are counted, and DPDK panics",
+        "dataplane_test:Memory.*"),
+    Mutation(
+        "lock-limit-not-looked-at", "dataplane/eal_memory.cpp",
+        "*machine.lockable_octets >= needed",
+        "*machine.lockable_octets > 0",
+        "a NIC cannot reach most packet buffers, and loses what they hold",
+        "dataplane_test:Memory.*"),
+    Mutation(
+        "lcores-without-spreading", "dataplane/ethdev.cpp",
+        "lcores < 2 || offer.spreads || offer.peer_spreads",
+        "lcores < 2 || !offer.spreads || offer.peer_spreads",
+        "all but the first lcore of a NIC without RSS get nothing for ever",
+        "dataplane_test:Ethdev.*"),
+    Mutation(
+        "group-of-the-kernel", "dataplane/nic.cpp",
+        "other != nic.address && !is_one_of(viable_drivers, driver)",
+        "false && !is_one_of(viable_drivers, driver)",
+        "VFIO refuses a NIC for what shares its group, and nobody says so",
+        "dataplane_test:Nic.*"),
 ]

@@ -1,12 +1,15 @@
-"""deploy/nic on made-up trees of the kernel's files."""
+"""deploy/nic on made-up trees of the kernel's files, and what millraced says of NICs and plugins that it cannot have."""
 
 import os
 import pathlib
+import signal
 import subprocess
 
 import pytest
 
-from conftest import ROOT
+from conftest import LCORE, ROOT
+from lab.daemon import xdp_config
+from support import until
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -242,3 +245,79 @@ def test_interrupts_leave_the_lcores(tree):
     tree.write("proc/5/comm", "irqbalance\n")
     tree("irq", "2-3", says="irqbalance runs")
     assert tree("irq", "--dry-run", "2-3") == "", "all is done"
+
+
+# What millraced says.
+
+
+@pytest.fixture
+def start(lab, daemon, nsd):
+    """millraced on one device, not waited for."""
+
+    def go(device, **more):
+        config = xdp_config(lab.names, nsd, LCORE)
+        config["ports"][0]["device"] = device
+        return daemon(config, ready=False, **more)
+
+    return go
+
+
+def refusal(one):
+    assert one.launch().wait(30) == 1, one.last_lines()
+    return one.last_lines(1)
+
+
+def test_a_pci_address_of_nothing(start):
+    assert "port 0000:ff:1f.7 is no PCI device of this machine; `deploy/nic list`" in refusal(start("0000:ff:1f.7,foo=1"))
+
+
+def test_a_nic_of_the_kernel_is_told_how_to_bind(start):
+    """Whichever this machine has; nothing is done to it."""
+    found = [path.parent for path in pathlib.Path("/sys/bus/pci/devices").glob("*/class")
+             if path.read_text().startswith("0x02") and (path.parent / "driver").exists()
+             and (path.parent / "driver").resolve().name not in ("vfio-pci", "uio_pci_generic", "mlx5_core", "mlx4_core")]
+    if not found:
+        pytest.skip("this machine has no such NIC")
+    said = refusal(start(found[0].name))
+    assert "is bound to the kernel's driver" in said and f"`deploy/nic bind {found[0].name}`" in said
+
+
+HIDE = """
+plugins=$(echo /usr/lib/*/dpdk/pmds-23.0)
+mount --bind $plugins /mnt && mount -t tmpfs -o mode=755 none $plugins || exit
+for plugin in {plugins}; do ln -s /mnt/librte_$plugin.so* $plugins/; done
+exec "$@"
+"""
+
+
+@pytest.mark.parametrize("plugins, device, said", [
+    ("bus_pci bus_vdev net_ring", "net_ring0", "Debian's package librte-mempool-ring23"),
+    ("mempool_ring", "net_ring0", "its plugin for vdev devices is missing; install Debian's package librte-bus-vdev23"),
+    ("bus_vdev mempool_ring", "net_af_xdp7", "no driver for port net_af_xdp7"),
+])
+def test_a_missing_plugin_is_named_with_its_package(start, plugins, device, said):
+    prefix = ["unshare", "--mount", "sh", "-c", HIDE.replace("{plugins}", plugins), "sh"]
+    assert said in refusal(start(f"{device},iface=lo" if "xdp" in device else device, prefix=prefix))
+
+
+def test_a_start_that_hangs_can_be_ended(lab, start):
+    """The pcap driver opens a FIFO that nobody writes to, for as long as nobody does."""
+    fifo = lab.folder / "hangs"
+    fifo.unlink(missing_ok=True)
+    os.mkfifo(fifo)
+    one = start(f"net_pcap0,rx_pcap={fifo},tx_pcap=/dev/null")
+    process = one.launch()
+    waits = pathlib.Path(f"/proc/{process.pid}/wchan")
+    assert until(lambda: waits.read_text() in ("fifo_open", "wait_for_partner"), 20), waits.read_text()
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 1
+    assert "ended while DPDK was starting a device" in one.last_lines(3)
+    fifo.unlink()
+
+
+def test_nothing_is_said_of_hugepages_that_nobody_asked_for(start):
+    one = start("net_ring0").start()
+    assert "hugepages" not in one.log.read_text()
+    one.process.terminate()
+    assert one.wait() == 0

@@ -309,6 +309,18 @@ const Refused ports[] = {
     {ports_of(" - device: net_tap0\n   lcores: [1]\n   addresses: ['0.0.0.0']"),
      "t:5: ports[0].addresses[0]: expected a unicast IPv4 or IPv6 address, without a port, found "
      "\"0.0.0.0\""},
+    {ports_of(" - device: enp3s0\n"),
+     "t:3: ports[0].device: expected the PCI address of a NIC (`deploy/nic list` shows them), or "
+     "\"net_af_xdp0,iface=enp3s0\" for an interface that the kernel keeps, found \"enp3s0\""},
+    {ports_of(" - {device: net_tap0, lcores: [1], addresses: [192.0.2.9, 127.0.0.1]}"),
+     "t:3: ports[0].addresses: expected addresses of the port's network; loopback is for `listen`, found "
+     "\"127.0.0.1\""},
+    {ports_of(" - {device: net_tap0, lcores: [1], addresses: ['::1']}"),
+     "t:3: ports[0].addresses: expected addresses of the port's network; loopback is for `listen`, found "
+     "\"::1\""},
+    {ports_of(" - device: net_tap0\n   lcores: [1]\n   addresses: ['ff02::1']"),
+     "t:5: ports[0].addresses[0]: expected a unicast IPv4 or IPv6 address, without a port, found "
+     "\"ff02::1\""},
     {ports_of(" - {device: net_tap0, lcores: [1, 1], addresses: [192.0.2.9]}"),
      "t:3: ports[0].lcores: expected each lcore once, in all ports together, found 1 twice"},
     {ports_of(" - {device: net_tap0, lcores: [1], addresses: [192.0.2.9]}\n"
