@@ -49,10 +49,15 @@ std::uint64_t reserved_octets(const Arguments& given) {
     return total << 20;
 }
 
+std::uint64_t kernel_octets(const PortPlan& port) {
+    return port.kernel.is_wanted() ? limits::kernel_octets : 0;
+}
+
 /// Without hugepages: more than is needed, as what is not used costs nothing.
 std::uint64_t ordinary_octets(const EalPlan& plan) {
     std::uint64_t octets = limits::eal_octets;
-    for (const PortPlan& port : plan.ports) octets += port.lcores.size() * limits::queue_octets;
+    for (const PortPlan& port : plan.ports)
+        octets += port.lcores.size() * limits::queue_octets + kernel_octets(port);
     return octets;
 }
 
@@ -99,9 +104,14 @@ std::vector<std::uint64_t> hugepage_demand(const EalPlan& plan, unsigned control
     for (const PortPlan& port : plan.ports) {
         for (unsigned lcore : port.lcores) demand[machine.node_of(lcore)] += queue_hugepage_octets;
         auto nic = std::ranges::find(machine.nics, ethdev_name(port.device), &Nic::address);
-        if (nic == machine.nics.end() || nic->node < 0) continue;
-        auto home = std::ranges::find(machine.nodes, unsigned(nic->node), &Node::number);
-        if (home != machine.nodes.end()) demand[std::size_t(home - machine.nodes.begin())] += usual_page;
+        auto home = machine.nodes.end();
+        if (nic != machine.nics.end() && nic->node >= 0)
+            home = std::ranges::find(machine.nodes, unsigned(nic->node), &Node::number);
+        if (home == machine.nodes.end()) {
+            demand[machine.node_of(port.lcores.front())] += kernel_octets(port);
+        } else {
+            demand[std::size_t(home - machine.nodes.begin())] += usual_page + kernel_octets(port);
+        }
     }
     for (std::size_t i = 0; i < demand.size(); ++i) {
         std::uint64_t page = std::max(usual_page, machine.nodes[i].page_octets);
