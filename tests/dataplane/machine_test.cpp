@@ -93,6 +93,11 @@ TEST(Memory, IsAskedForWhereItIsUsed) {
     EXPECT_LT(demand[1], 2 * queue_hugepage_octets + page);
     machine.nics = {nic_on(0)};
     EXPECT_EQ(hugepage_demand(plan_of({2, 3}), 0, machine)[0], demand[0] + page);
+    EalPlan exception = plan_of({2, 3});
+    exception.ports[0].kernel.name = "dns0";
+    EXPECT_GE(hugepage_demand(exception, 0, machine)[0], demand[0] + limits::kernel_octets);
+    machine.nics.clear();
+    EXPECT_GE(hugepage_demand(exception, 0, machine)[1], demand[1] + limits::kernel_octets - page);
     machine.nodes[1].page_octets = gibibyte; // there are no others
     EXPECT_EQ(hugepage_demand(plan_of({2, 3}), 0, machine)[1], gibibyte);
 }
