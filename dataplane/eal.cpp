@@ -190,6 +190,14 @@ Eal::Result Eal::open_kernel(const PortPlan& port, OpenPort& open) {
     return {};
 }
 
+EthdevView Eal::view(std::size_t port) const {
+    return ports_[port]->ethdev->view();
+}
+
+bool Eal::has_link(std::size_t port) const {
+    return dataplane::has_link(ports_[port]->ethdev->port());
+}
+
 void Eal::close() {
     exceptions_.stop();
     queues_.clear();

@@ -37,6 +37,10 @@ class Eal {
 
     std::span<Queue> queues() { return queues_; }
 
+    /// By the index of EalPlan::ports.
+    EthdevView view(std::size_t port) const;
+    bool has_link(std::size_t port) const;
+
     /// A port's kernel interface, as long as the ports are open.
     struct Kernel {
         std::string interface, port; ///< names

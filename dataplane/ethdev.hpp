@@ -10,6 +10,7 @@
 
 #include <tl/expected.hpp>
 
+#include "dataplane/ethdev_view.hpp"
 #include "dataplane/frame.hpp"
 
 struct rte_eth_dev_info;
@@ -45,6 +46,7 @@ class Ethdev {
     std::uint16_t port() const { return port_; }
     rte_mempool* pool(std::size_t queue) const { return pools_[queue]; }
     Offload offload() const { return offload_; }
+    EthdevView view() const { return view_ethdev(port_, receive_offloads_, send_offloads_); }
     Mac mac() const;
     unsigned mtu() const; ///< octets of IP packet; 0: the driver does not say
 
@@ -60,12 +62,14 @@ class Ethdev {
     Result add_queues(std::span<const unsigned> lcores);
     Result create_pool(unsigned lcore);
     Result check_mtu() const;
+    void pass_all_vlans() const;
     tl::unexpected<std::string> failure(const std::string& what, int error) const;
 
     std::uint16_t port_;
     std::string name_;
     std::vector<rte_mempool*> pools_; ///< one per queue
     Offload offload_;
+    std::uint64_t receive_offloads_ = 0, send_offloads_ = 0; ///< RTE_ETH_..., as configured
     bool has_kernel_;
     bool virtual_ = false; ///< no PCI device
     bool owns_ = false;    ///< the ethdev has been configured and is to be closed

@@ -25,6 +25,7 @@ inline constexpr Time refresh_retry = 2s; ///< after which a refresh that nobody
 inline constexpr unsigned starts_per_key = 100; ///< Fetches of one key in a second, for one client prefix
 inline constexpr std::size_t rx_descriptors = 1024;
 inline constexpr std::size_t tx_descriptors = 1024;
+inline constexpr std::size_t xstats = 256;     ///< a driver's own counters that are shown
 inline constexpr std::size_t mbuf_cache = 256; ///< mbufs that an lcore keeps to itself
 
 // The mbufs of one queue, each term with its user.

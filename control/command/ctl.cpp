@@ -110,6 +110,7 @@ void add_commands(CLI::App& app, Options& options) {
     for (auto [verb, help] :
          {std::pair("status", "what the daemon is and does"), std::pair("stats", "its counters"),
           std::pair("inflight", "questions that upstreams are being asked"),
+          std::pair("ports", "the DPDK ports: device, link, queues, the driver's counters"),
           std::pair("health", "whether clients should be sent here; if not, ends with 1"),
           std::pair("drain", "call it unhealthy, so that clients are sent elsewhere; serve them still"),
           std::pair("resume", "call it healthy again, when it is"), std::pair("quit", "end the daemon")}) {

@@ -163,6 +163,7 @@ Daemon::Result Daemon::open_ports() {
     if (!eal) return tl::unexpected(eal.error());
     eal_ = std::move(*eal);
     for (const std::string& warning : eal_->warnings()) spdlog::warn("{}", warning);
+    ports_.open(*eal_, config_.boot.ports);
     clock_.emplace(rte_get_tsc_hz());
     for (auto& queue : eal_->queues()) {
         const Config::Port& port = config_.boot.ports[queue.port];

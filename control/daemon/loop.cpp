@@ -72,6 +72,7 @@ bool Loop::tick() {
     freeing_ = p_.grace.reclaim();
     p_.workers.end_sleeps();
     p_.workers.watch(now);
+    p_.ports.tick(now);
     if (now >= health_due_) {
         health_.look(fault(), now);
         health_due_ = now + health_interval;

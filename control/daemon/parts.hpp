@@ -12,6 +12,7 @@
 #include "cache/grace.hpp"
 #include "cache/replaceable.hpp"
 #include "cache/table.hpp"
+#include "control/daemon/ports.hpp"
 #include "control/daemon/tcp_server.hpp"
 #include "control/daemon/workers.hpp"
 #include "control/fetch/flush.hpp"
@@ -48,6 +49,7 @@ struct Parts {
     KeepWarm& warm;
     ServerNames& names;
     const std::unique_ptr<dataplane::Eal>& eal; ///< null without ports
+    Ports& ports;
 };
 
 } // namespace millrace::control

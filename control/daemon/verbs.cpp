@@ -443,6 +443,7 @@ void add_verbs(CommandServer& server, const Parts& parts, Reload& reload, Loop& 
     });
     plain("inflight", [c] { return inflight(c); });
     plain("health", [c] { return health(c); });
+    plain("ports", [c] { return c.ports.show(); });
     plain("drain", [c] {
         c.loop.health().drain();
         return json{{"drained", true}};

@@ -1,5 +1,5 @@
-// What the control socket's verbs do: status, stats, inflight, health, drain, resume, trace, rank, cache
-// lookup, cache flush, config reload, quit, and those of upstream_verbs.hpp. Control thread only.
+// What the control socket's verbs do: status, stats, inflight, ports, health, drain, resume, trace, rank,
+// cache lookup and flush, config reload, quit, and those of upstream_verbs.hpp. Control thread only.
 #pragma once
 
 #include "control/command/server.hpp"

@@ -7,7 +7,7 @@ import socket
 import dns.message
 import pytest
 
-from conftest import LCORE
+from conftest import LCORE, socket_config
 from lab import WWW
 from lab.children import run
 from lab.daemon import xdp_config
@@ -180,6 +180,26 @@ def test_memif_server_starts_again_after_kill_9(lab, serve, tap, memif):
     peer.end()
     stop(second)
     assert not (lab.folder / "memif.sock").exists()
+
+
+def test_what_a_port_is_and_counts_is_shown_and_its_link_is_told(lab, serve, tap, memif):
+    one = serve(memif("server"), tap.addresses)
+    seen = lambda: next(iter(one.ctl("ports")["ports"].values()))  # noqa: E731
+    port = seen()
+    assert (port["name"], port["driver"], port["link"], port["queues"]) == ("net_memif0", "net_memif", "down", 1)
+    assert len(port["mac"].split(":")) == 6 and port["mtu"] >= 1280
+    peer = Peer(lab, memif("client"), tap)
+    assert all(answers(client) for client in tap.clients())
+    assert seen()["link"] == "up" and seen()["received"] > 0 and seen()["sent"] > 0
+    assert until(lambda: "the link is up" in one.log.read_text())
+    peer.end()
+    assert until(lambda: "the link is down" in one.log.read_text(), 30)
+    assert seen()["link"] == "down"
+    stop(one)
+
+
+def test_without_ports_none_are_shown(lab, daemon, nsd):
+    assert daemon(socket_config(lab, nsd)).ctl("ports") == {"ports": {}}
 
 
 @pytest.mark.parametrize("zero_copy", ["no", "yes"])
