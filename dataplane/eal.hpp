@@ -15,6 +15,7 @@
 
 #include "dataplane/eal_plan.hpp"
 #include "dataplane/ethdev_port.hpp"
+#include "dataplane/ethdev_view.hpp"
 #include "dataplane/lock_file.hpp"
 
 namespace millrace::dataplane {
