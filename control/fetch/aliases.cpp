@@ -212,7 +212,6 @@ void Aliases::conclude(const cache::Key& key, cache::Hash hash, const Alias& ali
     if (alias.dns64 == Alias::Dns64::none) {
         counters_.aliased += waiters.size();
     } else {
-        if (auto* bogus = revoked_native(alias, now)) return fail(key, hash, alias, waiters, bogus, now);
         if (auto next = settle(key, alias, found)) return follow(key, hash, *next, waiters, now);
         if (found.answer.kind == millrace::control::Kind::failure)
             return fail(key, hash, alias, waiters, nullptr, now);
@@ -296,6 +295,7 @@ bool Aliases::add(const cache::Key& key, cache::Hash hash, const Alias& alias, c
     Follower follower{key, hash, alias, target_hash, depth_of(hash) + 1, fetches_.last_generation()};
     by_target_.emplace(target_hash, number);
     by_depth_.emplace(target_hash, follower.depth, number);
+    if (alias.native_root > 0) by_native_root_.emplace(alias.native_root, number);
     join(followers_.emplace(number, std::move(follower)).first->second, waiters);
     return true;
 }
@@ -333,6 +333,9 @@ void Aliases::on_target_ended(const cache::Key& target, cache::Hash hash, const 
 }
 
 void Aliases::revoke(cache::Generation root) {
+    auto at = by_native_root_.lower_bound({root, 0});
+    for (; at != by_native_root_.end() && at->first == root; ++at)
+        followers_.at(at->second).is_revoked = true;
     for (Ended& ended : ended_) {
         if (ended.root == root || completions_.depends(ended.hash, root)) ended.how = Ended::How::superseded;
     }
@@ -364,7 +367,8 @@ void Aliases::tell_followers() {
 
 void Aliases::tell(const Ended& ended, Follower&& f) {
     using How = Ended::How;
-    bool is_void = ended.how == How::superseded || fetches_.is_superseded(f.key, f.since, f.alias) ||
+    bool is_void = ended.how == How::superseded || f.is_revoked ||
+                   fetches_.is_superseded(f.key, f.since, f.alias) ||
                    fetches_.is_superseded(ended.target, ended.since, ended.entry.get());
     if (is_void) return restart(std::move(f));
     bool is_ours = ended.how == How::refused;
@@ -421,6 +425,7 @@ void Aliases::close() {
     following_.clear();
     by_target_.clear();
     by_depth_.clear();
+    by_native_root_.clear();
     timers_.clear();
     ended_gone_ += ended_.size();
     ended_.clear();
@@ -467,6 +472,7 @@ Aliases::Follower Aliases::take(Number number) {
     following_.erase(f.hash);
     by_target_.erase({f.target_hash, number});
     by_depth_.erase({f.target_hash, f.depth, number});
+    by_native_root_.erase({f.alias.native_root, number});
     timers_.erase({f.timer, number});
     return std::move(f);
 }

@@ -154,6 +154,7 @@ class Aliases {
         unsigned depth; ///< followers that follow it one after the other, itself included
         cache::Generation since;
         WaiterList waiters{};
+        bool is_revoked = false;  ///< the AAAA answer that led to A records was found bogus meanwhile
         Time timer = Time::max(); ///< as filed in timers_
     };
     /// A target that has ended, and what its followers, those that it had then, are still to be told.
@@ -193,7 +194,6 @@ class Aliases {
                    Time now);
     bool translate(const cache::Key& key, cache::Hash hash, std::vector<Waiter>& waiters, Time now);
     std::optional<Alias> settle(const cache::Key& key, const Alias& alias, Found& found);
-    const cache::Entry* revoked_native(const Alias& alias, Time now) const;
     bool may_map(const cache::Key& key, cache::Hash hash, const Alias& alias, const cache::Entry* why) const;
     bool may_derive_stale(const cache::Key& key, cache::Hash hash, const Alias& alias,
                           const cache::Entry* entry) const;
@@ -223,8 +223,9 @@ class Aliases {
     const dataplane::Access* access_ = nullptr;
     std::map<Number, Follower> followers_;
     std::set<std::pair<cache::Hash, Number>> by_target_;
-    std::set<std::tuple<cache::Hash, unsigned, Number>> by_depth_; ///< of a target
-    std::unordered_map<cache::Hash, Number> following_;            ///< by their own hash
+    std::set<std::tuple<cache::Hash, unsigned, Number>> by_depth_;  ///< of a target
+    std::set<std::pair<cache::Generation, Number>> by_native_root_; ///< those that have one
+    std::unordered_map<cache::Hash, Number> following_;             ///< by their own hash
     std::set<std::pair<Time, Number>> timers_;
     std::deque<Ended> ended_;
     std::uint64_t ended_gone_ = 0; ///< that were before those in `ended_`

@@ -51,6 +51,7 @@ std::optional<Alias> Aliases::settle(const cache::Key& key, const Alias& alias, 
             next.is_native_stale = found.is_stale;
             if (!found.is_stale) // else as after a failure
                 next.latest = std::min(found.latest, latest_expiry(answer, found.expiry));
+            next.native_expiry = found.expiry;
             next.native_root = found.root;
             next.native = std::make_shared<const Answer>(std::move(answer));
             return next;
@@ -67,21 +68,12 @@ std::optional<Alias> Aliases::settle(const cache::Key& key, const Alias& alias, 
         answer.is_crossed = answer.is_crossed || (alias.native && alias.native->is_crossed);
     } else if (alias.native) {
         answer = *alias.native;
+        found.latest = std::min(found.latest, alias.native_expiry); // it is not said once more
         found.is_stale = found.is_stale || alias.is_native_stale;
     } else if (answer.kind != millrace::control::Kind::nxdomain) {
         answer.kind = millrace::control::Kind::failure; // nobody has said that there are no AAAA records
     }
     return std::nullopt;
-}
-
-/// The failure in the place of the AAAA answer that A records were followed after; null: it has not been
-/// found bogus since.
-const cache::Entry* Aliases::revoked_native(const Alias& alias, Time now) const {
-    if (alias.dns64 != Alias::Dns64::mapped || !alias.native) return nullptr;
-    cache::Key native = alias.target;
-    native.qtype = LDNS_RR_TYPE_AAAA;
-    const cache::Entry* entry = table_.find_usable(native, table_.hasher()(native), now);
-    return entry && entry->failure && dns::ede::is_of_dnssec(entry->info) ? entry : nullptr;
 }
 
 /// Whether A records are followed although the AAAA question has failed (RFC 6147 5.1.2, 5.1.3): not when its

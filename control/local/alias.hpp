@@ -35,6 +35,7 @@ struct Alias {
     /// make some of. The chain is empty then.
     enum class Dns64 : std::uint8_t { none, native, mapped } dns64 = Dns64::none;
     std::shared_ptr<const Answer> native; ///< mapped: the AAAA answer that is none; null: there is no answer
+    Time native_expiry{};                 ///< of the Entry that says so
     Time latest = Time::max();            ///< mapped: what comes of it lives no longer,
     cache::Generation native_root = 0;    ///< and may be revoked by this Fetch
     bool is_native_stale = false;         ///< `native` has expired: told only while nobody can be asked

@@ -40,6 +40,17 @@ class Dns64Test : public Scenarios {
             net.reply(sent, make_reply(sent.message, spec), 200ms);
         });
     }
+    /// The AAAA answer for a.com. is denied at once, found bogus after 100 ms; A records come after 300 ms.
+    void find_bogus_late() {
+        upstreams.replace({{server(0), true}, server(1), server(2)});
+        of_first[{"a.com.", type_aaaa}] = {.rcode = 2, .info = 6};
+        for (unsigned i : {0u, 1u, 2u}) {
+            network.serve(server(i), [this, i](FakeNetwork& net, const Sent& sent) {
+                Time delay = type_of(sent) == type_a ? Time(300ms) : i == 0 ? Time(100ms) : Time(5ms);
+                net.reply(sent, make_reply(sent.message, said(question_name(sent), type_of(sent), i)), delay);
+            });
+        }
+    }
     ReplySpec said(const std::string& name, std::uint16_t type, unsigned upstream) {
         if (upstream == 0 && of_first.contains({name, type})) return of_first.at({name, type});
         if (auto found = zone.find({name, type}); found != zone.end()) return found->second;
