@@ -34,6 +34,8 @@ enum class Topic : std::uint64_t {
     socket_error,
     zombie,
     ranking,
+    priority,
+    weight,
 };
 
 class Chance {

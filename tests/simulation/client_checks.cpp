@@ -96,7 +96,9 @@ void ClientChecks::check_entry_given(const cache::Entry* entry, Wake::Kind kind,
     scene_.require((kind == Wake::Kind::abandon) == !entry, "only an abandoned wait has no Entry", "");
     if (!entry || (entry == checked_ && key == checked_key_)) return; // thousands may wait for one
     entries_.on_given(*entry, key);
-    scene_.require(kind != Wake::Kind::stale || entries_.is_linked(entry), "stale data is in the table", "");
+    bool is_made = entries_.state(key).key.dns64() > 0 && entry->expiry == entry->born; // of stale data
+    scene_.require(kind != Wake::Kind::stale || is_made || entries_.is_linked(entry),
+                   "stale data is in the table", "");
     if (!entries_.is_linked(entry) && entry->version.generation) scene_.tally.add(Seen::private_entries);
     checked_ = entry;
     checked_key_ = key;
@@ -111,7 +113,7 @@ bool ClientChecks::read(std::uint32_t number, std::span<const std::uint8_t> repl
                    "a second one");
     question.fate = Question::Fate::answered;
     scene_.tally.add(Seen::replies);
-    read_reply(reply, question.query.name, type_of(question.query.aspects), reading_);
+    read_reply(scene_.ledger, reply, question.query.name, type_of(question.query.aspects), reading_);
     scene_.require(reading_.sound, "replies can be read", "cut short");
     std::size_t size = write_query(question.query, sent_);
     std::span<const std::uint8_t> sent(sent_.data(), size);
@@ -124,7 +126,10 @@ bool ClientChecks::read(std::uint32_t number, std::span<const std::uint8_t> repl
     scene_.say("question ", number, " (name ", question.query.name, ") gets rcode ", reading_.content.rcode,
                ", ", reading_.content.hosts.size(), " addresses",
                reading_.flags & flag_truncated ? ", truncated" : "");
-    question.is_content = !reading_.content.hosts.empty() || !reading_.content.texts.empty();
+    const Content& content = reading_.content;
+    bool has_ipv4_alone = scene_.plan.dns64 && content.soa && content.rcode == rcode_noerror;
+    question.is_content =
+        !content.hosts.empty() || !content.texts.empty() || (has_ipv4_alone && rule_of(question) == 0);
     if (!(reading_.flags & flag_truncated)) return true;
     bool bare = reading_.content.hosts.empty() && !reading_.content.soa && reading_.content.texts.empty();
     bool may_be_cut =
@@ -152,9 +157,13 @@ void ClientChecks::check_content(const Question& question, const Content& conten
     bool known_rcode =
         content.rcode == rcode_noerror || content.rcode == rcode_servfail || content.rcode == rcode_nxdomain;
     scene_.require(known_rcode, "replies have a sensible rcode", "another");
+    unsigned rule = rule_of(question);
+    scene_.require(content.nat64 == 0 || (rule > 0 && content.nat64 == scene_.nat64_of(rule)),
+                   "synthesised addresses are of the client's own NAT64", "of another");
     for (std::uint32_t number : content.hosts) {
         const Host* host = scene_.ledger.find_host(number);
-        bool fits = host && host->name == name && host->qtype == type_of(question.query.aspects) &&
+        bool fits = host && host->name == name &&
+                    host->qtype == (content.nat64 ? type_a : type_of(question.query.aspects)) &&
                     host->chain == content.chain && !host->forged;
         if (!fits) scene_.fail("clients get addresses of their name", scene_.ledger.describe(number));
         check_age(name, host->made, host->server, "an address");
@@ -189,11 +198,27 @@ void ClientChecks::check_hit(const WorkerState& worker, const Question& question
     for (const KeyState::Shown& shown : key.shown) {
         if (shown.fingerprint != fingerprint || shown.until < worker.turn_began) continue;
         if (shown.generation <= worker.floors[key.key.group]) continue;
-        if (stale || worker.turn_time < shown.expiry) return;
+        if (content.least_ttl == ~0u || (!stale && worker.turn_time < shown.expiry)) return;
+        if (stale && may_be_stale(worker, key, shown)) return;
     }
     scene_.fail("a hit is what the table holds", "name " + std::to_string(question.query.name) + ", rcode " +
                                                      std::to_string(content.rcode) + ", " +
                                                      std::to_string(content.hosts.size()) + " addresses");
+}
+
+/// Whether a worker may answer with it though it has expired: at once if the operator wants that, but for a
+/// chain of CNAMEs, which control looks behind; else after a Fetch that has not replaced it, or when a worker
+/// had no credit.
+bool ClientChecks::may_be_stale(const WorkerState& worker, const KeyState& key,
+                                const KeyState::Shown& shown) const {
+    bool is_at_once = scene_.plan.at_once && !shown.is_chained;
+    bool is_asked_since = key.started > shown.generation || key.key.dns64() > 0; // which others are asked for
+    bool is_crowded = worker.counters->get(Event::servfail_full) > 0;
+    return worker.turn_time < shown.stale_until && (is_at_once || is_asked_since || is_crowded);
+}
+
+unsigned ClientChecks::rule_of(const Question& question) const {
+    return scene_.rule_of(question.client, question.query.name, question.query.aspects);
 }
 
 /// Not older than an acknowledged flush, and not of an upstream that an acknowledged reload took away.

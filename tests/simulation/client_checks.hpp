@@ -80,6 +80,8 @@ class ClientChecks final : public MemoryListener {
   private:
     void check_content(const Question& question, const Content& content);
     void check_hit(const WorkerState& worker, const Question& question, const Reading& reading);
+    bool may_be_stale(const WorkerState& worker, const KeyState& key, const KeyState::Shown& shown) const;
+    unsigned rule_of(const Question& question) const;
     void check_age(unsigned name, Moment made, unsigned server, const char* what);
     void check_entry_given(const cache::Entry* entry, dataplane::Wake::Kind kind, std::uint32_t key);
     bool read(std::uint32_t question, std::span<const std::uint8_t> reply);

@@ -16,10 +16,22 @@ std::uint32_t EntryChecks::key_of(const Question& question) {
     unsigned aspects = question.query.aspects;
     unsigned flavour = unsigned(aspects & dnssec ? cache::dnssec_ok : cache::plain) |
                        (aspects & unchecked ? cache::checking_disabled : cache::plain);
-    std::uint64_t tag = tag_of(question.query.name, type_of(aspects), flavour);
+    unsigned name = question.query.name, rule = scene_.rule_of(question.client, name, aspects);
+    if (rule == 0) return add_keys(name, type_of(aspects), flavour);
+    // Those of which its answer is made come first: they are looked at first.
+    std::uint32_t native = add_keys(name, type_aaaa, flavour), ipv4 = add_keys(name, type_a, flavour);
+    std::uint32_t key = add_keys(name, type_aaaa, flavour | rule << cache::dns64_shift);
+    keys_[key].native = native;
+    keys_[key].ipv4 = ipv4;
+    return key;
+}
+
+/// The key, and its other one.
+std::uint32_t EntryChecks::add_keys(unsigned name, std::uint16_t qtype, unsigned flavour) {
+    std::uint64_t tag = tag_of(name, qtype, flavour);
     if (!index_.contains(tag)) {
-        add_key(question.query.name, type_of(aspects), flavour);
-        add_key(question.query.name, type_of(aspects), flavour ^ cache::dnssec_ok);
+        add_key(name, qtype, flavour);
+        if (flavour >> cache::dns64_shift == 0) add_key(name, qtype, flavour ^ cache::dnssec_ok);
     }
     return index_.at(tag);
 }
@@ -57,11 +69,18 @@ void EntryChecks::note_generations(cache::Generation last) {
 
 void EntryChecks::note_start(std::uint32_t key, cache::Generation before, cache::Generation after) {
     if (key == no_key || after == before) return;
-    scene_.require(after == before + 1, "one question starts one Fetch", "several");
     note_generations(after);
-    belongs(after, key);
     KeyState& state = keys_[key];
     const cache::Node* node = table_.locate(state.key, state.hash); // none when the table is full
+    if (scene_.plan.dns64) { // what is made of an answer has a generation, too, and may come in the same step
+        bool is_its = node && node->second.started > before;
+        if (!is_its) return;
+        belongs(node->second.started, key);
+        state.started = node->second.started;
+        return;
+    }
+    scene_.require(after == before + 1, "one question starts one Fetch", "several");
+    belongs(after, key);
     scene_.require(!node || node->second.started == after, "a Fetch supersedes when it starts",
                    "the slot does not know");
     state.started = after;
@@ -70,7 +89,11 @@ void EntryChecks::note_start(std::uint32_t key, cache::Generation before, cache:
 void EntryChecks::belongs(cache::Generation generation, std::uint32_t key) {
     if (generation >= generations_.size()) scene_.fail("generations are issued", "one that nobody issued");
     std::uint32_t& owner = generations_[generation].key;
-    if (owner == no_key) owner = key;
+    if (owner == no_key) {
+        owner = key;
+        const KeyState& state = keys_[key];
+        asked_[tag_of(state.name, state.qtype, state.key.flavour | cache::dnssec_ok)].push_back(generation);
+    }
     cache::Key own = keys_[owner].key, other = keys_[key].key;
     own.flavour |= cache::dnssec_ok;
     other.flavour |= cache::dnssec_ok;
@@ -122,7 +145,8 @@ void EntryChecks::on_published(std::uint32_t index, const cache::Entry& entry, b
     linked_[&entry] = index;
     unlinked_.erase(&entry);
     scene_.say("published version ", entry.version.generation, ".", entry.version.revision, " of name ",
-               state.name, " type ", state.qtype);
+               state.name, " type ", state.qtype, " flavour ", unsigned(state.key.flavour),
+               entry.failure ? ", a failure" : "");
     if (entry.version.generation < state.started) {
         fail("a superseded result is never published", entry,
              "generation " + std::to_string(state.started) + " has started");
@@ -148,7 +172,8 @@ void EntryChecks::on_published(std::uint32_t index, const cache::Entry& entry, b
     state.hosts = content_.hosts;
     state.newest = entry.version;
     state.newest_expiry = entry.expiry;
-    state.shown.push_back({content_.fingerprint(), entry.version.generation, entry.expiry});
+    state.shown.push_back({content_.fingerprint(), entry.version.generation, entry.expiry, entry.stale_until,
+                           content_.chain != 0});
     if (state.shown.size() > shown_limit) state.shown.pop_front();
 }
 
@@ -210,6 +235,15 @@ void EntryChecks::check_sockets() {
         scene_.fail("no exchange outlives its Fetch",
                     "socket " + std::to_string(socket) + " for name " + std::to_string(open.asked.name));
     }
+}
+
+cache::Generation EntryChecks::newest_of(const Asked& asked) const {
+    unsigned flavour = asked.unchecked ? cache::checking_disabled : cache::plain;
+    auto found = index_.find(tag_of(asked.name, asked.qtype, flavour));
+    if (found == index_.end()) return 0;
+    const KeyState& key = keys_[found->second];
+    const cache::Node* node = table_.locate(key.key, key.hash);
+    return node && node->second.is_live ? node->second.started : 0;
 }
 
 /// By the mark in the table, which a Fetch has that found a slot when it began.

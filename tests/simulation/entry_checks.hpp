@@ -30,12 +30,14 @@ struct KeyState {
     cache::Hash hash = 0;
     unsigned name = 0;
     std::uint16_t qtype = 0;
+    std::uint32_t native = 0, ipv4 = 0; ///< of a rule's key: the keys of the answers that its own is made of
 
     /// What readers could find, and until when; the last few.
     struct Shown {
         std::uint64_t fingerprint = 0;
         cache::Generation generation = 0;
-        Time expiry{};
+        Time expiry{}, stale_until{};
+        bool is_chained = false;
         Moment until = ~Moment(0);
     };
     const cache::Entry* entry = nullptr; ///< at the last look
@@ -46,6 +48,12 @@ struct KeyState {
     bool knows = false; ///< the slot, of `started`
     std::deque<Shown> shown;
     std::vector<std::uint32_t> hosts; ///< of the newest version
+};
+
+/// What of a reply does not go into an Entry: `rule` makes AAAA records of A records, or leaves some out.
+struct LeftOut {
+    unsigned rule = 0;
+    bool is_made = false; ///< else it is AAAA records that are left out
 };
 
 class EntryChecks {
@@ -78,6 +86,9 @@ class EntryChecks {
     /// An Entry goes to somebody who waits for `key`; called before it does.
     void on_given(const cache::Entry& entry, std::uint32_t key);
 
+    /// Of the Fetch that was started last for the question; 0: the table does not say.
+    cache::Generation newest_of(const Asked& asked) const;
+
     cache::Generation floor(unsigned group) const { return table_.floor(group); }
     /// Whether readers have been unable to find the Entry since `moment` or earlier. Never for one that
     /// they never could.
@@ -108,16 +119,35 @@ class EntryChecks {
     SimulatedNetwork::Delivery held(control::FetchId fetch, const control::Answer& answer) const;
     void look_at(std::uint32_t index);
     void on_published(std::uint32_t index, const cache::Entry& entry, bool had_entry);
+    std::uint32_t add_keys(unsigned name, std::uint16_t qtype, unsigned flavour);
     void add_key(unsigned name, std::uint16_t qtype, unsigned flavour);
     void belongs(cache::Generation generation, std::uint32_t key);
+    void find_owner(cache::Generation generation);
     void check(const cache::Entry& entry, std::uint32_t key);
     void read(const cache::Entry& entry, const KeyState& key);
     void check_hosts(const KeyState& key);
     Time check_origin(const cache::Entry& entry, const KeyState& key, const GenerationState& generation);
     bool is_ordered(const KeyState& before);
-    bool may_be_ranked(std::vector<std::uint32_t> hosts) const;
-    bool is_whole(const Accepted& accepted, const KeyState& key, unsigned revision) const;
-    Time check_merge(const cache::Entry& entry, const KeyState& key, const GenerationState& generation);
+    bool may_be_ranked(std::vector<std::uint32_t> hosts, bool is_cut_first) const;
+    bool is_left_out(const LeftOut& what, std::uint32_t host) const;
+    std::vector<std::uint32_t> rest(const Said& said, const KeyState& key, const LeftOut& what) const;
+    bool is_whole(const Accepted& accepted, const KeyState& key, unsigned revision,
+                  const LeftOut& left_out = {}) const;
+    const char* merge_flaw(const KeyState& key, const GenerationState& generation, unsigned revision,
+                           const LeftOut& left_out, Time& latest) const;
+
+    // Under the key of a rule of DNS64 (ruled_checks.cpp).
+    const std::vector<cache::Generation>& generations_of(const KeyState& key) const;
+    bool is_validated(const Said& said, const KeyState& key) const;
+    bool is_bogus(const GenerationState& generation) const;
+    bool is_revoked(const GenerationState& generation) const;
+    Time check_ruled(const cache::Entry& entry, const KeyState& key);
+    Time check_made(const cache::Entry& entry, const KeyState& key);
+    Time check_native(const cache::Entry& entry, const KeyState& key);
+    std::optional<Time> derived(const KeyState& from, const GenerationState& generation,
+                                const LeftOut& left_out, bool authentic) const;
+    std::optional<Time> lack_of_ipv6(const KeyState& key, const KeyState& native);
+    bool lacks_ipv4(const KeyState& ipv4) const;
     void check_sockets();
     bool may_ask(std::uint64_t tag, const OpenSocket& socket) const;
     const Fetches& live();
@@ -133,7 +163,8 @@ class EntryChecks {
     std::optional<Fetches> live_; ///< once a look has asked
     std::vector<KeyState> keys_;
     std::unordered_map<std::uint64_t, std::uint32_t> index_;
-    std::vector<GenerationState> generations_;              ///< by generation
+    std::vector<GenerationState> generations_;                                ///< by generation
+    std::unordered_map<std::uint64_t, std::vector<cache::Generation>> asked_; ///< of each question
     std::unordered_map<const void*, std::uint32_t> linked_; ///< Entries that readers can find, and their keys
     std::unordered_map<const void*, Moment> unlinked_;
     std::array<cache::Generation, 2> floors_{}; ///< by group

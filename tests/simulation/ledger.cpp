@@ -4,6 +4,8 @@
 #include <array>
 #include <charconv>
 
+#include "tests/simulation/nat64.hpp"
+
 namespace millrace::simulation {
 
 namespace {
@@ -135,6 +137,17 @@ std::optional<std::uint32_t> Ledger::host_of(std::span<const std::uint8_t> addre
     if (!v4 && address.size() != 16) return std::nullopt;
     auto tail = address.last(3);
     return std::uint32_t(tail[0]) << 16 | std::uint32_t(tail[1]) << 8 | tail[2];
+}
+
+std::optional<Ledger::Told> Ledger::read_address(std::span<const std::uint8_t> address) const {
+    auto behind = behind_nat64(address);
+    auto given = behind ? std::span<const std::uint8_t>(behind->address) : address;
+    auto host = host_of(given);
+    if (!host || !find_host(*host)) return std::nullopt;
+    std::vector<std::uint8_t> as_said;
+    append_address(*host, as_said);
+    if (!std::ranges::equal(as_said, given)) return std::nullopt;
+    return Told{*host, behind ? behind->nat64 : 0};
 }
 
 std::string Ledger::describe(std::uint32_t number) const {

@@ -64,7 +64,7 @@ struct Said {
     unsigned rcode = 0;
     unsigned chain = 0;
     bool is_signed = false, authentic = false, scoped = false, forged = false;
-    bool bogus = false; ///< a failure that a validator is the cause of
+    bool bogus = false;    ///< a failure that a validator is the cause of
     std::uint32_t ttl = 0; ///< the lowest
     Moment made = 0;
     control::Socket asked_by = 0; ///< whose question it answers
@@ -106,8 +106,15 @@ class Ledger {
 
     /// The address of a host, 4 or 16 octets, appended.
     void append_address(std::uint32_t number, std::vector<std::uint8_t>& out) const;
-    /// The host of an address; nothing for an address that nobody can have said.
+    /// The host of an address that was given to a probe.
     static std::optional<std::uint32_t> host_of(std::span<const std::uint8_t> address);
+    /// An address in an answer: whose it is, and behind which NAT64, 0 for none.
+    struct Told {
+        std::uint32_t host;
+        unsigned nat64;
+    };
+    /// Nothing for an address that nobody can have said, and nobody have made of one.
+    std::optional<Told> read_address(std::span<const std::uint8_t> address) const;
 
     std::string describe(std::uint32_t host) const; ///< for people
 

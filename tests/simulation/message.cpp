@@ -141,9 +141,9 @@ bool expand(std::span<const std::uint8_t> message, std::size_t& at, cache::Name&
 /// Goes through the records one by one, and knows where in the chain it is.
 class ContentReader {
   public:
-    ContentReader(std::span<const std::uint8_t> message, std::size_t at, unsigned name, std::uint16_t qtype,
-                  Content& out)
-        : message_(message), at_(at), name_(name), qtype_(qtype), out_(out) {}
+    ContentReader(const Ledger& ledger, std::span<const std::uint8_t> message, std::size_t at, unsigned name,
+                  std::uint16_t qtype, Content& out)
+        : ledger_(ledger), message_(message), at_(at), name_(name), qtype_(qtype), out_(out) {}
 
     void run(unsigned answers, unsigned authorities) {
         for (unsigned i = 0; i < answers + authorities && !out_.flaw; ++i) record(i < answers);
@@ -174,9 +174,15 @@ class ContentReader {
         if (type == type_cname) return link(begin);
         if (type != qtype_) return flaw("a record of another type");
         if (type == type_txt) return out_.texts.push_back(size == 5 ? cache::load_u32(&rdata[1]) : ~0u);
-        auto host = Ledger::host_of(rdata);
-        if (!host) return flaw("an address of another length");
-        out_.hosts.push_back(*host);
+        address(rdata);
+    }
+
+    void address(std::span<const std::uint8_t> rdata) {
+        auto told = ledger_.read_address(rdata);
+        if (!told) return flaw("an address that nobody gave");
+        if (!out_.hosts.empty() && told->nat64 != out_.nat64) return flaw("addresses of different prefixes");
+        out_.nat64 = told->nat64;
+        out_.hosts.push_back(told->host);
     }
 
     void authority(std::uint16_t type, std::span<const std::uint8_t> rdata) {
@@ -207,6 +213,7 @@ class ContentReader {
         flaw("a chain that nobody gave");
     }
 
+    const Ledger& ledger_;
     std::span<const std::uint8_t> message_;
     std::size_t at_;
     unsigned name_;
@@ -295,7 +302,7 @@ Octets write_reply(std::span<const std::uint8_t> query, const Ledger& ledger, st
 }
 
 std::uint64_t Content::fingerprint() const {
-    std::uint64_t state = rcode * 31 + chain;
+    std::uint64_t state = (rcode * 31 + chain) * 31 + nat64;
     auto add = [&](std::uint64_t value) { state = Chance::mix(state * 31 + value); };
     for (const auto* list : {&hosts, &texts, &signatures}) {
         add(list->size());
@@ -305,9 +312,9 @@ std::uint64_t Content::fingerprint() const {
     return state;
 }
 
-void read_content(std::span<const std::uint8_t> message, std::size_t at, unsigned answers,
-                  unsigned authorities, unsigned name, std::uint16_t qtype, Content& out) {
-    out.chain = 0;
+void read_content(const Ledger& ledger, std::span<const std::uint8_t> message, std::size_t at,
+                  unsigned answers, unsigned authorities, unsigned name, std::uint16_t qtype, Content& out) {
+    out.chain = out.nat64 = 0;
     out.hosts.clear();
     out.texts.clear();
     out.signatures.clear();
@@ -315,11 +322,12 @@ void read_content(std::span<const std::uint8_t> message, std::size_t at, unsigne
     out.least_ttl = ~0u;
     out.most_ttl = 0;
     out.flaw = nullptr;
-    ContentReader reader(message, at, name, qtype, out);
+    ContentReader reader(ledger, message, at, name, qtype, out);
     reader.run(answers, authorities);
 }
 
-void read_reply(std::span<const std::uint8_t> message, unsigned name, std::uint16_t qtype, Reading& out) {
+void read_reply(const Ledger& ledger, std::span<const std::uint8_t> message, unsigned name,
+                std::uint16_t qtype, Reading& out) {
     out.sound = message.size() >= header_octets && cache::load_u16(&message[4]) == 1;
     if (!out.sound) return;
     out.id = cache::load_u16(&message[0]);
@@ -330,8 +338,8 @@ void read_reply(std::span<const std::uint8_t> message, unsigned name, std::uint1
     out.sound = header_octets + size <= message.size();
     if (!out.sound) return;
     out.question = message.subspan(header_octets, size);
-    read_content(message, header_octets + size, cache::load_u16(&message[6]), cache::load_u16(&message[8]),
-                 name, qtype, out.content);
+    read_content(ledger, message, header_octets + size, cache::load_u16(&message[6]),
+                 cache::load_u16(&message[8]), name, qtype, out.content);
 }
 
 } // namespace millrace::simulation

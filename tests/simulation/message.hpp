@@ -49,6 +49,7 @@ struct Content {
     unsigned rcode = 0;
     unsigned chain = 0;               ///< as in chain_links()
     std::vector<std::uint32_t> hosts; ///< in order
+    unsigned nat64 = 0;               ///< behind which all of them are; 0: none
     std::vector<std::uint32_t> texts; ///< numbers of replies, ...
     std::vector<std::uint32_t> signatures;
     std::optional<std::uint32_t> soa;
@@ -59,8 +60,8 @@ struct Content {
     std::uint64_t fingerprint() const;
 };
 /// Reads the records behind the question for `name` and `qtype`; no OPT among them.
-void read_content(std::span<const std::uint8_t> message, std::size_t at, unsigned answers,
-                  unsigned authorities, unsigned name, std::uint16_t qtype, Content& out);
+void read_content(const Ledger& ledger, std::span<const std::uint8_t> message, std::size_t at,
+                  unsigned answers, unsigned authorities, unsigned name, std::uint16_t qtype, Content& out);
 
 /// A reply as a client gets it.
 struct Reading {
@@ -70,6 +71,7 @@ struct Reading {
     bool has_opt = false;
     Content content;
 };
-void read_reply(std::span<const std::uint8_t> message, unsigned name, std::uint16_t qtype, Reading& out);
+void read_reply(const Ledger& ledger, std::span<const std::uint8_t> message, unsigned name,
+                std::uint16_t qtype, Reading& out);
 
 } // namespace millrace::simulation

@@ -83,6 +83,7 @@ std::errc SimulatedNetwork::send(Socket socket, std::span<const std::uint8_t> oc
     bool is_probe = asked->name == Servers::probed_name;
     scene_.require(is_probe || group == Servers::group_of(from.server), "a name is asked of its own group",
                    "another's server is");
+    spy_(from.server, *asked);
     from.asked = *asked;
     from.has_asked = true;
     from.query.assign(octets.begin(), octets.end());

@@ -8,8 +8,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "control/upstream/network.hpp"
@@ -34,6 +36,10 @@ struct OpenSocket {
 class SimulatedNetwork final : public control::Network {
   public:
     explicit SimulatedNetwork(Scene& scene) : scene_(scene), servers_(scene), ports_(~scene.plan.seed) {}
+
+    /// Who is told of each question, before it is sent.
+    using Spy = std::function<void(unsigned server, const Asked& asked)>;
+    void set_spy(Spy spy) { spy_ = std::move(spy); }
 
     /// Everything that happens on the wire and at the servers until now.
     void advance();
@@ -98,6 +104,7 @@ class SimulatedNetwork final : public control::Network {
 
     Scene& scene_;
     Servers servers_;
+    Spy spy_;
     std::map<control::Socket, OpenSocket> open_;
     std::unordered_map<std::uint16_t, control::Socket> by_port_;
     Sequence ports_;

@@ -58,8 +58,8 @@ void EntryChecks::on_accepted(control::FetchId fetch, const control::Answer& ans
     if (fetch.generation >= generations_.size())
         scene_.fail("generations are issued", "one that nobody issued");
     GenerationState& generation = generations_[fetch.generation];
-    scene_.say("generation ", fetch.generation, " accepts reply ", number, " with ", said->hosts.size(),
-               " addresses");
+    scene_.say("generation ", fetch.generation, " accepts reply ", number, " with rcode ", said->rcode, ", ",
+               said->hosts.size(), " addresses", said->bogus ? ", bogus" : "");
     if (said->made < generation.began) {
         scene_.fail("replies are younger than their Fetch", "generation " + std::to_string(fetch.generation));
     }
@@ -67,20 +67,34 @@ void EntryChecks::on_accepted(control::FetchId fetch, const control::Answer& ans
         (keys_[generation.key].name != said->name || keys_[generation.key].qtype != said->qtype)) {
         scene_.fail("a reply answers what was asked", "generation " + std::to_string(fetch.generation));
     }
+    if (generation.key == no_key && scene_.plan.dns64) find_owner(fetch.generation);
     generation.accepted.push_back({number, answer.received});
+}
+
+/// Of a Fetch for which the table had no slot, or that nobody has looked for yet.
+void EntryChecks::find_owner(cache::Generation generation) {
+    for (const auto& [live, key] : inflight_()) {
+        std::uint32_t index = live == generation ? find_key(key) : no_key;
+        if (index != no_key && keys_[index].key == key) belongs(generation, index);
+    }
 }
 
 /// What may be published under a key: also an Entry that is in no Slot.
 void EntryChecks::check(const cache::Entry& entry, std::uint32_t index) {
     const KeyState& key = keys_[index];
+    if (key.key.dns64()) {
+        for (std::uint32_t source : {key.native, key.ipv4}) look_at(source); // they may have changed just now
+    }
     belongs(entry.version.generation, index);
     read(entry, key);
     if (content_.flaw) fail("entries can be read", entry, content_.flaw);
     bool is_across = key.key.group != 0 && content_.chain != 0; // whose end nobody knows
     if (is_across) fail("what stands behind a link to another group is not kept", entry, "it is");
     check_hosts(key);
-    Time latest = check_origin(entry, key, generations_[entry.version.generation]);
-    if (entry.expiry > latest) fail("an answer lives no longer than what it is made of", entry, "");
+    Time latest = key.key.dns64() ? check_ruled(entry, key)
+                                  : check_origin(entry, key, generations_[entry.version.generation]);
+    if (entry.expiry > std::max(latest, entry.born))
+        fail("an answer lives no longer than what it is made of", entry, "");
     scene_.tally.add(Seen::signed_entries, !content_.signatures.empty());
     scene_.tally.add(Seen::authentic_entries, entry.authentic);
     scene_.tally.add(Seen::chained_entries, content_.chain != 0);
@@ -93,22 +107,23 @@ void EntryChecks::read(const cache::Entry& entry, const KeyState& key) {
     append_u32(message_, 0); // type and class, which nothing here reads
     std::size_t at = message_.size();
     message_.insert(message_.end(), entry.records().begin(), entry.records().end());
-    read_content(message_, at, entry.answers, entry.authorities, key.name, key.qtype, content_);
+    read_content(scene_.ledger, message_, at, entry.answers, entry.authorities, key.name, key.qtype,
+                 content_);
     content_.rcode = entry.rcode;
 }
 
 void EntryChecks::check_hosts(const KeyState& key) {
     for (std::uint32_t number : content_.hosts) {
         const Host* host = scene_.ledger.find_host(number);
-        const char* flaw = !host                      ? "an address that nobody gave"
-                           : host->forged             ? "a forged address"
-                           : host->name != key.name   ? "an address of another name"
-                           : host->qtype != key.qtype ? "an address of another type"
-                           : host->server != Host::several && Servers::group_of(host->server) != key.key.group
-                               ? "an address that another group gave"
-                           : host->chain != content_.chain
-                               ? "an address under a chain that it was not given with"
-                               : nullptr;
+        const char* flaw =
+            !host                                                  ? "an address that nobody gave"
+            : host->forged                                         ? "a forged address"
+            : host->name != key.name                               ? "an address of another name"
+            : host->qtype != (content_.nat64 ? type_a : key.qtype) ? "an address of another type"
+            : host->server != Host::several && Servers::group_of(host->server) != key.key.group
+                ? "an address that another group gave"
+            : host->chain != content_.chain ? "an address under a chain that it was not given with"
+                                            : nullptr;
         if (flaw)
             scene_.fail("addresses belong to their name", flaw + (": " + scene_.ledger.describe(number)));
     }
@@ -118,8 +133,7 @@ void EntryChecks::check_hosts(const KeyState& key) {
 Time EntryChecks::check_origin(const cache::Entry& entry, const KeyState& key,
                                const GenerationState& generation) {
     const char* invariant = "an entry derives from accepted replies of its own generation";
-    bool is_bogus = std::ranges::any_of(
-        generation.accepted, [&](const Accepted& a) { return scene_.ledger.find_said(a.said)->bogus; });
+    bool is_bogus = this->is_bogus(generation);
     if (entry.failure) {
         bool decided = std::ranges::any_of(generation.accepted, [&](const Accepted& a) {
             return scene_.ledger.find_said(a.said)->decides();
@@ -144,38 +158,53 @@ Time EntryChecks::check_origin(const cache::Entry& entry, const KeyState& key,
         });
         if (!given) fail(invariant, entry, scene_.ledger.describe(host));
     }
-    return check_merge(entry, key, generation);
+    Time latest;
+    const char* flaw = merge_flaw(key, generation, entry.version.revision, {}, latest);
+    if (flaw)
+        fail("a merge keeps its rules", entry, std::string(flaw) + ", name " + std::to_string(key.name));
+    scene_.tally.add(Seen::quorum_merges, generation.merge == unsigned(control::Config::MergePolicy::quorum));
+    return latest;
+}
+
+bool EntryChecks::is_bogus(const GenerationState& generation) const {
+    return std::ranges::any_of(generation.accepted,
+                               [&](const Accepted& a) { return scene_.ledger.find_said(a.said)->bogus; });
 }
 
 /// Whether these hosts, which are another's, may be what a ranking left: in another order, or the best alone.
-bool EntryChecks::may_be_ranked(std::vector<std::uint32_t> hosts) const {
+bool EntryChecks::may_be_ranked(std::vector<std::uint32_t> hosts, bool is_cut_first) const {
     std::size_t most = scene_.plan.max_addresses, count = hosts.size();
-    if (content_.hosts.size() != (most > 0 ? std::min(count, most) : count)) return false;
+    std::size_t left = most > 0 ? std::min(count, most) : count;
+    if (is_cut_first ? content_.hosts.size() > left : content_.hosts.size() != left) return false;
     return std::ranges::all_of(content_.hosts, [&](auto host) { return std::erase(hosts, host) == 1; });
 }
 
 /// Whether the Entry says what this one reply said. Of a ranking, revision 2, on_published knows more.
-bool EntryChecks::is_whole(const Accepted& accepted, const KeyState& key, unsigned revision) const {
+bool EntryChecks::is_whole(const Accepted& accepted, const KeyState& key, unsigned revision,
+                           const LeftOut& left_out) const {
     const Said& said = *scene_.ledger.find_said(accepted.said);
+    std::vector<std::uint32_t> hosts = rest(said, key, left_out);
+    bool is_less = hosts.size() < said.hosts.size();
+    bool decides = said.decides() && !(is_less && hosts.empty());
     bool is_signable = said.nature == Nature::positive || said.chain != 0;
     bool has_signatures = said.is_signed && is_signable && (key.key.flavour & cache::dnssec_ok);
     bool says_anything = !content_.hosts.empty() || !content_.texts.empty() || content_.soa;
     auto is_its_own = [&](std::uint32_t number) { return number == accepted.said; };
-    bool same_hosts = revision < 2 ? said.hosts == content_.hosts : may_be_ranked(said.hosts);
+    bool same_hosts = revision < 2 ? hosts == content_.hosts : may_be_ranked(hosts, is_less);
     return same_hosts && said.rcode == content_.rcode && said.chain == content_.chain &&
-           said.decides() == says_anything && (!content_.soa || is_its_own(*content_.soa)) &&
+           decides == says_anything && (!content_.soa || is_its_own(*content_.soa)) &&
            std::ranges::all_of(content_.texts, is_its_own) && has_signatures != content_.signatures.empty() &&
            std::ranges::all_of(content_.signatures, is_its_own);
 }
 
-/// The rules of a merge (dataplane/RULES.md, merging). Returns when what it made must end.
-Time EntryChecks::check_merge(const cache::Entry& entry, const KeyState& key,
-                              const GenerationState& generation) {
+/// The rules of a merge (dataplane/RULES.md, merging). `latest`: when what it made must end.
+const char* EntryChecks::merge_flaw(const KeyState& key, const GenerationState& generation, unsigned revision,
+                                    const LeftOut& left_out, Time& latest) const {
     using Policy = control::Config::MergePolicy;
     auto policy = Policy(generation.merge);
     const char* flaw = nullptr;
     const Said* winner = nullptr;
-    Time latest = Time::max();
+    latest = Time::max();
     std::unordered_map<std::uint32_t, unsigned> holders;
     for (const Accepted& accepted : generation.accepted) {
         const Said& said = *scene_.ledger.find_said(accepted.said);
@@ -208,14 +237,12 @@ Time EntryChecks::check_merge(const cache::Entry& entry, const KeyState& key,
     if (policy == Policy::order || policy == Policy::off) flaw = "the policy does not merge";
     if (key.key.flavour != cache::plain || key.qtype == type_txt) flaw = "nothing to be merged";
     if (content_.hosts.size() > merged_limit) flaw = "too many addresses";
-    bool in_order = policy != Policy::unite || entry.version.revision == 2 ||
-                    (winner && winner->hosts.size() <= content_.hosts.size() &&
-                     std::equal(winner->hosts.begin(), winner->hosts.end(), content_.hosts.begin()));
+    auto first = winner ? rest(*winner, key, left_out) : std::vector<std::uint32_t>{};
+    bool in_order = policy != Policy::unite || revision == 2 ||
+                    (winner && first.size() <= content_.hosts.size() &&
+                     std::equal(first.begin(), first.end(), content_.hosts.begin()));
     if (!in_order) flaw = "the first reply's addresses are not first";
-    if (flaw)
-        fail("a merge keeps its rules", entry, std::string(flaw) + ", name " + std::to_string(key.name));
-    scene_.tally.add(Seen::quorum_merges, policy == Policy::quorum);
-    return latest;
+    return flaw;
 }
 
 Time EntryChecks::expiry_of(const Accepted& accepted) const {

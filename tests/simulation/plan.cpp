@@ -85,7 +85,7 @@ bool read_line(const std::string& text, Plan& plan) {
 
 } // namespace
 
-const std::array<Size, 16> sizes{{{"workers", &Plan::workers},
+const std::array<Size, 23> sizes{{{"workers", &Plan::workers},
                                   {"servers", &Plan::servers},
                                   {"intensity", &Plan::intensity},
                                   {"entries", &Plan::entries},
@@ -94,13 +94,20 @@ const std::array<Size, 16> sizes{{{"workers", &Plan::workers},
                                   {"outstanding", &Plan::outstanding},
                                   {"active", &Plan::active},
                                   {"batch", &Plan::batch},
-                                  {"stale_seconds", &Plan::stale_seconds},
-                                  {"min_ttl_seconds", &Plan::min_ttl_seconds},
-                                  {"merge", &Plan::merge},
+                                  {"stale_seconds", &Plan::stale_seconds, 0},
+                                  {"min_ttl_seconds", &Plan::min_ttl_seconds, 0},
+                                  {"merge", &Plan::merge, 0},
                                   {"quorum", &Plan::quorum},
                                   {"rate", &Plan::rate},
-                                  {"routed", &Plan::routed},
-                                  {"max_addresses", &Plan::max_addresses}}};
+                                  {"routed", &Plan::routed, 0},
+                                  {"max_addresses", &Plan::max_addresses, 0},
+                                  {"priorities", &Plan::priorities},
+                                  {"weights", &Plan::weights},
+                                  {"at_once", &Plan::at_once, 0},
+                                  {"dns64", &Plan::dns64, 0},
+                                  {"nat64", &Plan::nat64, 0},
+                                  {"dns64_group", &Plan::dns64_group, 0},
+                                  {"excluded", &Plan::excluded, 0}}};
 
 std::string_view to_string(Danger danger) {
     return danger_names[std::size_t(danger)];

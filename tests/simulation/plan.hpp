@@ -70,7 +70,8 @@ struct PlanEvent {
         flush_zone, ///< zone number `name`; `zones` stands for the zone above all of them
         flush_all,
         reload,        ///< other upstreams (a bit each in `server`), merge policy `span`, quorum `count`;
-                       ///< `point` odd: what the other group has cached stays
+                       ///< `point` odd: what the other group has cached stays; priorities and weights
+                       ///< are drawn anew for `point` / 2
         trace,         ///< of `name`
         stall_worker,  ///< `worker` stands still for `length` at `point`
         stall_control, ///< for `length`
@@ -101,9 +102,16 @@ struct Plan {
     unsigned min_ttl_seconds = 0;
     unsigned merge = 0; ///< Config::MergePolicy: union, quorum, order, off
     unsigned quorum = 2;
-    unsigned rate = 100000;        ///< questions per second to one upstream
-    unsigned routed = 0;           ///< so many zones, the first ones, are asked of another group
-    unsigned max_addresses = 0;    ///< that are left of a ranked answer; 0: all
+    unsigned rate = 100000;     ///< questions per second to one upstream
+    unsigned routed = 0;        ///< so many zones, the first ones, are asked of another group
+    unsigned max_addresses = 0; ///< that are left of a ranked answer; 0: all
+    unsigned priorities = 1;    ///< of servers: so many different ones,
+    unsigned weights = 1;       ///< and so many weights
+    unsigned at_once = 0;       ///< 1: stale data is told to whoever asks
+    unsigned dns64 = 0;         ///< rules: 0, 1 or 2
+    unsigned nat64 = 0;         ///< the prefixes that they begin with
+    unsigned dns64_group = 0;   ///< 1: the first rule is for names of the first group alone
+    unsigned excluded = 0;      ///< a bit each: private AAAA records by the first rule, others by the second
     std::vector<PlanEvent> events; ///< in the order of time
 
     static Plan draw(std::uint64_t seed);
@@ -121,7 +129,8 @@ std::optional<Plan> read_plan(std::istream& in, std::string& error);
 struct Size {
     std::string_view name;
     unsigned Plan::*member;
+    unsigned least = 1;
 };
-extern const std::array<Size, 16> sizes;
+extern const std::array<Size, 23> sizes;
 
 } // namespace millrace::simulation

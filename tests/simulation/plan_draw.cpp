@@ -4,6 +4,7 @@
 
 #include "tests/simulation/chance.hpp"
 #include "tests/simulation/ledger.hpp"
+#include "tests/simulation/nat64.hpp"
 #include "tests/simulation/plan.hpp"
 
 namespace millrace::simulation {
@@ -25,6 +26,7 @@ class Drawing {
         if (draws_.is(600)) draw_operator();
         if (!is_calm) draw_troubles();
         if (draws_.is(300)) plan_.max_addresses = draws_.between(1, 3);
+        draw_policies();
         std::ranges::stable_sort(plan_.events, {}, &PlanEvent::at);
         return std::move(plan_);
     }
@@ -50,6 +52,21 @@ class Drawing {
         if (draws_.is(400)) plan_.routed = draws_.between(1, zones - 1);
         clients_ = draws_.spread(1, 4000);
         end_ = draws_.between(1s, 9s);
+    }
+
+    void draw_policies() {
+        if (draws_.is(400)) plan_.priorities = draws_.between(2, 3);
+        if (draws_.is(300)) plan_.weights = draws_.between(2, 8);
+        plan_.at_once = draws_.is(250);
+        if (!draws_.is(450)) return;
+        plan_.dns64 = draws_.between(1, 2);
+        if (draws_.is(600)) plan_.nat64 = draws_.between(0, nat64_count - 1);
+        plan_.dns64_group = draws_.is(300);
+        if (draws_.is(500)) plan_.excluded = draws_.between(1, 3);
+        for (PlanEvent& event : plan_.events) { // who has IPv6 alone asks for little else
+            bool asks = event.action == PlanEvent::Action::query && !(event.aspects & text);
+            if (asks && draws_.is(400)) event.aspects |= aaaa;
+        }
     }
 
     void draw_limits() {
@@ -146,7 +163,7 @@ class Drawing {
             reload.server = 1 + unsigned(draws_.below(255)); // of a pool of eight
             reload.span = draw_merge();
             reload.count = draws_.between(1, 3);
-            reload.point = unsigned(draws_.below(2));
+            reload.point = unsigned(draws_.below(8));
         }
         for (unsigned i = some(300, 3); i > 0; --i) {
             add(Action::trace, draw_moment()).name = unsigned(draws_.below(names_));

@@ -10,7 +10,9 @@ using dataplane::Packet;
 using dataplane::ReturnPath;
 
 dataplane::Endpoint endpoint_of(const Question& question) {
-    const std::uint8_t octets[4] = {10, 7, std::uint8_t(question.client >> 8), std::uint8_t(question.client)};
+    auto kind = std::uint8_t(question.client % client_kinds * 64); // a quarter of 10.0.0.0/8 each
+    const std::uint8_t octets[4] = {10, kind, std::uint8_t(question.client >> 8),
+                                    std::uint8_t(question.client)};
     return {dataplane::Address::v4(octets), std::uint16_t(1024 + question.query.id % 8)};
 }
 

@@ -24,6 +24,14 @@ void Trace::print_tail() const {
     out_->flush();
 }
 
+unsigned Scene::rule_of(unsigned client, unsigned name, unsigned aspects) const {
+    bool concerns = aspects & aaaa && !(aspects & (text | unchecked));
+    unsigned kind = client % client_kinds;
+    if (!concerns || kind == 0) return 0;
+    bool has_first = plan.dns64 > 0 && kind == 1 && (!plan.dns64_group || group_of(name) == 0);
+    return has_first ? 1 : plan.dns64 > 1 ? 2 : 0;
+}
+
 void Scene::add_line(const std::string& line) {
     std::ostringstream out;
     out << std::setw(7) << steps << ' ' << std::setw(11) << (now - start).count() << "us  " << line;

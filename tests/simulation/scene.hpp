@@ -10,11 +10,14 @@
 
 #include "tests/simulation/chance.hpp"
 #include "tests/simulation/ledger.hpp"
+#include "tests/simulation/nat64.hpp"
 #include "tests/simulation/plan.hpp"
 #include "tests/simulation/tally.hpp"
 #include "tests/support/clock.hpp"
 
 namespace millrace::simulation {
+
+inline constexpr unsigned client_kinds = 3; ///< by the rules of DNS64 that they have
 
 /// The run's events in words. Costs nothing while it is off; a failing seed is run again with it.
 class Trace {
@@ -51,11 +54,22 @@ struct Scene {
     Time longest_pause{};          ///< of control, so far
     unsigned servers;              ///< in use, a bit each
     unsigned merge, quorum;        ///< in effect for Fetches that start
+    unsigned layout = 0;           ///< of the first group's priorities and weights
     unsigned operator_actions = 0; ///< flushes and the like that were asked for
 
     bool has(Danger danger) const { return plan.has(danger); }
     /// The upstream group of a name; of the links of its chain it is the first.
     unsigned group_of(unsigned name) const { return name % zones < plan.routed ? 1 : 0; }
+
+    /// DNS64. One client in three has no rule, one has the second, one both, of which the first counts that
+    /// concerns the name's group. 0: no rule concerns the question.
+    unsigned rule_of(unsigned client, unsigned name, unsigned aspects) const;
+    /// The NAT64 that a rule is for.
+    unsigned nat64_of(unsigned rule) const { return (plan.nat64 + rule - 1) % nat64_count + 1; }
+    /// Whether an AAAA record is as none to the rule.
+    bool is_excluded(unsigned rule, const Host& host) const {
+        return plan.excluded >> (rule - 1) & 1 && host.is_private == (rule == 1);
+    }
 
     /// A line of the trace.
     template <class... Parts>

@@ -2,17 +2,35 @@
 
 namespace millrace::simulation {
 
+namespace {
+
+/// A reload changes those of the first group alone.
+unsigned layout(const Scene& scene, unsigned server) {
+    return Servers::group_of(server) == 0 ? scene.layout : 0;
+}
+
+} // namespace
+
 dataplane::Endpoint Servers::endpoint(unsigned server) {
     const std::uint8_t octets[4] = {198, 51, 100, std::uint8_t(server + 1)};
     return {dataplane::Address::v4(octets), 53};
 }
 
-std::vector<control::Config::Server> Servers::endpoints(unsigned mask) {
+std::vector<control::Config::Server> Servers::configured(const Scene& scene, unsigned mask) {
     std::vector<control::Config::Server> list;
     for (unsigned i = 0; i < pool + others; ++i) {
-        if (mask >> i & 1) list.push_back({endpoint(i), is_trusted(i)});
+        if (!(mask >> i & 1)) continue;
+        auto& server = list.emplace_back(endpoint(i), is_trusted(i));
+        server.priority = priority_of(scene, i);
+        server.weight =
+            1 + unsigned(scene.chance.below(scene.plan.weights, Topic::weight, i, layout(scene, i)));
     }
     return list;
+}
+
+unsigned Servers::priority_of(const Scene& scene, unsigned server) {
+    return unsigned(
+        scene.chance.below(scene.plan.priorities, Topic::priority, server, layout(scene, server)));
 }
 
 unsigned Servers::server_of(const dataplane::Endpoint& endpoint) {
@@ -63,6 +81,10 @@ void Servers::draw_nature(Said& said, std::uint64_t view) {
         said.authentic = draw(3, 1000) < 100;
     }
     said.scoped = scene_.has(Danger::scopes) && draw(5, 1000) < 150;
+    if (said.qtype == type_aaaa && scene_.plan.dns64 && draw(6, 1000) < 500) { // the name has IPv4 alone
+        said.nature = Nature::nodata;
+        return;
+    }
     if (!scene_.has(Danger::negatives)) return;
     static constexpr std::array<std::pair<unsigned, Nature>, 5> kinds{{{100, Nature::nxdomain},
                                                                        {130, Nature::bare_nxdomain},

@@ -24,7 +24,10 @@ class Servers {
     explicit Servers(Scene& scene) : scene_(scene) {}
 
     static dataplane::Endpoint endpoint(unsigned server);
-    static std::vector<control::Config::Server> endpoints(unsigned mask);
+    /// As they are configured now.
+    static std::vector<control::Config::Server> configured(const Scene& scene, unsigned mask);
+    /// 0 the best.
+    static unsigned priority_of(const Scene& scene, unsigned server);
     static bool is_trusted(unsigned server) { return server % 2 == 1; } ///< its AD is passed on
     static unsigned group_of(unsigned server) { return server < pool ? 0 : 1; }
     static unsigned server_of(const dataplane::Endpoint& endpoint);

@@ -79,11 +79,7 @@ class Shrinking {
         const Plan simplest;
         for (const Size& size : sizes) {
             for (unsigned value : {simplest.*(size.member), 1u, plan_.*(size.member) / 2}) {
-                bool may_be_none = size.member == &Plan::stale_seconds ||
-                                   size.member == &Plan::min_ttl_seconds || size.member == &Plan::merge ||
-                                   size.member == &Plan::max_addresses;
-                bool usable = value >= 1 || may_be_none;
-                if (value == plan_.*(size.member) || !usable) continue;
+                if (value == plan_.*(size.member) || value < size.least) continue;
                 bool grows = value > plan_.*(size.member);
                 if (grows && value != simplest.*(size.member)) continue;
                 if (plan_.*(size.member) == simplest.*(size.member)) break;

@@ -39,7 +39,7 @@ World::SimulatedWorker::SimulatedWorker(World& world, unsigned index)
 
 World::World(const Plan& plan, Tally& tally, Trace& trace)
     : scene_(plan, tally, trace), random_(plan.seed, plan.has(Danger::few_ports)), network_(scene_),
-      clock_(dataplane::TscClock::standing_still), access_({{*dataplane::parse_prefix("10.0.0.0/8")}}),
+      clock_(dataplane::TscClock::standing_still), access_(client_policy()),
       table_({plan.entries, 2 * cache::Table::shard_octets() + plan.bytes}, grace_, cache::Hasher(plan.seed)),
       publisher_(table_, grace_, ttl_policy()), groups_{group(scene_.servers), group(Servers::others_mask)},
       routes_(std::make_unique<const dataplane::Routes>(routes_of(plan))), probes_(scene_),
@@ -47,10 +47,14 @@ World::World(const Plan& plan, Tally& tally, Trace& trace)
       fetches_(table_, publisher_, exchanges_, groups_, *this, fetch_policy()),
       flushes_(table_, grace_, fetches_), fetch_table_(exchanges_.set_listener(*this)),
       entry_checks_(scene_, table_, network_, [this] { return inflight(); }),
+      priority_checks_(scene_, entry_checks_, groups_, exchanges_),
       checks_(scene_, entry_checks_, questions_) {
     clock_.set(scene_.now);
     fetches_.set_ranker(&ranker_);
     fetches_.set_routes(&routes_);
+    fetches_.set_access(&access_);
+    network_.set_spy(
+        [this](unsigned server, const Asked& asked) { priority_checks_.on_sent(server, asked); });
     begin_watch(checks_);
     for (unsigned i = 0; i < plan.workers; ++i) {
         auto& worker = *workers_.emplace_back(std::make_unique<SimulatedWorker>(*this, i));
@@ -70,14 +74,31 @@ World::World(const Plan& plan, Tally& tally, Trace& trace)
 control::Upstreams World::group(unsigned servers) const {
     const Plan& plan = scene_.plan;
     return control::Upstreams(
-        Servers::endpoints(servers),
+        Servers::configured(scene_, servers),
         {.outstanding = plan.outstanding, .rate = plan.rate, .probe = probe_of_servers()});
+}
+
+dataplane::ClientPolicy World::client_policy() const {
+    auto prefix = [](std::string_view text) { return *dataplane::parse_prefix(text); };
+    dataplane::ClientPolicy policy{.allow = {prefix("10.0.0.0/8")}};
+    const std::vector first{prefix("10.64.0.0/10")}, both{prefix("10.64.0.0/10"), prefix("10.128.0.0/10")};
+    for (unsigned rule = 1; rule <= scene_.plan.dns64; ++rule) {
+        dataplane::Dns64& dns64 = policy.dns64.emplace_back();
+        dns64.prefix = prefix(nat64_prefix(scene_.nat64_of(rule)));
+        dns64.clients = rule == 1 ? first : both;
+        dns64.exclude = {prefix("::ffff:0:0/96")};
+        bool excludes = scene_.plan.excluded >> (rule - 1) & 1;
+        if (excludes) dns64.exclude.push_back(prefix(rule == 1 ? "fd00::/8" : "2a14::/16"));
+        if (rule == 1 && scene_.plan.dns64_group) dns64.groups = {0};
+    }
+    return policy;
 }
 
 control::TtlPolicy World::ttl_policy() const {
     control::TtlPolicy policy;
     policy.stale = std::chrono::seconds(scene_.plan.stale_seconds);
     policy.min_ttl = std::chrono::seconds(scene_.plan.min_ttl_seconds);
+    policy.stale_at_once = scene_.plan.at_once;
     return policy;
 }
 

@@ -19,6 +19,7 @@
 #include "tests/simulation/entry_checks.hpp"
 #include "tests/simulation/network.hpp"
 #include "tests/simulation/port.hpp"
+#include "tests/simulation/priority_checks.hpp"
 #include "tests/simulation/ranking.hpp"
 #include "tests/simulation/scene.hpp"
 
@@ -70,6 +71,8 @@ class World final : private control::Waker, private control::ExchangeListener, p
     };
 
     control::Upstreams group(unsigned servers) const;
+    dataplane::ClientPolicy client_policy() const;
+    void begin_step();
     control::TtlPolicy ttl_policy() const;
     control::FetchPolicy fetch_policy() const;
 
@@ -99,6 +102,8 @@ class World final : private control::Waker, private control::ExchangeListener, p
     void take_misses();
     void take_rankings();
     void take_miss(SimulatedWorker& worker, unsigned index, const dataplane::Miss& miss);
+    bool is_told_at_once(const cache::Key& key, cache::Hash hash) const;
+    void require_told(bool is_told, std::size_t waits_before);
     void raise_zombie();
     void answer_late();
     void publish_again(const KeyState& key, const control::Answer& answer);
@@ -144,6 +149,7 @@ class World final : private control::Waker, private control::ExchangeListener, p
     control::ExchangeListener* fetch_table_; ///< behind the spy that this object is
 
     EntryChecks entry_checks_;
+    PriorityChecks priority_checks_;
     ClientChecks checks_;
     std::vector<std::unique_ptr<SimulatedWorker>> workers_;
 

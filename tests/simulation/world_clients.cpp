@@ -44,7 +44,7 @@ void World::flush(const PlanEvent& event) {
             : event.action == Action::flush_zone ? Of::zone
                                                  : Of::everything;
     scene_.say(to_string(event.action), ' ', event.name);
-    entry_checks_.begin_step();
+    begin_step();
     begin_flush({of, of == Of::zone ? event.name % (zones + 1) : event.name});
     after_control();
 }
@@ -53,14 +53,16 @@ void World::flush(const PlanEvent& event) {
 void World::reload(const PlanEvent& event) {
     unsigned servers = event.server % (1u << Servers::pool);
     if (!servers) return;
-    scene_.say("reload: servers ", servers, ", merge policy ", event.span % 4, ", quorum ", event.count);
-    entry_checks_.begin_step();
+    scene_.say("reload: servers ", servers, ", merge policy ", event.span % 4, ", quorum ", event.count,
+               ", layout ", event.point / 2);
+    begin_step();
     auto put_in_place = [this, servers, event] {
         scene_.servers = servers;
+        scene_.layout = event.point / 2;
         scene_.merge = event.span % 4;
         scene_.quorum = std::max(1u, event.count);
         exchanges_.close_probes(scene_.now);
-        groups_[0].replace(Servers::endpoints(servers));
+        groups_[0].replace(Servers::configured(scene_, servers));
         for (unsigned group : {0u, 1u}) fetches_.set_policy(group, fetch_policy());
     };
     using Of = ClientChecks::Flush::Of;
@@ -95,7 +97,7 @@ bool World::begin_flush(ClientChecks::Flush record, std::function<void()> then) 
 
 /// An operator asks afresh; whoever waits for the name waits for that.
 void World::trace(const PlanEvent& event) {
-    entry_checks_.begin_step();
+    begin_step();
     Question question;
     question.query.name = event.name;
     std::uint32_t index = entry_checks_.key_of(question);

@@ -33,14 +33,19 @@ void World::control_step() {
     }
 }
 
-void World::do_part(Part part) {
+void World::begin_step() {
     entry_checks_.begin_step();
+    priority_checks_.begin_step();
+}
+
+void World::do_part(Part part) {
+    begin_step();
     switch (part) {
     case Part::misses: take_misses(); break;
     case Part::network:
         for (unsigned i = 0; i < deliveries_per_tick && network_.deliver_one(); ++i) {
             after_control(); // each message is a step of its own
-            entry_checks_.begin_step();
+            begin_step();
         }
         while (probes_.end_one()) {
         }
@@ -59,6 +64,7 @@ void World::do_part(Part part) {
 /// Looks at the table when anything has changed it, and at the bounds.
 void World::after_control() {
     entry_checks_.note_generations(fetches_.last_generation());
+    priority_checks_.end_step(fetches_.last_generation());
     const control::PublishCounters& p = publisher_.counters();
     std::uint64_t changes = 0;
     for (std::uint64_t count :
@@ -129,19 +135,32 @@ void World::take_miss(SimulatedWorker& worker, unsigned index, const dataplane::
         fetches_.refresh(miss.key, miss.hash, miss.refresh, scene_.now);
     } else {
         ++worker.taken;
+        std::size_t waits = checks_.waits();
+        bool is_told_stale = is_told_at_once(miss.key, miss.hash);
         checks_.on_miss(index, miss.waiter, miss.key, key);
         asking_ = true;
         Waiter waiter{index, miss.waiter, miss.client, miss.id, miss.arrived};
         fetches_.resolve(miss.key, miss.hash, waiter, scene_.now);
         asking_ = false;
+        require_told(is_told_stale, waits);
     }
     entry_checks_.note_start(key, before, fetches_.last_generation());
+}
+
+/// Whether there is something for a client that need not be asked for first.
+bool World::is_told_at_once(const cache::Key& key, cache::Hash hash) const {
+    return scene_.plan.at_once && table_.find_usable(key, hash, scene_.now);
+}
+
+void World::require_told(bool is_told, std::size_t waits_before) {
+    scene_.require(!is_told || checks_.waits() <= waits_before, "stale data is told at once",
+                   "somebody waits though there is some");
 }
 
 void World::take_rankings() {
     ranker_.tick();
     while (auto order = ranker_.take()) {
-        entry_checks_.begin_step();
+        begin_step();
         entry_checks_.expect_order(order->fetch.generation, order->addresses);
         std::uint64_t late = fetches_.counters().ranked_late;
         fetches_.on_ranked(order->fetch, order->addresses);
@@ -152,7 +171,7 @@ void World::take_rankings() {
 
 /// A question over TCP: control has read it itself (TcpServer).
 void World::ask_stream(std::uint32_t number) {
-    entry_checks_.begin_step();
+    begin_step();
     buffer_.resize(512);
     Question& question = questions_[number];
     std::size_t size = write_query(question.query, buffer_);
@@ -162,9 +181,14 @@ void World::ask_stream(std::uint32_t number) {
     checks_.on_stream_miss();
     std::uint32_t key = entry_checks_.key_of(question);
     cache::Generation before = fetches_.last_generation();
+    std::size_t waits = checks_.waits() - 1;
     Waiter waiter{Waiter::tcp_source, number, endpoint_of(question), question.query.id, scene_.now};
     query.key.group = routes_.get().group_of(query.key.name.bytes(), query.key.qtype);
-    fetches_.resolve(query.key, table_.hasher()(query.key), waiter, scene_.now);
+    query.key.set_dns64(access_.dns64_of(waiter.client.address, query.key));
+    cache::Hash hash = table_.hasher()(query.key);
+    bool is_told_stale = is_told_at_once(query.key, hash);
+    fetches_.resolve(query.key, hash, waiter, scene_.now);
+    require_told(is_told_stale, waits);
     entry_checks_.note_start(key, before, fetches_.last_generation());
     after_control();
     hurry_control();
@@ -197,6 +221,7 @@ void World::wake(const Waiter& waiter, const cache::Entry* entry, dataplane::Wak
 
 void World::on_answer(control::FetchId fetch, control::Answer&& answer) {
     entry_checks_.on_accepted(fetch, answer);
+    priority_checks_.on_answer(fetch, answer);
     std::uint32_t key = entry_checks_.key_of_generation(fetch.generation);
     bool useful = answer.kind == control::Kind::positive || answer.kind == control::Kind::nodata;
     if (scene_.has(Danger::zombies) && key != EntryChecks::no_key && useful) answers_[key] = {fetch, answer};
@@ -204,10 +229,12 @@ void World::on_answer(control::FetchId fetch, control::Answer&& answer) {
 }
 
 void World::on_exchange_failed(control::FetchId fetch, unsigned upstream, control::ExchangeFailure failure) {
+    priority_checks_.on_end(fetch, upstream);
     fetch_table_->on_exchange_failed(fetch, upstream, failure);
 }
 
 void World::on_exchange_hint(control::FetchId fetch, unsigned upstream, Time now) {
+    priority_checks_.on_end(fetch, upstream);
     fetch_table_->on_exchange_hint(fetch, upstream, now);
 }
 
@@ -262,7 +289,7 @@ void World::shut_down() {
     scene_.tally.add(Seen::shutdowns_with_fetches, fetches_.live() > 0);
     scene_.tally.add(Seen::shutdowns_with_waiters, fetches_.waiting() > 0);
     closed_ = true;
-    entry_checks_.begin_step();
+    begin_step();
     fetches_.close();
     after_control();
     hurry_control();
