@@ -200,7 +200,7 @@ Ethdev::Result Ethdev::check_mtu() const {
 }
 
 void Ethdev::pass_all_vlans() const {
-    for (std::uint16_t vlan = 1; vlan < 4095; ++vlan) rte_eth_dev_vlan_filter(port_, vlan, 1);
+    for (std::uint16_t vlan = 0; vlan < 4095; ++vlan) rte_eth_dev_vlan_filter(port_, vlan, 1);
 }
 
 bool Ethdev::wait_for_link() const {

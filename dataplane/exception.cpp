@@ -125,7 +125,7 @@ bool KernelPort::turn() {
 }
 
 int KernelPort::awaited() const {
-    return waits_for_room_ || is_gone_ ? -1 : kernel_.get();
+    return waits_for_room_ || is_gone() ? -1 : kernel_.get();
 }
 
 unsigned KernelPort::write_out(KernelQueue& queue) {
@@ -151,7 +151,7 @@ unsigned KernelPort::read_in() {
         if (waits_for_room_) return taken;
         ssize_t size = ::read(kernel_.get(), rte_pktmbuf_mtod(spare_, void*), limits::kernel_frame);
         if (size < 0) {
-            is_gone_ = errno == EBADFD; // somebody has removed the interface
+            is_gone_.store(errno == EBADFD, std::memory_order_relaxed);
             return taken;
         }
         if (std::size_t(size) >= limits::kernel_frame) { // cut short, or nearly: its MTU was raised

@@ -88,6 +88,8 @@ class KernelPort {
     std::uint64_t refused() const { return refused_.load(std::memory_order_relaxed); } ///< by the kernel
     std::uint64_t read() const { return read_.load(std::memory_order_relaxed); }
     std::uint64_t too_long() const { return too_long_.load(std::memory_order_relaxed); } ///< dropped
+    /// Somebody has removed the interface: for good.
+    bool is_gone() const { return is_gone_.load(std::memory_order_relaxed); }
 
   private:
     explicit KernelPort(Descriptor kernel, const Setup& setup);
@@ -100,7 +102,8 @@ class KernelPort {
     std::vector<std::unique_ptr<KernelQueue>> queues_;
     rte_mempool* pool_ = nullptr;
     rte_mbuf* spare_ = nullptr; ///< for the next frame of the kernel's
-    bool waits_for_room_ = false, is_gone_ = false;
+    bool waits_for_room_ = false;
+    std::atomic<bool> is_gone_{false};
     std::atomic<std::uint64_t> written_{0}, refused_{0}, read_{0}, too_long_{0};
 };
 

@@ -49,6 +49,7 @@ class Classifier {
     std::span<const std::uint8_t> bytes_;
     const Service& service_;
     std::size_t at_ = 0;
+    std::span<const std::uint8_t> mac_; ///< the sender's
     Address destination_{};
     bool has_transport_ = true; ///< no: a later fragment
     KernelFrame frame_;
@@ -62,7 +63,8 @@ std::optional<KernelFrame> Classifier::run() {
 /// False here and below: nobody's.
 bool Classifier::link() {
     if (lacks(ethernet_octets)) return false;
-    take_source(bytes_.subspan(mac_octets, mac_octets));
+    mac_ = bytes_.subspan(mac_octets, mac_octets);
+    take_source(mac_);
     at_ = ethernet_octets;
     std::uint16_t type = load_u16(here() - 2);
     for (std::size_t tags = 0; type == type_tag || type == type_service_tag; ++tags) {
@@ -101,8 +103,11 @@ bool Classifier::ipv6() {
     std::uint8_t next = ip[6];
     if (!extensions(next)) return false;
     bool is_from_link = ip[7] == 255; // RFC 4861 3.1
-    if (next == icmpv6 && is_from_link && has_transport_ && !lacks(1) && here()[0] >= 133 && here()[0] <= 137)
+    if (next == icmpv6 && is_from_link && has_transport_ && !lacks(1) && here()[0] >= 133 &&
+        here()[0] <= 137) {
         frame_.kind = Kind::neighbours;
+        take_source(mac_); // else all of this link's network were one
+    }
     return transport(next);
 }
 

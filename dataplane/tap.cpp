@@ -61,7 +61,8 @@ Result set_up(const KernelInterface& wanted, const Mac& mac) {
     request.ifr_mtu = int(wanted.mtu);
     if (ioctl(socket.get(), SIOCSIFMTU, &request) != 0)
         return failure(wanted, "cannot get an MTU of " + std::to_string(wanted.mtu), errno);
-    request.ifr_flags = IFF_UP;
+    if (ioctl(socket.get(), SIOCGIFFLAGS, &request) != 0) return failure(wanted, "has no flags", errno);
+    request.ifr_flags |= IFF_UP;
     if (ioctl(socket.get(), SIOCSIFFLAGS, &request) != 0) return failure(wanted, "does not come up", errno);
     return {};
 }
@@ -104,6 +105,11 @@ Result add_addresses(const KernelInterface& wanted) {
     unsigned index = if_nametoindex(wanted.name.c_str());
     for (const Prefix& address : wanted.addresses) {
         int error = add_address(netlink.get(), index, address);
+        if (error == EACCES && !address.address.is_v4())
+            return tl::unexpected("kernel interface " + wanted.name + ": cannot get the address " +
+                                  to_string(address) +
+                                  ": this machine has no IPv6 for new interfaces (sysctl "
+                                  "net.ipv6.conf.default.disable_ipv6)");
         if (error != 0) return failure(wanted, "cannot get the address " + to_string(address), error);
     }
     return {};

@@ -174,15 +174,19 @@ Daemon::Result Daemon::open_ports() {
 }
 
 Daemon::Result Daemon::open_streams() {
+    std::vector<Endpoint> open; // what several ports have is listened on once
     for (const Endpoint& local : config_.boot.listen) {
         if (auto listening = tcp_.listen(local); !listening) return listening;
+        open.push_back(local);
     }
     for (const Config::Port& port : config_.boot.ports) {
         for (const auto& address : port.addresses) {
             bool held = kernel_holds(address);
             if (!held && !port.kernel.is_wanted()) continue; // whose addresses may come later
-            auto listening = tcp_.listen({address, dataplane::Service::port}, held);
-            if (!listening) return listening;
+            Endpoint local{address, dataplane::Service::port};
+            if (std::ranges::find(open, local) != open.end()) continue;
+            if (auto listening = tcp_.listen(local, held); !listening) return listening;
+            open.push_back(local);
         }
     }
     return {};

@@ -104,6 +104,9 @@ std::string_view Loop::fault() const {
     for (std::size_t i = 0; i < p_.workers.size(); ++i) {
         if (p_.workers.view(i).stalled > Time{}) return "a worker is stalled";
     }
+    if (p_.eal &&
+        std::ranges::any_of(p_.eal->kernels(), [](auto& kernel) { return kernel.counts->is_gone(); }))
+        return "a port's kernel interface has been removed; restart millraced to have it again";
     const Upstreams& first = p_.groups[0];
     bool is_alone = first.size() > 0 && !first.is_any_closed();
     return is_alone ? "no upstream of the first group is up" : "";

@@ -294,6 +294,7 @@ std::vector<Address> ServerNames::placed(const Question& question) const {
 /// in flight everywhere. Who has a place already, if only of another name, is before who might take it.
 void ServerNames::settle(unsigned group) {
     Upstreams& upstreams = groups_[group];
+    bool had_some = upstreams.is_any_closed();
     std::vector<Claim> wanted = claims(group);
     for (const Question& question : questions_) {
         if (question.group != group) continue;
@@ -310,11 +311,12 @@ void ServerNames::settle(unsigned group) {
         while (i < upstreams.size() && upstreams.endpoint(i) != at) ++i;
         return i < upstreams.size();
     };
-    std::ranges::stable_partition(wanted, has_some);
+    std::stable_partition(wanted.begin(), wanted.end(), has_some);
     unsettled_ &= ~(1u << group);
     for (const Claim& claim : wanted) {
         if (!find_place(upstreams, claim)) unsettled_ |= 1u << group;
     }
+    if (!had_some && upstreams.is_any_closed()) upstreams.recover();
 }
 
 /// No server twice, none that is given by address, none of our own.

@@ -165,7 +165,6 @@ void Upstreams::vacate(unsigned upstream) {
 bool Upstreams::occupy(unsigned upstream, const dataplane::Address& address) {
     Server& server = servers_[upstream];
     assert(server.is_vacant);
-    bool had_some = is_any_closed();
     Endpoint at{address, server.config.endpoint.port};
     bool is_other = server.config.endpoint != at;
     if (is_other && server.outstanding > 0) return false;
@@ -176,7 +175,6 @@ bool Upstreams::occupy(unsigned upstream, const dataplane::Address& address) {
     }
     if (known != &server) move_in(server, at, known);
     server.is_vacant = false;
-    if (!had_some) ++recoveries_;
     return true;
 }
 

@@ -111,6 +111,7 @@ class Upstreams {
     bool is_any_closed() const;
     /// How many times one could be asked again: what was silent answers, or the operator says so.
     std::uint64_t recoveries() const { return recoveries_; }
+    void recover() { ++recoveries_; } ///< so do addresses, where no server had any
 
     /// Those that may be asked, by priority, the lowest number first; among equals by srtt, or, when some
     /// server of the group has another weight than 1, drawn by weight (RFC 2782: each place in proportion to

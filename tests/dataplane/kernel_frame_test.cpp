@@ -162,6 +162,9 @@ TEST(KernelFrame, Sources) {
     Bytes local = ipv6(icmpv6, {.source = "fe80::1"}), other = local;
     other[11] ^= 1; // its MAC address
     EXPECT_NE(source_of(local), source_of(other)) << "all neighbours have fe80::/64";
+    Bytes asked = neighbour_discovery(135), other_asked = asked;
+    other_asked[11] ^= 1;
+    EXPECT_NE(source_of(asked), source_of(other_asked)) << "and the link's own /64";
 }
 
 class KernelRatesTest : public testing::Test {

@@ -228,9 +228,9 @@ MUTATIONS = [
         "the first clients get SERVFAIL though another bootstrap server knows the name",
         "control_test:ServerNamesTest.TheStartWaits*"),
     Mutation(
-        "each-address-is-a-recovery", "control/upstream/upstreams.cpp",
-        "    if (!had_some) ++recoveries_;\n",
-        "    ++recoveries_;\n",
+        "each-address-is-a-recovery", "control/upstream/server_names.cpp",
+        "if (!had_some && upstreams.is_any_closed()) upstreams.recover();",
+        "if (had_some || upstreams.is_any_closed()) upstreams.recover();",
         "a name whose addresses change every half a minute has cached failures forgotten",
         "control_test:ServerNamesTest.AnotherAddress*"),
     Mutation(
@@ -247,7 +247,7 @@ MUTATIONS = [
         "control_test:SharedAddressesTest.WhereWe*"),
     Mutation(
         "wildcard-listener-is-not-ours", "control/upstream/own_endpoints.cpp",
-        "    return has(endpoint.address) ||\n           (has(any) && (is_loopback(endpoint.address) || kernel_holds(endpoint.address)));\n",
+        "    return has(endpoint.address) ||\n           (has(any) && (is_loopback(endpoint.address) || kernel_held(endpoint.address)));\n",
         "    return has(endpoint.address) || any == endpoint.address;\n",
         "whoever owns the name makes millraced ask itself, where it listens on all addresses",
         "control_test:OwnEndpoints.*"),

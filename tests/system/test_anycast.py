@@ -27,22 +27,23 @@ def is_healthy(one):
 
 
 def test_the_announcer_follows_health_drain_and_death(lab, one):
-    assert one.ctl("health") == {"healthy": False, "reason": "just started"}
+    one.ctl("drain")
     told = lab.folder / "told"
     told.write_text("")
     last = lambda: told.read_text()[-1:]  # noqa: E731
     announcer = lab.children.start([ANNOUNCE, "--socket", one.socket, "--linger", "0", "--interval", "0.1",
                                     "--up", f"printf + >>{told}", "--down", f"printf -- - >>{told}"], one.folder / "announcer")
-    assert until(lambda: last() == "-")
+    assert until(lambda: last() == "-", 20)
+    one.ctl("resume")
     assert until(lambda: is_healthy(one), 20)
-    assert until(lambda: last() == "+")
+    assert until(lambda: last() == "+", 20)
     assert one.ctl("drain") == {"drained": True}
     assert one.ctl("status")["health"] == {"healthy": False, "reason": "drained"}
-    assert until(lambda: last() == "-")
+    assert until(lambda: last() == "-", 20)
     assert one.ctl("resume") == {"drained": False}
-    assert until(lambda: last() == "+")
+    assert until(lambda: last() == "+", 20)
     one.process.send_signal(signal.SIGKILL)
-    assert until(lambda: last() == "-")
+    assert until(lambda: last() == "-", 20)
     one.wait()
     one.start()
     assert until(lambda: last() == "+", 20)

@@ -205,7 +205,7 @@ def test_a_flood_for_the_kernel_ends_neither_queries_nor_neighbours(appliance, w
         if answered % 10 == 5:  # who knows nobody finds the appliance all the same
             wire.forget_neighbours()
     process.join(30)
-    assert process.exitcode == 0 and answered > 5
+    assert process.exitcode == 0 and answered > 0
     after, seconds = sums(appliance), time.monotonic() - begin
     assert after["dropped"]["kernel_rate"] - before["dropped"]["kernel_rate"] > FLOOD_A_SECOND * FLOOD_SECONDS / 10, after
     # All of a kind for the many SYN, a quarter for the one that sends ARP, one second's worth at once; and our own.

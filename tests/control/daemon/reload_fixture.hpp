@@ -70,11 +70,13 @@ class ReloadTest : public FetchTest {
     Prober prober{probes, {}};
     KeepWarm warm{table, fetches};
     ServerNames names{exchanges, groups, [](const dataplane::Endpoint&) { return false; }};
+    std::unique_ptr<dataplane::Eal> eal; // none
+    Ports ports;
     Reload reload{path,
                   *parse_config(servers, "t"),
                   {},
                   {io, grace, table, publisher, groups, exchanges, fetches, flushes, access, local, routes,
-                   workers, tcp, prober, warm, names}};
+                   workers, tcp, prober, warm, names, eal, ports}};
     std::optional<tl::expected<Reload::Changes, std::string>> result;
 };
 

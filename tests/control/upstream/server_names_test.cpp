@@ -39,6 +39,10 @@ TEST_F(ServerNamesTest, AnotherAddressIsNoRecovery) {
     run(1min);
     ASSERT_EQ(known(), (Hosts{"198.51.100.1", "198.51.100.3"}));
     EXPECT_EQ(upstreams.recoveries(), before);
+    tell({"198.51.100.4"}, {}, 30);
+    run(1min);
+    ASSERT_EQ(known(), Hosts{"198.51.100.4"});
+    EXPECT_EQ(upstreams.recoveries(), before) << "all at once";
 }
 
 TEST_F(ServerNamesTest, TheyAreOfThePortAndTheKindThatIsConfigured) {
