@@ -99,7 +99,7 @@ tl::expected<Ethdev, std::string> Ethdev::start(std::uint16_t port, std::string 
 
 Ethdev::Ethdev(Ethdev&& other) noexcept
     : port_(other.port_), name_(std::move(other.name_)), pools_(std::exchange(other.pools_, {})),
-      offload_(other.offload_), has_kernel_(other.has_kernel_), virtual_(other.virtual_),
+      offload_(other.offload_), setup_(other.setup_), has_kernel_(other.has_kernel_), virtual_(other.virtual_),
       owns_(std::exchange(other.owns_, false)) {}
 
 Ethdev::~Ethdev() {
@@ -133,8 +133,8 @@ Ethdev::Result Ethdev::configure(const rte_eth_dev_info& info, std::size_t queue
         return failure("cannot configure", error);
     }
     owns_ = true;
-    receive_offloads_ = conf.rxmode.offloads;
-    send_offloads_ = conf.txmode.offloads;
+    setup_.receive_offloads = conf.rxmode.offloads;
+    setup_.send_offloads = conf.txmode.offloads;
     return {};
 }
 
@@ -143,6 +143,8 @@ Ethdev::Result Ethdev::add_queues(std::span<const unsigned> lcores) {
     if (int error = rte_eth_dev_adjust_nb_rx_tx_desc(port_, &receive, &send); error != 0) {
         return failure("cannot size the rings of", error);
     }
+    setup_.receive_ring = receive;
+    setup_.send_ring = send;
     for (std::uint16_t queue = 0; queue < lcores.size(); ++queue) {
         if (Result pool = create_pool(lcores[queue]); !pool) return pool;
         unsigned socket = rte_lcore_to_socket_id(lcores[queue]);

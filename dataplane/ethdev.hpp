@@ -46,7 +46,7 @@ class Ethdev {
     std::uint16_t port() const { return port_; }
     rte_mempool* pool(std::size_t queue) const { return pools_[queue]; }
     Offload offload() const { return offload_; }
-    EthdevView view() const { return view_ethdev(port_, receive_offloads_, send_offloads_); }
+    EthdevView view() const { return view_ethdev(port_, setup_); }
     Mac mac() const;
     unsigned mtu() const; ///< octets of IP packet; 0: the driver does not say
 
@@ -69,7 +69,7 @@ class Ethdev {
     std::string name_;
     std::vector<rte_mempool*> pools_; ///< one per queue
     Offload offload_;
-    std::uint64_t receive_offloads_ = 0, send_offloads_ = 0; ///< RTE_ETH_..., as configured
+    EthdevSetup setup_;
     bool has_kernel_;
     bool virtual_ = false; ///< no PCI device
     bool owns_ = false;    ///< the ethdev has been configured and is to be closed

@@ -27,13 +27,6 @@ void add_info(std::uint16_t port, EthdevView& view) {
     view.numa_node = rte_eth_dev_socket_id(port);
 }
 
-void add_rings(std::uint16_t port, EthdevView& view) {
-    rte_eth_rxq_info receive{};
-    rte_eth_txq_info send{};
-    if (rte_eth_rx_queue_info_get(port, 0, &receive) == 0) view.receive_ring = receive.nb_desc;
-    if (rte_eth_tx_queue_info_get(port, 0, &send) == 0) view.send_ring = send.nb_desc;
-}
-
 void add_counters(std::uint16_t port, EthdevView& view) {
     rte_eth_stats stats{};
     if (rte_eth_stats_get(port, &stats) != 0) return;
@@ -67,8 +60,10 @@ void add_offloads(std::uint64_t bits, const char* (*name)(std::uint64_t), Ethdev
 
 } // namespace
 
-EthdevView view_ethdev(std::uint16_t port, std::uint64_t receive_offloads, std::uint64_t send_offloads) {
+EthdevView view_ethdev(std::uint16_t port, const EthdevSetup& setup) {
     EthdevView view;
+    view.receive_ring = setup.receive_ring;
+    view.send_ring = setup.send_ring;
     std::array<char, RTE_ETH_NAME_MAX_LEN> name{};
     if (rte_eth_dev_get_name_by_port(port, name.data()) == 0) view.name = name.data();
     rte_ether_addr mac{};
@@ -86,9 +81,8 @@ EthdevView view_ethdev(std::uint16_t port, std::uint64_t receive_offloads, std::
     }
     rte_eth_dev_get_mtu(port, &view.mtu);
     add_info(port, view);
-    add_offloads(receive_offloads, rte_eth_dev_rx_offload_name, view);
-    add_offloads(send_offloads, rte_eth_dev_tx_offload_name, view);
-    add_rings(port, view);
+    add_offloads(setup.receive_offloads, rte_eth_dev_rx_offload_name, view);
+    add_offloads(setup.send_offloads, rte_eth_dev_tx_offload_name, view);
     add_counters(port, view);
     add_xstats(port, view);
     return view;

@@ -31,8 +31,14 @@ struct EthdevView {
         more; ///< xstats that are not 0, under the driver's names
 };
 
-/// Of an ethdev that was configured with these offloads. What its driver does not tell stays as above.
-EthdevView view_ethdev(std::uint16_t port, std::uint64_t receive_offloads, std::uint64_t send_offloads);
+/// What an ethdev was set up with, which drivers do not tell.
+struct EthdevSetup {
+    std::uint64_t receive_offloads = 0, send_offloads = 0; ///< RTE_ETH_...
+    std::uint16_t receive_ring = 0, send_ring = 0; ///< descriptors of a queue, as the driver wants them
+};
+
+/// What its driver does not tell stays as above.
+EthdevView view_ethdev(std::uint16_t port, const EthdevSetup& setup);
 
 /// Whether its link is up, without waiting.
 bool has_link(std::uint16_t port);

@@ -1,9 +1,21 @@
 """A network namespace of a program's own, for a client, a router or a machine."""
 
+import ctypes
 import os
+import socket
 import time
 
 from .children import LabError, run
+
+
+ETH_P_ALL, SOL_PACKET, PACKET_AUXDATA, CLONE_NEWNET = 3, 263, 8, 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def enter(file):
+    """The network namespace of a /proc/PID/ns/net, for this thread."""
+    if _libc.setns(file.fileno(), CLONE_NEWNET) != 0:
+        raise LabError(f"cannot enter {file.name}: {os.strerror(ctypes.get_errno())}")
 
 
 class Space:
@@ -25,6 +37,18 @@ class Space:
 
     def start(self, what, *command):
         return self._lab.children.start([*self.prefix, *command], self._lab.folder / f"{self.name}-{what}.log")
+
+    def packet_socket(self, interface):
+        """For whole Ethernet frames; what the kernel took off them is in the notes beside (packet(7))."""
+        with open("/proc/self/ns/net", encoding="ascii") as own, open(f"/proc/{self.child.pid}/ns/net", encoding="ascii") as there:
+            enter(there)
+            try:
+                wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+            finally:
+                enter(own)
+        wire.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
+        wire.bind((interface, 0))
+        return wire
 
     def add(self, interface, *addresses):
         for address in addresses:

@@ -187,7 +187,7 @@ def test_what_a_port_is_and_counts_is_shown_and_its_link_is_told(lab, serve, tap
     seen = lambda: next(iter(one.ctl("ports")["ports"].values()))  # noqa: E731
     port = seen()
     assert (port["name"], port["driver"], port["link"], port["queues"]) == ("net_memif0", "net_memif", "down", 1)
-    assert len(port["mac"].split(":")) == 6 and port["mtu"] >= 1280
+    assert len(port["mac"].split(":")) == 6 and port["mtu"] >= 1280 and port["receive_ring"] > 0
     peer = Peer(lab, memif("client"), tap)
     assert all(answers(client) for client in tap.clients())
     assert seen()["link"] == "up" and seen()["received"] > 0 and seen()["sent"] > 0
