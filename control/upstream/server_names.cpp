@@ -285,8 +285,7 @@ std::vector<Address> ServerNames::placed(const Question& question) const {
         }
     }
     std::ranges::sort(addresses);
-    auto repeated = std::ranges::unique(addresses);
-    addresses.erase(repeated.begin(), repeated.end());
+    addresses.erase(std::unique(addresses.begin(), addresses.end()), addresses.end());
     return addresses;
 }
 
