@@ -99,8 +99,8 @@ tl::expected<Ethdev, std::string> Ethdev::start(std::uint16_t port, std::string 
 
 Ethdev::Ethdev(Ethdev&& other) noexcept
     : port_(other.port_), name_(std::move(other.name_)), pools_(std::exchange(other.pools_, {})),
-      offload_(other.offload_), setup_(other.setup_), has_kernel_(other.has_kernel_), virtual_(other.virtual_),
-      owns_(std::exchange(other.owns_, false)) {}
+      offload_(other.offload_), setup_(other.setup_), has_kernel_(other.has_kernel_),
+      virtual_(other.virtual_), owns_(std::exchange(other.owns_, false)) {}
 
 Ethdev::~Ethdev() {
     if (owns_) {
