@@ -140,7 +140,10 @@ std::optional<Time> EntryChecks::lack_of_ipv6(const KeyState& key, const KeyStat
             bool decides =
                 nature == Nature::positive || nature == Nature::nodata || nature == Nature::nxdomain;
             is_denied = is_denied || nature == Nature::bare_nxdomain;
-            if (!decides) lacks = lacks || (nature != Nature::bare_nxdomain && !is_validated(said, native));
+            // A failure says nothing, whatever chain is in the reply.
+            bool says_so =
+                nature == Nature::failure || (nature != Nature::bare_nxdomain && !is_validated(said, native));
+            if (!decides) lacks = lacks || says_so;
             if (!decides || is_decided) continue;
             is_decided = true;
             bool has_some =
