@@ -8,11 +8,12 @@ orders. The first is the model's (tests/model), the last ThreadSanitizer's.
 """
 
 import clients
+import flushes
 import limits
 import memory
 import publication
 import servers
 import upstreams
 
-MUTATIONS = [*publication.MUTATIONS, *upstreams.MUTATIONS, *servers.MUTATIONS, *memory.MUTATIONS, *clients.MUTATIONS,
-             *limits.MUTATIONS]
+MUTATIONS = [*publication.MUTATIONS, *flushes.MUTATIONS, *upstreams.MUTATIONS, *servers.MUTATIONS, *memory.MUTATIONS,
+             *clients.MUTATIONS, *limits.MUTATIONS]

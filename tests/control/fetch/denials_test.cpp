@@ -4,12 +4,6 @@
 namespace millrace::control {
 namespace {
 
-FetchPolicy hardened() {
-    FetchPolicy policy;
-    policy.harden_below_nxdomain = true;
-    return policy;
-}
-
 /// Server 0 is trusted; the name "no.com" and all below it do not exist.
 class DenialsTest : public Scenarios {
   protected:

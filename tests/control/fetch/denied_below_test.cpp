@@ -4,12 +4,6 @@
 namespace millrace::control {
 namespace {
 
-FetchPolicy hardened() {
-    FetchPolicy policy;
-    policy.harden_below_nxdomain = true;
-    return policy;
-}
-
 /// Server 0 is trusted, and denies "no.com". Of what is below it two answers are stored: to a name that leads
 /// there, and to a client of a DNS64 rule.
 class DeniedBelow : public Scenarios {

@@ -12,6 +12,13 @@ inline const ReplySpec servfail{.rcode = 2}, refused{.rcode = 5};
 inline const ReplySpec nxdomain{.authority = {"com. 900 IN SOA ns.com. h.com. 1 2 3 4 300"}, .rcode = 3};
 inline const ReplySpec nodata{.authority = {"com. 900 IN SOA ns.com. h.com. 1 2 3 4 300"}};
 
+/// Nothing is below a name that a validator denies.
+inline FetchPolicy hardened() {
+    FetchPolicy policy;
+    policy.harden_below_nxdomain = true;
+    return policy;
+}
+
 /// Notes what it is asked to rank; the test gives the results.
 class FakeRanker final : public Ranker {
   public:
