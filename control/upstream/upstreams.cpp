@@ -15,6 +15,8 @@ using dataplane::Endpoint;
 
 namespace {
 
+constexpr Time shortest_silence = 100ms; // who has to ask others first takes as long
+
 std::string_view reason_of(Override word) {
     switch (word) {
     case Override::automatic: return "left to its breaker by the operator";
@@ -56,7 +58,7 @@ Time Upstreams::srtt(unsigned upstream) const {
 }
 
 Time Upstreams::resend_after(unsigned upstream) const {
-    return std::clamp<Time>(4 * srtt(upstream), 100ms, 1s);
+    return std::clamp<Time>(4 * srtt(upstream), 50ms, 1s);
 }
 
 bool Upstreams::is_validator(unsigned upstream) const {
@@ -253,7 +255,7 @@ void Upstreams::judge_timeout(unsigned upstream, Time waited, Time now) {
 }
 
 void Upstreams::judge_silence(unsigned upstream, Time waited, Time now) {
-    if (waited < resend_after(upstream)) return;
+    if (waited < std::max(shortest_silence, resend_after(upstream))) return;
     note_wait(servers_[upstream], true);
     if (++servers_[upstream].silences >= policy_.silences) suspect(upstream, now);
 }

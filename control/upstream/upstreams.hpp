@@ -104,7 +104,7 @@ class Upstreams {
     /// Smoothed round trip (RFC 6298 2, alpha 1/8); 100 ms while unmeasured.
     Time srtt(unsigned upstream) const;
     bool is_measured(unsigned upstream) const { return servers_[upstream].srtt.has_value(); }
-    /// How long to wait before the first resend: clamp(4 x srtt, 100 ms, 1 s).
+    /// How long to wait before the first resend: clamp(4 x srtt, 50 ms, 1 s).
     Time resend_after(unsigned upstream) const;
     Breaker breaker(unsigned upstream) const { return servers_[upstream].breaker; }
     /// But for those that are down.
@@ -175,7 +175,7 @@ class Upstreams {
     /// None came until the deadline.
     void judge_timeout(unsigned upstream, Time waited, Time now);
     /// None came for so long, then nobody waited any more (another server answered, a collection's limit). A
-    /// wait shorter than resend_after() says nothing.
+    /// wait shorter than resend_after(), or than 100 ms, says nothing.
     void judge_silence(unsigned upstream, Time waited, Time now);
     /// An ICMP error, which anybody may have sent, or a quicker server: it has this one probed, nothing else.
     void suspect(unsigned upstream, Time now);

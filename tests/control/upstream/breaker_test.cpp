@@ -49,6 +49,14 @@ TEST_F(BreakerTest, AShortWaitSaysNothing) {
     EXPECT_EQ(upstreams.counters(0).timeouts, 0u);
 }
 
+TEST_F(BreakerTest, AQuickServerMayHaveToAskOthers) {
+    upstreams.measured(0, 1ms);
+    for (int i = 0; i < 100; ++i) upstreams.judge_silence(0, 100ms - 1us, now);
+    EXPECT_EQ(upstreams.next_probe(), Time::max());
+    for (int i = 0; i < 3; ++i) upstreams.judge_silence(0, 100ms, now);
+    EXPECT_EQ(upstreams.next_probe(), now);
+}
+
 TEST_F(BreakerTest, SilentNamesCostAProbeASecond) {
     for (int second = 0; second < 10; ++second) {
         silence(0, 40);

@@ -113,7 +113,7 @@ TEST_F(ExchangeTest, S25_OneLostDatagramIsSentAgain) {
     ASSERT_TRUE(open());
     run(3s);
     ASSERT_EQ(answers.size(), 1u);
-    EXPECT_EQ(answers[0].second.received, start + 105ms);
+    EXPECT_EQ(answers[0].second.received, start + 55ms);
 }
 
 TEST_F(ExchangeTest, CollectBringsTheDeadlineForwardOnly) {

@@ -54,7 +54,7 @@ TEST_F(UpstreamsTest, SmoothsTheRoundTrip) {
 TEST_F(UpstreamsTest, ResendsAfterFourRoundTripsWithinBounds) {
     EXPECT_EQ(upstreams.resend_after(0), 400ms);
     upstreams.measured(0, 1ms);
-    EXPECT_EQ(upstreams.resend_after(0), 100ms);
+    EXPECT_EQ(upstreams.resend_after(0), 50ms);
     upstreams.measured(1, 900ms);
     EXPECT_EQ(upstreams.resend_after(1), 1s);
 }
