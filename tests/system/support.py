@@ -61,7 +61,7 @@ class Client:
                     s.send(payload)
                     return s.recv(65535)
                 s.sendall(len(payload).to_bytes(2, "big") + payload)
-                return _exactly(s, int.from_bytes(_exactly(s, 2), "big"))
+                return exactly(s, int.from_bytes(exactly(s, 2), "big"))
             except TimeoutError:
                 return None
 
@@ -84,13 +84,27 @@ class Subscriber(Client):
             return s
 
 
-def _exactly(s, count):
+def exactly(s, count):
     data = b""
     while len(data) < count:
         more = s.recv(count - len(data))
         assert more, "the server closed the connection"
         data += more
     return data
+
+
+def burst(client, queries):
+    """Sends all at once; the replies of a second."""
+    replies = []
+    with client.socket() as s:
+        for query in queries:
+            s.send(query.to_wire())
+        s.settimeout(0.5)
+        try:
+            while True:
+                replies.append(dns.message.from_wire(s.recv(4096)))
+        except TimeoutError:
+            return replies
 
 
 def addresses(reply):

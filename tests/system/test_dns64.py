@@ -145,6 +145,10 @@ def test_rules_come_and_go_with_a_reload(front):
     rewrite(dns64=[{"prefix": "2001:db8:65::/96", "clients": ["127.0.0.0/8"], "groups": ["default"]}])
     assert one.ctl("config", "reload")["changed"] == ["dns64"]
     assert addresses(ask6(first, "a.old")) == addresses(ask6(second, "a.old")) == ["2001:db8:65::808:808"]
+    assert addresses(ask6(first, "both")) == ["2001:db8::1"]
+    rewrite(dns64=[{"clients": ["127.0.0.0/8"], "exclude": ["2001:db8::/64"]}])
+    assert one.ctl("config", "reload")["changed"] == ["dns64"]
+    assert addresses(ask6(first, "both")) == ["64:ff9b::808:808"], "what is excluded counts as none"
     rewrite(dns64=[])
     assert one.ctl("config", "reload")["changed"] == ["dns64"]
     assert addresses(ask6(first, "a.old")) == []

@@ -9,7 +9,7 @@ import pytest
 
 from conftest import LCORE, loopback, socket_config
 from lab.daemon import write_config, xdp_config
-from support import Client, Subscriber, until
+from support import Client, Subscriber, burst, until
 
 NAME = "shared.lab.example"
 
@@ -27,20 +27,6 @@ def front(request, lab, daemon, nsd):
         assert one.ctl("config", "reload")["reloaded"]
 
     return one, client, change
-
-
-def burst(client, queries):
-    """Sends all at once; the replies of a second."""
-    replies = []
-    with client.socket() as s:
-        for query in queries:
-            s.send(query.to_wire())
-        s.settimeout(0.5)
-        try:
-            while True:
-                replies.append(dns.message.from_wire(s.recv(4096)))
-        except TimeoutError:
-            return replies
 
 
 def queries(count, name=NAME, qtype="A"):
