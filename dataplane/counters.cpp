@@ -12,7 +12,8 @@ constexpr std::array<std::string_view, events> event_names = {
     "hit",           "stale_hit",      "refresh_asked", "refresh_dropped",  "local",
     "blocked",       "rate_queries",   "rate_errors",   "rate_responses",   "dry_queries",
     "dry_errors",    "dry_responses",  "slipped",       "rate_table_full",  "servfail_full",
-    "wake_answered", "wake_abandoned", "send_failed",   "buffer_exhausted", "from_kernel"};
+    "wake_answered", "wake_abandoned", "send_failed",   "buffer_exhausted", "from_kernel",
+    "unrouted"};
 
 } // namespace
 

@@ -55,6 +55,7 @@ enum class Event : std::uint8_t {
     send_failed,      ///< a reply, or a frame of the kernel's, that the port did not take; never retried
     buffer_exhausted, ///< a woken waiter that found no packet buffer
     from_kernel,      ///< a frame of the kernel interface that the port took
+    unrouted,         ///< a query whose reply was to be routed goes back to its sender: no way is known
     count_,
 };
 inline constexpr std::size_t events = std::size_t(Event::count_);

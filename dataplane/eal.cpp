@@ -1,5 +1,6 @@
 #include "dataplane/eal.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
@@ -68,8 +69,9 @@ std::string why_missing(const PortPlan& port) {
 struct Eal::OpenPort {
     Service service;
     Vdev vdev;
-    std::unique_ptr<KernelPort> kernel; ///< null: none
-    std::optional<Ethdev> ethdev;       ///< may hold buffers of the one above
+    std::unique_ptr<KernelPort> kernel;  ///< null: none
+    std::optional<Ethdev> ethdev;        ///< may hold buffers of the one above
+    std::optional<std::size_t> routed{}; ///< its interface's place in NextHops; none: it is not routed
 };
 
 Eal::Eal() = default;
@@ -86,8 +88,10 @@ tl::expected<std::unique_ptr<Eal>, std::string> Eal::start(const EalPlan& wanted
     std::unique_ptr<Eal> eal(new Eal);
     eal->warnings_ = warnings_of(plan);
     Result done = eal->prepare(plan);
+    if (done) done = eal->watch_routes(plan);
     if (done) done = eal->initialise(plan);
     for (std::size_t i = 0; done && i < plan.ports.size(); ++i) done = eal->open(plan.ports[i], i);
+    if (done && eal->watch_) done = eal->watch_->start(); // all interfaces are there
     if (!done) return tl::unexpected(done.error());
     std::vector<KernelPort*> kernels;
     for (auto& port : eal->ports_) {
@@ -166,9 +170,28 @@ Eal::Result Eal::open(const PortPlan& port, std::size_t index) {
                                 open.ethdev->pool(queue),
                                 &open.service,
                                 open.ethdev->offload(),
-                                open.kernel ? &open.kernel->queue(queue) : nullptr};
+                                open.kernel ? &open.kernel->queue(queue) : nullptr,
+                                open.routed ? &watch_->now() : nullptr,
+                                open.routed.value_or(0)};
         queues_.push_back({port.lcores[queue], index, std::make_unique<EthdevPort>(setup)});
     }
+    return {};
+}
+
+/// Ports that share an interface, a queue of it each, have one place.
+Eal::Result Eal::watch_routes(const EalPlan& plan) {
+    std::vector<std::string> interfaces;
+    for (std::size_t i = 0; i < plan.ports.size(); ++i) {
+        if (!plan.ports[i].is_routed) continue;
+        std::string name = routing_interface(plan.ports[i].device, plan.ports[i].kernel);
+        auto place = std::ranges::find(interfaces, name);
+        ports_[i]->routed = std::size_t(place - interfaces.begin());
+        if (place == interfaces.end()) interfaces.push_back(std::move(name));
+    }
+    if (interfaces.empty()) return {};
+    auto watch = NextHopWatch::make(std::move(interfaces));
+    if (!watch) return tl::unexpected(watch.error());
+    watch_ = std::move(*watch);
     return {};
 }
 
@@ -194,6 +217,14 @@ EthdevView Eal::view(std::size_t port) const {
     return ports_[port]->ethdev->view();
 }
 
+const NextHops* Eal::next_hops(std::size_t port) const {
+    return ports_[port]->routed ? &watch_->now().get() : nullptr;
+}
+
+std::size_t Eal::interface_of(std::size_t port) const {
+    return ports_[port]->routed.value_or(0);
+}
+
 bool Eal::has_link(std::size_t port) const {
     return dataplane::has_link(ports_[port]->ethdev->port());
 }
@@ -201,6 +232,7 @@ bool Eal::has_link(std::size_t port) const {
 void Eal::close() {
     exceptions_.stop();
     queues_.clear();
+    watch_.reset();
     kernels_.clear();
     for (auto& port : ports_) {
         if (port->kernel) port->kernel->empty(); // before the ethdev's pools go

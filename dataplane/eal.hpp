@@ -17,6 +17,7 @@
 #include "dataplane/ethdev_port.hpp"
 #include "dataplane/ethdev_view.hpp"
 #include "dataplane/lock_file.hpp"
+#include "dataplane/next_hop_watch.hpp"
 
 namespace millrace::dataplane {
 
@@ -49,6 +50,15 @@ class Eal {
     };
     std::span<const Kernel> kernels() const { return kernels_; }
 
+    /// What the replies of a port with PortPlan::is_routed go by. Null: it is none.
+    const NextHops* next_hops(std::size_t port) const;
+    /// By this place, as NextHops numbers interfaces.
+    std::size_t interface_of(std::size_t port) const;
+    /// What the kernel has changed of that takes effect. Once per tick.
+    void update_next_hops(cache::Grace& grace) {
+        if (watch_) watch_->update(grace);
+    }
+
     /// What the operator should know although it is no error.
     std::span<const std::string> warnings() const { return warnings_; }
 
@@ -65,6 +75,7 @@ class Eal {
     Result lock(const Nic& nic);
     Result open(const PortPlan& port, std::size_t index);
     Result open_kernel(const PortPlan& port, OpenPort& open);
+    Result watch_routes(const EalPlan& plan);
 
     std::vector<std::string> words_; ///< EAL keeps pointers to its arguments
     std::vector<char*> argv_;
@@ -73,6 +84,7 @@ class Eal {
     std::vector<Queue> queues_;
     std::vector<Kernel> kernels_;
     ExceptionThread exceptions_;
+    std::unique_ptr<NextHopWatch> watch_; ///< null: no port is routed
     std::vector<std::string> warnings_;
     bool initialised_ = false;
 };

@@ -220,6 +220,12 @@ std::vector<std::string> warnings_of(const EalPlan& plan) {
     return out;
 }
 
+std::string routing_interface(std::string_view device, const KernelInterface& kernel) {
+    if (kernel.is_wanted()) return kernel.name;
+    bool is_on_one = is_driver(device, "net_af_xdp") || is_driver(device, "net_af_packet");
+    return is_on_one ? device_option(device, "iface") : "";
+}
+
 std::string driver_package(std::string_view device) {
     std::string_view name = name_of(device);
     name = name.substr(0, name.find_last_not_of("0123456789") + 1);

@@ -23,6 +23,7 @@ struct PortPlan {
     std::vector<Address> addresses;             ///< DNS is served on these, UDP port 53
     std::optional<Mac> next_hop = std::nullopt; ///< see Service
     KernelInterface kernel{};                   ///< what is not answered goes there
+    bool is_routed = false; ///< replies go where the kernel would send them by routing_interface()
 };
 
 struct EalPlan {
@@ -48,6 +49,10 @@ std::vector<std::string> warnings_of(const EalPlan& plan);
 /// Whether a device string names a device of the driver: "net_tap", "net_tap0" and
 /// "net_tap0,..." for "net_tap".
 bool is_driver(std::string_view device, std::string_view driver);
+
+/// The interface of the kernel's that stands for a port: the one that an AF_XDP or af_packet device works on,
+/// or that of its exception path. Empty: there is none.
+std::string routing_interface(std::string_view device, const KernelInterface& kernel);
 
 /// Debian's package with the driver of a vdev: "librte-net-af-xdp23" for "net_af_xdp0".
 std::string driver_package(std::string_view device);

@@ -1,7 +1,6 @@
 #include "dataplane/ethdev_port.hpp"
 
 #include <algorithm>
-#include <optional>
 
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
@@ -37,20 +36,39 @@ void describe(rte_mbuf* mbuf, unsigned l2, unsigned l3, Packet& packet) {
     packet.handle = mbuf;
 }
 
-/// The query in `mbuf`, or the verdict to drop it with.
-std::optional<Verdict> accept(rte_mbuf* mbuf, const Service& service, Packet& packet) {
-    if (mbuf->nb_segs != 1) return Verdict::drop_frame;
-    std::span bytes(header_of(mbuf), mbuf->data_len);
-    auto frame = Frame::parse(bytes, service, verified_by_nic(*mbuf));
-    if (!frame) return frame.error();
-    mbuf->data_off = std::uint16_t(mbuf->data_off + frame->turn_round(bytes.data(), service.next_hop));
-    describe(mbuf, frame->l2, frame->l3, packet);
-    packet.size = frame->payload_size;
-    packet.client = frame->source;
-    return std::nullopt;
+/// Writes the reply's headers to where the kernel would route it; false: no way is known.
+bool route(const rte_mbuf& mbuf, std::uint8_t* bytes, const Frame& frame, const NextHop* to) {
+    if (!to || frame.begin(*to) + int(rte_pktmbuf_headroom(&mbuf)) < 0) return false;
+    frame.turn_round(bytes, *to);
+    return true;
 }
 
 } // namespace
+
+/// The query in `mbuf`, or the verdict to drop it with.
+std::optional<Verdict> EthdevPort::accept(rte_mbuf* mbuf, const NextHops* next_hops, Packet& packet,
+                                          Counters& counters) const {
+    if (mbuf->nb_segs != 1) return Verdict::drop_frame;
+    std::span bytes(header_of(mbuf), mbuf->data_len);
+    auto frame = Frame::parse(bytes, *setup_.service, verified_by_nic(*mbuf));
+    if (!frame) return frame.error();
+    packet.size = frame->payload_size;
+    packet.client = frame->source;
+    // Who has a link-local address is on the link that he asks from, and knows no other way.
+    if (next_hops && !frame->source.address.is_link_local()) {
+        const NextHop* to = next_hops->find(setup_.interface, frame->source.address);
+        if (route(*mbuf, bytes.data(), *frame, to)) {
+            mbuf->data_off = std::uint16_t(mbuf->data_off + frame->begin(*to));
+            describe(mbuf, to->l2(), frame->l3, packet);
+            return std::nullopt;
+        }
+        counters.add(Event::unrouted); // so back to the sender, a neighbour that has reached us
+    }
+    auto begin = frame->turn_round(bytes.data(), setup_.service->next_hop);
+    mbuf->data_off = std::uint16_t(mbuf->data_off + begin);
+    describe(mbuf, frame->l2, frame->l3, packet);
+    return std::nullopt;
+}
 
 /// Takes back what the kernel has read, and sends what it wants sent.
 void EthdevPort::serve_kernel(Counters& counters) const {
@@ -71,9 +89,10 @@ void EthdevPort::receive(Burst& burst, Counters& counters) {
     auto room = std::uint16_t(burst.packets.size() - burst.count);
     unsigned received = rte_eth_rx_burst(setup_.port, setup_.queue, mbufs.data(), room);
     for (unsigned i = 0; i < received; ++i) rte_prefetch0(header_of(mbufs[i]));
+    const NextHops* next_hops = setup_.next_hops ? &setup_.next_hops->get() : nullptr;
     unsigned drops = 0;
     for (unsigned i = 0; i < received; ++i) {
-        if (auto verdict = accept(mbufs[i], *setup_.service, burst.packets[burst.count])) {
+        if (auto verdict = accept(mbufs[i], next_hops, burst.packets[burst.count], counters)) {
             if (setup_.kernel) {
                 verdict = setup_.kernel->offer(mbufs[i], *verdict, *setup_.service, burst.now, counters);
             }

@@ -3,18 +3,21 @@
 // Threads: made by the control thread, then used by the queue's lcore alone. Nothing here allocates, locks,
 // logs or makes system calls; what the driver does (AF_XDP calls the kernel) is the driver's.
 //
-// Every mbuf of a Burst has its reply's headers in place, right before Packet::data, from the moment it
-// is there: receive writes them over the query's own, which are at least as long; compose takes them
-// from the ReturnPath.
+// Every mbuf of a Burst has its reply's headers in place, right before Packet::data, from the moment it is
+// there: receive writes them over the query's own, and into the headroom before it where they have more VLAN
+// tags than these (NextHops); compose takes them from the ReturnPath.
 //
 // A port with a kernel interface gives it what it refuses, and
 // sends what comes from there, at most a burst with each receive().
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
+#include "cache/replaceable.hpp"
 #include "dataplane/exception.hpp"
 #include "dataplane/frame.hpp"
+#include "dataplane/next_hops.hpp"
 #include "dataplane/port.hpp"
 
 struct rte_mbuf;
@@ -32,6 +35,9 @@ class EthdevPort final : public Port {
         const Service* service = nullptr; ///< outlives the port
         Offload offload;                  ///< what is enabled on the ethdev
         KernelQueue* kernel = nullptr;    ///< of the queue; outlives the port. Null: there is none
+        /// Where replies go, each by its client's address; outlives the port. Null: where the Service says.
+        const cache::Replaceable<NextHops>* next_hops = nullptr;
+        std::size_t interface = 0; ///< that the port sends by, as NextHops numbers them
     };
 
     explicit EthdevPort(const Setup& setup) : setup_(setup) {}
@@ -43,6 +49,8 @@ class EthdevPort final : public Port {
 
   private:
     void serve_kernel(Counters& counters) const;
+    std::optional<Verdict> accept(rte_mbuf* mbuf, const NextHops* next_hops, Packet& packet,
+                                  Counters& counters) const;
     void finish(rte_mbuf* mbuf, const Packet& packet) const;
     unsigned transmit(rte_mbuf** mbufs, unsigned count) const;
 

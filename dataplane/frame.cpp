@@ -243,6 +243,27 @@ std::array<std::uint8_t, octets> copy_of(const std::uint8_t* at) {
     return copy;
 }
 
+/// The reply's headers over those of `bytes`, of which `query` is: its IP header comes to lie at `ip`.
+template <class WriteEthernet>
+void write_headers(const Frame& query, const std::uint8_t* bytes, std::uint8_t* ip,
+                   const WriteEthernet& write_ethernet) {
+    if (query.l3 == ipv4_octets) {
+        auto addresses = copy_of<8>(bytes + query.l2 + ipv4_addresses);
+        write_ethernet();
+        std::memcpy(ip, fixed_ipv4, sizeof fixed_ipv4);
+        swap_addresses<4>(ip + ipv4_addresses, addresses);
+    } else {
+        auto addresses = copy_of<32>(bytes + query.l2 + ipv6_addresses);
+        write_ethernet();
+        std::memcpy(ip, fixed_ipv6, sizeof fixed_ipv6);
+        swap_addresses<16>(ip + ipv6_addresses, addresses);
+    }
+    std::uint8_t* udp = ip + query.l3;
+    store_u16(udp, query.destination.port);
+    store_u16(udp + 2, query.source.port);
+    std::memset(udp + 4, 0, 4);
+}
+
 } // namespace
 
 tl::expected<Frame, Verdict> Frame::parse(std::span<const std::uint8_t> bytes, const Service& service,
@@ -257,28 +278,23 @@ unsigned Frame::turn_round(std::uint8_t* bytes, const std::optional<Mac>& next_h
     // Read before anything is written: the two overlap where the query had options. There are always as many
     // octets as the longest Ethernet header has; what the copy has too many, the IP header overwrites.
     auto ethernet = copy_of<ethernet_octets + limits::vlan_tags * tag_octets>(bytes);
-    std::uint8_t* ip = to + l2;
-    auto write_ethernet = [&] {
+    write_headers(*this, bytes, to + l2, [&] {
         std::memcpy(to, ethernet.data(), ethernet.size());
         std::memcpy(to, next_hop ? next_hop->octets.data() : &ethernet[mac_octets], mac_octets);
         std::memcpy(to + mac_octets, &ethernet[0], mac_octets);
-    };
-    if (l3 == ipv4_octets) {
-        auto addresses = copy_of<8>(bytes + l2 + ipv4_addresses);
-        write_ethernet();
-        std::memcpy(ip, fixed_ipv4, sizeof fixed_ipv4);
-        swap_addresses<4>(ip + ipv4_addresses, addresses);
-    } else {
-        auto addresses = copy_of<32>(bytes + l2 + ipv6_addresses);
-        write_ethernet();
-        std::memcpy(ip, fixed_ipv6, sizeof fixed_ipv6);
-        swap_addresses<16>(ip + ipv6_addresses, addresses);
-    }
-    std::uint8_t* udp = ip + l3;
-    store_u16(udp, destination.port);
-    store_u16(udp + 2, source.port);
-    std::memset(udp + 4, 0, 4);
+    });
     return unsigned(to - bytes);
+}
+
+void Frame::turn_round(std::uint8_t* bytes, const NextHop& hop) const {
+    std::uint8_t* to = bytes + begin(hop);
+    auto own = copy_of<mac_octets>(bytes); // read and written as above
+    write_headers(*this, bytes, to + hop.l2(), [&] {
+        std::memcpy(to, hop.mac.octets.data(), mac_octets);
+        std::memcpy(to + mac_octets, own.data(), mac_octets);
+        std::memcpy(to + 2 * mac_octets, hop.tags.data(), hop.tags.size());
+        store_u16(to + hop.l2() - 2, l3 == ipv4_octets ? type_ipv4 : type_ipv6);
+    });
 }
 
 Endpoint ReplyHeader::client() const {

@@ -28,7 +28,8 @@ struct Service {
     /// The peer is a kernel that leaves checksums to a NIC which is not there (veth): a UDP checksum field
     /// that holds the bare sum over the pseudo-header passes as well.
     bool partial_checksums = false;
-    /// Where replies are sent at layer 2; none: back to where the query came from.
+    /// Where replies are sent at layer 2; none: back to where the query came from, unless it is
+    /// looked up (EthdevPort::Setup::next_hops).
     std::optional<Mac> next_hop = std::nullopt;
 
     static constexpr std::uint16_t port = dns::port;
@@ -38,6 +39,16 @@ struct Service {
 struct Verified {
     bool ipv4_header = false;
     bool udp = false;
+};
+
+/// A neighbour that replies are sent to, and the VLAN that it is on.
+struct NextHop {
+    Mac mac;
+    std::uint8_t tag_count = 0;
+    std::array<std::uint8_t, 4 * limits::vlan_tags> tags{}; ///< as on the wire, outermost first
+
+    unsigned l2() const { return 14 + 4U * tag_count; } ///< octets of Ethernet header and tags
+    bool operator==(const NextHop&) const = default;
 };
 
 /// The headers of a reply, ready but for lengths and checksums: addresses and ports swapped, the VLAN stack
@@ -68,6 +79,10 @@ struct Frame {
     /// parsed: right in front of the payload, never longer than the query's own. Returns the offset at
     /// which they begin.
     unsigned turn_round(std::uint8_t* bytes, const std::optional<Mac>& next_hop = std::nullopt) const;
+    /// The same to a neighbour, with its VLAN's tags instead of the query's. They begin at begin(hop), which
+    /// may lie before `bytes`, by as much as those tags are longer.
+    void turn_round(std::uint8_t* bytes, const NextHop& hop) const;
+    int begin(const NextHop& hop) const { return int(payload) - 8 - l3 - int(hop.l2()); }
 };
 
 /// Which checksums the NIC fills in. For UDP it is given the sum over the pseudo-header.

@@ -76,6 +76,16 @@ inline constexpr Time longest_kernel_nap = 1ms; ///< up to this: so long may wha
 inline constexpr unsigned kernel_share = 4;     ///< one source has 1/so many of its class's rate
 static_assert(kernel_places + burst <= 4096, "buffers enough for what waits for the kernel");
 
+// What is known of the kernel's routes (next_hop_watch.hpp). A full table of the Internet has 1.3 million.
+inline constexpr std::size_t kernel_routes = std::size_t(1) << 22; ///< with more, none are used
+inline constexpr std::size_t kernel_neighbours = std::size_t(1) << 17;
+inline constexpr std::size_t kernel_links = std::size_t(1) << 16;
+inline constexpr std::size_t paths = 64;             ///< next hops of one route that are used
+inline constexpr std::size_t gateway_requests = 256; ///< neighbours that the kernel is asked for at a time,
+inline constexpr Time gateway_interval = 1s;         ///< so often
+inline constexpr Time read_interval = 100ms;         ///< between readings of what has changed,
+inline constexpr unsigned read_share = 10;           ///< which take one part in so many of a CPU's time
+
 static_assert(lcores > cache::limits::workers, "control has an lcore of its own beside every worker");
 static_assert((ring_places & (ring_places - 1)) == 0, "rte_ring sizes are powers of two");
 static_assert(edns_octets + 40 + 8 == 1280, "a reply fits the IPv6 minimum MTU (RFC 8200 5)");

@@ -20,6 +20,7 @@ LIBRARIES = {
     r"<idn2": ["control/local/list_line.cpp"],
     r"<xxhash": ["cache/key.cpp", "control/upstream/recent_pairs.cpp"],
     r"<(bpf|linux/bpf|xdp)/": ["dataplane/xdp"],
+    r"<libmnl/": ["dataplane/netlink"],
 }
 TOP = {"meson.build", "dataplane", "control", "cache", "deploy", "tests", "bench", "README.md", "ARCHITECTURE.md",
        "CONTRIBUTING.md", "LICENSE"}

@@ -34,7 +34,7 @@ inline constexpr Choice<Config::StaleAnswer> stale_answers[] = {
     {"client-timeout", Config::StaleAnswer::client_timeout}, {"at-once", Config::StaleAnswer::at_once}};
 inline constexpr Choice<dataplane::Idle> idles[] = {
     {"poll", dataplane::Idle::poll}, {"pause", dataplane::Idle::pause}, {"sleep", dataplane::Idle::sleep}};
-inline constexpr const char* to_sender = "sender"; // of ports[].next-hop
+inline constexpr const char *to_sender = "sender", *to_routed = "routed"; // of ports[].next-hop
 inline constexpr Choice<bool> switches[] = {{"true", true}, {"false", false}};
 
 template <class Enum, std::size_t N>

@@ -54,8 +54,9 @@ struct Config {
     struct Port {
         std::string device; ///< a PCI address or a vdev string
         std::vector<unsigned> lcores;
-        std::vector<dataplane::Address> addresses;    ///< DNS is served on these, port 53
-        std::optional<dataplane::Mac> next_hop;       ///< replies go there; none: back to the query's sender
+        std::vector<dataplane::Address> addresses; ///< DNS is served on these, port 53
+        std::optional<dataplane::Mac> next_hop;    ///< replies go there; none: back to the query's sender,
+        bool is_routed = false; ///< or each to where the kernel routes it, by routing_interface()
         dataplane::Idle idle = dataplane::Idle::poll; ///< what its lcores do when nothing comes
         dataplane::KernelInterface kernel;            ///< where all that is no DNS over UDP goes
 

@@ -86,13 +86,13 @@ std::string interface_form(const std::string& name) {
         name);
 }
 
-std::optional<dataplane::Mac> read_next_hop(const Value& at) {
-    constexpr const char* form = "sender, or a MAC address such as \"02:00:00:00:00:01\"";
+void read_next_hop(const Value& at, Config::Port& out) {
+    constexpr const char* form = "sender, routed, or a MAC address such as \"02:00:00:00:00:01\"";
     std::string text = at.text(form);
-    if (text == to_sender) return std::nullopt;
-    auto mac = dataplane::parse_mac(text);
-    if (!mac) at.fail(form);
-    return mac;
+    out.is_routed = text == to_routed;
+    if (text == to_sender || out.is_routed) return;
+    out.next_hop = dataplane::parse_mac(text);
+    if (!out.next_hop) at.fail(form);
 }
 
 dataplane::KernelInterface read_kernel(const Value& at) {
@@ -130,6 +130,15 @@ void check_kernel(const Value& at, const Config::Port& port) {
                          yaml::quote(port.kernel.name));
 }
 
+/// Routes and neighbours are those of an interface that the kernel knows.
+void check_routed(const Value& at, const Config::Port& port) {
+    if (!port.is_routed || !dataplane::routing_interface(port.device, port.kernel).empty()) return;
+    at.at("next-hop")
+        .fail("sender or a MAC address: the kernel knows routes by its own interfaces, and this "
+              "port gets one with `kernel: {interface: ...}`",
+              to_routed);
+}
+
 Config::Port read_port(const Value& at) {
     static constexpr const char* device_form =
         "a PCI address such as \"0000:01:00.0\" or a vdev string such as \"net_af_xdp0,iface=edge0\"";
@@ -149,11 +158,12 @@ Config::Port read_port(const Value& at) {
                  v, bounds::items, "a unicast IPv4 or IPv6 address, without a port", parse_unicast);
              refuse_loopback(v, out.addresses);
          }},
-        {"next-hop", [&](const Value& v) { out.next_hop = read_next_hop(v); }},
+        {"next-hop", [&](const Value& v) { read_next_hop(v, out); }},
         {"idle", [&](const Value& v) { out.idle = read_choice(v, idles); }},
         {"kernel", [&](const Value& v) { out.kernel = read_kernel(v); }},
     });
     check_kernel(at, out);
+    check_routed(at, out);
     if (out.device.empty()) at.at("device").fail(device_form);
     if (out.lcores.empty()) at.at("lcores").fail("at least one lcore");
     if (out.addresses.empty()) at.at("addresses").fail("at least one address");

@@ -33,7 +33,7 @@ std::vector<Endpoint> own_endpoints(const Config::Boot& boot) {
 dataplane::EalPlan eal_plan(const Config::Boot& boot) {
     dataplane::EalPlan plan;
     for (const Config::Port& p : boot.ports)
-        plan.ports.push_back({p.device, p.lcores, p.addresses, p.next_hop, p.kernel});
+        plan.ports.push_back({p.device, p.lcores, p.addresses, p.next_hop, p.kernel, p.is_routed});
     plan.arguments = boot.eal;
     plan.own = own_endpoints(boot);
     return plan;

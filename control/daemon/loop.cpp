@@ -72,6 +72,7 @@ bool Loop::tick() {
     freeing_ = p_.grace.reclaim();
     p_.workers.end_sleeps();
     p_.workers.watch(now);
+    if (p_.eal) p_.eal->update_next_hops(p_.grace);
     p_.ports.tick(now);
     if (now >= health_due_) {
         health_.look(fault(), now);

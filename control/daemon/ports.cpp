@@ -1,7 +1,10 @@
 #include "control/daemon/ports.hpp"
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
+
+#include "control/config/choices.hpp"
 
 namespace millrace::control {
 
@@ -35,16 +38,52 @@ json show_one(const dataplane::EthdevView& view) {
     return one;
 }
 
+/// What `routed` goes by.
+void show_routes(json& one, const dataplane::NextHops& next_hops, std::size_t interface) {
+    const auto& summary = next_hops.summary(interface);
+    one["routes"] = next_hops.routes();
+    one["neighbours"] = summary.neighbours;
+    one["gateways"] = summary.gateways;
+    one["gateways_unresolved"] = summary.unresolved;
+}
+
+/// Why replies go back to their senders that should not; empty: for no reason that lasts.
+std::string trouble_of(const dataplane::NextHops& next_hops, std::size_t interface, const std::string& name) {
+    const auto& summary = next_hops.summary(interface);
+    if (!next_hops.fault().empty()) return next_hops.fault();
+    if (!summary.is_there)
+        return fmt::format("there is no interface {}: replies go back to their senders until it is there",
+                           name);
+    if (!summary.first_unresolved) return "";
+    return fmt::format(
+        "the kernel does not know the MAC address of next hop {}{}: replies take another next hop "
+        "of their route, or go back to their senders",
+        to_string(*summary.first_unresolved),
+        summary.unresolved > 1 ? fmt::format(" and of {} others", summary.unresolved - 1) : "");
+}
+
+std::string next_hop_text(const Config::Port& port) {
+    if (port.is_routed) return to_routed;
+    return port.next_hop ? to_string(*port.next_hop) : to_sender;
+}
+
 } // namespace
 
 void Ports::open(const dataplane::Eal& eal, const std::vector<Config::Port>& ports) {
     eal_ = &eal;
-    for (const Config::Port& port : ports) ports_.push_back({port.device, eal.has_link(ports_.size()), {}});
+    for (const Config::Port& port : ports) {
+        ports_.push_back({port.device, next_hop_text(port), routing_interface(port.device, port.kernel),
+                          eal.has_link(ports_.size())});
+    }
 }
 
 json Ports::show() const {
     json all = json::object();
-    for (std::size_t i = 0; i < ports_.size(); ++i) all[ports_[i].device] = show_one(eal_->view(i));
+    for (std::size_t i = 0; i < ports_.size(); ++i) {
+        json& one = all[ports_[i].device] = show_one(eal_->view(i));
+        one["next_hop"] = ports_[i].next_hop;
+        if (auto* next_hops = eal_->next_hops(i)) show_routes(one, *next_hops, eal_->interface_of(i));
+    }
     return {{"ports", std::move(all)}};
 }
 
@@ -52,14 +91,34 @@ void Ports::tick(Time now) {
     if (now < due_) return;
     due_ = now + look_interval;
     for (std::size_t i = 0; i < ports_.size(); ++i) {
-        Port& port = ports_[i];
-        bool is_up = eal_->has_link(i);
-        if (is_up == port.was_up || now < port.quiet_until) continue;
-        port.was_up = is_up;
-        port.quiet_until = now + log_interval;
-        is_up ? spdlog::info("port {}: the link is up", port.device)
-              : spdlog::warn("port {}: the link is down; nothing comes in until it is back", port.device);
+        look_at_link(i, now);
+        look_at_routes(i, now);
     }
+}
+
+void Ports::look_at_link(std::size_t index, Time now) {
+    Port& port = ports_[index];
+    bool is_up = eal_->has_link(index);
+    if (is_up == port.was_up || now < port.quiet_until) return;
+    port.was_up = is_up;
+    port.quiet_until = now + log_interval;
+    is_up ? spdlog::info("port {}: the link is up", port.device)
+          : spdlog::warn("port {}: the link is down; nothing comes in until it is back", port.device);
+}
+
+/// A gateway that is new is unknown for a moment: what is seen twice lasts.
+void Ports::look_at_routes(std::size_t index, Time now) {
+    auto* next_hops = eal_->next_hops(index);
+    if (!next_hops) return;
+    Port& port = ports_[index];
+    std::string trouble = trouble_of(*next_hops, eal_->interface_of(index), port.interface);
+    bool lasts = trouble == port.trouble;
+    port.trouble = std::move(trouble);
+    if (!lasts || port.trouble == port.logged_trouble || now < port.routes_quiet_until) return;
+    port.logged_trouble = port.trouble;
+    port.routes_quiet_until = now + log_interval;
+    port.trouble.empty() ? spdlog::info("port {}: the next hops of all routes are known", port.device)
+                         : spdlog::warn("port {}: {}", port.device, port.trouble);
 }
 
 } // namespace millrace::control

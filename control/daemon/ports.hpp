@@ -1,5 +1,5 @@
-// What the operator sees of the DPDK ports: the verb `ports`, and log lines when a link comes or goes.
-// Control thread only.
+// What the operator sees of the DPDK ports: the verb `ports`, and log lines when a link comes or goes, or
+// when replies cannot be routed. Control thread only.
 #pragma once
 
 #include <string>
@@ -19,16 +19,23 @@ class Ports {
     void open(const dataplane::Eal& eal, const std::vector<Config::Port>& ports);
 
     nlohmann::json show() const;
-    /// Looks at the links, once a second. Who is at the other end of one makes it change as he likes: of each
-    /// port there is a line in ten seconds at most, which says how it stands then.
+    /// Looks at the links and at the routes, once a second. Who is at the other end of one makes it change as
+    /// he likes: of each port there is a line of each in ten seconds at most, which says how it stands then.
     void tick(Time now);
 
   private:
     struct Port {
         std::string device;
-        bool was_up; ///< as last logged
+        std::string next_hop;  ///< as configured
+        std::string interface; ///< whose routes its replies take, if they do
+        bool was_up;           ///< as last logged
         Time quiet_until{};
+        std::string trouble{}, logged_trouble{}; ///< with routes: when last looked at, as last logged
+        Time routes_quiet_until{};
     };
+    void look_at_link(std::size_t index, Time now);
+    void look_at_routes(std::size_t index, Time now);
+
     const dataplane::Eal* eal_ = nullptr;
     std::vector<Port> ports_; ///< in the order of EalPlan::ports
     Time due_{};

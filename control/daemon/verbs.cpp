@@ -217,6 +217,7 @@ json stats(const Context& c) {
                 {"refused", totals.of(Verdict::refused)},
                 {"to_kernel", totals.of(Verdict::to_kernel)},
                 {"from_kernel", totals.of(Event::from_kernel)},
+                {"unrouted", totals.of(Event::unrouted)},
                 {"dropped", dropped},
                 {"woken", totals.of(Event::wake_answered)},
                 {"abandoned", totals.of(Event::wake_abandoned)},

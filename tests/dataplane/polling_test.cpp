@@ -120,7 +120,21 @@ class PollingTest : public testing::Test {
         beyond = Descriptor(pair[1]);
         kernel = std::move(*KernelPort::make(Descriptor(pair[0]), {"wire", 1, 1'000'000, -1}));
         port.emplace(EthdevPort::Setup{std::uint16_t(id), 0, ethdev->pool(0), &service, ethdev->offload(),
-                                       &kernel->queue(0)});
+                                       &kernel->queue(0), &next_hops});
+    }
+
+    /// To the clients by one of two gateways, on a VLAN.
+    static std::unique_ptr<const NextHops> ways() {
+        static const std::vector<std::string> interfaces = {"dns0"};
+        KernelView kernel;
+        kernel.links = {{3, "dns0"}, {4, "dns0.7", KernelLink::Vlan{3, 0x8100, 7}}};
+        Address first = *parse_address("fe80::1"), second = *parse_address("fe80::2");
+        kernel.neighbours = {{4, first, {{2, 0, 0, 0, 0, 1}}}, {4, second, {{2, 0, 0, 0, 0, 2}}}};
+        auto routes = std::make_shared<KernelRoutes>();
+        routes->add(*parse_prefix("198.18.0.0/15"), 0, {{4, first}, {4, second}});
+        routes->seal();
+        kernel.routes = std::move(routes);
+        return std::make_unique<const NextHops>(kernel, interfaces);
     }
 
     /// Puts a question on the wire, if there is room.
@@ -174,6 +188,7 @@ class PollingTest : public testing::Test {
     cache::Replaceable<LocalNames> local{rules()};
     Routes::Route route{*cache::parse_name("corp.example"), 1};
     cache::Replaceable<Routes> routes{std::make_unique<const Routes>(std::span(&route, 1))};
+    cache::Replaceable<NextHops> next_hops{ways()};
     TscClock clock{rte_get_tsc_hz()};
 };
 
@@ -222,6 +237,7 @@ TEST_F(PollingTest, NoAllocationAndNoSystemCallAfterStart) {
         if (i % 1000 == 999) { // an operator reloads
             access.replace(policy(), grace);
             local.replace(rules(), grace);
+            next_hops.replace(ways(), grace);
         }
         table.upkeep(boot_time());
         grace.reclaim();
@@ -241,6 +257,7 @@ TEST_F(PollingTest, NoAllocationAndNoSystemCallAfterStart) {
     EXPECT_GT(counters.get(Verdict::to_kernel), names / 32);
     EXPECT_GT(counters.get(Event::from_kernel), names / 32);
     EXPECT_GT(replies, names);
+    EXPECT_EQ(counters.get(Event::unrouted), 0u);
 }
 
 } // namespace

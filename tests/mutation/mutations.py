@@ -11,9 +11,10 @@ import clients
 import flushes
 import limits
 import memory
+import next_hops
 import publication
 import servers
 import upstreams
 
 MUTATIONS = [*publication.MUTATIONS, *flushes.MUTATIONS, *upstreams.MUTATIONS, *servers.MUTATIONS, *memory.MUTATIONS,
-             *clients.MUTATIONS, *limits.MUTATIONS]
+             *clients.MUTATIONS, *limits.MUTATIONS, *next_hops.MUTATIONS]
