@@ -1,6 +1,6 @@
 // The hot functions of the packet path that need no table, one by one: a frame's layers parsed, turned round
-// and sealed, a query parsed, its key hashed, its reply written, the time. Pure, so bench/callgrind counts
-// their instructions where noise hides a change.
+// and sealed, its next hop found, a query parsed, its key hashed, its reply written, the time. Pure, so
+// bench/callgrind counts their instructions where noise hides a change.
 #include <benchmark/benchmark.h>
 
 #include "bench/cycles.hpp"
@@ -8,6 +8,7 @@
 #include "dataplane/answer.hpp"
 #include "dataplane/clock.hpp"
 #include "dataplane/frame.hpp"
+#include "dataplane/next_hops.hpp"
 #include "tests/dataplane/frames.hpp"
 #include "tests/support/entries.hpp"
 #include "tests/support/messages.hpp"
@@ -60,6 +61,33 @@ void frame_turn_round_and_seal(benchmark::State& state) {
     if (!Frame::parse(reply, client)) state.SkipWithError("a reply that its client would drop");
 }
 BENCHMARK(frame_turn_round_and_seal)->Apply(bench::iterations)->ArgName("v6")->Arg(0)->Arg(1);
+
+/// routes: /24 of IPv4, by one of four gateways. Clients are anywhere among them.
+void next_hop_find(benchmark::State& state) {
+    const std::vector<std::string> interfaces = {"dns0"};
+    KernelView kernel;
+    kernel.links = {{1, "dns0"}};
+    auto routes = std::make_shared<KernelRoutes>();
+    auto at = [](std::uint32_t number) {
+        std::uint32_t octets = rte_cpu_to_be_32(number);
+        return Address::v4(&octets);
+    };
+    auto count = std::uint32_t(state.range(0));
+    for (std::uint32_t i = 0; i < 4; ++i)
+        kernel.neighbours.push_back({1, at(i + 1), Mac{{2, 0, 0, 0, 0, 1}}});
+    for (std::uint32_t i = 0; i < count; ++i) routes->add({at((i + 1) << 8), 120}, 0, {{1, at(i % 4 + 1)}});
+    routes->seal();
+    kernel.routes = std::move(routes);
+    NextHops next_hops(kernel, interfaces);
+    std::vector<Address> clients;
+    for (std::uint32_t i = 0; i < 4096; ++i) clients.push_back(at(((i * 2654435761U) % count + 1) << 8 | 7));
+    unsigned found = 0, next = 0;
+    bench::LoopCycles cycles;
+    for (auto _ : state) found += next_hops.find(0, clients[next++ % clients.size()]) != nullptr;
+    cycles.report(state);
+    if (found != state.iterations()) state.SkipWithError("not every client has a way");
+}
+BENCHMARK(next_hop_find)->Apply(bench::iterations)->ArgName("routes")->Arg(2)->Arg(100'000);
 
 void query_parse(benchmark::State& state) {
     auto message = edns_query();
