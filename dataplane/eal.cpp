@@ -11,6 +11,7 @@
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
+#include <rte_lcore.h>
 #include <sys/resource.h>
 
 #include "dataplane/eal_log.hpp"
@@ -52,15 +53,23 @@ std::string missing_part(const PortPlan& port) {
            "; is the name right, and is Debian's package " + driver_package(port.device) + " installed?";
 }
 
-/// Why EAL has started without the port, whose device files gave no reason before.
-std::string why_missing(const PortPlan& port) {
-    std::string name = ethdev_name(port.device);
-    if (!is_pci_device(port.device))
-        return "there is no device " + name + " by \"" + port.device + "\"; its driver's own words are above";
+/// Why EAL has started without the device, whose files gave no reason before.
+std::string why_missing(const std::string& device) {
+    std::string name = ethdev_name(device);
+    if (!is_pci_device(device))
+        return "there is no device " + name + " by \"" + device + "\"; its driver's own words are above";
     return "DPDK did not take port " + name + " (" + Nic::inspect(name).id +
            "): either no driver that is installed knows it (Debian's package librte-meta-net has them all), "
            "or "
            "its driver's own words are above";
+}
+
+/// The NUMA nodes of a port's NIC and its lcores. Virtual devices are on none that means anything.
+std::string warning_of_nodes(const PortPlan& port, std::uint16_t id) {
+    std::vector<LcoreNode> lcores;
+    for (unsigned lcore : port.lcores) lcores.push_back({lcore, rte_lcore_to_socket_id(lcore)});
+    int node = is_pci_device(port.device) ? rte_eth_dev_socket_id(id) : -1;
+    return warning_of_nodes(ethdev_name(port.device), node, lcores);
 }
 
 } // namespace
@@ -71,6 +80,7 @@ struct Eal::OpenPort {
     Vdev vdev;
     std::unique_ptr<KernelPort> kernel;  ///< null: none
     std::optional<Ethdev> ethdev;        ///< may hold buffers of the one above
+    std::vector<Ethdev> siblings;        ///< of the lcores but the first: see PortPlan
     std::optional<std::size_t> routed{}; ///< its interface's place in NextHops; none: it is not routed
 };
 
@@ -108,7 +118,7 @@ Eal::Result Eal::prepare(EalPlan& plan) {
         if (!vdev) return tl::unexpected(vdev.error());
         warnings_.insert(warnings_.end(), vdev->warnings().begin(), vdev->warnings().end());
         Service service{port.addresses, plan.own, vdev->partial_checksums(), port.next_hop};
-        OpenPort open{std::move(service), std::move(*vdev), nullptr, std::nullopt};
+        OpenPort open{std::move(service), std::move(*vdev), nullptr, std::nullopt, {}};
         ports_.push_back(std::make_unique<OpenPort>(std::move(open)));
     }
     return {};
@@ -151,29 +161,47 @@ Eal::Result Eal::lock(const Nic& nic) {
 
 Eal::Result Eal::open(const PortPlan& port, std::size_t index) {
     OpenPort& open = *ports_[index];
+    if (Result opened = open_ethdevs(port, open); !opened) return opened;
     std::string name = ethdev_name(port.device);
-    std::uint16_t id = 0;
-    if (rte_eth_dev_get_port_by_name(name.c_str(), &id) != 0) {
-        return tl::unexpected(why_missing(port));
-    }
-    auto ethdev = Ethdev::start(id, name, port.lcores, port.kernel.is_wanted());
-    if (!ethdev) return tl::unexpected(ethdev.error() + open.vdev.hint());
-    open.ethdev.emplace(std::move(*ethdev));
     if (!open.ethdev->wait_for_link()) {
         warnings_.push_back("port " + name + " has no link; it will answer when it comes");
     }
+    if (std::string far = warning_of_nodes(port, open.ethdev->port()); !far.empty()) warnings_.push_back(far);
     if (Result serving = open.vdev.serve(port.addresses); !serving) return serving;
     if (Result kernel = open_kernel(port, open); !kernel) return kernel;
-    for (std::uint16_t queue = 0; queue < port.lcores.size(); ++queue) {
-        EthdevPort::Setup setup{id,
-                                queue,
-                                open.ethdev->pool(queue),
-                                &open.service,
-                                open.ethdev->offload(),
-                                open.kernel ? &open.kernel->queue(queue) : nullptr,
-                                open.routed ? &watch_->now() : nullptr,
-                                open.routed.value_or(0)};
-        queues_.push_back({port.lcores[queue], index, std::make_unique<EthdevPort>(setup)});
+    for (std::uint16_t i = 0; i < port.lcores.size(); ++i) {
+        bool own = i > 0 && !open.siblings.empty(); // each lcore has an ethdev of its own
+        const Ethdev& ethdev = own ? open.siblings[i - 1U] : *open.ethdev;
+        std::uint16_t queue = own ? 0 : i;
+        EthdevPort::Setup setup{ethdev.port(),      queue,
+                                ethdev.pool(queue), &open.service,
+                                ethdev.offload(),   open.kernel ? &open.kernel->queue(i) : nullptr,
+                                open.routed ? &watch_->now() : nullptr, open.routed.value_or(0)};
+        queues_.push_back(
+            {port.lcores[i], index, std::make_unique<EthdevPort>(setup), ethdev.receive_ring()});
+    }
+    return {};
+}
+
+/// The port's own and its siblings', one after the other.
+Eal::Result Eal::open_ethdevs(const PortPlan& port, OpenPort& open) {
+    std::span<const unsigned> lcores = port.lcores;
+    std::vector<Address> addresses = port.addresses;
+    for (const auto& prefix : port.kernel.addresses) addresses.push_back(prefix.address);
+    for (const std::string& device : port.devices()) {
+        std::string name = ethdev_name(device);
+        std::uint16_t id = 0;
+        if (rte_eth_dev_get_port_by_name(name.c_str(), &id) != 0) return tl::unexpected(why_missing(device));
+        if (Result free = open.vdev.make_way(); !free) return free;
+        std::size_t count = port.siblings.empty() ? lcores.size() : 1;
+        auto ethdev = Ethdev::start(id, name, lcores.first(count), port.kernel.is_wanted(), addresses);
+        if (!ethdev) return tl::unexpected(ethdev.error() + open.vdev.hint());
+        open.vdev.note_started(device);
+        lcores = lcores.subspan(count);
+        if (open.vdev.receive_ring() > 0) ethdev->set_receive_ring(open.vdev.receive_ring());
+        warnings_.insert(warnings_.end(), ethdev->warnings().begin(), ethdev->warnings().end());
+        open.ethdev ? void(open.siblings.push_back(std::move(*ethdev)))
+                    : void(open.ethdev.emplace(std::move(*ethdev)));
     }
     return {};
 }
@@ -214,7 +242,11 @@ Eal::Result Eal::open_kernel(const PortPlan& port, OpenPort& open) {
 }
 
 EthdevView Eal::view(std::size_t port) const {
-    return ports_[port]->ethdev->view();
+    const OpenPort& open = *ports_[port];
+    EthdevView view = open.ethdev->view();
+    for (const Ethdev& sibling : open.siblings) view.add(sibling.view());
+    view.xdp = open.vdev.xdp_mode();
+    return view;
 }
 
 const NextHops* Eal::next_hops(std::size_t port) const {
@@ -236,6 +268,7 @@ void Eal::close() {
     kernels_.clear();
     for (auto& port : ports_) {
         if (port->kernel) port->kernel->empty(); // before the ethdev's pools go
+        port->siblings.clear();
         port->ethdev.reset();
         port->kernel.reset();
     }

@@ -28,6 +28,7 @@ class Eal {
         unsigned lcore = 0;
         std::size_t port = 0; ///< index into EalPlan::ports
         std::unique_ptr<EthdevPort> front;
+        unsigned receive_ring = 0; ///< places, as EthdevView says
     };
 
     /// Starts EAL and the plan's ports. Once per process, even when it fails: DPDK cannot be started again.
@@ -74,6 +75,7 @@ class Eal {
     Result initialise(const EalPlan& plan);
     Result lock(const Nic& nic);
     Result open(const PortPlan& port, std::size_t index);
+    Result open_ethdevs(const PortPlan& port, OpenPort& open);
     Result open_kernel(const PortPlan& port, OpenPort& open);
     Result watch_routes(const EalPlan& plan);
 

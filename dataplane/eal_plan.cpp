@@ -152,13 +152,20 @@ Arguments lcore_arguments(const EalPlan& plan, const Machine& machine) {
 Arguments device_arguments(const EalPlan& plan) {
     Arguments out;
     for (const PortPlan& port : plan.ports) {
-        out.push_back(is_pci_device(port.device) ? "--allow=" + port.device : "--vdev=" + port.device);
+        const char* option = is_pci_device(port.device) ? "--allow=" : "--vdev=";
+        for (const std::string& device : port.devices()) out.push_back(option + device);
     }
     if (!any_pci(plan)) out.push_back("--no-pci");
     return out;
 }
 
 } // namespace
+
+std::vector<std::string> PortPlan::devices() const {
+    std::vector<std::string> all = {device};
+    all.insert(all.end(), siblings.begin(), siblings.end());
+    return all;
+}
 
 tl::expected<Arguments, std::string> eal_arguments(const EalPlan& plan, const Machine& machine) {
     Arguments given = split_eal_arguments(plan.arguments);
@@ -242,6 +249,13 @@ std::string device_option(std::string_view device, std::string_view key) {
     if (at == std::string_view::npos) return {};
     device.remove_prefix(at + wanted.size());
     return std::string(device.substr(0, device.find(',')));
+}
+
+std::string without_option(std::string_view device, std::string_view key) {
+    auto at = device.find("," + std::string(key) + "=");
+    if (at == device.npos) return std::string(device);
+    auto end = std::min(device.find(',', at + 1), device.size());
+    return std::string(device.substr(0, at)) + std::string(device.substr(end));
 }
 
 } // namespace millrace::dataplane

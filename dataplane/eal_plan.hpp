@@ -24,6 +24,12 @@ struct PortPlan {
     std::optional<Mac> next_hop = std::nullopt; ///< see Service
     KernelInterface kernel{};                   ///< what is not answered goes there
     bool is_routed = false; ///< replies go where the kernel would send them by routing_interface()
+    /// Devices of the lcores but the first, of a driver that gives each device one queue (plan_xdp); else
+    /// none, and `device` has the queues of all.
+    std::vector<std::string> siblings{};
+
+    /// `device`, and the siblings.
+    std::vector<std::string> devices() const;
 };
 
 struct EalPlan {
@@ -59,6 +65,9 @@ std::string driver_package(std::string_view device);
 
 /// The value of `key` in a vdev string; empty when it is not there.
 std::string device_option(std::string_view device, std::string_view key);
+
+/// A vdev string without `key` and its value.
+std::string without_option(std::string_view device, std::string_view key);
 
 /// EAL's arguments, without argv[0]. The error is a sentence: what is wrong and what to do.
 tl::expected<std::vector<std::string>, std::string> eal_arguments(const EalPlan& plan,

@@ -1,8 +1,11 @@
+#define ALLOW_EXPERIMENTAL_API // rte_eth_dev_conf_get
 #include "dataplane/ethdev.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <cstring>
+#include <set>
 #include <string_view>
 #include <thread>
 #include <utility>
@@ -21,7 +24,7 @@ namespace millrace::dataplane {
 
 namespace {
 
-constexpr Time nic_patience = 5s, vdev_patience = 200ms; // a virtual device's peer comes when it comes
+constexpr Time vdev_patience = 200ms; // a virtual device's peer comes when it comes
 constexpr Time link_interval = 20ms;
 constexpr std::uint16_t lowest_mtu = 1280; // replies are at most that long
 
@@ -78,8 +81,38 @@ std::string fault_of_queues(const std::string& name, const QueueOffer& offer, st
            "the first would get nothing; give it one lcore";
 }
 
+std::string warning_of_nodes(const std::string& name, int nic_node, std::span<const LcoreNode> lcores) {
+    std::string far;
+    for (const LcoreNode& one : lcores) {
+        if (nic_node < 0 || one.node == unsigned(nic_node)) continue;
+        far += (far.empty() ? "" : ", ") + std::to_string(one.lcore) + " (node " + std::to_string(one.node) +
+               ")";
+    }
+    if (far.empty()) return "";
+    std::string node = std::to_string(nic_node);
+    return "port " + name + " is on NUMA node " + node + ", but not its lcore(s) " + far +
+           ": each packet crosses between the nodes; take CPUs of "
+           "/sys/devices/system/node/node" +
+           node + "/cpulist";
+}
+
+std::vector<Mac> groups_of(std::span<const Address> addresses, const Mac& mac) {
+    auto solicited = [](const std::uint8_t* last_three) {
+        return Mac{{0x33, 0x33, 0xff, last_three[0], last_three[1], last_three[2]}};
+    };
+    std::set<std::array<std::uint8_t, 6>> groups = {
+        {0x01, 0x00, 0x5e, 0, 0, 1}, {0x33, 0x33, 0, 0, 0, 1}, solicited(&mac.octets[3]).octets};
+    for (const Address& address : addresses) {
+        if (!address.is_v4()) groups.insert(solicited(&address.octets[13]).octets);
+    }
+    std::vector<Mac> out;
+    for (const auto& octets : groups) out.push_back({octets});
+    return out;
+}
+
 tl::expected<Ethdev, std::string> Ethdev::start(std::uint16_t port, std::string name,
-                                                std::span<const unsigned> lcores, bool has_kernel) {
+                                                std::span<const unsigned> lcores, bool has_kernel,
+                                                std::span<const Address> addresses) {
     Ethdev ethdev(port, std::move(name), has_kernel);
     rte_eth_dev_info info{};
     if (int error = rte_eth_dev_info_get(port, &info); error != 0)
@@ -91,16 +124,15 @@ tl::expected<Ethdev, std::string> Ethdev::start(std::uint16_t port, std::string 
     if (int error = rte_eth_dev_start(port); error != 0) return ethdev.failure("cannot start", error);
     if (Result mtu = ethdev.check_mtu(); !mtu) return tl::unexpected(mtu.error());
     if (filters_vlans(info)) ethdev.pass_all_vlans();
-    // Neighbour discovery goes to groups. A device that can
-    // do neither gets everything anyway: it has no filter.
-    if (has_kernel && rte_eth_allmulticast_enable(port) != 0) rte_eth_promiscuous_enable(port);
+    ethdev.read_rings();
+    if (has_kernel) ethdev.join_groups(addresses);
     return ethdev;
 }
 
 Ethdev::Ethdev(Ethdev&& other) noexcept
     : port_(other.port_), name_(std::move(other.name_)), pools_(std::exchange(other.pools_, {})),
-      offload_(other.offload_), setup_(other.setup_), has_kernel_(other.has_kernel_),
-      virtual_(other.virtual_), owns_(std::exchange(other.owns_, false)) {}
+      offload_(other.offload_), setup_(other.setup_), warnings_(std::move(other.warnings_)),
+      has_kernel_(other.has_kernel_), virtual_(other.virtual_), owns_(std::exchange(other.owns_, false)) {}
 
 Ethdev::~Ethdev() {
     if (owns_) {
@@ -113,29 +145,35 @@ Ethdev::~Ethdev() {
 Ethdev::Result Ethdev::configure(const rte_eth_dev_info& info, std::size_t queues) {
     if (std::string fault = fault_of_queues(name_, offer_of(info), queues); !fault.empty())
         return tl::unexpected(std::move(fault));
-    rte_eth_conf conf{};
-    conf.rxmode.offloads =
-        info.rx_offload_capa & (RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM);
-    // A virtio peer that may leave UDP's checksum to us leaves TCP's, too, which the kernel would find wrong.
-    if (has_kernel_ && std::strstr(info.driver_name, "virtio"))
-        conf.rxmode.offloads &= ~RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
-    std::uint64_t wanted = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
-    // But for what the kernel sends, a queue's buffers all come from its own pool and have one user, which is
-    // what fast free asks for.
-    if (!has_kernel_) wanted |= RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
-    conf.txmode.offloads = info.tx_offload_capa & wanted;
-    offload_.ipv4_header = conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
-    offload_.udp = conf.txmode.offloads & RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
+    auto agreed = agree_on(wanted_offloads(info, has_kernel_),
+                           [&](const Offloads& wanted) { return apply(info, queues, wanted); });
+    if (!agreed) return failure("cannot configure", agreed.error());
+    owns_ = true;
+    setup_.offloads = agreed->on;
+    offload_.ipv4_header = agreed->on.send & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
+    offload_.udp = agreed->on.send & RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
+    std::string names;
+    for (const std::string& one : agreed->left_out) names += (names.empty() ? "" : ", ") + one;
+    if (!names.empty()) {
+        warnings_.push_back("port " + name_ + " does not do what its driver has announced (" + names +
+                            "): it is done in software");
+    }
+    return {};
+}
+
+/// Configures the ethdev; what is on then, the driver's own corrections included.
+tl::expected<Offloads, int> Ethdev::apply(const rte_eth_dev_info& info, std::size_t queues,
+                                          const Offloads& wanted) {
+    rte_eth_conf conf{}, on{};
+    conf.rxmode.offloads = wanted.receive;
+    conf.txmode.offloads = wanted.send;
     if (filters_vlans(info)) conf.rxmode.offloads |= RTE_ETH_RX_OFFLOAD_VLAN_FILTER;
     spread(conf, info, queues);
     auto count = std::uint16_t(queues);
-    if (int error = rte_eth_dev_configure(port_, count, count, &conf); error != 0) {
-        return failure("cannot configure", error);
-    }
-    owns_ = true;
-    setup_.receive_offloads = conf.rxmode.offloads;
-    setup_.send_offloads = conf.txmode.offloads;
-    return {};
+    if (int error = rte_eth_dev_configure(port_, count, count, &conf); error != 0)
+        return tl::unexpected(error);
+    if (int error = rte_eth_dev_conf_get(port_, &on); error != 0) return tl::unexpected(error);
+    return Offloads{on.rxmode.offloads, on.txmode.offloads};
 }
 
 Ethdev::Result Ethdev::add_queues(std::span<const unsigned> lcores) {
@@ -156,6 +194,9 @@ Ethdev::Result Ethdev::add_queues(std::span<const unsigned> lcores) {
     return {};
 }
 
+/// On the lcore's NUMA node, not the NIC's, where the two differ: the NIC's writes and reads are on their way
+/// while others follow, whereas the lcore waits for each line that it reads of a header.
+///
 /// Virtual devices read buffers by their virtual addresses, so theirs need no contiguous IOVA and lie one
 /// right behind the other. AF_XDP depends on it: the memory it shows the kernel is (number of buffers) x
 /// (size of one), and the padding between pages would leave the last buffers outside.
@@ -201,13 +242,38 @@ Ethdev::Result Ethdev::check_mtu() const {
                           "; replies need at least " + std::to_string(lowest_mtu));
 }
 
+/// What the driver has made of the rings, where it tells.
+void Ethdev::read_rings() {
+    rte_eth_rxq_info receive{};
+    rte_eth_txq_info send{};
+    if (rte_eth_rx_queue_info_get(port_, 0, &receive) == 0 && receive.nb_desc > 0)
+        setup_.receive_ring = receive.nb_desc;
+    if (rte_eth_tx_queue_info_get(port_, 0, &send) == 0 && send.nb_desc > 0) setup_.send_ring = send.nb_desc;
+}
+
+/// Neighbour discovery goes to groups. A virtual function that is not trusted may be refused all of them, but
+/// not those that it lists. A virtual device that can do neither gets everything anyway: it has no filter.
+void Ethdev::join_groups(std::span<const Address> addresses) {
+    if (rte_eth_allmulticast_enable(port_) == 0 || rte_eth_promiscuous_enable(port_) == 0) return;
+    std::vector<rte_ether_addr> list;
+    for (const Mac& group : groups_of(addresses, mac())) {
+        std::ranges::copy(group.octets, list.emplace_back().addr_bytes);
+    }
+    int error = rte_eth_dev_set_mc_addr_list(port_, list.data(), std::uint32_t(list.size()));
+    if (error == 0 || virtual_) return;
+    warnings_.push_back(
+        "port " + name_ +
+        " may not receive group addresses, which neighbour discovery needs; have its host trust "
+        "it (`ip link set PF vf N trust on`), or tell the network its IPv6 addresses statically");
+}
+
 void Ethdev::pass_all_vlans() const {
     for (std::uint16_t vlan = 0; vlan < 4095; ++vlan) rte_eth_dev_vlan_filter(port_, vlan, 1);
 }
 
 bool Ethdev::wait_for_link() const {
     rte_eth_link link{};
-    Time patience = virtual_ ? vdev_patience : nic_patience;
+    Time patience = virtual_ ? vdev_patience : link_patience;
     for (Time waited{};; waited += link_interval) {
         if (rte_eth_link_get_nowait(port_, &link) == 0 && link.link_status == RTE_ETH_LINK_UP) return true;
         if (waited >= patience) return false;

@@ -10,6 +10,7 @@
 
 #include <tl/expected.hpp>
 
+#include "cache/time.hpp"
 #include "dataplane/ethdev_view.hpp"
 #include "dataplane/frame.hpp"
 
@@ -29,13 +30,30 @@ struct QueueOffer {
 /// not spread what it receives puts all into its first queue.
 std::string fault_of_queues(const std::string& name, const QueueOffer& offer, std::size_t lcores);
 
+/// An lcore and its NUMA node.
+struct LcoreNode {
+    unsigned lcore = 0;
+    unsigned node = 0;
+};
+
+/// Which of a NIC's lcores are on another NUMA node than the NIC (-1: on none), a sentence; empty when none.
+std::string warning_of_nodes(const std::string& name, int nic_node, std::span<const LcoreNode> lcores);
+
+/// The Ethernet groups that a host with these addresses listens to: all hosts of IPv4 and of IPv6, and the
+/// solicited-node group of each IPv6 address (RFC 1112 6.4, RFC 2464 7, RFC 4291 2.7.1), its link-local one,
+/// which the kernel makes of `mac`, included. Ascending, each once.
+std::vector<Mac> groups_of(std::span<const Address> addresses, const Mac& mac);
+
 class Ethdev {
   public:
-    /// Queue i is for lcores[i]. `has_kernel`: an exception path goes by it, so the
-    /// group addresses of the link are received too, and buffers of several pools
-    /// sent. Needs EAL. The error is a sentence; the driver's own words are on stderr.
+    static constexpr Time link_patience = 5s; ///< so long a NIC's link is waited for at start
+
+    /// Queue i is for lcores[i]. `has_kernel`: an exception path goes by it, so the group addresses of the
+    /// link are received too, at least those of `addresses`, and buffers of several pools sent. Needs EAL.
+    /// The error is a sentence; the driver's own words are on stderr.
     static tl::expected<Ethdev, std::string> start(std::uint16_t port, std::string name,
-                                                   std::span<const unsigned> lcores, bool has_kernel = false);
+                                                   std::span<const unsigned> lcores, bool has_kernel = false,
+                                                   std::span<const Address> addresses = {});
 
     Ethdev(Ethdev&& other) noexcept;
     Ethdev(const Ethdev&) = delete;
@@ -47,6 +65,13 @@ class Ethdev {
     rte_mempool* pool(std::size_t queue) const { return pools_[queue]; }
     Offload offload() const { return offload_; }
     EthdevView view() const { return view_ethdev(port_, setup_); }
+    unsigned receive_ring() const { return setup_.receive_ring; } ///< places of a queue
+    void set_receive_ring(unsigned places) {
+        setup_.receive_ring = std::uint16_t(places);
+    } ///< who knows better
+
+    /// What the operator should know although it is no error.
+    std::span<const std::string> warnings() const { return warnings_; }
     Mac mac() const;
     unsigned mtu() const; ///< octets of IP packet; 0: the driver does not say
 
@@ -59,6 +84,10 @@ class Ethdev {
     Ethdev(std::uint16_t port, std::string name, bool has_kernel)
         : port_(port), name_(std::move(name)), has_kernel_(has_kernel) {}
     Result configure(const rte_eth_dev_info& info, std::size_t queues);
+    tl::expected<Offloads, int> apply(const rte_eth_dev_info& info, std::size_t queues,
+                                      const Offloads& wanted);
+    void join_groups(std::span<const Address> addresses);
+    void read_rings();
     Result add_queues(std::span<const unsigned> lcores);
     Result create_pool(unsigned lcore);
     Result check_mtu() const;
@@ -70,6 +99,7 @@ class Ethdev {
     std::vector<rte_mempool*> pools_; ///< one per queue
     Offload offload_;
     EthdevSetup setup_;
+    std::vector<std::string> warnings_;
     bool has_kernel_;
     bool virtual_ = false; ///< no PCI device
     bool owns_ = false;    ///< the ethdev has been configured and is to be closed

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include <rte_ethdev.h>
+#include <rte_ether.h>
 #include <rte_mbuf.h>
 
 namespace millrace::dataplane {
@@ -36,6 +37,23 @@ void describe(rte_mbuf* mbuf, unsigned l2, unsigned l3, Packet& packet) {
     packet.handle = mbuf;
 }
 
+constexpr std::uint64_t tags_stripped = RTE_MBUF_F_RX_VLAN_STRIPPED | RTE_MBUF_F_RX_QINQ_STRIPPED;
+
+/// Puts the tags back that a NIC has taken off, though it was not asked to: replies carry them, and so does
+/// what the kernel gets. False: there is no room, or the buffer is others' too.
+bool restore_tags(rte_mbuf* mbuf) {
+    std::uint64_t stripped = mbuf->ol_flags;
+    bool done = true;
+    if (stripped & RTE_MBUF_F_RX_VLAN_STRIPPED) done = rte_vlan_insert(&mbuf) == 0;
+    if (stripped & RTE_MBUF_F_RX_QINQ_STRIPPED) { // the outer one, too
+        mbuf->vlan_tci = mbuf->vlan_tci_outer;
+        done = done && rte_vlan_insert(&mbuf) == 0;
+        if (done) rte_pktmbuf_mtod(mbuf, rte_ether_hdr*)->ether_type = RTE_BE16(RTE_ETHER_TYPE_QINQ);
+    }
+    mbuf->ol_flags &= ~tags_stripped;
+    return done;
+}
+
 /// Writes the reply's headers to where the kernel would route it; false: no way is known.
 bool route(const rte_mbuf& mbuf, std::uint8_t* bytes, const Frame& frame, const NextHop* to) {
     if (!to || frame.begin(*to) + int(rte_pktmbuf_headroom(&mbuf)) < 0) return false;
@@ -49,6 +67,7 @@ bool route(const rte_mbuf& mbuf, std::uint8_t* bytes, const Frame& frame, const 
 std::optional<Verdict> EthdevPort::accept(rte_mbuf* mbuf, const NextHops* next_hops, Packet& packet,
                                           Counters& counters) const {
     if (mbuf->nb_segs != 1) return Verdict::drop_frame;
+    if (mbuf->ol_flags & tags_stripped && !restore_tags(mbuf)) return Verdict::drop_frame;
     std::span bytes(header_of(mbuf), mbuf->data_len);
     auto frame = Frame::parse(bytes, *setup_.service, verified_by_nic(*mbuf));
     if (!frame) return frame.error();

@@ -4,6 +4,7 @@
 #include <array>
 #include <cctype>
 #include <span>
+#include <string_view>
 
 #include <rte_ethdev.h>
 #include <rte_ether.h>
@@ -13,11 +14,6 @@
 namespace millrace::dataplane {
 
 namespace {
-
-std::string lower(std::string text) {
-    std::ranges::transform(text, text.begin(), [](unsigned char c) { return char(std::tolower(c)); });
-    return text;
-}
 
 void add_info(std::uint16_t port, EthdevView& view) {
     rte_eth_dev_info info{};
@@ -54,11 +50,26 @@ void add_xstats(std::uint16_t port, EthdevView& view) {
     }
 }
 
-void add_offloads(std::uint64_t bits, const char* (*name)(std::uint64_t), EthdevView& view) {
-    for (; bits != 0; bits &= bits - 1) view.offloads.push_back(lower(name(bits & -bits)));
-}
-
 } // namespace
+
+void EthdevView::add(const EthdevView& other) {
+    received += other.received;
+    sent += other.sent;
+    received_octets += other.received_octets;
+    sent_octets += other.sent_octets;
+    missed += other.missed;
+    no_buffer += other.no_buffer;
+    receive_errors += other.receive_errors;
+    send_errors += other.send_errors;
+    for (auto [name, count] : other.more) {
+        constexpr std::string_view first = "_q0_"; // as in "rx_q0_packets"
+        if (std::size_t at = name.find(first); at != name.npos)
+            name.replace(at, first.size(), "_q" + std::to_string(queues) + "_");
+        auto same = std::ranges::find(more, name, [](const auto& one) { return one.first; });
+        same == more.end() ? void(more.emplace_back(name, count)) : void(same->second += count);
+    }
+    queues = std::uint16_t(queues + other.queues);
+}
 
 EthdevView view_ethdev(std::uint16_t port, const EthdevSetup& setup) {
     EthdevView view;
@@ -81,8 +92,7 @@ EthdevView view_ethdev(std::uint16_t port, const EthdevSetup& setup) {
     }
     rte_eth_dev_get_mtu(port, &view.mtu);
     add_info(port, view);
-    add_offloads(setup.receive_offloads, rte_eth_dev_rx_offload_name, view);
-    add_offloads(setup.send_offloads, rte_eth_dev_tx_offload_name, view);
+    view.offloads = names_of(setup.offloads);
     add_counters(port, view);
     add_xstats(port, view);
     return view;

@@ -5,9 +5,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "dataplane/ethdev_offloads.hpp"
+#include "dataplane/xdp_sockets.hpp"
 
 namespace millrace::dataplane {
 
@@ -28,13 +32,17 @@ struct EthdevView {
     std::uint64_t received = 0, sent = 0, received_octets = 0, sent_octets = 0;
     std::uint64_t missed = 0, no_buffer = 0, receive_errors = 0, send_errors = 0;
     std::vector<std::pair<std::string, std::uint64_t>>
-        more; ///< xstats that are not 0, under the driver's names
+        more;                   ///< xstats that are not 0, under the driver's names
+    std::optional<XdpMode> xdp; ///< of an AF_XDP port
+
+    /// Of another ethdev of the same port, whose one queue is the next one: what is counted is added.
+    void add(const EthdevView& other);
 };
 
 /// What an ethdev was set up with, which drivers do not tell.
 struct EthdevSetup {
-    std::uint64_t receive_offloads = 0, send_offloads = 0; ///< RTE_ETH_...
-    std::uint16_t receive_ring = 0, send_ring = 0; ///< descriptors of a queue, as the driver wants them
+    Offloads offloads;                             ///< that are on
+    std::uint16_t receive_ring = 0, send_ring = 0; ///< descriptors of a queue, as the driver has made them
 };
 
 /// What its driver does not tell stays as above.

@@ -9,7 +9,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <rte_errno.h>
-#include <rte_ether.h>
 #include <rte_mbuf.h>
 #include <rte_ring.h>
 #include <sys/prctl.h>
@@ -52,9 +51,6 @@ Verdict KernelQueue::offer(rte_mbuf* mbuf, Verdict verdict, const Service& servi
     if (!frame) return verdict;
     if (!rates_.take(*frame, now, counters)) return Verdict::drop_kernel_rate;
     if (given_ == rte_ring_get_capacity(to_kernel_)) return Verdict::drop_kernel_full;
-    // A tag that the NIC has taken off belongs to the frame.
-    bool is_stripped = mbuf->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED;
-    if (is_stripped && rte_vlan_insert(&mbuf) != 0) return Verdict::drop_frame;
     [[maybe_unused]] int error = rte_ring_sp_enqueue(to_kernel_, mbuf);
     assert(error == 0 && "the ring has a place for each buffer that may be out");
     ++given_;
@@ -179,7 +175,7 @@ void ExceptionThread::stop() {
 }
 
 void ExceptionThread::run() {
-    prctl(PR_SET_TIMERSLACK, 1); // ns: naps as short as asked for
+    prctl(PR_SET_TIMERSLACK, 1);                  // ns: naps as short as asked for
     setpriority(PRIO_PROCESS, 0, behind_control); // of this thread alone (sched(7))
     for (Time length = limits::first_kernel_nap; !stop_.load(std::memory_order_relaxed);) {
         bool busy = false;

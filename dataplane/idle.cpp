@@ -9,8 +9,14 @@
 
 namespace millrace::dataplane {
 
-Idler::Idler(Idle how, cache::Grace::Reader& reader, const Counters& counters)
-    : how_(how), reader_(reader), counters_(counters) {
+Rest rest_of(unsigned ring) {
+    constexpr auto usual = unsigned(limits::rx_descriptors);
+    Time nap = std::max(limits::first_nap, limits::longest_nap * std::min(ring, usual) / usual);
+    return {nap, unsigned(ring * 1000 / std::uint64_t((nap + limits::waking).count()))};
+}
+
+Idler::Idler(Idle how, Time longest_nap, cache::Grace::Reader& reader, const Counters& counters)
+    : how_(how), longest_nap_(longest_nap), reader_(reader), counters_(counters) {
     // ns: the kernel would add 50 us to each nap, to let timers of several threads expire together.
     if (how == Idle::sleep) prctl(PR_SET_TIMERSLACK, 1);
 }
@@ -38,7 +44,7 @@ void Idler::pause() const {
 
 void Idler::nap() {
     timespec length{0, std::chrono::nanoseconds(length_).count()};
-    length_ = std::min(2 * length_, limits::longest_nap);
+    length_ = std::min(2 * length_, longest_nap_);
     reader_.offline(); // holds nothing while it sleeps: control need not wait for it
     // A signal (net_tap uses one) ends it: all the better.
     clock_nanosleep(CLOCK_MONOTONIC, 0, &length, nullptr);

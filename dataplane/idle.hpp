@@ -4,8 +4,8 @@
 //   poll   turns again: the whole CPU, and no packet ever waits.
 //   pause  lets a microsecond of PAUSE instructions pass between turns: the sibling hyper-thread and the
 //          power budget gain, the kernel still sees a busy CPU.
-//   sleep  sleeps, the longer the longer nothing comes, up to limits::longest_nap, which is chosen so that
-//          the receive ring holds what arrives meanwhile. A Wake waits for as long at most.
+//   sleep  sleeps, the longer the longer nothing comes, up to what rest_of() says of the receive ring, which
+//          holds what arrives meanwhile. A Wake waits for as long at most.
 //
 // Packets that were dropped are not nothing: a flood of them must not find the lcore asleep.
 #pragma once
@@ -20,10 +20,20 @@ namespace millrace::dataplane {
 
 enum class Idle : std::uint8_t { poll, pause, sleep };
 
+/// How an lcore sleeps whose receive ring has so many places.
+struct Rest {
+    Time longest_nap = limits::longest_nap;
+    unsigned packets_per_ms = 0; ///< at which the ring holds what comes during such a nap and the waking
+};
+
+/// A ring of limits::rx_descriptors or more gets the longest nap; a shorter one gets a nap shorter in
+/// proportion. It promises less all the same: its lcore takes no less time to wake.
+Rest rest_of(unsigned ring);
+
 /// Counts the empty turns of one lcore, and rests. Made and used by that lcore alone, online for RCU.
 class Idler {
   public:
-    Idler(Idle how, cache::Grace::Reader& reader, const Counters& counters);
+    Idler(Idle how, Time longest_nap, cache::Grace::Reader& reader, const Counters& counters);
 
     /// After a turn. `busy`: it had something to do.
     void after(bool busy);
@@ -33,6 +43,7 @@ class Idler {
     void nap();
 
     Idle how_;
+    Time longest_nap_;
     cache::Grace::Reader& reader_;
     const Counters& counters_;
     std::uint64_t received_ = 0;      ///< packets, when last looked at

@@ -1,5 +1,6 @@
 #include "dataplane/interface.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -17,13 +18,18 @@ namespace millrace::dataplane {
 
 namespace {
 
-/// Combined channels; a device without such a notion has one.
-unsigned read_channels(int socket, ifreq request) {
+/// A device without such a notion is left with one queue, and with what sysfs shows of receive queues.
+void read_channels(int socket, ifreq request, Interface& interface) {
     ethtool_channels channels{};
     channels.cmd = ETHTOOL_GCHANNELS;
     request.ifr_data = reinterpret_cast<char*>(&channels);
-    if (ioctl(socket, SIOCETHTOOL, &request) != 0 || channels.max_combined == 0) return 1;
-    return channels.combined_count;
+    if (ioctl(socket, SIOCETHTOOL, &request) != 0) return;
+    interface.combines = channels.max_combined > 0;
+    unsigned both = std::min(channels.rx_count, channels.tx_count),
+             most = std::min(channels.max_rx, channels.max_tx);
+    interface.queues = std::max(1U, interface.combines ? channels.combined_count : both);
+    interface.most_queues = std::max(1U, interface.combines ? channels.max_combined : most);
+    interface.receive_queues = std::max(1U, channels.combined_count + channels.rx_count);
 }
 
 std::string read_driver(int socket, ifreq request) {
@@ -63,8 +69,8 @@ tl::expected<Interface, std::string> Interface::find(const std::string& name) {
     if (ioctl(socket.get(), SIOCGIFFLAGS, &request) == 0) interface.up = request.ifr_flags & IFF_UP;
     if (ioctl(socket.get(), SIOCGIFMTU, &request) == 0) interface.mtu = unsigned(request.ifr_mtu);
     interface.driver = read_driver(socket.get(), request);
-    interface.channels = read_channels(socket.get(), request);
     interface.receive_queues = read_receive_queues(name);
+    read_channels(socket.get(), request, interface);
     return interface;
 }
 

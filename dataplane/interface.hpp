@@ -13,8 +13,10 @@ struct Interface {
     unsigned index = 0;
     bool up = false;             ///< administratively
     unsigned mtu = 0;            ///< octets of IP packet
-    unsigned channels = 1;       ///< combined channels in use, as AF_XDP's driver counts them
-    unsigned receive_queues = 1; ///< queues that packets can arrive on
+    bool combines = false;       ///< its queues are combined channels; no: each direction has its own (veth)
+    unsigned queues = 1;         ///< in use in both directions
+    unsigned most_queues = 1;    ///< that `ethtool -L` can give it
+    unsigned receive_queues = 1; ///< in use, that packets can arrive on
 
     /// At start only: opens sockets and files. The error is a sentence.
     static tl::expected<Interface, std::string> find(const std::string& name);

@@ -26,6 +26,7 @@ inline constexpr unsigned starts_per_key = 100; ///< Fetches of one key in a sec
 inline constexpr std::size_t rx_descriptors = 1024;
 inline constexpr std::size_t tx_descriptors = 1024;
 inline constexpr std::size_t xstats = 256;     ///< a driver's own counters that are shown
+inline constexpr unsigned xdp_queues = 128;    ///< of an interface: places of xsks_map in xdp_dns.bpf.c
 inline constexpr std::size_t mbuf_cache = 256; ///< mbufs that an lcore keeps to itself
 
 // The mbufs of one queue, each term with its user.
@@ -39,7 +40,7 @@ inline constexpr std::size_t mbufs_per_queue =
 
 // An lcore that finds nothing (Idle). What arrives while it naps, and until the kernel has woken it, at the
 // rate that one queue is made for, has to find room in the receive ring: (100 us + 100 us) x 5 packets/us =
-// 1000. A driver with a shorter ring of its own (af_packet: 512) is slower than that by more.
+// 1000. A driver whose ring is shorter (virtio: 256, af_packet: 512) gets shorter naps: see rest_of().
 inline constexpr unsigned empty_turns = 512;  ///< in a row before an lcore rests (rte_power's default)
 inline constexpr Time pause = 1us;            ///< between the turns of an lcore that pauses
 inline constexpr Time first_nap = 1us;        ///< doubled from nap to nap,

@@ -1,6 +1,7 @@
 #include "dataplane/vdev.hpp"
 
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <filesystem>
 
@@ -12,6 +13,7 @@
 
 #include "dataplane/frame.hpp"
 #include "dataplane/interface.hpp"
+#include "dataplane/xdp_plan.hpp"
 
 namespace millrace::dataplane {
 
@@ -20,6 +22,7 @@ namespace {
 using Result = tl::expected<void, std::string>;
 
 constexpr const char* default_memif_socket = "/run/memif.sock"; // the driver's
+constexpr unsigned af_packet_frames = 512;                      // of a ring, unless framecnt= says other
 
 Result check_interface(const Interface& interface) {
     const std::string& name = interface.name;
@@ -31,14 +34,6 @@ Result check_interface(const Interface& interface) {
                               "; replies need at least 1280");
     }
     return {};
-}
-
-Result check_channels(const Interface& interface, std::size_t lcores) {
-    if (lcores <= interface.channels) return {};
-    return tl::unexpected(
-        "interface " + interface.name + " has " + std::to_string(interface.channels) +
-        " combined channel(s), so AF_XDP cannot give it " + std::to_string(lcores) +
-        " lcores; give it fewer (a NIC can get more channels with `ethtool -L`, a veth cannot)");
 }
 
 tl::expected<Interface, std::string> interface_of(const PortPlan& port) {
@@ -98,25 +93,21 @@ tl::expected<Vdev, std::string> Vdev::prepare(PortPlan& port) {
 Result Vdev::prepare_af_xdp(PortPlan& port) {
     auto interface = interface_of(port);
     if (!interface) return tl::unexpected(interface.error());
-    std::size_t lcores = port.lcores.size();
-    if (Result fits = check_channels(*interface, lcores); !fits) return fits;
+    auto plan = plan_xdp(port, *interface);
+    if (!plan) return tl::unexpected(plan.error());
+    warnings_ = std::move(plan->warnings);
     partial_checksums_ = interface->driver == "veth";
-    if (device_option(port.device, "queue_count").empty() && lcores > 1) {
-        port.device += ",queue_count=" + std::to_string(lcores);
-    }
-    if (interface->receive_queues > lcores) {
-        warnings_.push_back("interface " + interface->name + " has " +
-                            std::to_string(interface->receive_queues) + " receive queues but " +
-                            std::to_string(lcores) +
-                            " lcore(s): DNS queries on the other queues stay with the kernel");
-    }
+    port.device = plan->devices.front();
+    port.siblings.assign(plan->devices.begin() + 1, plan->devices.end());
     if (!device_option(port.device, "xdp_prog").empty()) return {}; // the operator's own program decides
     auto filter = XdpFilter::prepare(interface->name);
     if (!filter) return tl::unexpected(filter.error());
     port.device += ",xdp_prog=" + filter->program_path();
+    for (std::string& device : port.siblings) device += ",xdp_prog=" + filter->program_path();
     filter_.emplace(std::move(*filter));
-    hint_ =
-        "; AF_XDP needs root, MTUs of at most 3498 at both ends of a veth, and a queue that nobody else has";
+    hint_ = "; AF_XDP needs root, MTUs of at most 3498 at both ends of a veth, at its peer no more send "
+            "queues than "
+            "here receive queues, and a queue that nobody else has";
     return {};
 }
 
@@ -132,6 +123,8 @@ Result Vdev::prepare_af_packet(PortPlan& port) {
                               " lcore(s); leave qpairs out, and there is one for each lcore");
     }
     partial_checksums_ = true;
+    std::string frames = device_option(port.device, "framecnt");
+    std::from_chars(frames.data(), frames.data() + frames.size(), receive_ring_ = af_packet_frames);
     for (const Address& address : port.addresses) {
         Descriptor socket = open_swallowing(address, interface->name);
         if (!socket) {
@@ -177,6 +170,21 @@ Result Vdev::prepare_memif(const PortPlan& port) {
     }
     std::filesystem::remove(path, none); // of a daemon that was killed
     return {};
+}
+
+Result Vdev::make_way() {
+    return filter_ ? filter_->make_way() : Result();
+}
+
+void Vdev::note_started(const std::string& device) {
+    unsigned queue = 0;
+    std::string start = device_option(device, "start_queue");
+    std::from_chars(start.data(), start.data() + start.size(), queue);
+    if (filter_) filter_->note_sockets(queue);
+}
+
+std::optional<XdpMode> Vdev::xdp_mode() const {
+    return filter_ ? std::optional(filter_->mode()) : std::nullopt;
 }
 
 Result Vdev::serve(std::span<const Address> addresses) const {

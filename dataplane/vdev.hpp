@@ -25,7 +25,7 @@ namespace millrace::dataplane {
 
 class Vdev {
   public:
-    /// Completes `port.device` with what its driver has to know.
+    /// Completes `port.device` with what its driver has to know, and the port with siblings of the device.
     static tl::expected<Vdev, std::string> prepare(PortPlan& port);
 
     Vdev(Vdev&& other) noexcept = default;
@@ -33,8 +33,18 @@ class Vdev {
     Vdev& operator=(Vdev&&) = delete;
     Vdev& operator=(const Vdev&) = delete;
 
-    /// After the ethdev has started: from now on DNS to these addresses is ours.
+    /// Before and after each ethdev of the port starts; `device` is its device string.
+    tl::expected<void, std::string> make_way();
+    void note_started(const std::string& device);
+
+    /// After all of them have: from now on DNS to these addresses is ours.
     tl::expected<void, std::string> serve(std::span<const Address> addresses) const;
+
+    /// Of an AF_XDP port, once it serves.
+    std::optional<XdpMode> xdp_mode() const;
+
+    /// Places of a receive ring that the driver makes as it likes, and says nothing about; 0: it says.
+    unsigned receive_ring() const { return receive_ring_; }
 
     /// What may be the matter when the ethdev does not start: half a sentence, or nothing.
     std::string hint() const { return hint_; }
@@ -57,6 +67,7 @@ class Vdev {
     std::vector<Descriptor> swallowing_; ///< sockets, one per address, that the kernel's copies end in
     std::string hint_;
     std::vector<std::string> warnings_;
+    unsigned receive_ring_ = 0;
     bool partial_checksums_ = false;
 };
 

@@ -37,7 +37,7 @@ void prefetch(const cache::Node& node) {
 } // namespace
 
 void Worker::run(const std::atomic<bool>& stop) {
-    Idler idler(c_.idle, c_.reader, c_.counters);
+    Idler idler(c_.idle, c_.longest_nap, c_.reader, c_.counters);
     c_.reader.online();
     while (!stop.load(std::memory_order_relaxed)) {
         std::uint64_t begin = rte_rdtsc();

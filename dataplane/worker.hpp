@@ -31,6 +31,7 @@ struct WorkerContext {
     const cache::Replaceable<Routes>* routes = nullptr;    ///< null: all is asked of the first group
     Sleeper* control = nullptr; ///< told of Misses by a worker whose port can be waited for; or null
     Idle idle = Idle::poll;     ///< on a port that must be polled
+    Time longest_nap = limits::longest_nap; ///< see Rest
 };
 
 /// Constructed by control before its thread starts; afterwards used by that thread alone.

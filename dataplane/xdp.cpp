@@ -1,8 +1,10 @@
 #include "dataplane/xdp.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <string_view>
 #include <utility>
 
@@ -183,12 +185,52 @@ Result XdpFilter::write_program() {
     return {};
 }
 
+Result XdpFilter::make_way() {
+    before_ = open_xdp_sockets();
+    return clear();
+}
+
+void XdpFilter::note_sockets(unsigned queue) {
+    std::vector<int> found;
+    std::ranges::set_difference(open_xdp_sockets(), before_, std::back_inserter(found));
+    sockets_.push_back({queue, std::move(found)});
+}
+
+/// The sockets of all ethdevs, one of each, to the program that stays.
+Result XdpFilter::connect(int program) const {
+    Descriptor map = open_map(program, sockets_name);
+    if (!map) return failure("cannot open the socket map of the XDP program on " + interface_, errno);
+    for (const Sockets& one : sockets_) {
+        std::string what = "queue " + std::to_string(one.queue) + " of " + interface_;
+        if (one.descriptors.size() != 1)
+            return tl::unexpected("DPDK's driver has not one AF_XDP socket for " + what);
+        if (bpf_map_update_elem(map.get(), &one.queue, &one.descriptors.front(), BPF_ANY) != 0)
+            return failure("cannot give " + what + " to the XDP program", errno);
+    }
+    return {};
+}
+
+XdpMode XdpFilter::mode() const {
+    std::vector<int> own;
+    for (const Sockets& one : sockets_) own.insert(own.end(), one.descriptors.begin(), one.descriptors.end());
+    XdpMode mode = mode_of(own);
+    auto attached = query(index_);
+    std::uint32_t flags = attached ? attached->mode : 0;
+    mode.program = flags == XDP_FLAGS_SKB_MODE   ? "generic"
+                   : flags == XDP_FLAGS_DRV_MODE ? "native"
+                                                 : "offloaded";
+    return mode;
+}
+
 Result XdpFilter::serve(std::span<const Address> addresses) const {
     auto attached = query(index_);
     if (!attached) return failure("cannot ask for the XDP program of " + interface_, attached.error());
     Descriptor program(attached->id == 0 ? -1 : bpf_prog_get_fd_by_id(attached->id));
     if (!program || !is_ours(program.get())) {
         return tl::unexpected("the XDP program is not on " + interface_ + ": the driver has not attached it");
+    }
+    if (sockets_.size() > 1) {
+        if (Result connected = connect(program.get()); !connected) return connected;
     }
     Descriptor map = open_map(program.get(), map_name);
     if (!map) return failure("cannot open the address map of the XDP program on " + interface_, errno);

@@ -1,22 +1,28 @@
 // Our XDP program (xdp_dns.bpf.c) on one kernel interface: before, while and after DPDK's AF_XDP
 // driver uses it.
 //
-// The driver loads the program from a path, attaches it when the queue is set up, and takes away
+// The driver loads the program from a path, attaches it when the first queue is set up, and takes away
 // whatever is attached when the ethdev closes. This class does the rest: it gives the program a path,
 // says which addresses it takes, clears away what a killed daemon left behind and refuses to touch
 // anybody else's program.
+//
+// An interface whose queues have an ethdev each (plan_xdp) gets the program once for each of them, with a map
+// that holds this one's socket alone, and there can be but one on an interface: so each goes before the next
+// ethdev starts, and the last is given the sockets of all.
 //
 // Threads: the control thread's, at start and at the end. Errors are sentences that say what to do.
 #pragma once
 
 #include <span>
 #include <string>
+#include <vector>
 
 #include <tl/expected.hpp>
 
 #include "dataplane/address.hpp"
 #include "dataplane/descriptor.hpp"
 #include "dataplane/lock_file.hpp"
+#include "dataplane/xdp_sockets.hpp"
 
 namespace millrace::dataplane {
 
@@ -36,21 +42,38 @@ class XdpFilter {
     /// For the driver's xdp_prog=. Good while this object lives, in this process.
     std::string program_path() const;
 
+    /// Before an ethdev of the interface starts.
+    tl::expected<void, std::string> make_way();
+    /// After it has started. `queue`: of the interface, its first.
+    void note_sockets(unsigned queue);
+
     /// Takes UDP port 53 to these addresses off the kernel. Until then the attached program takes nothing.
     tl::expected<void, std::string> serve(std::span<const Address> addresses) const;
 
+    /// Of the attached program and the sockets that were noted.
+    XdpMode mode() const;
+
   private:
+    /// An ethdev's.
+    struct Sockets {
+        unsigned queue;               ///< the first
+        std::vector<int> descriptors; ///< the driver's; one for each queue
+    };
+
     XdpFilter(std::string interface, unsigned index) : interface_(std::move(interface)), index_(index) {}
     tl::expected<void, std::string> lock();
     tl::expected<void, std::string> check_unserved() const;
     std::string served() const;
     tl::expected<void, std::string> clear() const;
+    tl::expected<void, std::string> connect(int program) const;
     tl::expected<void, std::string> write_program();
 
     std::string interface_;
     unsigned index_;
     LockFile lock_;      ///< whose name says that this interface is being served
     Descriptor program_; ///< memfd with the program's ELF object
+    std::vector<Sockets> sockets_;
+    std::vector<int> before_; ///< AF_XDP sockets that were there before the ethdev that is starting
 };
 
 } // namespace millrace::dataplane

@@ -18,7 +18,7 @@
 #include <bpf/bpf_helpers.h>
 
 #define MAX_TAGS 2 // limits::vlan_tags
-#define MAX_QUEUES 128
+#define MAX_QUEUES 128 // limits::xdp_queues
 #define MAX_ADDRESSES 256
 #define FRAGMENT 0x3fff // more fragments, or an offset
 

@@ -18,7 +18,6 @@ using dataplane::Endpoint;
 
 namespace {
 
-constexpr Time start_patience = 10s; // of who has sent a signal; a NIC's link alone is waited for 5 s
 constexpr unsigned fewest_source_ports = 16384; // less is worth a warning (RFC 5452 9.2: as many as possible)
 
 /// Every endpoint that this program answers on.
@@ -158,7 +157,7 @@ Daemon::Result Daemon::open_sockets() {
 
 Daemon::Result Daemon::open_ports() {
     if (config_.boot.ports.empty()) return {};
-    SignalPatience patience(start_patience);
+    SignalPatience patience(start_patience(config_.boot.ports.size()));
     auto eal = dataplane::Eal::start(eal_plan(config_.boot));
     if (!eal) return tl::unexpected(eal.error());
     eal_ = std::move(*eal);
@@ -167,7 +166,8 @@ Daemon::Result Daemon::open_ports() {
     clock_.emplace(rte_get_tsc_hz());
     for (auto& queue : eal_->queues()) {
         const Config::Port& port = config_.boot.ports[queue.port];
-        auto added = workers_.add(*queue.front, port.device, queue.lcore, &*clock_, port.idle);
+        Time nap = dataplane::rest_of(queue.receive_ring).longest_nap;
+        auto added = workers_.add(*queue.front, port.device, queue.lcore, &*clock_, port.idle, nap);
         if (!added) return added;
     }
     return {};

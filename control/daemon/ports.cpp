@@ -14,25 +14,46 @@ namespace {
 
 constexpr Time look_interval = 1s, log_interval = 10s;
 
-json show_one(const dataplane::EthdevView& view) {
-    json one = {{"name", view.name},
-                {"driver", view.driver},
-                {"mac", view.mac},
-                {"link", view.is_up ? "up" : "down"},
-                {"mtu", view.mtu},
-                {"queues", view.queues},
-                {"receive_ring", view.receive_ring},
+using dataplane::EthdevView;
+using dataplane::Idle;
+
+json losses_of(const EthdevView& view) {
+    return {{"missed", view.missed},
+            {"no_buffer", view.no_buffer},
+            {"receive_errors", view.receive_errors},
+            {"send_errors", view.send_errors}};
+}
+
+/// What it is, and its link.
+json face_of(const EthdevView& view) {
+    json one = {{"name", view.name}, {"driver", view.driver},
+                {"mac", view.mac},   {"link", view.is_up ? "up" : "down"},
+                {"mtu", view.mtu},   {"queues", view.queues}};
+    if (view.mbit > 0) one["mbit"] = view.mbit;
+    return one;
+}
+
+json show_one(const EthdevView& view, Idle idle) {
+    json one = {{"receive_ring", view.receive_ring},
                 {"send_ring", view.send_ring},
                 {"offloads", view.offloads},
                 {"received", view.received},
                 {"received_octets", view.received_octets},
                 {"sent", view.sent},
-                {"sent_octets", view.sent_octets},
-                {"missed", view.missed},
-                {"no_buffer", view.no_buffer},
-                {"receive_errors", view.receive_errors},
-                {"send_errors", view.send_errors}};
-    if (view.mbit > 0) one["mbit"] = view.mbit;
+                {"sent_octets", view.sent_octets}};
+    one.update(face_of(view));
+    one.update(losses_of(view));
+    if (idle == Idle::sleep) {
+        dataplane::Rest rest = dataplane::rest_of(view.receive_ring);
+        one["sleep"] = {{"longest_us", rest.longest_nap.count()},
+                        {"lossless_packets_per_ms", rest.packets_per_ms}};
+    }
+    if (view.xdp) {
+        one["xdp"] = {{"program", view.xdp->program},
+                      {"zero_copy", view.xdp->zero_copy},
+                      {"need_wakeup", true}, // see to_string(XdpMode)
+                      {"busy_polling", view.xdp->busy_polls}};
+    }
     if (view.numa_node >= 0) one["numa_node"] = view.numa_node;
     for (const auto& [name, value] : view.more) one["driver_counts"][name] = value;
     return one;
@@ -67,24 +88,55 @@ std::string next_hop_text(const Config::Port& port) {
     return port.next_hop ? to_string(*port.next_hop) : to_sender;
 }
 
+/// What the driver gave, which may be less than was asked for.
+void log_start(const std::string& device, const EthdevView& view, Idle idle) {
+    spdlog::info("port {}: {}, {} queue(s), rings of {} to receive and {} to send, offloads: {}{}", device,
+                 view.driver, view.queues, view.receive_ring, view.send_ring,
+                 view.offloads.empty() ? "none" : fmt::format("{}", fmt::join(view.offloads, " ")),
+                 view.xdp ? "; " + to_string(*view.xdp) : "");
+    if (idle != Idle::sleep) return;
+    dataplane::Rest rest = dataplane::rest_of(view.receive_ring);
+    spdlog::info(
+        "port {}: sleeps for {} us at most, and its rings hold what comes meanwhile, up to {} packets "
+        "per ms and queue",
+        device, rest.longest_nap.count(), rest.packets_per_ms);
+}
+
 } // namespace
 
 void Ports::open(const dataplane::Eal& eal, const std::vector<Config::Port>& ports) {
     eal_ = &eal;
     for (const Config::Port& port : ports) {
-        ports_.push_back({port.device, next_hop_text(port), routing_interface(port.device, port.kernel),
-                          eal.has_link(ports_.size())});
+        log_start(port.device, eal.view(ports_.size()), port.idle);
+        ports_.push_back({port.device, port.idle, next_hop_text(port),
+                          routing_interface(port.device, port.kernel), eal.has_link(ports_.size())});
     }
 }
 
 json Ports::show() const {
     json all = json::object();
     for (std::size_t i = 0; i < ports_.size(); ++i) {
-        json& one = all[ports_[i].device] = show_one(eal_->view(i));
+        json& one = all[ports_[i].device] = show_one(eal_->view(i), ports_[i].idle);
         one["next_hop"] = ports_[i].next_hop;
         if (auto* next_hops = eal_->next_hops(i)) show_routes(one, *next_hops, eal_->interface_of(i));
     }
     return {{"ports", std::move(all)}};
+}
+
+json Ports::summary() const {
+    json rows = json::array();
+    for (std::size_t i = 0; i < ports_.size(); ++i) {
+        EthdevView view = eal_->view(i);
+        rows.push_back(face_of(view));
+        rows.back().update(losses_of(view));
+    }
+    return rows;
+}
+
+json Ports::losses() const {
+    EthdevView all;
+    for (std::size_t i = 0; i < ports_.size(); ++i) all.add(eal_->view(i));
+    return losses_of(all);
 }
 
 void Ports::tick(Time now) {

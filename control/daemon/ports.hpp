@@ -1,5 +1,6 @@
-// What the operator sees of the DPDK ports: the verb `ports`, and log lines when a link comes or goes, or
-// when replies cannot be routed. Control thread only.
+// What the operator sees of the DPDK ports: the verb `ports`, what `status` and `stats` say of them, and log
+// lines about what the driver gave at start, when a link comes or goes, or when replies cannot be routed.
+// Control thread only.
 #pragma once
 
 #include <string>
@@ -19,6 +20,8 @@ class Ports {
     void open(const dataplane::Eal& eal, const std::vector<Config::Port>& ports);
 
     nlohmann::json show() const;
+    nlohmann::json summary() const; ///< a row for each: what it is, its link, and what it lost
+    nlohmann::json losses() const;  ///< of all of them together
     /// Looks at the links and at the routes, once a second. Who is at the other end of one makes it change as
     /// he likes: of each port there is a line of each in ten seconds at most, which says how it stands then.
     void tick(Time now);
@@ -26,6 +29,7 @@ class Ports {
   private:
     struct Port {
         std::string device;
+        dataplane::Idle idle;
         std::string next_hop;  ///< as configured
         std::string interface; ///< whose routes its replies take, if they do
         bool was_up;           ///< as last logged

@@ -4,6 +4,8 @@
 
 #include <unistd.h>
 
+#include "dataplane/ethdev.hpp"
+
 namespace millrace::control {
 
 namespace {
@@ -30,6 +32,10 @@ void on_alarm(int) {
 }
 
 } // namespace
+
+Time start_patience(std::size_t ports) {
+    return dataplane::Ethdev::link_patience * std::int64_t(ports + 1);
+}
 
 SignalPatience::SignalPatience(Time patience) {
     pending = 0;

@@ -5,10 +5,15 @@
 #pragma once
 
 #include <csignal>
+#include <cstddef>
 
 #include "cache/time.hpp"
 
 namespace millrace::control {
+
+/// Of who has sent a signal while so many ports start, one after the other: for the links of all of them, and
+/// as long again as for one.
+Time start_patience(std::size_t ports);
 
 class SignalPatience {
   public:

@@ -20,7 +20,7 @@ Workers::~Workers() {
 
 tl::expected<void, std::string> Workers::add(dataplane::Port& port, std::string name,
                                              std::optional<unsigned> lcore, const dataplane::TscClock* clock,
-                                             dataplane::Idle idle) {
+                                             dataplane::Idle idle, Time longest_nap) {
     cache::Grace::Reader* reader = grace_.add_reader();
     if (!reader) {
         return tl::unexpected("too many workers: at most " + std::to_string(cache::limits::workers) +
@@ -34,7 +34,7 @@ tl::expected<void, std::string> Workers::add(dataplane::Port& port, std::string 
     assert(grace_.reader_count() == units_.size() + 1 && "a worker's index is its reader's: see Reserve");
     unit->worker = std::make_unique<dataplane::Worker>(
         dataplane::WorkerContext{port, table_, *reader, unit->handoff, unit->counters, access_, clock, local_,
-                                 routes_, &sleeper_, idle});
+                                 routes_, &sleeper_, idle, longest_nap});
     units_.push_back(std::move(unit));
     return {};
 }

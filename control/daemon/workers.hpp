@@ -30,12 +30,13 @@ class Workers {
         : table_(table), grace_(grace), access_(access), local_(local), routes_(routes) {}
     ~Workers(); ///< stop() came first, or start() never did
 
-    /// One more worker on `port`, which outlives it. With an lcore it polls there, rests as
-    /// `idle` says and reads `clock`; without, it gets a thread. `name` is for people
+    /// One more worker on `port`, which outlives it. With an lcore it polls there, rests as `idle` says,
+    /// `longest_nap` at most, and reads `clock`; without, it gets a thread. `name` is for people
     /// ("net_af_xdp0 queue 0", "127.0.0.1:5300").
     tl::expected<void, std::string> add(dataplane::Port& port, std::string name,
                                         std::optional<unsigned> lcore, const dataplane::TscClock* clock,
-                                        dataplane::Idle idle = dataplane::Idle::poll);
+                                        dataplane::Idle idle = dataplane::Idle::poll,
+                                        Time longest_nap = dataplane::limits::longest_nap);
     tl::expected<void, std::string> start();
     void stop(); ///< returns when every worker has left its loop
 

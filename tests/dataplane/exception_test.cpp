@@ -55,7 +55,7 @@ class ExceptionTest : public EthdevTest {
     /// What the kernel has got.
     std::vector<Bytes> seen() const {
         std::vector<Bytes> frames;
-        Bytes room(4096);
+        Bytes room(16384);
         for (ssize_t size; (size = ::recv(beyond_, room.data(), room.size(), 0)) > 0;)
             frames.emplace_back(room.begin(), room.begin() + size);
         return frames;
@@ -107,6 +107,35 @@ TEST_F(ExceptionTest, ATagThatTheNicHasTakenOffIsPutBack) {
     kernel_->turn();
     EXPECT_EQ(seen(), std::vector<Bytes>{build({.tags = {0x8100}, .destination_port = 80})});
     receive();
+}
+
+TEST_F(ExceptionTest, AJumboFrameGoesThereWholeOrIsDroppedWhole) {
+    constexpr std::uint16_t length = 9000, piece = 1800;
+    Bytes frame = arp();
+    frame.resize(length, 0x77);
+    rte_mbuf* head = nullptr;
+    for (unsigned at = 0; at < length; at += piece) {
+        rte_mbuf* part = buffer(Bytes(frame.begin() + at, frame.begin() + at + piece));
+        if (!head)
+            head = part;
+        else
+            ASSERT_EQ(rte_pktmbuf_chain(head, part), 0);
+    }
+    arrive(head);
+    receive();
+    EXPECT_EQ(counters_.get(Verdict::drop_frame), 1U) << "in five buffers";
+    rte_mempool* pool = rte_pktmbuf_pool_create("jumbo", 7, 0, 0, length + RTE_PKTMBUF_HEADROOM, -1);
+    ASSERT_NE(pool, nullptr);
+    rte_mbuf* whole = rte_pktmbuf_alloc(pool);
+    std::memcpy(rte_pktmbuf_append(whole, length), frame.data(), length);
+    arrive(whole);
+    receive();
+    kernel_->turn();
+    EXPECT_EQ(seen(), std::vector<Bytes>{frame});
+    EXPECT_EQ(counters_.received(), 2U) << "one verdict each";
+    receive();
+    EXPECT_EQ(rte_mempool_avail_count(pool), 7U);
+    rte_mempool_free(pool);
 }
 
 TEST_F(ExceptionTest, WhatTheKernelSendsLeavesByThePort) {

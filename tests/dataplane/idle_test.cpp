@@ -1,15 +1,31 @@
 // A worker in its own thread on net_ring, at rest: what arrives then is answered, all of it and soon.
 #include <algorithm>
+#include <atomic>
+#include <cerrno>
 #include <fstream>
 #include <thread>
 
 #include <pthread.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "dataplane/worker.hpp"
 #include "tests/dataplane/ethdev_fixture.hpp"
 #include "tests/support/entries.hpp"
 #include "tests/support/messages.hpp"
+
+namespace {
+
+std::atomic<int> napper{0};         ///< the thread that is watched,
+std::atomic<long> longest_asked{0}; ///< and what it has asked to sleep for, in ns
+
+} // namespace
+
+/// In the place of libc's: how long the kernel takes nobody can promise, but what it is asked for.
+extern "C" int clock_nanosleep(clockid_t clock, int flags, const timespec* length, timespec* rest) {
+    if (gettid() == napper) longest_asked = std::max(longest_asked.load(), length->tv_nsec);
+    return syscall(SYS_clock_nanosleep, clock, flags, length, rest) == 0 ? 0 : errno;
+}
 
 namespace millrace::tests {
 
@@ -38,13 +54,16 @@ class IdleTest : public EthdevTest {
         EthdevTest::TearDown();
     }
 
-    void start(Idle idle) {
+    void start(Idle idle, Time longest_nap = limits::longest_nap) {
         WorkerContext context{*port_, table_, *reader_, handoff_, counters_, access_};
         context.idle = idle;
+        context.longest_nap = longest_nap;
         worker_.emplace(context);
         stop_ = false;
         thread_ = std::thread([&] {
             thread_id_ = gettid();
+            longest_asked = 0;
+            napper = gettid();
             cpu_set_t any; // not the one CPU of the main lcore, on which the test spins
             std::memset(&any, 0xff, sizeof any);
             sched_setaffinity(0, sizeof any, &any);
@@ -156,6 +175,17 @@ TEST_F(IdleTest, SleepsOftenAndTakesLittleOfTheCpu) {
     sleep_for(200ms);
     EXPECT_LT(worked() - before, 60ms);
     EXPECT_GT(naps() - naps_before, 200ms / limits::longest_nap / 10);
+}
+
+TEST_F(IdleTest, NoNapIsLongerThanTheRingAllows) {
+    for (unsigned ring : {256U, 1024U}) {
+        Time longest = rest_of(ring).longest_nap;
+        start(Idle::sleep, longest);
+        auto wanted = std::chrono::nanoseconds(longest).count();
+        for (Time end = boot_time() + 10s; longest_asked < wanted && boot_time() < end;) sleep_for(1ms);
+        stop();
+        EXPECT_EQ(longest_asked, wanted) << ring;
+    }
 }
 
 /// Control need not wait for a sleeper, nor a flush.

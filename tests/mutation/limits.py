@@ -350,9 +350,27 @@ MUTATIONS = [
         "a flood that the kernel does not keep up with takes the buffers of queries",
         "ethdev_test:ExceptionTest.AFullRing*"),
     Mutation(
-        "stripped-tags-stay-off", "dataplane/exception.cpp",
-        "    bool is_stripped = mbuf->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED;",
-        "    bool is_stripped = false;",
-        "the kernel takes one VLAN's frames for another's",
-        "ethdev_test:ExceptionTest.ATag*"),
+        "stripped-tags-stay-off", "dataplane/ethdev_port.cpp",
+        "    if (mbuf->ol_flags & tags_stripped && !restore_tags(mbuf)) return Verdict::drop_frame;\n",
+        "",
+        "the kernel takes one VLAN's frames for another's, and replies leave their VLAN",
+        "ethdev_test:ExceptionTest.ATag*:OffloadTest.*"),
+    Mutation(
+        "offloads-believed", "dataplane/ethdev_offloads.cpp",
+        "    AgreedOffloads agreed{{on->receive & wanted.receive, on->send & wanted.send}, {}};",
+        "    AgreedOffloads agreed{wanted, {}};",
+        "a driver leaves a checksum out in silence, and replies go out without one",
+        "dataplane_test:Offloads.*"),
+    Mutation(
+        "naps-of-one-length", "dataplane/idle.cpp",
+        "limits::longest_nap * std::min(ring, usual) / usual);",
+        "limits::longest_nap * usual / usual);",
+        "a short ring overflows while its lcore sleeps",
+        "dataplane_test:Rest.*"),
+    Mutation(
+        "the-first-queue-for-all", "dataplane/xdp_plan.cpp",
+        "device_of_queue(port.device, i, *start + i)",
+        "device_of_queue(port.device, i, *start)",
+        "of an interface's queues all but one stay with the kernel",
+        "dataplane_test:XdpPlan.*"),
 ]

@@ -26,6 +26,11 @@ TEST(SignalPatience, ASignalIsHandedOnOnceAllIsOver) {
     std::signal(SIGTERM, before);
 }
 
+TEST(SignalPatience, GrowsWithThePortsWhoseLinksAreWaitedFor) {
+    EXPECT_EQ(start_patience(1), 10s);
+    EXPECT_EQ(start_patience(4), 25s);
+}
+
 TEST(SignalPatienceDeathTest, WhatDoesNotComeBackIsEnded) {
     auto hang = [](Time patience, int signals) {
         SignalPatience until(patience);
