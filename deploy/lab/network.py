@@ -34,6 +34,20 @@ def make(names, begun):
     _ip("-n", space, "link", "set", "lo", "up")
 
 
+def add_pair(names, edge, sub, queues, addresses):
+    """One more veth pair to the subscribers, of so many queues at both ends, with (near, far) addresses and the lengths
+    of their prefixes. It goes with the subscribers' namespace."""
+    space, count = names.namespace, ("numrxqueues", queues, "numtxqueues", queues)
+    _ip("link", "add", edge, *count, "type", "veth", "peer", "name", sub, *count, "netns", space)
+    _ip("link", "set", edge, "alias", MARK)
+    for near, far in addresses:
+        nodad = ("nodad",) if ":" in near else ()
+        _ip("addr", "add", near, "dev", edge, *nodad)
+        _ip("-n", space, "addr", "add", far, "dev", sub, *nodad)
+    _ip("link", "set", edge, "up")
+    _ip("-n", space, "link", "set", sub, "up")
+
+
 def add_address(names, address):
     """One more at the subscribers' end."""
     _ip("-n", names.namespace, "addr", "add", f"{address}/24", "dev", names.sub)

@@ -114,6 +114,8 @@ def stop(one):
 def test_af_packet_beside_the_kernel(lab, serve):
     """The kernel holds the address and gets every packet too: it answers TCP and ping, and says nothing to UDP/53."""
     one = serve("net_af_packet0,iface={edge}")
+    (shown,) = one.ctl("ports")["ports"].values()
+    assert shown["receive_ring"] == 512, "the driver's own, not what it was asked for"
     for address in (lab.names.edge4, lab.names.edge6):
         client = Subscriber(lab, address)
         assert answers(client) and answers(client, tcp=True)
@@ -223,7 +225,7 @@ def test_ring(serve, nsd):
 REFUSED = [
     ("net_af_packet0,iface={edge},qpairs=2", [LCORE], "has qpairs=2 but 1 lcore(s)"),
     ("net_af_packet0,iface={edge},qpairs=1", CPUS, "has qpairs=1 but 2 lcore(s)"),
-    ("net_af_xdp0,iface={edge}", CPUS, "has 1 combined channel(s)"),
+    ("net_af_xdp0,iface={edge}", CPUS, "has 1 queue(s), and port net_af_xdp0 needs 2"),
     ("net_vhost0,iface=/run/mr-vhost.sock,queues=1", CPUS, "has 1 queue(s) but 2 lcores"),
     ("net_memif0,role=server,socket=/run/mr-nobody.sock", CPUS, "is a memif, which has one queue, but 2 lcores"),
     ("net_af_packet0,iface=nothere0", [LCORE], "there is no interface nothere0"),
