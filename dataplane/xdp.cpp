@@ -215,10 +215,10 @@ XdpMode XdpFilter::mode() const {
     for (const Sockets& one : sockets_) own.insert(own.end(), one.descriptors.begin(), one.descriptors.end());
     XdpMode mode = mode_of(own);
     auto attached = query(index_);
-    std::uint32_t flags = attached ? attached->mode : 0;
-    mode.program = flags == XDP_FLAGS_SKB_MODE   ? "generic"
-                   : flags == XDP_FLAGS_DRV_MODE ? "native"
-                                                 : "offloaded";
+    if (!attached || attached->id == 0) return mode; // somebody has taken it away
+    mode.program = attached->mode == XDP_FLAGS_SKB_MODE   ? "generic"
+                   : attached->mode == XDP_FLAGS_DRV_MODE ? "native"
+                                                          : "offloaded";
     return mode;
 }
 

@@ -11,7 +11,8 @@ namespace millrace::dataplane {
 
 /// How packets come to an AF_XDP port and leave it, as the kernel agreed to it.
 struct XdpMode {
-    std::string program;     ///< "native": in the NIC's driver; "generic": behind it, slower; "offloaded"
+    /// Of XDP: "native", in the NIC's driver; "generic", behind it, slower; "offloaded"; "no".
+    std::string program = "no";
     bool zero_copy = false;  ///< the NIC reads and writes our buffers; else the kernel copies
     bool busy_polls = false; ///< the lcore's system calls do the driver's work, with its interrupts deferred
 };
@@ -19,8 +20,7 @@ struct XdpMode {
 /// Descriptors, ascending.
 std::vector<int> open_xdp_sockets();
 
-/// Of all of the sockets; `program` is the caller's to fill in. Sockets that one queue could not have are no
-/// port's: without any, nothing is true.
+/// What is so of each of the sockets, nothing when there are none; `program` is the caller's to fill in.
 XdpMode mode_of(std::span<const int> sockets);
 
 /// "native XDP, packets copied, need_wakeup, busy polling".
