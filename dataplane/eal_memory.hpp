@@ -12,7 +12,7 @@
 
 namespace millrace::dataplane {
 
-// What is taken of hugepages, with a margin for drivers: one lcore took 18 MiB (a NIC, net_ring), two took 36,
+// What is taken of hugepages, with a margin for drivers: one lcore took 18 MiB (NIC, net_ring), two took 36,
 // a kernel interface 6.
 inline constexpr std::size_t eal_hugepage_octets = 4 << 20; ///< EAL's own, and drivers'
 inline constexpr std::size_t queue_hugepage_octets = ///< buffers, with the pool's caches and the NIC's rings
