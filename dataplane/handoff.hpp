@@ -34,7 +34,8 @@ struct Miss {
     std::uint16_t id = 0;     ///< likewise
     std::uint32_t waiter = 0; ///< index of the worker's waiter that gets the answer
     Time arrived{};
-    cache::Version refresh; ///< generation not 0: nobody waits, this version is about to expire
+    cache::Version refresh;     ///< generation not 0: nobody waits, this version is about to expire
+    std::uint64_t capitals = 0; ///< of the name as the client wrote it (cache/capitals.hpp)
 
     bool is_refresh() const { return refresh.generation > 0; }
 };

@@ -7,6 +7,8 @@
 #include <rte_cycles.h>
 #include <rte_prefetch.h>
 
+#include "cache/capitals.hpp"
+
 namespace millrace::dataplane {
 
 namespace {
@@ -167,14 +169,16 @@ bool Worker::may_reply(Packet& packet, const Head& head, std::span<const std::ui
 bool Worker::hand_over(const Packet& packet, const Query& query, cache::Hash hash, Time now) {
     if (free_waiters_.empty()) return false;
     std::uint32_t index = free_waiters_.back();
-    Miss miss{query.key, hash, packet.client, query.head.id, index, now, {}};
+    auto question = question_of(packet, query.head);
+    std::uint64_t capitals = cache::capitals_of(question.first(question.size() - dns::type_class_octets));
+    Miss miss{query.key, hash, packet.client, query.head.id, index, now, {}, capitals};
     if (!c_.handoff.send(miss)) return false;
     free_waiters_.pop_back();
     Waiter& waiter = waiters_[index];
     c_.port.save(packet, waiter.path);
     waiter.head = query.head;
     waiter.charge = gate_.charge_of(packet.client.address, query, hash);
-    std::ranges::copy(question_of(packet, query.head), waiter.question.begin());
+    std::ranges::copy(question, waiter.question.begin());
     return true;
 }
 

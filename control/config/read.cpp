@@ -12,6 +12,7 @@
 #include "cache/dns.hpp"
 #include "cache/limits.hpp"
 #include "cache/name.hpp"
+#include "control/config/own_endpoints.hpp"
 #include "control/config/readers.hpp"
 #include "control/limits.hpp"
 #include "control/message/record_text.hpp"
@@ -355,7 +356,7 @@ void check_relations(const Value& at, const Config& config) {
             if (!server.is_named()) asked.push_back(server.endpoint);
         }
         for (const auto& endpoint : asked) {
-            if (std::find(served.begin(), served.end(), endpoint) == served.end()) continue;
+            if (!answers_at(served, endpoint)) continue;
             at.at("upstreams").fail("servers other than millraced itself", yaml::quote(to_string(endpoint)));
         }
     }

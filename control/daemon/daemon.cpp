@@ -7,9 +7,9 @@
 #include <rte_cycles.h>
 #include <spdlog/spdlog.h>
 
+#include "control/config/own_endpoints.hpp"
 #include "control/daemon/signal_patience.hpp"
 #include "control/daemon/verbs.hpp"
-#include "control/upstream/own_endpoints.hpp"
 #include "control/upstream/udp_sockets.hpp"
 
 namespace millrace::control {

@@ -1,5 +1,6 @@
 #include "control/daemon/tcp_server.hpp"
 
+#include "cache/capitals.hpp"
 #include "control/daemon/tcp_connection.hpp"
 #include "control/limits.hpp"
 #include "dataplane/answer.hpp"
@@ -175,7 +176,8 @@ void TcpServer::look_up(Connection& connection, const Query& query, std::span<co
     pending_.emplace(token,
                      Pending{connection.weak_from_this(), query.head, {question.begin(), question.end()}});
     connection.wait();
-    Waiter waiter{Waiter::tcp_source, token, connection.client(), query.head.id, boot_time()};
+    std::uint64_t capitals = cache::capitals_of(question.first(question.size() - dns::type_class_octets));
+    Waiter waiter{Waiter::tcp_source, token, connection.client(), query.head.id, boot_time(), capitals};
     fetches_.resolve(query.key, table_.hasher()(query.key), waiter, waiter.arrived);
 }
 

@@ -77,7 +77,7 @@ unsigned Workers::drain(const std::function<void(const dataplane::Miss&, const W
             unsigned count = units_[index]->handoff.take(misses_);
             for (unsigned m = 0; m < count; ++m) {
                 const dataplane::Miss& miss = misses_[m];
-                take(miss, Waiter{index, miss.waiter, miss.client, miss.id, miss.arrived});
+                take(miss, Waiter{index, miss.waiter, miss.client, miss.id, miss.arrived, miss.capitals});
             }
             taken += count;
             total += count;

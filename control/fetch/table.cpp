@@ -75,7 +75,7 @@ void FetchTable::resolve(const cache::Key& key, cache::Hash hash, const Waiter& 
     if (is_crowded && !relieve(key, hash, waiter)) return refuse(key, hash, waiter);
     FetchSlot* slot = find_valid(key, hash);
     bool is_again = slot && slot->side(key).waiters.has_retransmission(waiter);
-    bool is_ours = !is_again && exchanges_.is_asking(waiter.client.address, key);
+    bool is_ours = !is_again && exchanges_.is_asking(waiter.client.address, key, waiter.capitals);
     // It would wait for itself. Nothing stale: the server would take that for fresh.
     if (is_ours) return waiters_.refuse(waiter, &FetchCounters::loops);
     if (answer_stale_at_once(key, hash, slot, waiter, now)) return;

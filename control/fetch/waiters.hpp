@@ -32,7 +32,8 @@ struct Waiter {
     dataplane::Endpoint client;
     std::uint16_t id = 0; ///< of the message: recognises a retransmission
     Time arrived{};
-    std::uint64_t prefix = 0; ///< its client's, as limits count; a keyed hash, set by the FetchTable
+    std::uint64_t capitals = 0; ///< of the name as the client wrote it (cache/capitals.hpp)
+    std::uint64_t prefix = 0;   ///< its client's, as limits count; a keyed hash, set by the FetchTable
 
     static constexpr std::uint32_t tcp_source = 0xffffffff;
     bool is_tcp() const { return source == tcp_source; }

@@ -4,9 +4,12 @@
 #include <cassert>
 #include <functional>
 #include <limits>
+#include <utility>
 
 #include <sys/resource.h>
 
+#include "cache/capitals.hpp"
+#include "cache/keyed_hash.hpp"
 #include "control/limits.hpp"
 #include "control/message/query.hpp"
 
@@ -178,12 +181,14 @@ std::errc Exchanges::open_socket(Exchange& exchange, Time now) {
             return std::errc::address_in_use;
         }
     }
-    exchange.query = write_query(exchange, id, name_to_send(exchange));
+    auto name = name_to_send(exchange);
+    exchange.query = write_query(exchange, id, name);
     if (exchange.query.empty()) {
         network_.close(bound->socket);
         return std::errc::not_enough_memory;
     }
     exchange.socket = bound->socket;
+    note_spelling(exchange, name);
     return {};
 }
 
@@ -193,6 +198,26 @@ std::vector<std::uint8_t> Exchanges::name_to_send(const Exchange& exchange) {
     auto folded = exchange.key.name.bytes();
     if (group_of(exchange).randomises_case(exchange.upstream)) return randomise_case(folded, random_);
     return {folded.begin(), folded.end()};
+}
+
+/// Of name and type: by which route, and with which flags, it comes back is not known. Never 0.
+std::uint64_t Exchanges::spelling_of(const cache::Key& question, std::uint64_t capitals) {
+    return cache::keyed_hash(question.name.bytes(), cache::keyed_mix(capitals, question.qtype)) | 1;
+}
+
+/// Not without a capital, as clients write; and with few letters somebody else may hit upon the same.
+void Exchanges::note_spelling(Exchange& exchange, std::span<const std::uint8_t> name) {
+    constexpr int fewest = 12; // letters; one in 4,096
+    forget_spelling(exchange);
+    std::uint64_t capitals = cache::capitals_of(name);
+    if (capitals == 0 || std::ranges::count_if(name, is_letter) < fewest) return;
+    exchange.spelling = spelling_of(exchange.key, capitals);
+    spellings_.insert(exchange.spelling);
+}
+
+void Exchanges::forget_spelling(Exchange& exchange) {
+    auto noted = spellings_.find(std::exchange(exchange.spelling, 0));
+    if (noted != spellings_.end()) spellings_.erase(noted);
 }
 
 bool Exchanges::is_unused(const Exchange& exchange, std::uint16_t port, std::uint16_t id, Time now) {
@@ -330,6 +355,7 @@ void Exchanges::remove(Exchange& exchange) {
     close_side(exchange);
     close_main(exchange);
     exchange.denial.reset();
+    forget_spelling(exchange);
     group_of(exchange).end(exchange.upstream);
     timers_.erase({exchange.timer, exchange.place});
     by_owner_.erase({exchange.fetch, exchange.upstream});

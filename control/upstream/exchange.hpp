@@ -22,6 +22,7 @@
 #include <string_view>
 #include <system_error>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -106,10 +107,10 @@ struct ExchangeCounters {
 /// Bounds. Every open exchange has one socket, and `tcp_tries` of them have two.
 struct ExchangeLimits {
     std::uint32_t exchanges = 4096;
-    unsigned resends = 2;     ///< datagrams after the first
-    unsigned id_draws = 8;    ///< IDs tried when they were used just now, with the same port
-    unsigned tcp_tries = 64;  ///< under way at once: silent names do not take all connections
-    Time tcp_reply = 1500ms;  ///< a server that said TC=1 has the answer: it comes within this, or never
+    unsigned resends = 2;    ///< datagrams after the first
+    unsigned id_draws = 8;   ///< IDs tried when they were used just now, with the same port
+    unsigned tcp_tries = 64; ///< under way at once: silent names do not take all connections
+    Time tcp_reply = 1500ms; ///< a server that said TC=1 has the answer: it comes within this, or never
 };
 
 /// How many exchanges this process can have: the soft RLIMIT_NOFILE less a reserve for everything else,
@@ -155,9 +156,13 @@ class Exchanges final : private NetworkHandler {
     void tick(Time now);     ///< resends, deadlines and probes that are due
     Time next_timer() const; ///< when the next is due; Time::max() when none is
 
-    /// Whether a question from this address is our own, coming back (Admission::is_open_to).
-    bool is_asking(const dataplane::Address& address, const cache::Key& question) const {
-        return admission_.is_open_to(address, question);
+    /// Whether a question is our own, coming back: from an upstream that it is open to
+    /// (Admission::is_open_to), or with the very capitals (cache/capitals.hpp) that were drawn for one that
+    /// is open, which hardly anybody else hits upon.
+    bool is_asking(const dataplane::Address& address, const cache::Key& question,
+                   std::uint64_t capitals = 0) const {
+        return admission_.is_open_to(address, question) ||
+               spellings_.contains(spelling_of(question, capitals));
     }
 
     std::uint32_t open_count() const { return std::uint32_t(by_owner_.size()); }
@@ -196,6 +201,7 @@ class Exchanges final : private NetworkHandler {
         unsigned upstream = 0;
         Socket socket = 0;
         std::vector<std::uint8_t> query; ///< as sent
+        std::uint64_t spelling = 0;      ///< in spellings_; 0: it is not
         unsigned resends = 0;
         Time sent_at{};                ///< the first datagram
         Time resend_after{};           ///< doubles with each
@@ -241,6 +247,9 @@ class Exchanges final : private NetworkHandler {
     std::vector<std::uint8_t> name_to_send(const Exchange& exchange);
     static std::vector<std::uint8_t> write_query(const Exchange& exchange, std::uint16_t id,
                                                  std::span<const std::uint8_t> name);
+    static std::uint64_t spelling_of(const cache::Key& question, std::uint64_t capitals);
+    void note_spelling(Exchange& exchange, std::span<const std::uint8_t> name);
+    void forget_spelling(Exchange& exchange);
     bool is_unused(const Exchange& exchange, std::uint16_t port, std::uint16_t id, Time now);
     void resend(Exchange& exchange, Time now);
 
@@ -287,11 +296,12 @@ class Exchanges final : private NetworkHandler {
     Admission admission_;
     std::vector<Exchange> exchanges_; ///< all of them by place, made once; an Exchange never moves
     std::unordered_map<Owner, std::uint32_t, HashOwner> by_owner_; ///< to their places
-    std::set<std::pair<Time, std::uint32_t>> timers_; ///< one per open exchange: when, and its place
-    std::vector<Owner> displaced_;                    ///< to be told in the next tick
-    std::set<TcpTurn> tcp_;                           ///< those with a connection, who gives way first
-    std::uint64_t tcp_begun_ = 0;                     ///< connections ever
-    unsigned sides_ = 0;                              ///< open
+    std::set<std::pair<Time, std::uint32_t>> timers_;  ///< one per open exchange: when, and its place
+    std::unordered_multiset<std::uint64_t> spellings_; ///< that were drawn for open ones: keyed hashes
+    std::vector<Owner> displaced_;                     ///< to be told in the next tick
+    std::set<TcpTurn> tcp_;                            ///< those with a connection, who gives way first
+    std::uint64_t tcp_begun_ = 0;                      ///< connections ever
+    unsigned sides_ = 0;                               ///< open
     bool is_probing_ = true;
 };
 

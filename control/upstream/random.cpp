@@ -2,13 +2,9 @@
 
 namespace millrace::control {
 
-namespace {
-
 bool is_letter(std::uint8_t c) {
     return (c | 0x20) >= 'a' && (c | 0x20) <= 'z';
 }
-
-} // namespace
 
 std::vector<std::uint8_t> randomise_case(std::span<const std::uint8_t> name, Random& random) {
     std::vector<std::uint8_t> drawn(name.begin(), name.end());

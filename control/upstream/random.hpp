@@ -40,6 +40,9 @@ class SystemRandom final : public Random {
     std::size_t next_ = drawn_.size();
 };
 
+/// Of ASCII.
+bool is_letter(std::uint8_t octet);
+
 /// `name` (wire format) with the case of each letter drawn anew (draft-vixie-dnsext-dns0x20).
 std::vector<std::uint8_t> randomise_case(std::span<const std::uint8_t> name, Random& random);
 

@@ -9,9 +9,9 @@
 #include <spdlog/spdlog.h>
 
 #include "cache/dns.hpp"
+#include "control/config/own_endpoints.hpp"
 #include "control/limits.hpp"
 #include "control/message/records.hpp"
-#include "control/upstream/own_endpoints.hpp"
 
 namespace millrace::control {
 
@@ -76,6 +76,7 @@ void ServerNames::restart(std::span<const Config::Group> groups) {
                    q.key.qtype == question.key.qtype;
         });
         if (known != before.end()) question.found = std::move(known->found);
+        std::erase_if(question.found, [&](const Address& address) { return is_own(question, address); });
     }
 }
 
@@ -250,9 +251,15 @@ void ServerNames::take(Question& question, const Answer& answer) {
     if (is_placed_) settle(question.group);
 }
 
+/// At the ports of all servers of the name.
+bool ServerNames::is_own(const Question& question, const Address& address) const {
+    return std::ranges::all_of(question.servers, [&](const Server& server) {
+        return is_own_({address, server.config.endpoint.port});
+    });
+}
+
 bool ServerNames::is_fit(const Question& question, unsigned bootstrap, const Address& address) const {
-    auto is_own = [&](const Server& server) { return is_own_({address, server.config.endpoint.port}); };
-    if (std::ranges::all_of(question.servers, is_own)) return false;
+    if (is_own(question, address)) return false;
     const Address& teller = groups_[question.key.group].endpoint(bootstrap).address;
     if (is_loopback(address) && !is_loopback(teller)) return false;
     return address.is_unicast() && !address.is_link_local();

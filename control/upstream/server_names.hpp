@@ -53,7 +53,8 @@ class ServerNames final : public ExchangeListener {
     /// Takes back what is asked: afterwards no question is open to a bootstrap server, but for probes.
     void close(Time now);
     /// The names of these groups from now on, all to be asked at once of the bootstrap servers, which are
-    /// there already. What was found of a name stays, if it stays in its group. After close().
+    /// there already. What was found of a name stays, if it stays in its group, but for what is our own at
+    /// its ports now. After close().
     void restart(std::span<const Config::Group> groups);
     /// The servers of restart() are in place now: addresses get places there.
     void place();
@@ -107,6 +108,7 @@ class ServerNames final : public ExchangeListener {
     void fail(Question& question, unsigned bootstrap, std::string_view why, Time now);
     bool is_to_be_told(const Question& question, bool is_nodata, Time now) const;
     void take(Question& question, const Answer& answer);
+    bool is_own(const Question& question, const dataplane::Address& address) const;
     bool is_fit(const Question& question, unsigned bootstrap, const dataplane::Address& address) const;
     bool is_shared(const Question& question, const dataplane::Address& address) const;
     std::vector<dataplane::Address> placed(const Question& question) const;

@@ -181,7 +181,7 @@ MUTATIONS = [
         "control_test:ServerNamesTest.*"),
     Mutation(
         "name-points-at-ourselves", "control/upstream/server_names.cpp",
-        "    if (std::ranges::all_of(question.servers, is_own)) return false;\n",
+        "    if (is_own(question, address)) return false;\n",
         "",
         "whoever owns the name makes millraced ask itself",
         "control_test:ServerNamesTest.*"),
@@ -246,8 +246,8 @@ MUTATIONS = [
         "a name that has another port, too, makes millraced ask itself",
         "control_test:SharedAddressesTest.WhereWe*"),
     Mutation(
-        "wildcard-listener-is-not-ours", "control/upstream/own_endpoints.cpp",
-        "    return has(endpoint.address) ||\n           (has(any) && (is_loopback(endpoint.address) || kernel_held(endpoint.address)));\n",
+        "wildcard-listener-is-not-ours", "control/config/own_endpoints.cpp",
+        "    return has(endpoint.address) || (has(any) && is_ours);\n",
         "    return has(endpoint.address) || any == endpoint.address;\n",
         "whoever owns the name makes millraced ask itself, where it listens on all addresses",
         "control_test:OwnEndpoints.*"),

@@ -191,6 +191,18 @@ MUTATIONS = [
         "a forwarder that points at us makes every question of its take three seconds",
         "control_test:LoopTest.*"),
     Mutation(
+        "loop-through-loopback-unnoticed", "control/upstream/exchange.cpp",
+        "    spellings_.insert(exchange.spelling);\n",
+        "",
+        "a resolver at 127.0.0.1 that forwards to us lets clients wait until their deadline",
+        "control_test:LoopTest.*"),
+    Mutation(
+        "client-taken-for-a-loop", "control/upstream/exchange.cpp",
+        "    if (capitals == 0 || std::ranges::count_if(name, is_letter) < fewest) return;\n",
+        "",
+        "who asks for a short name that is being asked gets SERVFAIL, by chance",
+        "control_test:LoopTest.*"),
+    Mutation(
         "loop-of-one-flavour", "control/upstream/admission.cpp",
         "            key.flavour = flavour;\n",
         "",

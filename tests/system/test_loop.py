@@ -17,10 +17,11 @@ KNOWN = """\
 """
 
 
-@pytest.fixture
-def forwarder(lab):
-    """unbound, which knows one name and asks millraced for all others."""
-    address = f"127.0.{lab.names.number}.41"
+@pytest.fixture(params=["127.0.{}.41", "127.0.0.1"], ids=["alone", "shared"])
+def forwarder(lab, request):
+    """unbound, which knows one name and asks millraced for all others: from an address of its own, or from the one that
+    all local clients have."""
+    address = request.param.format(lab.names.number)
     with Servers(lab, "loop") as servers:
         servers.unbound(address, 5303, KNOWN, f"forward-zone:\n  name: .\n  forward-addr: {loopback(lab)}@5300\n")
         yield f"{address}:5303"

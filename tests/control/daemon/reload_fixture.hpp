@@ -69,7 +69,7 @@ class ReloadTest : public FetchTest {
     FakeProbes probes;
     Prober prober{probes, {}};
     KeepWarm warm{table, fetches};
-    ServerNames names{exchanges, groups, [](const dataplane::Endpoint&) { return false; }};
+    ServerNames names{exchanges, groups, [](const dataplane::Endpoint& at) { return at.port == 5388; }};
     std::unique_ptr<dataplane::Eal> eal; // none
     Ports ports;
     Reload reload{path,

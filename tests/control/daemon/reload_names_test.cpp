@@ -89,6 +89,22 @@ TEST_F(ReloadToNames, WithoutAnyAddressNothingIsChanged) {
         << "a new group has nothing to lose";
 }
 
+/// Port 5388 is one that this program listens on (ReloadTest::names).
+TEST_F(ReloadToNames, ToOurselvesIsRefused) {
+    tell("198.51.100.8");
+    ASSERT_EQ(reload_to(file(by_name())), "");
+    EXPECT_EQ(reload_to(file("{group: g, servers: ['dns.example.net:5388'], bootstrap: [203.0.113.1]}")),
+              "no address is known of any server of group \"g\", see the log; nothing was changed");
+    EXPECT_EQ(upstreams.endpoint(0), server(7));
+    EXPECT_FALSE(upstreams.is_vacant(0));
+    EXPECT_EQ(reload_to(file("{group: g, servers: ['dns.example.net:5388', 'dns.example.net:53'], bootstrap: "
+                             "[203.0.113.1]}")),
+              "")
+        << "at one of its ports somebody else is";
+    EXPECT_TRUE(upstreams.is_vacant(0));
+    EXPECT_EQ(upstreams.endpoint(2 * limits::name_addresses), server(7));
+}
+
 TEST_F(ReloadToNames, ARefusedReloadLeavesTheNamesOfBefore) {
     tell("198.51.100.8");
     ASSERT_EQ(reload_to(file(by_name())), "");

@@ -367,6 +367,7 @@ class LoopTest : public BreakerFetchTest {
     std::uint64_t ask_from(const dataplane::Address& address, const cache::Key& key, std::uint16_t id) {
         return ask_as({address, 40000}, id, key);
     }
+    std::uint16_t asked = 0;
 };
 
 TEST_F(LoopTest, AnUpstreamThatAsksWhatWeAskItGetsServfailAtOnce) {
@@ -405,6 +406,50 @@ TEST_F(LoopTest, AnUpstreamsHostMayAskFirstAndAgain) {
     EXPECT_EQ(woken(first).kind, dataplane::Wake::Kind::abandon);
     EXPECT_EQ(woken(again).rcode, 0);
     EXPECT_EQ(fetches.counters().loops, 0u);
+}
+
+TEST_F(LoopTest, ComesBackFromWhateverAddressInTheLettersThatWereDrawn) {
+    upstreams.replace({*dataplane::parse_endpoint("127.0.0.1:5335", 53)});
+    cache::Key question = make_key("www.example.com", LDNS_RR_TYPE_A);
+    auto client = ask(question);
+    ASSERT_EQ(network.sent.size(), 1u);
+    auto name_sent = [&] { return std::span(network.sent.back().message).subspan(12, question.name.size); };
+    auto ask_written = [&](std::uint64_t capitals) {
+        Waiter waiter{0,
+                      std::uint64_t(1000 + ++asked),
+                      {*dataplane::parse_address("127.0.0.1"), 40000},
+                      asked,
+                      clock.now};
+        waiter.capitals = capitals;
+        clients.keys[waiter.token] = question;
+        fetches.resolve(question, hash(question), waiter, clock.now);
+        return waiter.token;
+    };
+    std::uint64_t drawn = cache::capitals_of(name_sent());
+    ASSERT_NE(drawn, 0u);
+    EXPECT_EQ(woken(ask_written(drawn)).rcode, LDNS_RCODE_SERVFAIL);
+    EXPECT_EQ(fetches.counters().loops, 1u);
+    for (std::uint64_t others : {std::uint64_t(0), drawn ^ 2}) {
+        auto token = ask_written(others);
+        EXPECT_FALSE(clients.woken.contains(token)) << "a client";
+    }
+    EXPECT_FALSE(clients.woken.contains(client));
+    EXPECT_FALSE(exchanges.is_asking(server(0).address, make_key("www.example.com", LDNS_RR_TYPE_MX), drawn));
+    run(5s);
+    EXPECT_EQ(exchanges.open_count(), 0u);
+    EXPECT_FALSE(exchanges.is_asking(server(0).address, question, drawn)) << "it is no longer asked";
+    EXPECT_EQ(fetches.counters().loops, 1u);
+}
+
+TEST_F(LoopTest, LettersOfAShortNameTellNothing) {
+    upstreams.replace({*dataplane::parse_endpoint("127.0.0.1:5335", 53)});
+    cache::Key question = make_key("example.co.x1", LDNS_RR_TYPE_A); // ten letters
+    ask(question);
+    ASSERT_EQ(network.sent.size(), 1u);
+    std::uint64_t drawn =
+        cache::capitals_of(std::span(network.sent[0].message).subspan(12, question.name.size));
+    ASSERT_NE(drawn, 0u);
+    EXPECT_FALSE(exchanges.is_asking(server(0).address, question, drawn));
 }
 
 TEST_F(LoopTest, TheAddressThatAllLocalClientsHaveIsNoSign) {

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "control/upstream/own_endpoints.hpp"
+#include "control/config/own_endpoints.hpp"
 
 namespace millrace::control {
 namespace {
@@ -31,6 +31,7 @@ TEST(OwnEndpoints, AWildcardIsEveryAddressOfTheMachine) {
     EXPECT_TRUE(is_own({"[::]:5300"}, "[::1]:5300"));
     EXPECT_FALSE(is_own({"[::]:5300"}, "127.0.0.1:5300"));
     EXPECT_FALSE(is_own({"[::]:5300"}, "[2001:db8::200]:5300"));
+    EXPECT_FALSE(is_own({"[::]:5300"}, "[fe80::1%lo]:5300")) << "a neighbour's, maybe";
 }
 
 } // namespace

@@ -1,4 +1,4 @@
-#include "control/upstream/own_endpoints.hpp"
+#include "control/config/own_endpoints.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -58,8 +58,8 @@ bool answers_at(std::span<const Endpoint> own, const Endpoint& endpoint) {
     auto has = [&](const Address& address) {
         return std::ranges::find(own, Endpoint{address, endpoint.port}) != own.end();
     };
-    return has(endpoint.address) ||
-           (has(any) && (is_loopback(endpoint.address) || kernel_held(endpoint.address)));
+    bool is_ours = is_loopback(endpoint.address) || (endpoint.zone == 0 && kernel_held(endpoint.address));
+    return has(endpoint.address) || (has(any) && is_ours);
 }
 
 bool is_loopback(const Address& address) {
