@@ -34,6 +34,7 @@ struct KeyRef {
 
     std::size_t size() const { return Key::header_octets + bytes[Key::header_octets - 1]; }
     unsigned group() const { return bytes[offsetof(Key, group)]; }
+    unsigned dns64() const { return bytes[offsetof(Key, flavour)] >> dns64_shift; }
     std::span<const std::uint8_t> name() const {
         return {bytes + Key::header_octets, bytes[Key::header_octets - 1]};
     }

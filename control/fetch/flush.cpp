@@ -35,13 +35,14 @@ bool Flushes::forbids(const cache::KeyRef& key, const cache::Entry& entry) const
     });
 }
 
-/// By the name that was asked, or by one that its chain of CNAMEs leads to.
-bool Flushes::concerns(std::span<const std::uint8_t> qname, const cache::Entry& entry,
-                       const NamePredicate& matches) {
-    bool is_denied = entry.rcode == unsigned(dns::Rcode::nxdomain);
+/// By the name that was asked, or by one that its chain of CNAMEs leads to. DNS64 makes NODATA of an NXDOMAIN
+/// of the A question, when the AAAA question has NODATA.
+bool Flushes::concerns(const cache::KeyRef& key, const cache::Entry& entry, const NamePredicate& matches) {
+    bool is_negative = entry.answers == 0 || entry.authorities > 0;
+    bool is_denied = entry.rcode == unsigned(dns::Rcode::nxdomain) || (key.dns64() != 0 && is_negative);
     auto is_concerned = [&](const cache::Name& target) { return matches(target.bytes(), is_denied); };
-    return matches(qname, is_denied) ||
-           (entry.chained && std::ranges::any_of(chain_targets(qname, entry), is_concerned));
+    return matches(key.name(), is_denied) ||
+           (entry.chained && std::ranges::any_of(chain_targets(key.name(), entry), is_concerned));
 }
 
 bool Flushes::flush_name(const cache::Name& name, Done done) {
@@ -100,11 +101,11 @@ bool Flushes::begin(const NamePredicate& matches, Done done, std::function<void(
     if (jobs_.size() >= limits::flushes) return false;
     cache::Generation last = fetches_.last_generation();
     auto is_of_it = [matches](const cache::Key& key, const cache::Entry* told) {
-        return told ? concerns(key.name.bytes(), *told, matches) : matches(key.name.bytes(), false);
+        return told ? concerns({0, key.bytes().data()}, *told, matches) : matches(key.name.bytes(), false);
     };
     fetches_.supersede(is_of_it, std::move(then));
     auto is_made_of_it = [matches](const cache::KeyRef& key, const cache::Entry& entry) {
-        return concerns(key.name(), entry, matches);
+        return concerns(key, entry, matches);
     };
     jobs_.push_back({is_made_of_it, last, std::move(done), 0, 0, std::nullopt});
     return true;

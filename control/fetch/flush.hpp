@@ -60,7 +60,7 @@ class Flushes {
     bool is_waiting() const { return !jobs_.empty(); }
 
   private:
-    /// `is_denied`: of an NXDOMAIN, or what leads to one.
+    /// `is_denied`: of an NXDOMAIN, or what leads to one, or may have been made by way of one.
     using NamePredicate = std::function<bool(std::span<const std::uint8_t> name, bool is_denied)>;
     using EntryPredicate = std::function<bool(const cache::KeyRef& key, const cache::Entry& entry)>;
     struct Job {
@@ -75,8 +75,7 @@ class Flushes {
     bool forbids(const cache::KeyRef& key, const cache::Entry& entry) const;
     void raise_floors(std::uint32_t groups);
     bool begin(const NamePredicate& matches, Done done, std::function<void()> then = nullptr);
-    static bool concerns(std::span<const std::uint8_t> qname, const cache::Entry& entry,
-                         const NamePredicate& matches);
+    static bool concerns(const cache::KeyRef& key, const cache::Entry& entry, const NamePredicate& matches);
 
     cache::Table& table_;
     cache::Grace& grace_;

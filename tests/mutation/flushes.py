@@ -17,14 +17,14 @@ MUTATIONS = [
         "control_test:FollowersTest.*"),
     Mutation(
         "flush-leaves-the-live", "control/fetch/flush.cpp",
-        "        return told ? concerns(key.name.bytes(), *told, matches) : matches(key.name.bytes(), false);\n",
-        "        return told && concerns(key.name.bytes(), *told, matches);\n",
+        "        return told ? concerns({0, key.bytes().data()}, *told, matches) : matches(key.name.bytes(), false);\n",
+        "        return told && concerns({0, key.bytes().data()}, *told, matches);\n",
         "what was collected before a flush appears after it",
         "control_test:Scenarios.S11*"),
     Mutation(
         "flush-leaves-the-aliases", "control/fetch/flush.cpp",
-        "        return concerns(key.name(), entry, matches);\n",
-        "        return matches(key.name(), false) || (entry.failure && concerns(key.name(), entry, matches));\n",
+        "        return concerns(key, entry, matches);\n",
+        "        return matches(key.name(), false) || (entry.failure && concerns(key, entry, matches));\n",
         "an address that was flushed is still served under the names that lead to it",
         "control_test:FlushOfATarget.*"),
     Mutation(
@@ -33,6 +33,12 @@ MUTATIONS = [
         "        return false ? cache::",
         "a name that exists now stays denied, where a denial above it was stored under a name that leads there",
         "control_test:DeniedBelow.GoesWithAFlush*"),
+    Mutation(
+        "flush-leaves-what-dns64-made-of-a-denial", "control/fetch/flush.cpp",
+        " || (key.dns64() != 0 && is_negative);",
+        ";",
+        "a name that exists now has no addresses for clients of DNS64, where one above it was denied",
+        "control_test:DeniedBelow.OfDns64*"),
     Mutation(
         "flush-leaves-a-chain-that-was-heard", "control/fetch/table_supersede.cpp",
         "any_of(slot.fetch->heard(), leads_there);",

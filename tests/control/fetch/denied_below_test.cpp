@@ -20,6 +20,7 @@ class DeniedBelow : public Scenarios {
             ReplySpec spec{.answer = {record(sent, "1.1.1.1", 600)}};
             if (name == "alias.com.") spec = {.answer = {"alias.com. 600 IN CNAME x.no.com."}};
             if (name == "gone.com.") spec = nxdomain;
+            if (name == "v4.no.com." && type_of(sent) == type_aaaa) spec = nodata;
             net.reply(sent, make_reply(sent.message, spec), 1ms);
         });
     }
@@ -51,8 +52,7 @@ class DeniedBelow : public Scenarios {
         EXPECT_EQ(fetches.counters().below_denied, 2u);
     }
 
-    const ReplySpec denial{
-        .authority = {"com. 600 IN SOA a. b. 1 2 3 4 600"}, .rcode = 3, .authentic = true};
+    const ReplySpec denial{.authority = {"com. 600 IN SOA a. b. 1 2 3 4 600"}, .rcode = 3, .authentic = true};
     ReplySpec of_no = denial;
     Time delay = 1ms;
     dataplane::Access access{clients_with_ipv6()};
@@ -91,6 +91,23 @@ TEST_F(DeniedBelow, GoesWithAFlushOfTheDeniedName) {
     for (const auto& key : {no, alias, translated}) EXPECT_FALSE(cached(key));
     EXPECT_TRUE(cached(there)) << "not denied";
     EXPECT_TRUE(cached(gone)) << "not below it";
+}
+
+/// The AAAA question for the name below was answered before the denial came, the A question by it.
+TEST_F(DeniedBelow, OfDns64NodataGoesToo) {
+    cache::Key native = make_key("v4.no.com", type_aaaa), made = native;
+    made.set_dns64(1);
+    for (const auto& key : {native, no}) use(key);
+    ASSERT_TRUE(cached(native));
+    ask_as({*dataplane::parse_address("2001:db8::1"), 1024}, 1, made);
+    run(10ms);
+    ASSERT_TRUE(cached(made));
+    EXPECT_EQ(cached(made)->rcode, LDNS_RCODE_NOERROR);
+    EXPECT_EQ(cached(made)->answers, 0u);
+    ASSERT_TRUE(flushes.flush_name(no.name, [](std::size_t) {}));
+    while (flushes.is_waiting()) flushes.tick();
+    EXPECT_FALSE(cached(made));
+    EXPECT_TRUE(cached(native)) << "it was said of the name itself";
 }
 
 } // namespace
