@@ -83,7 +83,9 @@ void add_upstream(CLI::App& app, Options& options) {
                               std::pair("down", "ask it nothing, whoever else is silent"),
                               std::pair("auto", "leave it to its breaker again, as at first")}) {
         CLI::App* word = upstream->add_subcommand(verb, help);
-        word->add_option("NAME", options.name, "its address, as `upstream list` shows it")
+        word->add_option("NAME", options.name,
+                         "its address, or its name with all addresses that it has or gets, as `upstream "
+                         "list` shows them")
             ->required()
             ->check(one_word);
         word->final_callback([&options, verb = verb] {

@@ -57,7 +57,10 @@ json row_of(const NamedGroups& named, const Place& place, Time now) {
                 {"breaker", upstreams.is_vacant(i) ? json() : json(to_string(upstreams.breaker(i)))},
                 {"override", to_string(upstreams.override_of(i))},
                 {"opened", n.opened}};
-    if (upstreams.config(i).is_named()) one["name"] = to_string(upstreams.config(i));
+    if (upstreams.config(i).is_named()) {
+        one["name"] = to_string(upstreams.config(i));
+        one["name_override"] = to_string(upstreams.name_override(i));
+    }
     bool is_tried = upstreams.breaker(i) == Breaker::open && upstreams.next_probe(i) != Time::max();
     if (is_tried) one["probe_s"] = seconds(std::max(Time{}, upstreams.next_probe(i) - now));
     if (upstreams.is_measured(i)) one["srtt_ms"] = double(upstreams.srtt(i).count()) / 1000;
@@ -85,6 +88,14 @@ json list(const NamedGroups& named) {
     return {{"upstreams", std::move(rows)}};
 }
 
+/// "dns.example.net", with any port, or "dns.example.net:53".
+bool is_name_of(const Config::Server& server, std::string text) {
+    std::ranges::transform(text, text.begin(), [](char c) { return char(cache::fold(std::uint8_t(c))); });
+    std::string with_port = to_string(server);
+    return server.is_named() &&
+           (text == server.name || text == with_port || text == with_port.substr(0, with_port.rfind(':')));
+}
+
 /// In every group that has the server.
 void set_override(const NamedGroups& named, Override word, const std::vector<std::string>& args,
                   Responder responder) {
@@ -94,14 +105,19 @@ void set_override(const NamedGroups& named, Override word, const std::vector<std
     std::string all_down; // groups
     for (const Place& place : all_of(named)) {
         Upstreams& upstreams = named.groups[place.group];
+        bool is_named = is_name_of(upstreams.config(place.upstream), args[0]);
         bool is_meant = endpoint && upstreams.endpoint(place.upstream) == *endpoint;
-        if (!is_meant || upstreams.is_vacant(place.upstream)) continue;
-        upstreams.set_override(place.upstream, word, boot_time());
+        if (!is_named && (!is_meant || upstreams.is_vacant(place.upstream))) continue;
+        if (is_named) {
+            upstreams.set_name_override(place.upstream, word, boot_time());
+        } else {
+            upstreams.set_override(place.upstream, word, boot_time());
+        }
         rows.push_back(listed(named, place));
         if (upstreams.is_all_down()) all_down += (all_down.empty() ? "" : ", ") + named.name(place.group);
     }
     if (rows.empty()) {
-        return responder.fail("'" + args[0] + "' is no upstream's address; see `upstream list`");
+        return responder.fail("'" + args[0] + "' is no upstream's address or name; see `upstream list`");
     }
     json reply = rows.size() == 1 ? std::move(rows[0]) : json{{"upstreams", std::move(rows)}};
     if (!all_down.empty()) {

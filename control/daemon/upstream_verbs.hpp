@@ -1,4 +1,6 @@
 // What the control socket shows of the upstreams, and its verbs about them: upstream list, up, down, auto.
+// These three take an address, or a name from the configuration: all addresses that it has or gets.
+//
 // Control thread only.
 #pragma once
 

@@ -79,7 +79,7 @@ bool Upstreams::is_all_down() const {
 }
 
 bool Upstreams::is_out(const Server& server) {
-    return server.is_vacant || server.word == Override::down;
+    return server.is_vacant || word_of(server) == Override::down;
 }
 
 bool Upstreams::is_usable(const Server& server) {
@@ -180,7 +180,8 @@ bool Upstreams::occupy(unsigned upstream, const dataplane::Address& address) {
     return true;
 }
 
-/// A probe that is under way from where it was before tells nothing here: the next is due at once.
+/// A probe that is under way from where it was before tells nothing here: the next is due at once. Where the
+/// name is up, so is who moves in.
 void Upstreams::move_in(Server& server, const Endpoint& at, Server* known) {
     Server moved = known ? *known : Server();
     if (known) known->counters = {};
@@ -189,10 +190,15 @@ void Upstreams::move_in(Server& server, const Endpoint& at, Server* known) {
     moved.place = server.place;
     moved.outstanding = server.outstanding;
     moved.is_probed = server.is_probed;
+    moved.name_word = server.name_word;
     bool is_cut_short = moved.breaker == Breaker::half_open && !moved.is_probed;
     if (is_cut_short) {
         moved.breaker = Breaker::open;
         moved.probe_at = Time{};
+    }
+    if (word_of(moved) == Override::up && moved.breaker != Breaker::closed) {
+        moved.breaker = Breaker::closed;
+        moved.probe_at = Time::max();
     }
     server = std::move(moved);
 }
@@ -226,6 +232,7 @@ void Upstreams::heard(unsigned upstream, Time now) {
     Server& server = servers_[upstream];
     note_wait(server, false);
     server.silences = server.fallen = 0;
+    server.was_heard = true;
     bool is_enough = policy_.probe_rise == 1 || !is_any_closed(); // nobody else is better
     if (server.breaker != Breaker::closed && is_enough) close(server, "a reply came", now);
 }
@@ -239,7 +246,9 @@ void Upstreams::close(Server& server, std::string_view reason, Time now) {
 }
 
 void Upstreams::open(Server& server, Time now) const {
-    constexpr std::string_view reason = "silent to questions in a row, then to a probe";
+    std::string_view reason = server.silences < policy_.silences
+                                  ? "silent to probes in a row"
+                                  : "silent to questions in a row, then to a probe";
     ++server.counters.opened;
     server.breaker = Breaker::open;
     server.back_off = policy_.back_off;
@@ -313,6 +322,7 @@ void Upstreams::set_policy(const UpstreamPolicy& policy) {
 void Upstreams::begin_probe(unsigned upstream) {
     Server& server = servers_[upstream];
     server.is_probed = true;
+    server.was_heard = false;
     server.probe_at = Time::max();
     server.regular_at.reset();
     if (server.breaker == Breaker::open) server.breaker = Breaker::half_open;
@@ -326,14 +336,15 @@ void Upstreams::judge_probe(unsigned upstream, ProbeEnd end, Time now) {
     bool is_silent = end == ProbeEnd::silent;
     if (is_silent) {
         note_wait(server, true);
-        ++server.fallen;
+        server.fallen = server.was_heard ? 0 : server.fallen + 1;
         server.risen = 0;
     }
     if (server.breaker == Breaker::closed) {
         // Any reply that came meanwhile, to whatever question, has begun the count anew.
         if (!is_silent) return;
-        bool is_dead = ++server.silences >= policy_.silences && server.fallen >= policy_.probe_fall;
-        if (!is_dead || server.word == Override::up) return suspect(upstream, now);
+        bool is_suspect = ++server.silences >= policy_.silences || policy_.probe_interval > Time{};
+        bool is_dead = is_suspect && server.fallen >= policy_.probe_fall;
+        if (!is_dead || word_of(server) == Override::up) return suspect(upstream, now);
         return open(server, now);
     }
     if (is_silent) server.back_off = std::min(2 * server.back_off, policy_.longest_back_off);
@@ -354,12 +365,30 @@ void Upstreams::note_wait(Server& server, bool is_lost) {
     server.loss += (double(is_lost) - server.loss) / server.waits;
 }
 
-/// A breaker that opened before may be wrong by now: its server is probed at once.
 void Upstreams::set_override(unsigned upstream, Override word, Time now) {
     Server& server = servers_[upstream];
-    if (server.word == word) return;
+    change_words(server, word, server.name_word, now);
+}
+
+void Upstreams::set_name_override(unsigned upstream, Override word, Time now) {
+    const Config::Server named = config(upstream);
+    if (servers_[upstream].name_word != word)
+        spdlog::info("{} {}: {}", label_, to_string(named), reason_of(word));
+    for (Server& server : servers_) {
+        bool is_of_it =
+            server.config.name == named.name && server.config.endpoint.port == named.endpoint.port;
+        if (is_of_it) change_words(server, Override::automatic, word, now);
+    }
+}
+
+/// A breaker that opened before may be wrong by now: its server is probed at once.
+void Upstreams::change_words(Server& server, Override own, Override name_word, Time now) {
+    Override before = word_of(server);
     bool was_usable = is_usable(server);
-    server.word = word;
+    server.word = own;
+    server.name_word = name_word;
+    Override word = word_of(server);
+    if (word == before) return;
     if (server.breaker != Breaker::closed) {
         bool is_up = word == Override::up;
         if (is_up) server.breaker = Breaker::closed;
@@ -368,7 +397,7 @@ void Upstreams::set_override(unsigned upstream, Override word, Time now) {
     if (!was_usable && is_usable(server)) ++recoveries_;
     server.changed = {now, reason_of(word)};
     server.log.write_held_back();
-    spdlog::info("{}: {}", title(server), reason_of(word));
+    if (!server.is_vacant) spdlog::info("{}: {}", title(server), reason_of(word));
 }
 
 void Upstreams::tick(Time now) {

@@ -53,6 +53,7 @@ enum class Breaker : std::uint8_t { closed, open, half_open };
 std::string_view to_string(Breaker state); ///< "closed", "open", "half-open"
 
 /// What the operator says of a server: nothing, or that it is well, or not to be asked, whatever is found.
+/// Said of one given by name it goes for each address that it has or gets and of which nothing else is said.
 enum class Override : std::uint8_t { automatic, up, down };
 std::string_view to_string(Override word); ///< "auto", "up", "down"
 
@@ -70,11 +71,12 @@ struct UpstreamPolicy {
     Time suspect_interval = 1s;   ///< between two probes of a server under suspicion
     Time probe_deadline = 1500ms; ///< how long a probe waits
     Time probe_interval{};        ///< between two of any server, +- 1/4 by chance; 0: none without suspicion
-    unsigned probe_fall = 1;      ///< silent probes in a row that open the breaker of one under suspicion
-    unsigned probe_rise = 1;      ///< probes heard in a row that close it; one reply, while none is closed
-    Time back_off = 500ms;        ///< from opening to the next probe; doubles with each that hears nothing,
-    Time longest_back_off = 2s;   ///< up to this: a name is to be had within 5 s of an outage's end
-    cache::Key probe = root_servers();          ///< what it asks: name and type
+    unsigned probe_fall = 1; ///< silent probes in a row, nothing heard between them, that open the breaker:
+                             ///< with probe_interval of any server, else of one that had `silences`
+    unsigned probe_rise = 1; ///< probes heard in a row that close it; one reply, while none is closed
+    Time back_off = 500ms;   ///< from opening to the next probe; doubles with each that hears nothing,
+    Time longest_back_off = 2s;        ///< up to this: a name is to be had within 5 s of an outage's end
+    cache::Key probe = root_servers(); ///< what it asks: name and type
     unsigned max_rrset = limits::rrset_records; ///< records of one RRset in a reply that is of use
 
     static cache::Key root_servers(); ///< ". NS"
@@ -132,9 +134,12 @@ class Upstreams {
     std::optional<double> loss(unsigned upstream) const;
     /// The latest change of its state; none: it is as it was at first.
     const std::optional<StateChange>& changed(unsigned upstream) const { return servers_[upstream].changed; }
-    Override override_of(unsigned upstream) const { return servers_[upstream].word; }
+    Override override_of(unsigned upstream) const { return word_of(servers_[upstream]); }
+    Override name_override(unsigned upstream) const { return servers_[upstream].name_word; }
     /// Holds as long as the server is configured. What it is being asked goes on.
     void set_override(unsigned upstream, Override word, Time now);
+    /// The word of the name that this is a place of. What was said of its addresses is void.
+    void set_name_override(unsigned upstream, Override word, Time now);
     bool has_any() const;     ///< some place is not vacant
     bool is_all_down() const; ///< or vacant. Nobody is asked: clients get stale data or SERVFAIL
     /// Log lines that are due.
@@ -211,13 +216,15 @@ class Upstreams {
         Time filled{};                ///< when `tokens` was brought up to date
         unsigned silences = 0;        ///< questions without a reply since the last reply
         Breaker breaker = Breaker::closed;
-        bool is_probed = false;           ///< a probe is under way
-        Time probe_at = Time::max();      ///< when the next is due, for a reason,
-        std::optional<Time> regular_at{}; ///< and without one; only while the breaker is closed
-        unsigned fallen = 0, risen = 0;   ///< probes in a row that were silent; heard, while it is open
-        std::optional<Time> probed{};     ///< when the latest ended
-        Time back_off{};                  ///< while not closed: how long it is left alone
-        Override word = Override::automatic;
+        bool is_probed = false;              ///< a probe is under way
+        Time probe_at = Time::max();         ///< when the next is due, for a reason,
+        std::optional<Time> regular_at{};    ///< and without one; only while the breaker is closed
+        unsigned fallen = 0, risen = 0;      ///< probes in a row that were silent; heard, while it is open
+        std::optional<Time> probed{};        ///< when the latest ended
+        Time back_off{};                     ///< while not closed: how long it is left alone
+        bool was_heard = false;              ///< something came since the latest probe was sent
+        Override word = Override::automatic; ///< of this address,
+        Override name_word = Override::automatic; ///< and of the name that this is a place of
         std::optional<StateChange> changed;
         StateLog log;
         double loss = 0;
@@ -229,6 +236,10 @@ class Upstreams {
     static std::vector<Server> places_of(const std::vector<Config::Server>& servers);
     static bool is_out(const Server& server); ///< asked by nobody, whatever its breaker says
     static bool is_usable(const Server& server);
+    static Override word_of(const Server& server) {
+        return server.word == Override::automatic ? server.name_word : server.word;
+    }
+    void change_words(Server& server, Override own, Override name_word, Time now);
     static void move_in(Server& server, const dataplane::Endpoint& at, Server* known);
     void draw_by_weight(std::span<unsigned> order, Random& random) const;
     std::string title(const Server& server) const;

@@ -211,8 +211,8 @@ MUTATIONS = [
         "control_test:ServerNamesTest.*"),
     Mutation(
         "vacant-place-asked", "control/upstream/upstreams.cpp",
-        "    return server.is_vacant || server.word == Override::down;\n",
-        "    return server.word == Override::down;\n",
+        "    return server.is_vacant || word_of(server) == Override::down;\n",
+        "    return word_of(server) == Override::down;\n",
         "who left is asked for ever, and questions are sent to no address",
         "control_test:ServerNamesTest.*"),
     Mutation(

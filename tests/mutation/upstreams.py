@@ -230,8 +230,8 @@ MUTATIONS = [
         "control_test:Breaker*"),
     Mutation(
         "servfail-is-silence", "control/upstream/upstreams.cpp",
-        "    server.silences = server.fallen = 0;\n    bool is_enough",
-        "    bool is_enough",
+        "    server.silences = server.fallen = 0;\n",
+        "",
         "a server that answers all but a few names is taken for dead",
         "control_test:Breaker*"),
     Mutation(
@@ -266,7 +266,7 @@ MUTATIONS = [
         "control_test:Override*"),
     Mutation(
         "up-is-opened", "control/upstream/upstreams.cpp",
-        "        if (!is_dead || server.word == Override::up) return",
+        "        if (!is_dead || word_of(server) == Override::up) return",
         "        if (!is_dead) return",
         "a server that drops the probe's question alone cannot be kept in use",
         "control_test:OverrideTest.*"),
@@ -282,6 +282,18 @@ MUTATIONS = [
         "        if (may_be_asked(i)) order.push_back(i);\n",
         "names that are asked while all servers are down stay SERVFAIL",
         "control_test:Override*"),
+    Mutation(
+        "names-word-ends-with-its-address", "control/upstream/upstreams.cpp",
+        "    moved.name_word = server.name_word;\n",
+        "",
+        "a server that the operator took away by its name is asked again as soon as it moves",
+        "control_test:ServerNamesTest.TheOperatorsWord*"),
+    Mutation(
+        "open-breaker-moves-to-a-name-that-is-up", "control/upstream/upstreams.cpp",
+        "    if (word_of(moved) == Override::up && moved.breaker != Breaker::closed) {\n",
+        "    if (word_of(moved) == Override::up && moved.is_vacant && !known) {\n",
+        "a server that the operator keeps in use by its name is not asked",
+        "control_test:ServerNamesTest.WhereTheName*"),
     Mutation(
         "every-change-is-logged", "control/upstream/state_log.cpp",
         "    if (written_ == limits::state_lines) {\n",
@@ -300,6 +312,18 @@ MUTATIONS = [
         ";",
         "a link that loses packets puts a server aside that `probe-fall` was to keep",
         "control_test:ProbingTest.*"),
+    Mutation(
+        "regular-probes-do-not-count", "control/upstream/upstreams.cpp",
+        " || policy_.probe_interval > Time{};",
+        ";",
+        "the first clients after a night find the server that its probes have found dead",
+        "control_test:ProbingTest.RegularOnes*"),
+    Mutation(
+        "lost-probe-puts-a-busy-server-aside", "control/upstream/upstreams.cpp",
+        "server.was_heard ? 0 : server.fallen + 1;",
+        "server.fallen + 1;",
+        "one lost datagram takes a server away that answers thousands of questions meanwhile",
+        "control_test:ProbingTest.RegularOnes*"),
     Mutation(
         "rise-without-a-count", "control/upstream/upstreams.cpp",
         "    bool is_enough = policy_.probe_rise == 1 || !is_any_closed(); // nobody else is better\n",

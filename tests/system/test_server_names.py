@@ -86,6 +86,20 @@ def test_a_name_is_resolved_at_start_and_kept_fresh(lab, daemon, bootstrap, clie
 
 
 @pytest.mark.quick
+def test_the_operators_word_of_a_name_goes_for_its_next_address(lab, daemon, bootstrap, upstreams):
+    bootstrap.start(host(upstreams[0]))
+    one = daemon(config(lab, bootstrap), NOBODY)
+    assert until(lambda: rows_of_name(one) == [upstreams[0].endpoint], 20), rows(one)
+    assert "no upstream's address or name" in one.ctl_process("upstream", "down", "ns.example.net").stdout
+    assert "all upstreams are down" in one.ctl("upstream", "down", "DNS.example.net")["warning"]
+    bootstrap.restart(host(upstreams[1]))
+    assert until(lambda: rows_of_name(one) == [upstreams[1].endpoint], 60), rows(one)
+    row, = one.ctl("upstream", "list")["upstreams"]
+    assert (row["override"], row["name_override"]) == ("down", "down")
+    assert one.ctl("upstream", "auto", "dns.example.net:5302")["override"] == "auto"
+
+
+@pytest.mark.quick
 def test_a_slow_bootstrap_server_is_waited_for(lab, daemon, client, upstreams):
     told = Script((f"dns.example.net. 300 IN A {host(upstreams[0])}",), delay=0.2)
     upstreams[2].scripts["dns.example.net."] = told

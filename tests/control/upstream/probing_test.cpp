@@ -71,6 +71,32 @@ TEST_F(ProbingTest, SoManyProbesInARowMustBeSilent) {
     EXPECT_EQ(breaker(0), Breaker::open);
 }
 
+TEST_F(ProbingTest, RegularOnesCountWithoutQuestionsThatHeardNothing) {
+    upstreams.set_policy({.silences = 30, .probe_interval = 40s, .probe_fall = 3});
+    for (unsigned i : {0u, 1u, 2u}) upstreams.plan_probe(i, now, 39'000'000);
+    upstreams.plan_probe(0, now, 0);
+    auto silent = [&] {
+        probe(0, ProbeEnd::silent);
+        EXPECT_EQ(upstreams.next_probe(0), now + 1s) << "the next follows soon";
+        EXPECT_EQ(breaker(0), Breaker::closed);
+        now += 1s;
+    };
+    silent();
+    silent();
+    reply(0);
+    silent();
+    upstreams.begin_probe(0);
+    reply(0); // to some other question
+    upstreams.judge_probe(0, ProbeEnd::silent, now);
+    EXPECT_EQ(breaker(0), Breaker::closed) << "it is alive, the probe was lost";
+    now += 1s;
+    silent();
+    silent();
+    probe(0, ProbeEnd::silent);
+    EXPECT_EQ(breaker(0), Breaker::open);
+    EXPECT_EQ(upstreams.changed(0)->reason, "silent to probes in a row");
+}
+
 TEST_F(ProbingTest, SoManyProbesInARowMustBeHeard) {
     set_policy(1, 3);
     open(0);

@@ -127,6 +127,52 @@ TEST_F(ServerNamesTest, AChainLivesAsLongAsItsShortestLink) {
     EXPECT_EQ(asked(), 2u);
 }
 
+TEST_F(ServerNamesTest, TheOperatorsWordOfANameGoesForAllAddressesThatItGets) {
+    tell({"198.51.100.1", "198.51.100.2"}, {}, 30);
+    run(100ms);
+    upstreams.set_override(place_of("198.51.100.2"), Override::up, clock.now);
+    upstreams.set_name_override(0, Override::down, clock.now);
+    for (const char* host : {"198.51.100.1", "198.51.100.2"}) {
+        EXPECT_EQ(upstreams.override_of(place_of(host)), Override::down) << host;
+    }
+    EXPECT_TRUE(upstreams.is_all_down());
+    tell({"198.51.100.3"}, {}, 30);
+    run(1min);
+    ASSERT_EQ(known(), Hosts{"198.51.100.3"});
+    EXPECT_EQ(upstreams.override_of(place_of("198.51.100.3")), Override::down);
+    EXPECT_TRUE(upstreams.is_all_down());
+    upstreams.replace({named()});
+    EXPECT_EQ(upstreams.override_of(0), Override::down) << "through a reload";
+    upstreams.set_override(place_of("198.51.100.3"), Override::up, clock.now);
+    EXPECT_TRUE(upstreams.may_be_asked(place_of("198.51.100.3"))) << "its own goes before the name's";
+    upstreams.set_name_override(1, Override::automatic, clock.now);
+    for (unsigned i = 0; i < upstreams.size(); ++i) {
+        EXPECT_EQ(upstreams.override_of(i), Override::automatic);
+    }
+    EXPECT_EQ(upstreams.ranked(random), std::vector<unsigned>{place_of("198.51.100.3")});
+}
+
+/// It was another name's, whose server was open.
+TEST_F(ServerNamesTest, WhereTheNameIsUpSoIsAnAddressThatComesWithAnOpenBreaker) {
+    upstreams.replace({named(53, "other.example.net."), named()});
+    unsigned other = 2 * limits::name_addresses;
+    ASSERT_TRUE(upstreams.occupy(0, address_at("198.51.100.1")));
+    for (int i = 0; i < 4; ++i) {
+        upstreams.begin(0);
+        upstreams.judge_timeout(0, 1s, clock.now);
+        upstreams.end(0);
+    }
+    upstreams.begin_probe(0);
+    upstreams.judge_probe(0, Upstreams::ProbeEnd::silent, clock.now);
+    ASSERT_EQ(upstreams.breaker(0), Breaker::open);
+    upstreams.vacate(0);
+    upstreams.set_name_override(other + 1, Override::up, clock.now);
+    ASSERT_TRUE(upstreams.occupy(other, address_at("198.51.100.1")));
+    EXPECT_EQ(upstreams.breaker(other), Breaker::closed);
+    EXPECT_EQ(upstreams.counters(other).opened, 1u) << "what is known of it has moved along";
+    EXPECT_EQ(upstreams.override_of(0), Override::automatic) << "the other name's";
+}
+
 TEST_F(ServerNamesTest, ADenialTakesNothingAway) {
     tell({"198.51.100.1"}, {}, 30);
     run(20s);
