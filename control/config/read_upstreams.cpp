@@ -181,6 +181,9 @@ std::vector<Config::Route> read_routes(const Value& at) {
              [&](const Value& v) {
                  auto name = cache::parse_name(v.text(suffix_form));
                  if (!name) return v.fail(suffix_form);
+                 bool is_wildcard = name->octets[0] == 1 && name->octets[1] == '*';
+                 if (is_wildcard)
+                     return v.fail("the suffix alone, without \"*.\": all names below it follow");
                  route.suffix = cache::to_string(name->bytes());
                  if (!seen.insert(route.suffix).second) v.fail("each suffix once");
              }},

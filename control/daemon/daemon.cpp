@@ -99,8 +99,7 @@ Daemon::Result Daemon::run() {
         std::size_t upstreams = 0;
         for (const Config::Group& group : config_.live.upstreams) upstreams += group.servers.size();
         spdlog::info("ready: {} workers, {} upstreams", workers_.size(), upstreams);
-        warn_of_mixed_groups(config_.live);
-        warn_of_idle_hardening(config_.live);
+        warn_of(config_.live);
         if (unsigned ports = UdpSockets::source_ports(); ports < fewest_source_ports) {
             spdlog::warn("queries leave from {} source ports only: widen net.ipv4.ip_local_port_range",
                          ports);

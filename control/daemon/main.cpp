@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "control/config/warnings.hpp"
 #include "control/daemon/daemon.hpp"
 #include "control/daemon/log_sink.hpp"
 
@@ -62,6 +63,9 @@ int main(int argc, char** argv) {
         return 2;
     }
     if (!check) return serve(*config, path, std::move(*local));
+    for (const std::string& warning : warnings_of(config->live)) {
+        std::fprintf(stderr, "%s: warning: %s\n", path.c_str(), warning.c_str());
+    }
     std::fputs(to_yaml(*config).c_str(), stdout);
     return 0;
 }

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include "control/config/warnings.hpp"
 #include "control/config/yaml.hpp"
 #include "control/limits.hpp"
 
@@ -178,22 +179,8 @@ unsigned server_count(std::span<const Upstreams> groups) {
     return count;
 }
 
-void warn_of_mixed_groups(const Config::Live& live) {
-    for (const Config::Group& group : live.upstreams) {
-        auto trusted = std::ranges::count_if(group.servers, &Config::Server::trusted);
-        if (trusted == 0 || trusted == std::ssize(group.servers)) continue;
-        spdlog::warn("group {}: {} of {} servers are trusted; what the others say is served until a trusted "
-                     "one, asked at the same time, says that the name is bogus",
-                     group.name, trusted, group.servers.size());
-    }
-}
-
-void warn_of_idle_hardening(const Config::Live& live) {
-    auto is_trusting = [](const Config::Group& group) {
-        return std::ranges::any_of(group.servers, &Config::Server::trusted);
-    };
-    if (!live.harden_below_nxdomain || std::ranges::any_of(live.upstreams, is_trusting)) return;
-    spdlog::warn("cache.harden-below-nxdomain does nothing: no server is trusted");
+void warn_of(const Config::Live& live) {
+    for (const std::string& warning : warnings_of(live)) spdlog::warn("{}", warning);
 }
 
 dataplane::ClientPolicy client_policy(const Config::Live& live) {
@@ -381,8 +368,7 @@ void Reload::put_in_place() {
                       next.keep_warm_rate == current_.live.keep_warm_rate &&
                       std::ranges::find(changed, next.keep_warm, &ListChange::file) == changed.end();
     if (!is_as_warm) p_.warm.set(std::move(loaded_.local.warm), next.keep_warm_rate);
-    warn_of_mixed_groups(next);
-    warn_of_idle_hardening(next);
+    warn_of(next);
     lists_ = std::move(loaded_.local.lists);
     current_.live = std::move(next);
 }

@@ -47,10 +47,7 @@ void put_groups_in_place(const Parts& parts, const Config::Live& live);
 
 unsigned server_count(std::span<const Upstreams> groups); ///< of all groups
 
-/// Logs the groups in which some servers are marked `trusted` and others are not.
-void warn_of_mixed_groups(const Config::Live& live);
-/// Logs that `harden-below-nxdomain` has no effect, where no server is marked so.
-void warn_of_idle_hardening(const Config::Live& live);
+void warn_of(const Config::Live& live); ///< logs warnings_of()
 
 class Reload {
   public:

@@ -112,7 +112,11 @@ tl::expected<LocalRules, ConfigError> build_local_names(const Config::Live& live
     auto warm = live.keep_warm.empty() ? nullptr : std::make_unique<WarmList>();
     if (warm) {
         auto list = read_warm_list(live.keep_warm, *warm);
-        if (!list) return tl::unexpected(list.error());
+        if (!list) {
+            ConfigError error = list.error();
+            error.key = "cache.keep-warm";
+            return tl::unexpected(error);
+        }
         log_list(live.keep_warm, *list);
         read.push_back({live.keep_warm, list->names, list->digest});
     }

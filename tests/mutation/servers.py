@@ -252,6 +252,24 @@ MUTATIONS = [
         "whoever owns the name makes millraced ask itself, where it listens on all addresses",
         "control_test:OwnEndpoints.*"),
     Mutation(
+        "reload-to-ourselves", "control/upstream/server_names.cpp",
+        "        std::erase_if(question.found, [&](const Address& address) { return is_own(question, address); });\n",
+        "",
+        "a reload to a port of our own succeeds, and a group that had servers has none",
+        "control_test:ReloadToNames.ToOurselves*"),
+    Mutation(
+        "wildcard-listener-not-checked", "control/config/read.cpp",
+        "            if (!answers_at(served, endpoint)) continue;\n",
+        "            if (std::find(served.begin(), served.end(), endpoint) == served.end()) continue;\n",
+        "--check finds nothing wrong with a server that is millraced itself",
+        "control_test:*ConfigRefuses*"),
+    Mutation(
+        "route-to-an-asterisk", "control/config/read_upstreams.cpp",
+        "                 if (is_wildcard)\n",
+        "                 if (is_wildcard && !v.ok())\n",
+        "internal names are asked of public servers, as *.corp.example is taken for a name",
+        "control_test:ConfigGroups.*"),
+    Mutation(
         "one-server-asked-as-two-names", "control/upstream/admission.cpp",
         "asked_.contains({&key, place})",
         "place == upstream && asked_.contains({&key, place})",

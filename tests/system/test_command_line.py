@@ -36,6 +36,12 @@ def test_check_prints_what_is_in_effect_and_it_checks_again(check):
     assert again.returncode == 0 and again.stdout == done.stdout
 
 
+def test_check_warns_of_what_has_no_effect(check):
+    done, file = check(GOOD + "cache: {stale: 0s, stale-answer: at-once}\n")
+    assert done.returncode == 0
+    assert f"{file}: warning: cache.stale-answer at-once does nothing: cache.stale is 0s\n" in done.stdout
+
+
 BAD = [
     ("unknown key", GOOD + "cash: {}\n", 4, "cash"),
     ("unknown key inside", GOOD + "cache:\n  entires: 5\n", 5, "entires"),

@@ -57,12 +57,12 @@ def test_a_missing_file_is_an_error_and_a_reload_loses_nothing(start, names):
     assert until(lambda: is_warm(one))
     names.unlink()
     assert one.ctl("config", "reload") == {
-        "error": f"{names}: expected a readable file, found No such file or directory"}
+        "error": f"{names}: cache.keep-warm: expected a readable file, found No such file or directory"}
     assert is_warm(one)
     other = start(ready=False, **{"keep-warm": str(names)})
     other.launch()
     assert other.wait(10) == 2
-    assert f"{names}: expected a readable file" in other.last_lines()
+    assert f"{names}: cache.keep-warm: expected a readable file" in other.last_lines()
 
 
 def test_expired_answers_at_once(start, client, upstreams):

@@ -22,10 +22,21 @@ TEST(Dns64Config, IsPrintedAsItIsRead) {
     EXPECT_NE(text.find("::ffff:10.0.0.0/104"), text.npos) << text;
 }
 
+TEST(Dns64Config, ALaterRuleHasSomethingThatNoEarlierOneHas) {
+    for (const char* rule : {"clients: ['2001:db8::/31']", "clients: ['2001:db8:1::/48', '2001:db9::/32']",
+                             "clients: ['2001:db8::/32'], prefix: '64:ff9b:1::/48'"}) {
+        parsed(upstreams + "dns64:\n - {clients: ['2001:db8::/32']}\n - {" + rule + "}\n");
+    }
+    parsed(upstreams +
+           "dns64:\n - {clients: ['2001:db8::/32'], groups: [g]}\n - {clients: ['2001:db8::/32']}\n");
+}
+
 TEST(Dns64Config, WhatIsRefused) {
+    const std::string routed =
+        "t:2: dns64[0].prefix: expected a prefix of unicast addresses that are routed, such "
+        "as \"64:ff9b::/96\", found ";
     const struct {
-        std::string text;
-        const char* words;
+        std::string text, words;
     } rows[] = {
         {upstreams + "dns64: [{prefix: '64:ff9b::/96'}]",
          "t:2: dns64[0].clients: expected at least one prefix"},
@@ -34,7 +45,17 @@ TEST(Dns64Config, WhatIsRefused) {
         {dns64_map("prefix: '2001:db8::1/96'"), "dns64[0].prefix: expected an IPv6 prefix"},
         {dns64_map("prefix: '2001:db8:0:0:ff00::/96'"), "dns64[0].prefix: expected an IPv6 prefix"},
         {dns64_map("prefix: '10.0.0.0/8'"), "dns64[0].prefix: expected an IPv6 prefix"},
-        {dns64_map("exclude: [x]"), "dns64[0].exclude[0]: expected a prefix without host bits"},
+        {dns64_map("exclude: [x]"), "dns64[0].exclude[0]: expected a prefix of IPv6 without host bits"},
+        {dns64_map("exclude: [10.0.0.0/8]"),
+         "dns64[0].exclude[0]: expected a prefix of IPv6 without host bits"},
+        {dns64_map("prefix: 'ff02::/96'"), routed + "\"ff02::/96\""},
+        {dns64_map("prefix: '::/96'"), routed + "\"::/96\""},
+        {dns64_map("prefix: '::ffff:0:0/96'"), routed + "\"::ffff:0:0/96\""},
+        {dns64_map("prefix: 'fe80::/64'"), routed + "\"fe80::/64\""},
+        {upstreams +
+             "dns64:\n - {clients: ['2001:db8::/32']}\n - {clients: ['2001:db8:1::/48'], groups: [g]}",
+         "t:4: dns64[1]: expected clients or groups that no earlier rule with this prefix has, found what "
+         "dns64[0] has"},
         {dns64_map("groups: [g, h]"),
          "t:2: dns64[0].groups[1]: expected the name of a group of upstreams, found \"h\""},
         {dns64_map("groups: g"), "dns64[0].groups: expected a list"},

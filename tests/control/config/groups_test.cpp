@@ -76,6 +76,9 @@ TEST(ConfigGroups, WhatIsWrongIsNamed) {
         {with("") + "routes: [{suffix: a..b, group: h}]",
          "t:4: routes[0].suffix: " + suffix_form + "\"a..b\""},
         {with("") + "routes: [{group: h}]", "t:4: routes[0].suffix: " + suffix_form + "nothing"},
+        {with("") + "routes: [{suffix: '*.corp.example', group: h}]",
+         "t:4: routes[0].suffix: expected the suffix alone, without \"*.\": all names below it follow, found "
+         "\"*.corp.example\""},
         {with("") + "routes: [{suffix: a}]", "t:4: routes[0].group: expected a group's name, found nothing"},
         {with("fanout: 1"), "t:3: upstreams[1].fanout: expected a map, found \"1\""},
         {with("fanout: {x: 1}"),

@@ -180,7 +180,8 @@ TEST_F(ReloadTest, TheFileOfWarmNamesIsReadAgain) {
     unlink(list.c_str());
     begin(text);
     ASSERT_TRUE(result && !*result);
-    EXPECT_EQ(result->error(), list + ": expected a readable file, found No such file or directory");
+    EXPECT_EQ(result->error(),
+              list + ": cache.keep-warm: expected a readable file, found No such file or directory");
     EXPECT_EQ(warm.questions(), 1u) << "nothing is lost";
 }
 

@@ -61,9 +61,10 @@ TEST_F(WarmListTest, IsReadWithTheConfigurationAndKnownAmongTheLists) {
     EXPECT_EQ(lists[0].file, live.keep_warm);
     EXPECT_EQ(lists[0].names, 1u);
     live.keep_warm = folder / "none";
-    EXPECT_EQ(error(), live.keep_warm + ": expected a readable file, found No such file or directory");
+    EXPECT_EQ(error(), live.keep_warm +
+                           ": cache.keep-warm: expected a readable file, found No such file or directory");
     live.keep_warm = folder;
-    EXPECT_EQ(error(), live.keep_warm + ": expected a regular file, found something else");
+    EXPECT_EQ(error(), live.keep_warm + ": cache.keep-warm: expected a regular file, found something else");
 }
 
 TEST_F(WarmListTest, TooManyNamesAreRefused) {
