@@ -7,6 +7,7 @@
 #include <optional>
 
 #include <rte_bus.h>
+#include <rte_dev.h>
 #include <rte_devargs.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
@@ -75,14 +76,72 @@ std::string warning_of_nodes(const PortPlan& port, std::uint16_t id) {
 } // namespace
 
 /// What belongs to one port. Destroyed from the bottom up: the driver lets go before its surroundings do.
-struct Eal::OpenPort {
+struct Eal::OpenPort final : Device {
+    OpenPort(std::string device, Service service, Vdev vdev)
+        : device(std::move(device)), service(std::move(service)), vdev(std::move(vdev)) {}
+
+    Wish wish() override;
+    void suspend() override {
+        for (EthdevPort* front : fronts) front->suspend();
+    }
+    void resume() override;
+    Result reset() override;
+    Result remove() override;
+    bool may_return() const override { return is_pci_device(device); }
+    tl::expected<bool, std::string> bring_back() override;
+
+    /// The lcore's own, or that of all.
+    Ethdev& ethdev_of(std::size_t lcore) { return ethdevs.size() > 1 ? ethdevs[lcore] : ethdevs.front(); }
+
+    std::string device; ///< as DPDK was told of it
     Service service;
     Vdev vdev;
-    std::unique_ptr<KernelPort> kernel;  ///< null: none
-    std::optional<Ethdev> ethdev;        ///< may hold buffers of the one above
-    std::vector<Ethdev> siblings;        ///< of the lcores but the first: see PortPlan
-    std::optional<std::size_t> routed{}; ///< its interface's place in NextHops; none: it is not routed
+    std::unique_ptr<KernelPort> kernel; ///< null: none
+    std::vector<Ethdev> ethdevs;        ///< of PortPlan::devices(); may hold buffers of the one above
+    std::vector<EthdevPort*> fronts;    ///< Queue::front of the lcores
+    std::optional<std::size_t> routed;  ///< its interface's place in NextHops; none: it is not routed
 };
+
+Device::Wish Eal::OpenPort::wish() {
+    Wish weightiest = Wish::none;
+    for (Ethdev& ethdev : ethdevs) {
+        if (ethdev.events()) weightiest = std::max(weightiest, ethdev.events()->take());
+    }
+    return weightiest;
+}
+
+void Eal::OpenPort::resume() {
+    for (std::size_t i = 0; i < fronts.size(); ++i)
+        fronts[i]->resume(ethdev_of(i).port(), ethdev_of(i).offload());
+}
+
+Device::Result Eal::OpenPort::reset() {
+    Result done;
+    for (auto ethdev = ethdevs.begin(); done && ethdev != ethdevs.end(); ++ethdev) done = ethdev->reset();
+    return done;
+}
+
+Device::Result Eal::OpenPort::remove() {
+    Result done;
+    for (Ethdev& ethdev : ethdevs) {
+        Result one = ethdev.remove();
+        if (done) done = one;
+    }
+    return done;
+}
+
+/// Of a PCI device, which has one ethdev.
+tl::expected<bool, std::string> Eal::OpenPort::bring_back() {
+    std::string name = ethdev_name(device);
+    if (!fault_of(Nic::inspect(name)).empty()) return false;
+    std::uint16_t id = 0;
+    // Under the name that DPDK lists it by, whatever the operator wrote.
+    std::string arguments = device.substr(std::min(device.find(','), device.size()));
+    if (rte_dev_probe((name + arguments).c_str()) != 0 ||
+        rte_eth_dev_get_port_by_name(name.c_str(), &id) != 0)
+        return tl::unexpected(std::string("DPDK does not take it; its driver's own words are above"));
+    return ethdevs.front().attach(id).map([] { return true; });
+}
 
 Eal::Eal() = default;
 
@@ -118,8 +177,7 @@ Eal::Result Eal::prepare(EalPlan& plan) {
         if (!vdev) return tl::unexpected(vdev.error());
         warnings_.insert(warnings_.end(), vdev->warnings().begin(), vdev->warnings().end());
         Service service{port.addresses, plan.own, vdev->partial_checksums(), port.next_hop};
-        OpenPort open{std::move(service), std::move(*vdev), nullptr, std::nullopt, {}};
-        ports_.push_back(std::make_unique<OpenPort>(std::move(open)));
+        ports_.push_back(std::make_unique<OpenPort>(port.device, std::move(service), std::move(*vdev)));
     }
     return {};
 }
@@ -163,27 +221,31 @@ Eal::Result Eal::open(const PortPlan& port, std::size_t index) {
     OpenPort& open = *ports_[index];
     if (Result opened = open_ethdevs(port, open); !opened) return opened;
     std::string name = ethdev_name(port.device);
-    if (!open.ethdev->wait_for_link()) {
+    if (!open.ethdevs.front().wait_for_link()) {
         warnings_.push_back("port " + name + " has no link; it will answer when it comes");
     }
-    if (std::string far = warning_of_nodes(port, open.ethdev->port()); !far.empty()) warnings_.push_back(far);
+    if (std::string far = warning_of_nodes(port, open.ethdevs.front().port()); !far.empty())
+        warnings_.push_back(far);
     if (Result serving = open.vdev.serve(port.addresses); !serving) return serving;
     if (Result kernel = open_kernel(port, open); !kernel) return kernel;
     for (std::uint16_t i = 0; i < port.lcores.size(); ++i) {
-        bool own = i > 0 && !open.siblings.empty(); // each lcore has an ethdev of its own
-        const Ethdev& ethdev = own ? open.siblings[i - 1U] : *open.ethdev;
-        std::uint16_t queue = own ? 0 : i;
-        EthdevPort::Setup setup{ethdev.port(),      queue,
-                                ethdev.pool(queue), &open.service,
-                                ethdev.offload(),   open.kernel ? &open.kernel->queue(i) : nullptr,
-                                open.routed ? &watch_->now() : nullptr, open.routed.value_or(0)};
+        const Ethdev& ethdev = open.ethdev_of(i);
+        std::uint16_t queue = open.ethdevs.size() > 1 ? 0 : i;
+        EthdevPort::Setup setup{ethdev.port(),
+                                queue,
+                                ethdev.pool(queue),
+                                &open.service,
+                                ethdev.offload(),
+                                open.kernel ? &open.kernel->queue(i) : nullptr,
+                                open.routed ? &watch_->now() : nullptr,
+                                open.routed.value_or(0)};
         queues_.push_back(
             {port.lcores[i], index, std::make_unique<EthdevPort>(setup), ethdev.receive_ring()});
+        open.fronts.push_back(queues_.back().front.get());
     }
     return {};
 }
 
-/// The port's own and its siblings', one after the other.
 Eal::Result Eal::open_ethdevs(const PortPlan& port, OpenPort& open) {
     std::span<const unsigned> lcores = port.lcores;
     std::vector<Address> addresses = port.addresses;
@@ -200,8 +262,7 @@ Eal::Result Eal::open_ethdevs(const PortPlan& port, OpenPort& open) {
         lcores = lcores.subspan(count);
         if (open.vdev.receive_ring() > 0) ethdev->set_receive_ring(open.vdev.receive_ring());
         warnings_.insert(warnings_.end(), ethdev->warnings().begin(), ethdev->warnings().end());
-        open.ethdev ? void(open.siblings.push_back(std::move(*ethdev)))
-                    : void(open.ethdev.emplace(std::move(*ethdev)));
+        open.ethdevs.push_back(std::move(*ethdev));
     }
     return {};
 }
@@ -226,14 +287,14 @@ Eal::Result Eal::watch_routes(const EalPlan& plan) {
 Eal::Result Eal::open_kernel(const PortPlan& port, OpenPort& open) {
     if (!port.kernel.is_wanted()) return {};
     std::string name = ethdev_name(port.device);
-    if (unsigned mtu = open.ethdev->mtu(); mtu > 0 && mtu < port.kernel.mtu) {
+    if (unsigned mtu = open.ethdevs.front().mtu(); mtu > 0 && mtu < port.kernel.mtu) {
         return tl::unexpected("port " + name + " has an MTU of " + std::to_string(mtu) +
                               "; its kernel interface " + port.kernel.name + " must not have more (`mtu`)");
     }
-    auto tap = open_tap(port.kernel, open.ethdev->mac());
+    auto tap = open_tap(port.kernel, open.ethdevs.front().mac());
     if (!tap) return tl::unexpected(tap.error());
-    KernelPort::Setup setup{"port" + std::to_string(open.ethdev->port()), port.lcores.size(),
-                            port.kernel.rate, rte_eth_dev_socket_id(open.ethdev->port())};
+    KernelPort::Setup setup{"port" + std::to_string(open.ethdevs.front().port()), port.lcores.size(),
+                            port.kernel.rate, rte_eth_dev_socket_id(open.ethdevs.front().port())};
     auto kernel = KernelPort::make(std::move(*tap), setup);
     if (!kernel) return tl::unexpected(kernel.error());
     open.kernel = std::move(*kernel);
@@ -243,8 +304,8 @@ Eal::Result Eal::open_kernel(const PortPlan& port, OpenPort& open) {
 
 EthdevView Eal::view(std::size_t port) const {
     const OpenPort& open = *ports_[port];
-    EthdevView view = open.ethdev->view();
-    for (const Ethdev& sibling : open.siblings) view.add(sibling.view());
+    EthdevView view = open.ethdevs.front().view();
+    for (std::size_t i = 1; i < open.ethdevs.size(); ++i) view.add(open.ethdevs[i].view());
     view.xdp = open.vdev.xdp_mode();
     return view;
 }
@@ -257,8 +318,21 @@ std::size_t Eal::interface_of(std::size_t port) const {
     return ports_[port]->routed.value_or(0);
 }
 
-bool Eal::has_link(std::size_t port) const {
-    return dataplane::has_link(ports_[port]->ethdev->port());
+Device& Eal::device(std::size_t port) {
+    return *ports_[port];
+}
+
+bool Eal::look_at_link(std::size_t port) {
+    OpenPort& open = *ports_[port];
+    if (open.vdev.is_gone()) open.ethdevs.front().events()->note(Device::Wish::loss);
+    bool is_up = has_link(open.ethdevs.front().port());
+    // net_tap takes the link for down once its interface is in another namespace.
+    if (open.kernel && !is_driver(open.device, "net_tap")) open.kernel->set_carrier(is_up);
+    return is_up;
+}
+
+void Eal::set_no_link(std::size_t port) {
+    if (ports_[port]->kernel) ports_[port]->kernel->set_carrier(false);
 }
 
 void Eal::close() {
@@ -268,8 +342,7 @@ void Eal::close() {
     kernels_.clear();
     for (auto& port : ports_) {
         if (port->kernel) port->kernel->empty(); // before the ethdev's pools go
-        port->siblings.clear();
-        port->ethdev.reset();
+        port->ethdevs.clear();
         port->kernel.reset();
     }
     if (initialised_) rte_eal_cleanup();

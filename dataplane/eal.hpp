@@ -13,6 +13,7 @@
 
 #include <tl/expected.hpp>
 
+#include "dataplane/device.hpp"
 #include "dataplane/eal_plan.hpp"
 #include "dataplane/ethdev_port.hpp"
 #include "dataplane/ethdev_view.hpp"
@@ -40,9 +41,13 @@ class Eal {
 
     std::span<Queue> queues() { return queues_; }
 
-    /// By the index of EalPlan::ports.
-    EthdevView view(std::size_t port) const;
-    bool has_link(std::size_t port) const;
+    // By the index of EalPlan::ports.
+    Device& device(std::size_t port);
+    EthdevView view(std::size_t port) const; ///< of one that is neither suspended nor removed
+    /// Whether the link is up. The port's kernel interface has carrier when it is (not behind net_tap, which
+    /// may be wrong about it), and an interface below the port that has gone is noted as a loss.
+    bool look_at_link(std::size_t port);
+    void set_no_link(std::size_t port); ///< of one that is suspended or removed
 
     /// A port's kernel interface, as long as the ports are open.
     struct Kernel {

@@ -113,28 +113,40 @@ std::vector<Mac> groups_of(std::span<const Address> addresses, const Mac& mac) {
 tl::expected<Ethdev, std::string> Ethdev::start(std::uint16_t port, std::string name,
                                                 std::span<const unsigned> lcores, bool has_kernel,
                                                 std::span<const Address> addresses) {
-    Ethdev ethdev(port, std::move(name), has_kernel);
-    rte_eth_dev_info info{};
-    if (int error = rte_eth_dev_info_get(port, &info); error != 0)
-        return ethdev.failure("no description of", error);
-    ethdev.virtual_ = is_virtual(info);
-    Result done = ethdev.configure(info, lcores.size());
-    if (done) done = ethdev.add_queues(lcores);
-    if (!done) return tl::unexpected(done.error());
-    if (int error = rte_eth_dev_start(port); error != 0) return ethdev.failure("cannot start", error);
-    if (Result mtu = ethdev.check_mtu(); !mtu) return tl::unexpected(mtu.error());
-    if (filters_vlans(info)) ethdev.pass_all_vlans();
-    ethdev.read_rings();
-    if (has_kernel) ethdev.join_groups(addresses);
+    Ethdev ethdev(port, std::move(name), lcores, has_kernel, addresses);
+    if (Result done = ethdev.set_up(); !done) return tl::unexpected(done.error());
+    ethdev.mac_ = ethdev.mac();
     return ethdev;
 }
 
+Ethdev::Result Ethdev::set_up() {
+    warnings_.clear();
+    rte_eth_dev_info info{};
+    if (int error = rte_eth_dev_info_get(port_, &info); error != 0)
+        return failure("no description of", error);
+    device_ = info.device;
+    virtual_ = is_virtual(info);
+    Result done = configure(info);
+    if (done) done = add_queues();
+    if (!done) return done;
+    if (int error = rte_eth_dev_start(port_); error != 0) return failure("cannot start", error);
+    if (Result mtu = check_mtu(); !mtu) return mtu;
+    if (filters_vlans(info)) pass_all_vlans();
+    read_rings();
+    if (has_kernel_) join_groups();
+    if (!events_) events_ = std::make_unique<EthdevEvents>(port_, device_ ? rte_dev_name(device_) : name_);
+    return {};
+}
+
 Ethdev::Ethdev(Ethdev&& other) noexcept
-    : port_(other.port_), name_(std::move(other.name_)), pools_(std::exchange(other.pools_, {})),
-      offload_(other.offload_), setup_(other.setup_), warnings_(std::move(other.warnings_)),
-      has_kernel_(other.has_kernel_), virtual_(other.virtual_), owns_(std::exchange(other.owns_, false)) {}
+    : port_(other.port_), name_(std::move(other.name_)), lcores_(std::move(other.lcores_)),
+      addresses_(std::move(other.addresses_)), pools_(std::exchange(other.pools_, {})),
+      device_(other.device_), events_(std::move(other.events_)), mac_(other.mac_), offload_(other.offload_),
+      setup_(other.setup_), warnings_(std::move(other.warnings_)), has_kernel_(other.has_kernel_),
+      virtual_(other.virtual_), owns_(std::exchange(other.owns_, false)) {}
 
 Ethdev::~Ethdev() {
+    events_.reset();
     if (owns_) {
         rte_eth_dev_stop(port_);
         rte_eth_dev_close(port_);
@@ -142,7 +154,44 @@ Ethdev::~Ethdev() {
     for (rte_mempool* pool : pools_) rte_mempool_free(pool);
 }
 
-Ethdev::Result Ethdev::configure(const rte_eth_dev_info& info, std::size_t queues) {
+Ethdev::Result Ethdev::reset() {
+    int error = rte_eth_dev_reset(port_);
+    if (error == -ENOTSUP) error = rte_eth_dev_stop(port_); // a driver without: set up anew
+    if (error != 0) return failure("cannot reset", error);
+    return set_up();
+}
+
+Ethdev::Result Ethdev::remove() {
+    events_.reset();
+    rte_eth_dev_stop(port_);
+    rte_eth_dev_close(port_);
+    owns_ = false;
+    rte_device* device = std::exchange(device_, nullptr);
+    int error = device ? rte_dev_remove(device) : 0;
+    return error == 0 ? Result() : failure("DPDK does not let go of", error);
+}
+
+Ethdev::Result Ethdev::attach(std::uint16_t port) {
+    port_ = port;
+    Result done = set_up();
+    if (done) done = keep_mac();
+    if (!done) (void)remove();
+    return done;
+}
+
+/// Of another card in the same slot, or a virtual function that was given a new address. The neighbours, and
+/// the kernel interface, know the old one.
+Ethdev::Result Ethdev::keep_mac() const {
+    if (mac() == mac_) return {};
+    rte_ether_addr before{};
+    std::ranges::copy(mac_.octets, before.addr_bytes);
+    int error = rte_eth_dev_default_mac_addr_set(port_, &before);
+    return error == 0 ? Result()
+                      : failure("no way to keep the MAC address " + to_string(mac_) + " of", error);
+}
+
+Ethdev::Result Ethdev::configure(const rte_eth_dev_info& info) {
+    std::size_t queues = lcores_.size();
     if (std::string fault = fault_of_queues(name_, offer_of(info), queues); !fault.empty())
         return tl::unexpected(std::move(fault));
     auto agreed = agree_on(wanted_offloads(info, has_kernel_),
@@ -169,6 +218,7 @@ tl::expected<Offloads, int> Ethdev::apply(const rte_eth_dev_info& info, std::siz
     conf.txmode.offloads = wanted.send;
     if (filters_vlans(info)) conf.rxmode.offloads |= RTE_ETH_RX_OFFLOAD_VLAN_FILTER;
     spread(conf, info, queues);
+    conf.intr_conf.rmv = (*info.dev_flags & RTE_ETH_DEV_INTR_RMV) != 0; // others refuse to be asked for it
     auto count = std::uint16_t(queues);
     if (int error = rte_eth_dev_configure(port_, count, count, &conf); error != 0)
         return tl::unexpected(error);
@@ -176,16 +226,18 @@ tl::expected<Offloads, int> Ethdev::apply(const rte_eth_dev_info& info, std::siz
     return Offloads{on.rxmode.offloads, on.txmode.offloads};
 }
 
-Ethdev::Result Ethdev::add_queues(std::span<const unsigned> lcores) {
+Ethdev::Result Ethdev::add_queues() {
     std::uint16_t receive = limits::rx_descriptors, send = limits::tx_descriptors;
     if (int error = rte_eth_dev_adjust_nb_rx_tx_desc(port_, &receive, &send); error != 0) {
         return failure("cannot size the rings of", error);
     }
     setup_.receive_ring = receive;
     setup_.send_ring = send;
-    for (std::uint16_t queue = 0; queue < lcores.size(); ++queue) {
-        if (Result pool = create_pool(lcores[queue]); !pool) return pool;
-        unsigned socket = rte_lcore_to_socket_id(lcores[queue]);
+    for (std::uint16_t queue = 0; queue < lcores_.size(); ++queue) {
+        if (queue == pools_.size()) { // else it is set up again
+            if (Result pool = create_pool(lcores_[queue]); !pool) return pool;
+        }
+        unsigned socket = rte_lcore_to_socket_id(lcores_[queue]);
         int error = rte_eth_rx_queue_setup(port_, queue, receive, socket, nullptr, pools_[queue]);
         if (error != 0) return failure("cannot set up a receive queue of", error);
         error = rte_eth_tx_queue_setup(port_, queue, send, socket, nullptr);
@@ -253,10 +305,10 @@ void Ethdev::read_rings() {
 
 /// Neighbour discovery goes to groups. A virtual function that is not trusted may be refused all of them, but
 /// not those that it lists. A virtual device that can do neither gets everything anyway: it has no filter.
-void Ethdev::join_groups(std::span<const Address> addresses) {
+void Ethdev::join_groups() {
     if (rte_eth_allmulticast_enable(port_) == 0 || rte_eth_promiscuous_enable(port_) == 0) return;
     std::vector<rte_ether_addr> list;
-    for (const Mac& group : groups_of(addresses, mac())) {
+    for (const Mac& group : groups_of(addresses_, mac())) {
         std::ranges::copy(group.octets, list.emplace_back().addr_bytes);
     }
     int error = rte_eth_dev_set_mc_addr_list(port_, list.data(), std::uint32_t(list.size()));

@@ -1,9 +1,12 @@
-// One ethdev, configured with a queue and a packet buffer pool per lcore, started, and closed at the end.
+// One ethdev, configured with a queue and a packet buffer pool per lcore, started, and closed at the end. Its
+// device may be reset, and may go and come back: the pools stay, as buffers of theirs are in others' hands.
 //
-// Threads: the control thread's, at start and at the end; workers must have stopped before it goes.
+// Threads: the control thread's, at start and at the end; workers must have stopped before it goes. reset(),
+// remove() and attach(): see Device; nobody uses the ethdev meanwhile.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -11,9 +14,11 @@
 #include <tl/expected.hpp>
 
 #include "cache/time.hpp"
+#include "dataplane/ethdev_events.hpp"
 #include "dataplane/ethdev_view.hpp"
 #include "dataplane/frame.hpp"
 
+struct rte_device;
 struct rte_eth_dev_info;
 struct rte_mempool;
 
@@ -78,17 +83,28 @@ class Ethdev {
     /// Whether the link is up; a NIC is given a few seconds.
     bool wait_for_link() const;
 
-  private:
-    using Result = tl::expected<void, std::string>;
+    using Result = Device::Result;
+    Result reset();  ///< as at the start
+    Result remove(); ///< closes it, and DPDK forgets the device
+    /// After remove(): DPDK has the device again, as this ethdev. It keeps the MAC address that it had at the
+    /// start. After an error it is removed as before.
+    Result attach(std::uint16_t port);
+    /// What its driver or the kernel wants of it. While it is removed: nothing.
+    EthdevEvents* events() { return events_.get(); }
 
-    Ethdev(std::uint16_t port, std::string name, bool has_kernel)
-        : port_(port), name_(std::move(name)), has_kernel_(has_kernel) {}
-    Result configure(const rte_eth_dev_info& info, std::size_t queues);
+  private:
+    Ethdev(std::uint16_t port, std::string name, std::span<const unsigned> lcores, bool has_kernel,
+           std::span<const Address> addresses)
+        : port_(port), name_(std::move(name)), lcores_(lcores.begin(), lcores.end()),
+          addresses_(addresses.begin(), addresses.end()), has_kernel_(has_kernel) {}
+    Result set_up();
+    Result keep_mac() const;
+    Result configure(const rte_eth_dev_info& info);
     tl::expected<Offloads, int> apply(const rte_eth_dev_info& info, std::size_t queues,
                                       const Offloads& wanted);
-    void join_groups(std::span<const Address> addresses);
+    void join_groups();
     void read_rings();
-    Result add_queues(std::span<const unsigned> lcores);
+    Result add_queues();
     Result create_pool(unsigned lcore);
     Result check_mtu() const;
     void pass_all_vlans() const;
@@ -96,7 +112,12 @@ class Ethdev {
 
     std::uint16_t port_;
     std::string name_;
-    std::vector<rte_mempool*> pools_; ///< one per queue
+    std::vector<unsigned> lcores_;    ///< one per queue
+    std::vector<Address> addresses_;  ///< see start()
+    std::vector<rte_mempool*> pools_; ///< likewise
+    rte_device* device_ = nullptr;    ///< null: removed
+    std::unique_ptr<EthdevEvents> events_;
+    Mac mac_; ///< at the start
     Offload offload_;
     EthdevSetup setup_;
     std::vector<std::string> warnings_;

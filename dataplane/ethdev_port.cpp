@@ -104,6 +104,7 @@ void EthdevPort::serve_kernel(Counters& counters) const {
 
 void EthdevPort::receive(Burst& burst, Counters& counters) {
     if (setup_.kernel) serve_kernel(counters);
+    if (is_suspended()) return;
     std::array<rte_mbuf*, limits::burst> mbufs, dropped;
     auto room = std::uint16_t(burst.packets.size() - burst.count);
     unsigned received = rte_eth_rx_burst(setup_.port, setup_.queue, mbufs.data(), room);
@@ -162,9 +163,16 @@ void EthdevPort::finish(rte_mbuf* mbuf, const Packet& packet) const {
 }
 
 unsigned EthdevPort::transmit(rte_mbuf** mbufs, unsigned count) const {
+    if (is_suspended()) return 0;
     bool offloads = setup_.offload.udp || setup_.offload.ipv4_header;
     if (offloads) count = rte_eth_tx_prepare(setup_.port, setup_.queue, mbufs, std::uint16_t(count));
     return rte_eth_tx_burst(setup_.port, setup_.queue, mbufs, std::uint16_t(count));
+}
+
+void EthdevPort::resume(std::uint16_t port, Offload offload) {
+    setup_.port = port;
+    setup_.offload = offload;
+    is_suspended_.store(false, std::memory_order_release);
 }
 
 void EthdevPort::send(Burst& burst, Counters& counters) {

@@ -9,8 +9,13 @@
 //
 // A port with a kernel interface gives it what it refuses, and
 // sends what comes from there, at most a burst with each receive().
+//
+// Control may take the driver away from under it: suspend(), then a grace period, and the lcore is not in it
+// until resume(). A suspended port receives nothing, and what is to be sent is freed and counted as
+// send_failed, which goes for what the kernel sends, too.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <optional>
 
@@ -27,7 +32,7 @@ namespace millrace::dataplane {
 
 class EthdevPort final : public Port {
   public:
-    /// The ethdev is configured and started, and stays so while the port lives.
+    /// The ethdev is configured and started, and stays so while the port lives and is not suspended.
     struct Setup {
         std::uint16_t port = 0;           ///< ethdev port id
         std::uint16_t queue = 0;          ///< receive and send queue
@@ -47,7 +52,14 @@ class EthdevPort final : public Port {
     bool compose(Burst& burst, const ReturnPath& path) override;
     void send(Burst& burst, Counters& counters) override;
 
+    // Control.
+    void suspend() { is_suspended_.store(true, std::memory_order_relaxed); } ///< a grace period orders it
+    /// The ethdev is set up again, perhaps as another one; a grace period has passed since suspend().
+    void resume(std::uint16_t port, Offload offload);
+
   private:
+    /// Acquire: what resume() has written, and the driver's setting up, come before the first use.
+    bool is_suspended() const { return is_suspended_.load(std::memory_order_acquire); }
     void serve_kernel(Counters& counters) const;
     std::optional<Verdict> accept(rte_mbuf* mbuf, const NextHops* next_hops, Packet& packet,
                                   Counters& counters) const;
@@ -55,6 +67,7 @@ class EthdevPort final : public Port {
     unsigned transmit(rte_mbuf** mbufs, unsigned count) const;
 
     Setup setup_;
+    std::atomic<bool> is_suspended_{false};
 };
 
 } // namespace millrace::dataplane

@@ -6,11 +6,13 @@
 #include <cerrno>
 #include <utility>
 
+#include <linux/if_tun.h>
 #include <poll.h>
 #include <pthread.h>
 #include <rte_errno.h>
 #include <rte_mbuf.h>
 #include <rte_ring.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -115,9 +117,18 @@ void KernelPort::empty() {
 }
 
 bool KernelPort::turn() {
+    follow_carrier();
     unsigned moved = read_in();
     for (auto& queue : queues_) moved += write_out(*queue);
     return moved > 0;
+}
+
+/// Here, as the kernel may be long about it: it takes the lock of all its interfaces.
+void KernelPort::follow_carrier() {
+    int wanted = wants_carrier_.load(std::memory_order_relaxed);
+    if (wanted == int(has_carrier_)) return;
+    has_carrier_ = wanted;
+    ioctl(kernel_.get(), TUNSETCARRIER, &wanted);
 }
 
 int KernelPort::awaited() const {

@@ -76,6 +76,8 @@ class KernelPort {
     ~KernelPort(); ///< after all lcores, the exception thread and the ethdev have stopped
 
     KernelQueue& queue(std::size_t index) { return *queues_[index]; }
+    /// Whether the kernel is to see a carrier, as at first. Any thread says so, the exception thread does it.
+    void set_carrier(bool is_up) { wants_carrier_.store(is_up, std::memory_order_relaxed); }
     /// Puts what is left in the rings back into its pools. When nobody uses the queues any more.
     void empty();
 
@@ -96,6 +98,7 @@ class KernelPort {
     tl::expected<void, std::string> create(const Setup& setup);
     unsigned write_out(KernelQueue& queue);
     unsigned read_in();
+    void follow_carrier();
 
     Descriptor kernel_;
     KernelRates rates_;
@@ -103,7 +106,8 @@ class KernelPort {
     rte_mempool* pool_ = nullptr;
     rte_mbuf* spare_ = nullptr; ///< for the next frame of the kernel's
     bool waits_for_room_ = false;
-    std::atomic<bool> is_gone_{false};
+    bool has_carrier_ = true;
+    std::atomic<bool> wants_carrier_{true}, is_gone_{false};
     std::atomic<std::uint64_t> written_{0}, refused_{0}, read_{0}, too_long_{0};
 };
 

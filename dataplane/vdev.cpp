@@ -7,12 +7,12 @@
 
 #include <linux/filter.h>
 #include <linux/in6.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
 #include "dataplane/frame.hpp"
-#include "dataplane/interface.hpp"
 #include "dataplane/xdp_plan.hpp"
 
 namespace millrace::dataplane {
@@ -34,13 +34,6 @@ Result check_interface(const Interface& interface) {
                               "; replies need at least 1280");
     }
     return {};
-}
-
-tl::expected<Interface, std::string> interface_of(const PortPlan& port) {
-    auto interface = Interface::find(device_option(port.device, "iface"));
-    if (!interface) return tl::unexpected("port " + ethdev_name(port.device) + ": " + interface.error());
-    if (Result fits = check_interface(*interface); !fits) return tl::unexpected(fits.error());
-    return interface;
 }
 
 template <class Option>
@@ -90,8 +83,21 @@ tl::expected<Vdev, std::string> Vdev::prepare(PortPlan& port) {
     return vdev;
 }
 
+tl::expected<Interface, std::string> Vdev::find_interface(const PortPlan& port) {
+    auto interface = Interface::find(device_option(port.device, "iface"));
+    if (!interface) return tl::unexpected("port " + ethdev_name(port.device) + ": " + interface.error());
+    if (Result fits = check_interface(*interface); !fits) return tl::unexpected(fits.error());
+    interface_ = interface->name;
+    index_ = interface->index;
+    return interface;
+}
+
+bool Vdev::is_gone() const {
+    return !interface_.empty() && if_nametoindex(interface_.c_str()) != index_;
+}
+
 Result Vdev::prepare_af_xdp(PortPlan& port) {
-    auto interface = interface_of(port);
+    auto interface = find_interface(port);
     if (!interface) return tl::unexpected(interface.error());
     auto plan = plan_xdp(port, *interface);
     if (!plan) return tl::unexpected(plan.error());
@@ -113,7 +119,7 @@ Result Vdev::prepare_af_xdp(PortPlan& port) {
 
 /// The driver spreads packets over `qpairs` sockets, whether or not somebody polls them.
 Result Vdev::prepare_af_packet(PortPlan& port) {
-    auto interface = interface_of(port);
+    auto interface = find_interface(port);
     if (!interface) return tl::unexpected(interface.error());
     std::string lcores = std::to_string(port.lcores.size()), pairs = device_option(port.device, "qpairs");
     if (pairs.empty()) {

@@ -19,6 +19,7 @@
 
 #include "dataplane/descriptor.hpp"
 #include "dataplane/eal_plan.hpp"
+#include "dataplane/interface.hpp"
 #include "dataplane/xdp.hpp"
 
 namespace millrace::dataplane {
@@ -52,6 +53,9 @@ class Vdev {
     /// Whether a kernel next door sends its packets with unfinished checksums (see Service).
     bool partial_checksums() const { return partial_checksums_; }
 
+    /// Whether the kernel interface below it has been removed, or another one has its name.
+    bool is_gone() const;
+
     /// What the operator should know although it is no error.
     std::span<const std::string> warnings() const { return warnings_; }
 
@@ -59,10 +63,13 @@ class Vdev {
     using Result = tl::expected<void, std::string>;
 
     Vdev() = default;
+    tl::expected<Interface, std::string> find_interface(const PortPlan& port);
     Result prepare_af_xdp(PortPlan& port);
     Result prepare_af_packet(PortPlan& port);
     Result prepare_memif(const PortPlan& port);
 
+    std::string interface_; ///< of the kernel's, below it; empty: none
+    unsigned index_ = 0;    ///< of that one
     std::optional<XdpFilter> filter_;
     std::vector<Descriptor> swallowing_; ///< sockets, one per address, that the kernel's copies end in
     std::string hint_;

@@ -69,7 +69,7 @@ class Daemon {
     Flushes flushes_;
     TcpServer tcp_;
     Workers workers_;
-    Ports ports_;
+    Ports ports_{grace_};
     Parts parts_{io_,    grace_,  table_,   publisher_, groups_, exchanges_, fetches_, flushes_, access_,
                  local_, routes_, workers_, tcp_,       prober_, warm_,      names_,   eal_,     ports_};
     Reload reload_;

@@ -104,29 +104,46 @@ void log_start(const std::string& device, const EthdevView& view, Idle idle) {
 
 } // namespace
 
-void Ports::open(const dataplane::Eal& eal, const std::vector<Config::Port>& ports) {
+void Ports::open(dataplane::Eal& eal, const std::vector<Config::Port>& ports) {
     eal_ = &eal;
     for (const Config::Port& port : ports) {
-        log_start(port.device, eal.view(ports_.size()), port.idle);
+        std::size_t index = ports_.size();
+        log_start(port.device, eal.view(index), port.idle);
         ports_.push_back({port.device, port.idle, next_hop_text(port),
-                          routing_interface(port.device, port.kernel), eal.has_link(ports_.size())});
+                          routing_interface(port.device, port.kernel), eal.look_at_link(index)});
+        devices_.add(eal.device(index), port.device);
     }
 }
 
+/// Of one that is away only what does not ask its driver.
 json Ports::show() const {
     json all = json::object();
     for (std::size_t i = 0; i < ports_.size(); ++i) {
-        json& one = all[ports_[i].device] = show_one(eal_->view(i), ports_[i].idle);
+        Devices::View device = devices_.view(i);
+        json& one = all[ports_[i].device];
+        one = device.is_serving ? show_one(eal_->view(i), ports_[i].idle)
+                                : json{{"name", dataplane::ethdev_name(ports_[i].device)}, {"link", "down"}};
+        one["state"] = device.is_serving ? "serving" : device.is_removed ? "removed" : "resetting";
+        one["resets"] = device.resets;
+        one["removals"] = device.removals;
         one["next_hop"] = ports_[i].next_hop;
         if (auto* next_hops = eal_->next_hops(i)) show_routes(one, *next_hops, eal_->interface_of(i));
     }
     return {{"ports", std::move(all)}};
 }
 
+/// Nothing but the name of one that is away: its driver is not to be asked.
+EthdevView Ports::view_of(std::size_t index) const {
+    if (devices_.view(index).is_serving) return eal_->view(index);
+    EthdevView away;
+    away.name = dataplane::ethdev_name(ports_[index].device);
+    return away;
+}
+
 json Ports::summary() const {
     json rows = json::array();
     for (std::size_t i = 0; i < ports_.size(); ++i) {
-        EthdevView view = eal_->view(i);
+        EthdevView view = view_of(i);
         rows.push_back(face_of(view));
         rows.back().update(losses_of(view));
     }
@@ -135,22 +152,23 @@ json Ports::summary() const {
 
 json Ports::losses() const {
     EthdevView all;
-    for (std::size_t i = 0; i < ports_.size(); ++i) all.add(eal_->view(i));
+    for (std::size_t i = 0; i < ports_.size(); ++i) all.add(view_of(i));
     return losses_of(all);
 }
 
 void Ports::tick(Time now) {
+    devices_.tick(now);
     if (now < due_) return;
     due_ = now + look_interval;
     for (std::size_t i = 0; i < ports_.size(); ++i) {
-        look_at_link(i, now);
+        devices_.view(i).is_serving ? look_at_link(i, now) : eal_->set_no_link(i);
         look_at_routes(i, now);
     }
 }
 
 void Ports::look_at_link(std::size_t index, Time now) {
     Port& port = ports_[index];
-    bool is_up = eal_->has_link(index);
+    bool is_up = eal_->look_at_link(index);
     if (is_up == port.was_up || now < port.quiet_until) return;
     port.was_up = is_up;
     port.quiet_until = now + log_interval;

@@ -1,6 +1,6 @@
-// What the operator sees of the DPDK ports: the verb `ports`, what `status` and `stats` say of them, and log
-// lines about what the driver gave at start, when a link comes or goes, or when replies cannot be routed.
-// Control thread only.
+// The DPDK ports: what the operator sees of them, by the verbs `ports`, `status` and `stats` and by log lines
+// about what the driver gave at start, when a link comes or goes, or when replies cannot be routed; and Devices,
+// which keeps them in service. Control thread only.
 #pragma once
 
 #include <string>
@@ -10,20 +10,24 @@
 
 #include "cache/time.hpp"
 #include "control/config/config.hpp"
+#include "control/daemon/devices.hpp"
 #include "dataplane/eal.hpp"
 
 namespace millrace::control {
 
 class Ports {
   public:
+    explicit Ports(cache::Grace& grace) : devices_(grace) {}
+
     /// Those of `eal`, which outlives this, as the configuration names them.
-    void open(const dataplane::Eal& eal, const std::vector<Config::Port>& ports);
+    void open(dataplane::Eal& eal, const std::vector<Config::Port>& ports);
 
     nlohmann::json show() const;
     nlohmann::json summary() const; ///< a row for each: what it is, its link, and what it lost
     nlohmann::json losses() const;  ///< of all of them together
-    /// Looks at the links and at the routes, once a second. Who is at the other end of one makes it change as
-    /// he likes: of each port there is a line of each in ten seconds at most, which says how it stands then.
+    /// That of Devices; and once a second a look at the links and the routes. Who is at the other end of one
+    /// makes it change as he likes: of each port there is a line of each in ten seconds at most, which says
+    /// how it stands then.
     void tick(Time now);
 
   private:
@@ -37,11 +41,13 @@ class Ports {
         std::string trouble{}, logged_trouble{}; ///< with routes: when last looked at, as last logged
         Time routes_quiet_until{};
     };
+    dataplane::EthdevView view_of(std::size_t index) const;
     void look_at_link(std::size_t index, Time now);
     void look_at_routes(std::size_t index, Time now);
 
-    const dataplane::Eal* eal_ = nullptr;
+    dataplane::Eal* eal_ = nullptr;
     std::vector<Port> ports_; ///< in the order of EalPlan::ports
+    Devices devices_;         ///< likewise
     Time due_{};
 };
 

@@ -3,10 +3,16 @@
 #include <csignal>
 #include <thread>
 
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "dataplane/exception.hpp"
+#include "dataplane/tap.hpp"
 #include "tests/dataplane/ethdev_fixture.hpp"
 
 namespace millrace::tests {
@@ -251,6 +257,34 @@ TEST_F(ExceptionTest, TheThread) {
     thread.stop();
     thread.stop();
     for (unsigned i = 0; i < limits::kernel_places / limits::burst; ++i) receive();
+}
+
+/// A TAP in a network namespace of its own: what its carrier is, after each word about it.
+TEST(CarrierTest, TheKernelSeesTheOneThatThePortHas) {
+    std::vector<bool> seen;
+    std::thread([&] {
+        if (unshare(CLONE_NEWNET) != 0) return;
+        KernelInterface interface;
+        interface.name = "carrier0";
+        auto tap = open_tap(interface, Mac{});
+        if (!tap) return;
+        auto kernel = KernelPort::make(std::move(*tap), {"carrier", 1, 1000, -1});
+        ASSERT_TRUE(kernel) << kernel.error();
+        Descriptor socket(::socket(AF_INET, SOCK_DGRAM, 0));
+        for (bool is_up : {true, false, false, true}) {
+            (*kernel)->set_carrier(is_up);
+            (*kernel)->turn();
+            ethtool_value link{ETHTOOL_GLINK, 0};
+            ifreq request{};
+            std::strcpy(request.ifr_name, "carrier0");
+            request.ifr_data = reinterpret_cast<char*>(&link);
+            ASSERT_EQ(ioctl(socket.get(), SIOCETHTOOL, &request), 0);
+            seen.push_back(link.data != 0);
+        }
+        (*kernel)->empty();
+    }).join();
+    if (seen.empty()) GTEST_SKIP() << "needs root and /dev/net/tun";
+    EXPECT_EQ(seen, (std::vector<bool>{true, false, false, true}));
 }
 
 } // namespace

@@ -8,6 +8,7 @@ orders. The first is the model's (tests/model), the last ThreadSanitizer's.
 """
 
 import clients
+import devices
 import flushes
 import limits
 import memory
@@ -17,4 +18,4 @@ import servers
 import upstreams
 
 MUTATIONS = [*publication.MUTATIONS, *flushes.MUTATIONS, *upstreams.MUTATIONS, *servers.MUTATIONS, *memory.MUTATIONS,
-             *clients.MUTATIONS, *limits.MUTATIONS, *next_hops.MUTATIONS]
+             *clients.MUTATIONS, *limits.MUTATIONS, *devices.MUTATIONS, *next_hops.MUTATIONS]
