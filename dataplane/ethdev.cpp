@@ -158,7 +158,7 @@ Ethdev::Result Ethdev::reset() {
     int error = rte_eth_dev_reset(port_);
     if (error == -ENOTSUP) error = rte_eth_dev_stop(port_); // a driver without: set up anew
     if (error != 0) return failure("cannot reset", error);
-    return set_up();
+    return set_up().and_then([this] { return keep_mac(); });
 }
 
 Ethdev::Result Ethdev::remove() {
@@ -173,14 +173,13 @@ Ethdev::Result Ethdev::remove() {
 
 Ethdev::Result Ethdev::attach(std::uint16_t port) {
     port_ = port;
-    Result done = set_up();
-    if (done) done = keep_mac();
+    Result done = set_up().and_then([this] { return keep_mac(); });
     if (!done) (void)remove();
     return done;
 }
 
-/// Of another card in the same slot, or a virtual function that was given a new address. The neighbours, and
-/// the kernel interface, know the old one.
+/// Another card in the same slot has another one, and so may a virtual function that was made or reset anew.
+/// The neighbours, and the kernel interface, know the old one.
 Ethdev::Result Ethdev::keep_mac() const {
     if (mac() == mac_) return {};
     rte_ether_addr before{};

@@ -95,7 +95,7 @@ void EthdevPort::serve_kernel(Counters& counters) const {
     if (unsigned read = setup_.kernel->take_back(mbufs)) rte_pktmbuf_free_bulk(mbufs.data(), read);
     unsigned count = setup_.kernel->take_frames(mbufs);
     if (count == 0) return;
-    unsigned sent = transmit(mbufs.data(), count);
+    unsigned sent = is_suspended() ? 0 : transmit(mbufs.data(), count);
     counters.add(Event::from_kernel, sent);
     if (sent == count) return;
     counters.add(Event::send_failed, count - sent);
@@ -163,7 +163,6 @@ void EthdevPort::finish(rte_mbuf* mbuf, const Packet& packet) const {
 }
 
 unsigned EthdevPort::transmit(rte_mbuf** mbufs, unsigned count) const {
-    if (is_suspended()) return 0;
     bool offloads = setup_.offload.udp || setup_.offload.ipv4_header;
     if (offloads) count = rte_eth_tx_prepare(setup_.port, setup_.queue, mbufs, std::uint16_t(count));
     return rte_eth_tx_burst(setup_.port, setup_.queue, mbufs, std::uint16_t(count));
@@ -178,16 +177,17 @@ void EthdevPort::resume(std::uint16_t port, Offload offload) {
 void EthdevPort::send(Burst& burst, Counters& counters) {
     std::array<rte_mbuf*, limits::burst> replies, unused;
     unsigned to_send = 0, to_free = 0;
+    bool may_send = !is_suspended(); // else what is enabled on the ethdev may be changing
     for (unsigned i = 0; i < burst.count; ++i) {
         auto* mbuf = static_cast<rte_mbuf*>(burst.packets[i].handle);
         if (burst.packets[i].reply == 0) {
             unused[to_free++] = mbuf;
         } else {
-            finish(mbuf, burst.packets[i]);
+            if (may_send) finish(mbuf, burst.packets[i]);
             replies[to_send++] = mbuf;
         }
     }
-    unsigned sent = to_send == 0 ? 0 : transmit(replies.data(), to_send);
+    unsigned sent = to_send == 0 || !may_send ? 0 : transmit(replies.data(), to_send);
     if (sent < to_send) {
         counters.add(Event::send_failed, to_send - sent);
         rte_pktmbuf_free_bulk(replies.data() + sent, to_send - sent);

@@ -1,5 +1,6 @@
 #include "dataplane/vdev.hpp"
 
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -87,13 +88,13 @@ tl::expected<Interface, std::string> Vdev::find_interface(const PortPlan& port) 
     auto interface = Interface::find(device_option(port.device, "iface"));
     if (!interface) return tl::unexpected("port " + ethdev_name(port.device) + ": " + interface.error());
     if (Result fits = check_interface(*interface); !fits) return tl::unexpected(fits.error());
-    interface_ = interface->name;
     index_ = interface->index;
     return interface;
 }
 
 bool Vdev::is_gone() const {
-    return !interface_.empty() && if_nametoindex(interface_.c_str()) != index_;
+    std::array<char, IF_NAMESIZE> name{};
+    return index_ != 0 && if_indextoname(index_, name.data()) == nullptr;
 }
 
 Result Vdev::prepare_af_xdp(PortPlan& port) {

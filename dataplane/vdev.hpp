@@ -53,7 +53,7 @@ class Vdev {
     /// Whether a kernel next door sends its packets with unfinished checksums (see Service).
     bool partial_checksums() const { return partial_checksums_; }
 
-    /// Whether the kernel interface below it has been removed, or another one has its name.
+    /// Whether the kernel interface below it has been removed from this network namespace.
     bool is_gone() const;
 
     /// What the operator should know although it is no error.
@@ -68,8 +68,7 @@ class Vdev {
     Result prepare_af_packet(PortPlan& port);
     Result prepare_memif(const PortPlan& port);
 
-    std::string interface_; ///< of the kernel's, below it; empty: none
-    unsigned index_ = 0;    ///< of that one
+    unsigned index_ = 0; ///< of the kernel's interface below it; 0: none
     std::optional<XdpFilter> filter_;
     std::vector<Descriptor> swallowing_; ///< sockets, one per address, that the kernel's copies end in
     std::string hint_;

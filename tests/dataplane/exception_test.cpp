@@ -228,6 +228,21 @@ TEST_F(ExceptionTest, WhatThePortDoesNotTakeIsFreedAndCounted) {
     EXPECT_EQ(sent().size(), places);
 }
 
+TEST_F(ExceptionTest, ASuspendedPortDropsWhatTheKernelSends) {
+    kernel_sends(arp());
+    kernel_->turn();
+    port_->suspend();
+    receive();
+    EXPECT_TRUE(sent().empty());
+    EXPECT_EQ(counters_.get(Event::send_failed), 1U);
+    EXPECT_EQ(counters_.get(Event::from_kernel), 0U);
+    port_->resume(ethdev_->port(), ethdev_->offload());
+    kernel_sends(arp());
+    kernel_->turn();
+    receive();
+    EXPECT_EQ(sent().size(), 1U);
+}
+
 TEST_F(ExceptionTest, WhatTheKernelRefusesIsCounted) {
     ::close(std::exchange(beyond_, -1));
     arrive(buffer(arp()));

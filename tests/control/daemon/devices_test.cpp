@@ -99,6 +99,7 @@ class DevicesTest : public testing::Test {
 TEST_F(DevicesTest, AResetWaitsUntilNoLcoreIsInTheDriver) {
     one.wished = Wish::reset;
     for (int tick = 0; tick < 100; ++tick) devices.tick(now += 1s);
+    EXPECT_FALSE(devices.is_busy());
     EXPECT_EQ(one.calls, Words{"suspend"});
     EXPECT_FALSE(devices.view(0).is_serving);
     EXPECT_FALSE(devices.view(0).is_removed);
