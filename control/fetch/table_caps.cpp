@@ -1,4 +1,7 @@
 // FetchTable: questions that start no Fetch, for a limit of the operator's or because nothing can be there.
+#include <algorithm>
+#include <array>
+
 #include "cache/dns.hpp"
 #include "control/fetch/table.hpp"
 #include "control/limits.hpp"
@@ -18,23 +21,32 @@ bool FetchTable::is_spared(const cache::Key& key, cache::Hash hash, Time now) co
     return is_known(key, hash, now) || aliases_.rules(key, now);
 }
 
-/// Such names come before those that nobody knows. One with an IPv4 address is also asked for its IPv6 one
-/// (and DNS64 asks for that one first, RFC 6147 5.1).
+/// Such names come before those that nobody knows. One that has an address exists, whatever else it is asked
+/// for: browsers ask for A, AAAA and HTTPS records, and DNS64 for AAAA records first (RFC 6147 5.1).
 bool FetchTable::is_known(const cache::Key& key, cache::Hash hash, Time now) const {
-    const cache::Entry* entry = table_.find_usable(key, hash, now);
-    bool is_found =
-        entry && !entry->failure && entry->rcode == unsigned(dns::Rcode::noerror) && entry->answers > 0;
-    if (is_found || key.qtype != LDNS_RR_TYPE_AAAA || key.dns64() > 0) return is_found;
-    cache::Key a = key;
-    a.qtype = LDNS_RR_TYPE_A;
-    return is_known(a, table_.hasher()(a), now);
+    auto is_found = [&, this](const cache::Key& one, cache::Hash hash_of_it) {
+        const cache::Entry* entry = table_.find_usable(one, hash_of_it, now);
+        return entry && !entry->failure && entry->rcode == unsigned(dns::Rcode::noerror) &&
+               entry->answers > 0;
+    };
+    if (is_found(key, hash)) return true;
+    if (key.dns64() > 0) return false;
+    constexpr std::array<std::uint16_t, 2> types{LDNS_RR_TYPE_A, LDNS_RR_TYPE_AAAA};
+    return std::ranges::any_of(types, [&, this](std::uint16_t type) {
+        cache::Key sibling = key;
+        sibling.qtype = type;
+        return type != key.qtype && is_found(sibling, table_.hasher()(sibling));
+    });
 }
 
 /// What a Fetch's first answer says of the zone, and of names below its own.
 void FetchTable::learn(const FetchSlot& slot, const Answer& answer) {
     if (answer.is_rewritten) return;
     const cache::Key& key = slot.fetch->key();
-    caps_.learn(key, answer, slot.charge, now_);
+    // That a name which is there has no record of one type is no miss.
+    bool is_there = answer.kind == Kind::nodata && is_known(key, slot.sides.front().hash, now_);
+    if (is_there) caps_.refund(slot.charge);
+    caps_.learn(key, answer, is_there ? ZoneCuts::Charge{.is_spared = true} : slot.charge, now_);
     // The Entry decides whether it counts: it may be another's by then.
     bool may_count = answer.is_bare_denial() && answer.authentic;
     if (policies_[key.group].harden_below_nxdomain && may_count) denials_.note(key);

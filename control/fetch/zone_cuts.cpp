@@ -60,12 +60,16 @@ void ZoneCuts::learn_denial(const cache::Key& key, const Answer& answer, const C
     for (std::size_t at = 1u + name[0]; at < cut; at += 1u + name[at]) {
         if (Place* between = find(hash_of(name.subspan(at), key.group))) *between = {};
     }
-    deny(add(hash_of(zone, key.group), now), charge, rate, now);
+    Place& place = add(hash_of(zone, key.group), now);
+    deny(place, charge, rate, now);
+    if (answer.kind == Kind::nodata && !charge.is_spared) note_lack(hash_of(name, key.group), place.hash);
 }
 
 void ZoneCuts::deny(Place& place, const Charge& charge, unsigned rate, Time now) {
-    place.denies = place.has_denied = true;
-    if (charge.is_spared || charge.cut == place.hash) return;
+    place.has_denied = true;
+    if (charge.is_spared) return;
+    place.denies = true;
+    if (charge.cut == place.hash) return;
     refund(charge, rate);
     Nanoseconds start = std::max(place.full, nanoseconds(now));
     place.full = std::min(start + second / rate, nanoseconds(now + limits::zone_debt));
@@ -73,6 +77,7 @@ void ZoneCuts::deny(Place& place, const Charge& charge, unsigned rate, Time now)
 
 void ZoneCuts::learn_existence(const cache::Key& key, const Charge& charge, unsigned rate, Time now) {
     refund(charge, rate);
+    refund_lack(hash_of(key.name.bytes(), key.group), rate);
     auto [place, at, below] = deepest(key);
     if (!place) return;
     if (at == 0) return; // the zone's own name exists in any case
@@ -83,6 +88,22 @@ void ZoneCuts::learn_existence(const cache::Key& key, const Charge& charge, unsi
 void ZoneCuts::refund(const Charge& charge, unsigned rate) {
     Place* place = charge.cut ? find(charge.cut) : nullptr;
     if (place) place->full -= second / rate;
+}
+
+void ZoneCuts::note_lack(std::uint64_t name, std::uint64_t cut) {
+    if (lacks_.empty()) lacks_.resize(limits::zone_cuts / 16);
+    Lack& lack = lacks_[name % lacks_.size()];
+    if (lack.name != name || lack.cut != cut) lack = {.name = name, .cut = cut};
+    ++lack.count;
+}
+
+void ZoneCuts::refund_lack(std::uint64_t name, unsigned rate) {
+    if (lacks_.empty()) return;
+    Lack& lack = lacks_[name % lacks_.size()];
+    if (lack.name != name) return;
+    Place* place = find(lack.cut);
+    if (place) place->full = std::max<Nanoseconds>(place->full - lack.count * (second / rate), 0);
+    lack = {};
 }
 
 bool ZoneCuts::has(std::span<const std::uint8_t> name, unsigned group) const {

@@ -16,6 +16,10 @@
 // dataplane/rate_table.hpp), which answers may overdraw by limits::zone_debt: that much more came before the
 // first was known.
 //
+// A name that exists may have nothing of the type that is asked for (NODATA): browsers ask for AAAA and HTTPS
+// records of every name. That is charged, too, since there are servers that say so of any name (RFC 9824,
+// wildcards); but it is paid back as soon as the name is found to have something.
+//
 // Lies. Anybody may own a zone, and name any zone above it in the SOA of its answers: "com." for the names of
 // evil.com. That cut stands for all names below it without a cut of their own, and their account is used up
 // when evil.com's names are asked for. But so it is when names are asked for that do not exist in com., which
@@ -91,16 +95,25 @@ class ZoneCuts {
         std::size_t below = 0; ///< of what is one label below it; if at > 0
     };
 
+    /// How often a cut was charged for types that a name has not.
+    struct Lack {
+        std::uint64_t name = 0, cut = 0; ///< hashes
+        unsigned count = 0;
+    };
+
     static std::uint64_t hash_of(std::span<const std::uint8_t> name, unsigned group);
     Place* find(std::uint64_t hash);
     Found deepest(const cache::Key& key);
     Place& add(std::uint64_t hash, Time now);
     void deny(Place& place, const Charge& charge, unsigned rate, Time now);
+    void note_lack(std::uint64_t name, std::uint64_t cut);
+    void refund_lack(std::uint64_t name, unsigned rate);
     void learn_denial(const cache::Key& key, const Answer& answer, const Charge& charge, unsigned rate,
                       Time now);
     void learn_existence(const cache::Key& key, const Charge& charge, unsigned rate, Time now);
 
     std::vector<Place> places_; ///< none before the first cut
+    std::vector<Lack> lacks_;   ///< by name, the latest of those that share a place; nor these
 };
 
 } // namespace millrace::control

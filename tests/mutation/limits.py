@@ -229,10 +229,34 @@ MUTATIONS = [
         "control_test:CapsTest.*"),
     Mutation(
         "dns64-waits-behind-random-names", "control/fetch/table_caps.cpp",
-        "is_found || key.qtype != LDNS_RR_TYPE_AAAA ||",
-        "true || is_found || key.qtype != LDNS_RR_TYPE_AAAA ||",
+        "types{LDNS_RR_TYPE_A, LDNS_RR_TYPE_AAAA};",
+        "types{LDNS_RR_TYPE_AAAA, LDNS_RR_TYPE_AAAA};",
         "hosts with IPv6 alone do not reach a known name while its zone is flooded",
         "control_test:CapsTest.*"),
+    Mutation(
+        "browsers-flood-their-zones", "control/fetch/table_caps.cpp",
+        "answer.kind == Kind::nodata && is_known(key, slot.sides.front().hash, now_);",
+        "false;",
+        "HTTPS questions for names without such records use up what their zone has",
+        "control_test:CapsTest.*"),
+    Mutation(
+        "what-a-name-has-not-is-never-paid-back", "control/fetch/zone_cuts.cpp",
+        "    refund_lack(hash_of(key.name.bytes(), key.group), rate);\n",
+        "",
+        "AAAA questions that are answered before the A question use up what their zone has",
+        "control_test:ZoneCutsTest.*:CapsTest.*"),
+    Mutation(
+        "what-a-name-has-not-is-paid-back-for-ever", "control/fetch/zone_cuts.cpp",
+        "    lack = {};\n",
+        "",
+        "a name that is found again and again opens its zone to a flood",
+        "control_test:ZoneCutsTest.*"),
+    Mutation(
+        "names-that-have-nothing-are-free", "control/fetch/zone_cuts.cpp",
+        "answer.kind == Kind::nxdomain || answer.kind == Kind::nodata;",
+        "answer.kind == Kind::nxdomain;",
+        "random names of a zone that denies none, signed as it goes, reach the upstreams without a cap",
+        "control_test:ZoneCutsTest.*:CapsTest.*"),
     Mutation(
         "a-known-aliass-end-waits-behind-random-names", "control/fetch/aliases.cpp",
         "is_ours && fetches_.is_known(key, hash, now);",

@@ -26,19 +26,20 @@ class CapsTest : public FetchTest {
         serve();
     }
     ~CapsTest() override { fetches.close(); } // what it uses here goes first
-    /// Names that begin with "r" are denied by the zone of two labels that they are in; none that begins with
-    /// "n" has an IPv6 address.
+    /// Names that begin with "r" are denied by the zone of two labels that they are in; those that begin with
+    /// "n" have an IPv4 address alone, with "w" nothing.
     void serve() {
         network.serve(server(0), [this](FakeNetwork& net, const Sent& sent) {
             std::string name = question_name(sent);
             ReplySpec spec{.answer = {record(sent, "192.0.2.1", ttl)}};
             if (name.starts_with("c"))
                 spec.answer = {name + " 60 IN CNAME r" + name.substr(1, name.find('.')) + "flood.com."};
-            bool is_ipv4only = name.starts_with("n") && type_of(sent) == LDNS_RR_TYPE_AAAA;
-            if (name.starts_with("r") || is_ipv4only) {
+            bool is_ipv4only = name.starts_with("n") && type_of(sent) != LDNS_RR_TYPE_A;
+            bool is_empty = is_ipv4only || name.starts_with("w");
+            if (name.starts_with("r") || is_empty) {
                 std::size_t top = name.rfind('.', name.size() - 2), second = name.rfind('.', top - 1);
                 spec = {.authority = {name.substr(second + 1) + " 60 IN SOA a. b. 1 2 3 4 60"}};
-                spec.rcode = is_ipv4only ? 0 : 3;
+                spec.rcode = is_empty ? 0 : 3;
             }
             net.reply(sent, make_reply(sent.message, spec), 1ms);
         });
@@ -69,6 +70,11 @@ class CapsTest : public FetchTest {
         run(10ms);
         return burst(count, [&] { return ask_from("10.9.9.9", numbered("r", zone)); });
     }
+    static cache::Key of_type(std::uint16_t type, cache::Key key) {
+        key.qtype = type;
+        return key;
+    }
+    static constexpr std::uint16_t type_a = LDNS_RR_TYPE_A, type_aaaa = LDNS_RR_TYPE_AAAA, type_https = 65;
     std::uint64_t limited(Limit by) const { return fetches.counters().limited_by[std::size_t(by)]; }
     std::uint64_t dry(Limit by) const { return fetches.counters().dry_run[std::size_t(by)]; }
 
@@ -193,6 +199,46 @@ TEST_F(CapsTest, WhatIsAskedAfreshIsPaidOnce) {
     serve();
     run(10ms);
     EXPECT_GE(burst(20, [&] { return ask(numbered("r", "flood.com")); }), 5u);
+}
+
+/// A browser asks for three types of each name, in whatever order; most names have one or two of them.
+TEST_F(CapsTest, BrowsersAreNoFlood) {
+    limit({.fetches_per_zone = 20});
+    using Types = std::vector<std::uint16_t>;
+    for (const Types& types : {Types{type_a, type_aaaa, type_https}, {type_aaaa, type_https, type_a}}) {
+        std::vector<std::uint64_t> tokens;
+        for (unsigned i = 0; i < 120; ++i, run(22ms)) { // of 45 names a second
+            cache::Key key = numbered("n", "site.com");
+            for (std::uint16_t type : types) tokens.push_back(ask_from("10.0.0.1", of_type(type, key)));
+        }
+        EXPECT_EQ(answered(tokens), tokens.size());
+    }
+    EXPECT_EQ(limited(Limit::zone), 0u);
+}
+
+TEST_F(CapsTest, WhateverIsAskedOfANameWithAnAddress) {
+    limit({.fetches_per_zone = 20});
+    std::vector<cache::Key> names;
+    for (unsigned i = 0; i < 100; ++i) names.push_back(numbered("n", "flood.com"));
+    for (const cache::Key& name : names) ask_from("10.0.0.1", name);
+    run(10ms);
+    flood(50);
+    for (std::uint16_t type : {type_https, type_aaaa, std::uint16_t(LDNS_RR_TYPE_MX)}) {
+        auto name = names.begin();
+        EXPECT_EQ(burst(100, [&] { return ask_from("10.0.0.1", of_type(type, *name++)); }), 100u);
+    }
+    EXPECT_LE(flood(50), 1u) << "the flood is capped all the same";
+}
+
+/// As a wildcard of another type makes them, or a server that signs denials as it goes (RFC 9824).
+TEST_F(CapsTest, RandomNamesThatHaveNothingAreCapped) {
+    limit({.fetches_per_zone = 20});
+    ask_from("10.9.9.9", numbered("w", "flood.com"));
+    run(10ms);
+    unsigned asked = burst(200, [&] { return ask_from("10.9.9.9", numbered("w", "flood.com")); });
+    asked +=
+        burst(200, [&] { return ask_from("10.9.9.9", of_type(type_https, numbered("w", "flood.com"))); });
+    EXPECT_LE(asked, 20u);
 }
 
 /// Its AAAA question comes first, and has never found anything.

@@ -150,6 +150,23 @@ TEST_F(ZoneCutsTest, ANameThatLeadsToNothingDoesNotExist) {
     EXPECT_TRUE(ask_random("victim.com.")) << "which cannot help it";
 }
 
+/// As of an AAAA question that is answered before the A question.
+TEST_F(ZoneCutsTest, WhatANameHasNotIsPaidBackWhenTheNameIsFound) {
+    for (unsigned i = 0; i < 5 * rate; ++i) {
+        std::string name = "n" + std::to_string(i) + ".a.com.";
+        EXPECT_TRUE(ask(name, denial("a.com.", 0))) << i;
+        EXPECT_TRUE(ask(name, denial("a.com.", 0))) << "of another type";
+        EXPECT_TRUE(ask(name, address(name))) << i;
+    }
+    for (unsigned i = 0; i < 3; ++i) ask_random("a.com.");
+    ask("n.a.com.", denial("a.com.", 0));
+    for (unsigned i = 0; i < 5; ++i) ask("n.a.com.", address("n.a.com.")); // paid back once
+    unsigned asked = 0;
+    for (unsigned i = 0; i < 5 * rate; ++i)
+        asked += ask("w" + std::to_string(i) + ".a.com.", denial("a.com.", 0));
+    EXPECT_EQ(asked, rate - 3) << "names that have nothing may be random ones";
+}
+
 TEST_F(ZoneCutsTest, WhatIsSparedIsNotCharged) {
     ask("r.a.com.", denial("a.com."));
     cache::Key key = key_of("old.a.com.");
