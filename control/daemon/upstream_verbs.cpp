@@ -56,7 +56,9 @@ json row_of(const NamedGroups& named, const Place& place, Time now) {
                 {"outstanding", upstreams.outstanding(i)},
                 {"breaker", upstreams.is_vacant(i) ? json() : json(to_string(upstreams.breaker(i)))},
                 {"override", to_string(upstreams.override_of(i))},
-                {"opened", n.opened}};
+                {"opened", n.opened},
+                {"over_outstanding", n.over_outstanding},
+                {"over_rate", n.over_rate}};
     if (upstreams.config(i).is_named()) {
         one["name"] = to_string(upstreams.config(i));
         one["name_override"] = to_string(upstreams.name_override(i));

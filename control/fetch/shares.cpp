@@ -30,7 +30,7 @@ std::optional<Shares::Largest> Shares::largest(std::uint64_t holder) const {
     std::size_t own = holder % buckets;
     if (counts_[own] == counts_[most]) most = own;
     if (counts_[most] < 2) return std::nullopt;
-    return Largest{oldest_[most], counts_[most]};
+    return Largest{oldest_[most], youngest_[most], counts_[most]};
 }
 
 } // namespace millrace::control

@@ -24,18 +24,17 @@ class Shares {
     void enter(std::uint32_t slot, std::uint64_t holder); ///< a hash that is keyed
     void leave(std::uint32_t slot);                       ///< ignored when it has left
 
-    /// The oldest Fetch of whoever holds most, and how many that are.
+    /// The oldest and the youngest Fetch of whoever holds most, and how many that are.
     struct Largest {
-        std::uint32_t slot;
+        std::uint32_t oldest, youngest;
         std::uint32_t count;
     };
     /// None while nobody holds more than one. `holder` is preferred when it holds as many as anybody.
     std::optional<Largest> largest(std::uint64_t holder) const;
+    std::uint32_t count_of(std::uint64_t holder) const { return counts_[holder % buckets]; }
     /// The next in age of the same holder's, or of one that shares its bucket.
-    std::optional<std::uint32_t> younger(std::uint32_t slot) const {
-        std::uint32_t next = places_[slot].younger;
-        return next == nobody ? std::nullopt : std::optional(next);
-    }
+    std::optional<std::uint32_t> younger(std::uint32_t slot) const { return or_none(places_[slot].younger); }
+    std::optional<std::uint32_t> older(std::uint32_t slot) const { return or_none(places_[slot].older); }
 
   private:
     static constexpr std::uint32_t nobody = 0xffffffff;
@@ -45,6 +44,9 @@ class Shares {
         std::uint32_t older = nobody, younger = nobody;
         std::uint32_t bucket = nobody;
     };
+    static std::optional<std::uint32_t> or_none(std::uint32_t slot) {
+        return slot == nobody ? std::nullopt : std::optional(slot);
+    }
     std::vector<Place> places_;
     std::array<std::uint32_t, buckets> counts_{};
     std::vector<std::uint32_t> oldest_ = std::vector<std::uint32_t>(buckets, nobody);

@@ -162,7 +162,9 @@ void FetchTable::join(Side& side, const Waiter& waiter) {
 
 /// A bound of ours: stale data is better than a failure.
 void FetchTable::refuse(const cache::Key& key, cache::Hash hash, const Waiter& waiter) {
-    waiters_.give_stale_or_refuse(waiter, find_stale(key, hash), &FetchCounters::refused);
+    const cache::Entry* stale = find_stale(key, hash);
+    ++counters_.refused;
+    waiters_.give_stale_or(waiter, stale, publisher_.limited());
 }
 
 void FetchTable::refresh(const cache::Key& key, cache::Hash hash, cache::Version version, Time now) {
@@ -218,7 +220,7 @@ void FetchTable::start(const cache::Key& key, cache::Hash hash, std::vector<Wait
 bool FetchTable::start_fetch(const cache::Key& key, cache::Hash hash, const std::vector<Waiter>& waiters,
                              Time now, Origin origin) {
     std::uint64_t prefix = waiters.empty() ? origin.account : waiters.front().prefix, zone = zone_of(key);
-    if (free_.empty() && !make_way(prefix, zone)) {
+    if (free_.empty() && !make_way(largest_holder(prefix, zone, false))) {
         for (const Waiter& w : waiters) refuse(key, hash, w);
         return false;
     }
@@ -286,31 +288,56 @@ std::uint64_t FetchTable::prefix_of(const dataplane::Address& client) const {
     return access_ ? access_->prefix_of(client) : cache::keyed_hash(client.octets);
 }
 
-/// Room is short: the oldest Fetch of the client prefix, or of the zone, that holds most ends. So who has
-/// little always gets some, and who asks for silent names pushes out his own (as Unbound's jostle list and
-/// BIND's fetches-per-zone). False: nobody holds more than one; or room at an upstream is what `but_for` asks
-/// for, and none of theirs that is older has any to give there.
-bool FetchTable::make_way(std::uint64_t prefix, std::uint64_t zone, const FetchSlot* but_for,
-                          unsigned upstream) {
+/// A client prefix or a zone, for a Fetch that is live, or wants to be. None: nobody holds more than one.
+std::optional<FetchTable::Holder> FetchTable::largest_holder(std::uint64_t prefix, std::uint64_t zone,
+                                                             bool is_live) const {
     auto by_prefix = prefixes_.largest(prefix), by_zone = zones_.largest(zone);
-    if (!by_prefix && !by_zone) return false;
+    if (!by_prefix && !by_zone) return std::nullopt;
     // Many share a zone: it has to stand out.
     bool is_prefixs = by_prefix && (!by_zone || by_prefix->count >= by_zone->count / zones_share);
-    const Shares& shares = is_prefixs ? prefixes_ : zones_;
-    std::optional<std::uint32_t> at = (is_prefixs ? by_prefix : by_zone)->slot;
+    std::uint32_t wanted = is_live ? 0 : 1;
+    return is_prefixs ? Holder{prefixes_, *by_prefix, prefixes_.count_of(prefix) + wanted}
+                      : Holder{zones_, *by_zone, zones_.count_of(zone) + wanted};
+}
+
+/// Room is short: a Fetch of whoever holds most ends, the oldest one whose servers are overdue: so who asks
+/// for silent names pushes out his own. What may yet be answered goes on (as in Unbound's jostle list): if
+/// each new one took the place of an older one, an upstream that is merely slow would answer none, and be
+/// asked all of them. Only for who holds half as much at most it gives way, too, the youngest, which loses
+/// least: so who has little always gets some. False: what is new is refused; `but_for` asks for room at an
+/// upstream, and none of theirs may give any there.
+bool FetchTable::make_way(const std::optional<Holder>& holder, const FetchSlot* but_for, unsigned upstream) {
+    if (!holder) return false;
+    const auto& [shares, most, own] = *holder;
+    auto gives = [&](const FetchSlot& slot) {
+        return &slot != but_for && (!but_for || gives_room(slot, but_for->fetch->key().group, upstream));
+    };
+    std::optional<std::uint32_t> at = most.oldest;
     for (unsigned looks = 0; at && looks < limits::displaced_looks; ++looks, at = shares.younger(*at)) {
-        FetchSlot& slot = slots_[*at];
-        if (&slot == but_for) return false;
-        if (but_for && !gives_room(slot, but_for->fetch->key().group, upstream)) continue;
-        displace(slot);
+        if (!gives(slots_[*at]) || !is_overdue(slots_[*at])) continue;
+        displace(slots_[*at]);
+        return true;
+    }
+    at = most.count >= 2 * own ? std::optional(most.youngest) : std::nullopt;
+    for (unsigned looks = 0; at && looks < limits::displaced_looks; ++looks, at = shares.older(*at)) {
+        if (!gives(slots_[*at])) continue;
+        displace(slots_[*at]);
         return true;
     }
     return false;
 }
 
+/// Each server that it waits for is silent for longer than it takes to ask it again.
+bool FetchTable::is_overdue(const FetchSlot& slot) const {
+    const Upstreams& group = groups_[slot.fetch->key().group];
+    return std::ranges::none_of(slot.fetch->attempts(), [&](const Fetch::Attempt& a) {
+        return a.phase == Fetch::Phase::asked && now_ <= *a.asked + group.resend_after(a.candidate.upstream);
+    });
+}
+
 /// A worker's credits run short. Who waits for much already, or asks what most wait for, waits for no more;
-/// for others the question with the most waiters lets its oldest go, or the largest holder's oldest Fetch
-/// ends. False: it is the one who asks.
+/// for others the question with the most waiters lets its oldest go, or a Fetch of the largest holder's ends.
+/// False: it is the one who asks, or none of those may end.
 bool FetchTable::relieve(const cache::Key& key, cache::Hash hash, const Waiter& waiter) {
     FetchSlot& most = slots_[most_waited_];
     bool is_one_question = most.fetch && most.waiting() > limits::fair_waits;
@@ -318,8 +345,8 @@ bool FetchTable::relieve(const cache::Key& key, cache::Hash hash, const Waiter& 
                    (is_one_question && &most == find(key, hash));
     if (is_part) return false;
     if (!is_one_question) {
-        make_way(waiter.prefix, zone_of(key));
-        return true;
+        auto holder = largest_holder(waiter.prefix, zone_of(key), false);
+        return !holder || make_way(holder);
     }
     auto& [plain, secure] = most.sides;
     Side& side = plain.waiters.size() >= secure.waiters.size() ? plain : secure;
@@ -399,6 +426,7 @@ void FetchTable::free(FetchSlot& slot) {
     zones_.leave(id.slot);
     slot.fetch.reset();
     slot.datagrams = 0;
+    slot.is_capped = false;
     free_.push_back(id.slot);
     traces_.note(id, now_, "over");
     traces_.end(id);

@@ -144,6 +144,7 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
         std::uint64_t prefix = 0, zone = 0; ///< on whose account it runs: keyed hashes
         std::size_t datagrams = 0;          ///< sent to upstreams, but for those of another shape (EDNS)
         ZoneCuts::Charge charge;            ///< to the account of its zone
+        bool is_capped = false;             ///< a limit of ours kept some server from being asked
 
         Side& side(const cache::Key& key) { return sides[key.flavour & cache::dnssec_ok ? 1 : 0]; }
         std::size_t waiting() const { return sides[0].waiters.size() + sides[1].waiters.size(); }
@@ -255,8 +256,16 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     void settle(FetchSlot& slot);
     void free(FetchSlot& slot);
     std::uint64_t prefix_of(const dataplane::Address& client) const;
-    bool make_way(std::uint64_t prefix, std::uint64_t zone, const FetchSlot* but_for = nullptr,
+    /// Who holds most of what is short, and what is held by who wants some, with what it wants.
+    struct Holder {
+        const Shares& shares;
+        Shares::Largest most;
+        std::uint32_t own;
+    };
+    std::optional<Holder> largest_holder(std::uint64_t prefix, std::uint64_t zone, bool is_live) const;
+    bool make_way(const std::optional<Holder>& holder, const FetchSlot* but_for = nullptr,
                   unsigned upstream = 0);
+    bool is_overdue(const FetchSlot& slot) const;
     bool gives_room(const FetchSlot& slot, unsigned group, unsigned upstream) const;
     void displace(FetchSlot& slot);
     bool relieve(const cache::Key& key, cache::Hash hash, const Waiter& waiter);

@@ -56,6 +56,7 @@ void FetchTable::on_exchange_failed(FetchId id, unsigned upstream, ExchangeFailu
     if (!slot) return;
     traces_.note(id, now_, "failed", upstream, std::string(to_string(failure)));
     bool is_ours = failure == ExchangeFailure::no_room;
+    slot->is_capped |= is_ours;
     is_ours ? slot->fetch->on_refused(upstream, now_, *this) : slot->fetch->on_failed(upstream, now_, *this);
     settle(*slot);
 }
@@ -111,12 +112,15 @@ bool FetchTable::ask_upstream(const Fetch& fetch, unsigned upstream, Time deadli
     bool is_waited_for = slot.waiting() > 0 || std::ranges::any_of(slot.sides, is_followed);
     bool collects = fetch.state() == Fetch::State::collecting || !is_waited_for;
     auto purpose = collects ? Purpose::collection : Purpose::answer;
+    bool is_in_rate = groups_[fetch.key().group].is_in_rate(upstream, now, Upstreams::Share::all);
     bool is_crowded = !collects && !exchanges_.has_room(fetch.key().group, upstream);
-    // While others are left to be asked in its place, nobody has to end for this one.
+    // While others are left to be asked in its place, nobody has to end for this one; nor in vain.
     bool is_last = std::ranges::count(fetch.attempts(), Fetch::Phase::idle, &Fetch::Attempt::phase) == 1;
-    if (is_crowded && is_last) make_way(slot.prefix, slot.zone, &slot, upstream);
+    bool has_to = is_crowded && is_last && is_in_rate;
+    if (has_to) make_way(largest_holder(slot.prefix, slot.zone, true), &slot, upstream);
     bool asked = exchanges_.open(fetch.id(), fetch.key(), upstream, deadline, now, purpose);
     slot.datagrams += asked;
+    slot.is_capped |= !asked && (is_crowded || !is_in_rate);
     if (!asked)
         traces_.note(fetch.id(), now, "not asked", upstream, "its breaker, the operator, or a limit of ours");
     return asked;
@@ -267,8 +271,8 @@ void FetchTable::wake_all(FetchId id, Side& side, const cache::Entry* entry, Wak
 void FetchTable::refuse_all(FetchId id, Side& side) {
     const cache::Entry* stale = find_stale(side.key, side.hash);
     if (!stale) counters_.refused += side.waiters.size();
-    stale ? wake_waiters(id, side, stale, WakeKind::stale)
-          : wake_waiters(id, side, publisher_.servfail(), WakeKind::answer);
+    const cache::Entry* why = slots_[id.slot].is_capped ? publisher_.limited() : publisher_.servfail();
+    wake_waiters(id, side, stale ? stale : why, stale ? WakeKind::stale : WakeKind::answer);
     aliases_.on_target_ended(side.key, side.hash, publisher_.servfail(), WakeKind::answer, now_);
 }
 

@@ -50,12 +50,17 @@ bool Admission::make_room(const cache::Key& key, unsigned upstream, Purpose purp
         return free_.size() > questions_.size() / spared_part && group.has_room(upstream, Share::most) &&
                group.is_in_rate(upstream, now, Share::most);
     }
-    if (!group.is_in_rate(upstream, now, Share::all)) return false;
+    if (!group.is_in_rate(upstream, now, Share::all)) {
+        group.count_over_rate(upstream);
+        return false;
+    }
     if (!group.has_room(upstream)) {
         auto oldest = oldest_collection(key.group, upstream);
-        if (oldest == collections_.end()) return false;
-        displace(std::get<3>(*oldest));
-        if (!group.has_room(upstream)) return false; // the cap was lowered while more were in flight
+        if (oldest != collections_.end()) displace(std::get<3>(*oldest));
+    }
+    if (!group.has_room(upstream)) { // or the cap was lowered while more were in flight
+        group.count_over_outstanding(upstream);
+        return false;
     }
     if (free_.empty() && !collections_.empty()) displace(std::get<3>(*collections_.begin()));
     return !free_.empty();

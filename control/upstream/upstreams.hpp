@@ -47,6 +47,8 @@ struct UpstreamCounters {
     std::uint64_t failures = 0; ///< replies that say SERVFAIL or REFUSED
     std::uint64_t probes = 0;   ///< questions of our own, in `sent` too
     std::uint64_t opened = 0;   ///< times that the breaker opened
+    std::uint64_t over_outstanding = 0, over_rate = 0; ///< questions that a cap kept from being asked, though
+                                                       ///< somebody waited for them
 };
 
 enum class Breaker : std::uint8_t { closed, open, half_open };
@@ -66,7 +68,7 @@ struct StateChange {
 /// How the group is kept. Defaults are for ordinary use; tests lower them.
 struct UpstreamPolicy {
     unsigned outstanding = 4096;  ///< questions in flight to one upstream
-    unsigned rate = 100'000;      ///< questions per second to one upstream, a tenth of a second's at once
+    unsigned rate = 100'000;      ///< questions per second to one upstream, a second's worth at once
     unsigned silences = 4;        ///< questions in a row without a reply that have the server probed
     Time suspect_interval = 1s;   ///< between two probes of a server under suspicion
     Time probe_deadline = 1500ms; ///< how long a probe waits
@@ -170,6 +172,8 @@ class Upstreams {
     /// Every begun question ends with `end`.
     void begin(unsigned upstream);
     void end(unsigned upstream);
+    void count_over_outstanding(unsigned upstream) { ++servers_[upstream].counters.over_outstanding; }
+    void count_over_rate(unsigned upstream) { ++servers_[upstream].counters.over_rate; }
 
     // The verdicts: what the end of a question says about the server.
 
@@ -232,7 +236,7 @@ class Upstreams {
         UpstreamCounters counters;
         Habits habits;
     };
-    double burst() const { return std::max(1.0, policy_.rate / 10.0); }
+    double burst() const { return policy_.rate; }
     static std::vector<Server> places_of(const std::vector<Config::Server>& servers);
     static bool is_out(const Server& server); ///< asked by nobody, whatever its breaker says
     static bool is_usable(const Server& server);

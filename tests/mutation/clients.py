@@ -6,10 +6,46 @@ MUTATIONS = [
     # Waiters, credits, Wakes.
     Mutation(
         "whoever-holds-most-keeps-it", "control/fetch/table_effects.cpp",
-        "    if (is_crowded && is_last) make_way(slot.prefix, slot.zone, &slot, upstream);\n",
+        "    if (has_to) make_way(largest_holder(slot.prefix, slot.zone, true), &slot, upstream);\n",
         "",
         "one client's silent names take the upstream's places from all others",
         "control_test:SharesTest.*"),
+    Mutation(
+        "overload-answers-nothing", "control/fetch/table.cpp",
+        "!gives(slots_[*at]) || !is_overdue(slots_[*at])",
+        "!gives(slots_[*at])",
+        "a slow upstream is asked all questions of an overload, and answers none in time",
+        "control_test:Overload.*"),
+    Mutation(
+        "overdue-keeps-its-place", "control/fetch/table.cpp",
+        "!gives(slots_[*at]) || !is_overdue(slots_[*at])",
+        "true",
+        "a client's silent names keep its other names out until their deadline",
+        "control_test:Overload.*"),
+    Mutation(
+        "who-has-little-waits-behind-much", "control/fetch/table.cpp",
+        "most.count >= 2 * own ?",
+        "most.count > 1000 * own ?",
+        "one client's questions to a slow upstream keep out all others",
+        "control_test:Overload.*:SharesTest.*"),
+    Mutation(
+        "whoever-holds-less-displaces", "control/fetch/table.cpp",
+        "most.count >= 2 * own ?",
+        "true ?",
+        "under overload each question ends another, and the upstream is asked all of them",
+        "control_test:Overload.*"),
+    Mutation(
+        "ends-for-what-may-not-be-asked", "control/fetch/table_effects.cpp",
+        "bool has_to = is_crowded && is_last && is_in_rate;",
+        "bool has_to = is_crowded && is_last;",
+        "over an upstream's rate one question ends for another that is refused",
+        "control_test:Overload.*"),
+    Mutation(
+        "caps-do-not-say-so", "control/fetch/table_effects.cpp",
+        "slots_[id.slot].is_capped ?",
+        "false ?",
+        "nothing tells a client that it was a limit of ours",
+        "control_test:Overload.*"),
     Mutation(
         "waits-without-a-share", "control/fetch/table.cpp",
         "    bool is_crowded = waiters_.count_of(waiter.source) > limits::crowded;\n",
@@ -30,9 +66,9 @@ MUTATIONS = [
         "control_test:SharesTest.*"),
     Mutation(
         "the-youngest-gives-way", "control/fetch/shares.cpp",
-        "    return Largest{oldest_[most], counts_[most]};\n",
-        "    return Largest{youngest_[most], counts_[most]};\n",
-        "a flood pushes out what would be answered, and keeps what is silent",
+        "    return Largest{oldest_[most], youngest_[most], counts_[most]};\n",
+        "    return Largest{youngest_[most], oldest_[most], counts_[most]};\n",
+        "a flood keeps what is silent, and others end what is about to be answered",
         "control_test:Shares*"),
     Mutation(
         "full-question-fails-despite-stale-data", "control/fetch/table.cpp",
@@ -42,8 +78,8 @@ MUTATIONS = [
         "control_test:StaleFirst.ThoseWho*"),
     Mutation(
         "bounds-fail-despite-stale-data", "control/fetch/table.cpp",
-        "    waiters_.give_stale_or_refuse(waiter, find_stale(key, hash), &FetchCounters::refused);\n",
-        "    waiters_.refuse(waiter);\n",
+        "    const cache::Entry* stale = find_stale(key, hash);\n    ++counters_.refused;\n",
+        "    const cache::Entry* stale = nullptr;\n    ++counters_.refused;\n",
         "under pressure clients get failures though answers are there",
         "control_test:StaleFirst.*:FullSlots.*:FetchLimits.*"),
     Mutation(

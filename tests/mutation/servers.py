@@ -97,8 +97,8 @@ MUTATIONS = [
     # Who is asked first, and how.
     Mutation(
         "others-end-before-the-next-is-asked", "control/fetch/table_effects.cpp",
-        "    if (is_crowded && is_last) make_way(",
-        "    if (is_crowded) make_way(",
+        "bool has_to = is_crowded && is_last && is_in_rate;",
+        "bool has_to = is_crowded && is_in_rate;",
         "a full server's questions end, though another one would take the new one",
         "control_test:PrioritySequence.ItTakes*"),
     Mutation(

@@ -59,6 +59,12 @@ MUTATIONS = [
         "under pressure clients wait for places that background work holds",
         "control_test:Pressure.*"),
     Mutation(
+        "rate-without-a-burst", "control/upstream/upstreams.hpp",
+        "double burst() const { return policy_.rate; }",
+        "double burst() const { return std::max(1.0, policy_.rate / 10.0); }",
+        "what a page of a browser asks at once is refused, though a second has room for it",
+        "control_test:Overload.*:Pressure.*"),
+    Mutation(
         "displaced-fetch-not-told", "control/upstream/exchange.cpp",
         "    displaced_.push_back({exchanges_[place].fetch, exchanges_[place].upstream});\n",
         "",

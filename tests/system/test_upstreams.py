@@ -198,6 +198,7 @@ def test_the_operator_takes_a_server_away_and_gives_it_back(lab, daemon, client,
             assert until(lambda: client.ask(next(names)) and listed(0).get("srtt_ms") and listed(1).get("srtt_ms"))
             row = listed(0)
             assert row["override"] == "auto" and row["breaker"] == "closed" and row["outstanding"] >= 0, row
+            assert row["over_outstanding"] == row["over_rate"] == 0, row
             assert 0 <= row["loss"] < 1 and row["timeouts"] >= 0 and "reason" not in row, row
             down = one.ctl("upstream", "down", endpoints[0])
             assert down["override"] == "down" and down["changed_s"] < 60 and "warning" not in down, down

@@ -53,6 +53,7 @@ class Clients final : public Waker {
         unsigned authorities = 0;
         bool authentic = false;
         Time expiry{};
+        const cache::Entry* entry = nullptr; ///< to compare, not to read: it may be gone
     };
     explicit Clients(support::ManualClock& clock) : clock_(clock) {}
 
@@ -61,6 +62,7 @@ class Clients final : public Waker {
         Woken& w = woken[waiter.token];
         w = {clock_.now, kind, entry ? entry->rcode : -1, {}, entry ? entry->info : -1};
         if (!entry) return;
+        w.entry = entry;
         w.addresses = addresses(keys.at(waiter.token), *entry);
         w.authorities = entry->authorities;
         w.authentic = entry->authentic;

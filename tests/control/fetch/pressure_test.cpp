@@ -4,7 +4,7 @@
 namespace millrace::control {
 namespace {
 
-/// Eight slots; at most eight questions in flight to one upstream; twenty a second.
+/// Eight slots; at most eight questions in flight to one upstream.
 class Pressure : public ExchangeTest {
   protected:
     Pressure() { groups[0].set_policy({.outstanding = 8, .rate = 10'000}); }
@@ -78,12 +78,13 @@ TEST_F(Pressure, ACapThatWasLoweredWithMoreInFlightRefuses) {
     groups[0].set_policy({.outstanding = 2, .rate = 10'000});
     EXPECT_FALSE(open(1, Purpose::answer));
     EXPECT_EQ(exchanges->open_count(), 5u);
+    EXPECT_EQ(health().over_outstanding, 1u);
 }
 
 TEST_F(Pressure, ASmallRateStillCollects) {
-    groups[0].set_policy({.outstanding = 8, .rate = 10}); // one at once
+    groups[0].set_policy({.outstanding = 8, .rate = 1});
     EXPECT_EQ(fill(Purpose::collection), 1u);
-    run(100ms);
+    run(1s);
     EXPECT_EQ(fill(Purpose::collection), 1u);
 }
 
@@ -97,10 +98,12 @@ TEST_F(Pressure, WithoutAFreePlaceTheOldestCollectionOfAnyUpstreamGoes) {
 }
 
 TEST_F(Pressure, TheRateIsKeptAndCollectionsLeaveAShareOfIt) {
-    groups[0].set_policy({.outstanding = 8, .rate = 40}); // four at once
+    groups[0].set_policy({.outstanding = 8, .rate = 4}); // as many at once
     EXPECT_EQ(fill(Purpose::collection), 3u);
+    EXPECT_EQ(health().over_rate, 0u) << "what gives way is not counted";
     EXPECT_EQ(fill(Purpose::answer), 1u);
-    run(25ms); // one more
+    EXPECT_EQ(health().over_rate, 1u);
+    run(250ms); // one more
     EXPECT_EQ(fill(Purpose::collection), 0u);
     EXPECT_EQ(fill(Purpose::answer), 1u);
     EXPECT_EQ(counters().displaced, 0u) << "a place is not what is short";

@@ -75,7 +75,7 @@ TEST_F(StaleFirst, WhoGivesWay) {
     upstreams.set_policy({.outstanding = 1, .rate = 10'000'000});
     ask_from("10.1.1.1", numbered());             // takes two servers' places,
     auto second = ask_from("10.1.1.1", a);        // the third's,
-    auto last = ask_from("10.1.1.1", numbered()); // which alone is to be had again
+    auto last = ask_from("10.2.2.2", numbered()); // which alone is to be had again
     EXPECT_EQ(fetches.counters().displaced, 1u);
     expect_stale(second);
     EXPECT_FALSE(clients.woken.contains(last));
