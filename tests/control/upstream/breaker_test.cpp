@@ -1,4 +1,5 @@
 // The breaker of an upstream: what opens it, what tries it, what closes it, and whom it leaves to be asked.
+#include "cache/capitals.hpp"
 #include "tests/control/fetch/fixture.hpp"
 #include "tests/control/upstream/upstreams_fixture.hpp"
 
