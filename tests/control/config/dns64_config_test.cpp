@@ -50,7 +50,6 @@ TEST(Dns64Config, WhatIsRefused) {
          "dns64[0].exclude[0]: expected a prefix of IPv6 without host bits"},
         {dns64_map("prefix: 'ff02::/96'"), routed + "\"ff02::/96\""},
         {dns64_map("prefix: '::/96'"), routed + "\"::/96\""},
-        {dns64_map("prefix: '::ffff:0:0/96'"), routed + "\"::ffff:0:0/96\""},
         {dns64_map("prefix: 'fe80::/64'"), routed + "\"fe80::/64\""},
         {upstreams +
              "dns64:\n - {clients: ['2001:db8::/32']}\n - {clients: ['2001:db8:1::/48'], groups: [g]}",

@@ -71,7 +71,8 @@ TEST_F(WarmListTest, TooManyNamesAreRefused) {
     std::string text;
     for (std::size_t i = 0; i <= limits::warm_names; ++i) text += std::to_string(i) + ".com A\n";
     write(text);
-    EXPECT_EQ(error(), live.keep_warm + ":100001: expected at most 100000 names, found more");
+    EXPECT_EQ(error(),
+              live.keep_warm + ":100001: cache.keep-warm: expected at most 100000 names, found more");
 }
 
 } // namespace
