@@ -1,6 +1,6 @@
-// The DPDK ports: what the operator sees of them, by the verbs `ports`, `status` and `stats` and by log lines
-// about what the driver gave at start, when a link comes or goes, or when replies cannot be routed; and Devices,
-// which keeps them in service. Control thread only.
+// The DPDK ports: what the operator sees of them, by the verbs `ports`, `status` and `stats` and by log
+// lines about what the driver gave at start, when a link comes or goes, or when replies cannot be routed;
+// and Devices, which keeps them in service. Control thread only.
 #pragma once
 
 #include <string>
