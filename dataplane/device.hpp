@@ -2,7 +2,8 @@
 //
 // Nobody may be in its driver while it is reset, removed or brought back: suspend() first, then a grace
 // period of the port's lcores (cache::Grace). These three block, for seconds with some drivers; any thread
-// may call them, for one device at a time, as DPDK's lists of devices know no locks. All else is control's.
+// may call them, for one device at a time, as DPDK's lists of devices know no locks. All else is control's,
+// and not of a device that is in one of the three.
 #pragma once
 
 #include <cstdint>

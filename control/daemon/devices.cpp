@@ -46,10 +46,11 @@ Devices::View Devices::view(std::size_t index) const {
     return {is_serving, !is_serving && one.job != Job::reset, one.resets, one.removals};
 }
 
-/// What is wished while the helper is at work waits until it has done.
+/// What is wished while the helper is at work, on what notes the wishes, too, waits there until it has done.
 void Devices::hear(One& one, Time now) {
+    if (one.step == Step::at_work) return;
     one.wish = std::max(one.wish, one.device->wish());
-    if (one.wish == Wish::none || one.step == Step::at_work) return;
+    if (one.wish == Wish::none) return;
     bool serves = one.step == Step::serving, is_reset = one.wish == Wish::reset;
     if (serves && is_reset && now < one.due) return; // a driver that asks for one after the other
     Wish wish = std::exchange(one.wish, Wish::none);
