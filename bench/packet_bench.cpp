@@ -69,7 +69,7 @@ void next_hop_find(benchmark::State& state) {
     kernel.links = {{1, "dns0"}};
     auto routes = std::make_shared<KernelRoutes>();
     auto at = [](std::uint32_t number) {
-        std::uint32_t octets = rte_cpu_to_be_32(number);
+        std::uint32_t octets = __builtin_bswap32(number);
         return Address::v4(&octets);
     };
     auto count = std::uint32_t(state.range(0));
