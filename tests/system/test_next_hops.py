@@ -290,6 +290,9 @@ def tap(lab, build, nsd):
     wire.daemon = Daemon(lab, build, config, name="routed-tap").start()
     space = lab.names.namespace
     assert until(lambda: ip("link", "show", "dev", far).returncode == 0), "no tap interface"
+    # Until it is handed over, the far end has the same MAC address: of the two, duplicate address detection may leave
+    # the kernel interface without a link-local address, and without one it solicits no neighbours.
+    must("addr", "add", "fe80::53/64", "dev", kernel, "nodad")
     must("link", "set", far, "netns", space)
     must("-n", space, "link", "set", far, "address", "02:00:00:00:00:77", "up")
     must("-n", space, "addr", "add", f"198.19.{number}.2/24", "dev", far)
