@@ -22,7 +22,7 @@ def forwarder(lab, request):
     """unbound, which knows one name and asks millraced for all others: from an address of its own, or from the one that
     all local clients have."""
     address = request.param.format(lab.names.number)
-    with Servers(lab, "loop") as servers:
+    with Servers(lab, f"loop-{address}") as servers:
         servers.unbound(address, 5303, KNOWN, f"forward-zone:\n  name: .\n  forward-addr: {loopback(lab)}@5300\n")
         yield f"{address}:5303"
 
