@@ -71,7 +71,7 @@ class ReloadTest : public FetchTest {
     KeepWarm warm{table, fetches};
     ServerNames names{exchanges, groups, [](const dataplane::Endpoint& at) { return at.port == 5388; }};
     std::unique_ptr<dataplane::Eal> eal; // none
-    Ports ports;
+    Ports ports{grace};
     Reload reload{path,
                   *parse_config(servers, "t"),
                   {},
