@@ -362,6 +362,7 @@ TEST_F(AliasTest, ATargetThatGaveWayIsAskedAgainAtOnce) {
     upstreams.set_policy({.outstanding = 1, .rate = 10'000});
     dataplane::Endpoint client{*dataplane::parse_address("10.1.1.1"), 1024};
     auto first = ask_as(client, 1, a);
+    run(1s); // overdue
     ask_as(client, 2, b);
     EXPECT_EQ(fetches.counters().displaced, 1u);
     EXPECT_EQ(woken(first).kind, dataplane::Wake::Kind::stale);
