@@ -16,8 +16,10 @@ namespace millrace::dataplane {
 
 namespace {
 
-/// Attributes by their types, those below `most`; of a type that is there twice the last. Null: not there.
-template <std::size_t most>
+/// More types than any kind of message has.
+constexpr std::size_t types = 1 + std::max({IFLA_MAX, IFLA_INFO_MAX, IFLA_VLAN_MAX, RTA_MAX, NDA_MAX});
+
+/// Attributes by their types; of a type that is there twice the last. Null: not there.
 class Attributes {
   public:
     Attributes(const nlmsghdr* message, std::size_t header) {
@@ -49,22 +51,22 @@ class Attributes {
   private:
     static int add(const nlattr* attribute, void* to) {
         unsigned type = mnl_attr_get_type(attribute);
-        if (type < most) static_cast<Attributes*>(to)->found_[type] = attribute;
+        if (type < types) static_cast<Attributes*>(to)->found_[type] = attribute;
         return MNL_CB_OK;
     }
 
-    std::array<const nlattr*, most> found_{};
+    std::array<const nlattr*, types> found_{};
 };
 
-std::optional<KernelLink::Vlan> vlan_of(const Attributes<IFLA_MAX + 1>& link) {
+std::optional<KernelLink::Vlan> vlan_of(const Attributes& link) {
     // An interface below that is in another network namespace has an index that is another's here.
     if (!link[IFLA_LINKINFO] || !link[IFLA_LINK] || link[IFLA_LINK_NETNSID]) return std::nullopt;
-    Attributes<IFLA_INFO_MAX + 1> info(link[IFLA_LINKINFO]);
+    Attributes info(link[IFLA_LINKINFO]);
     bool is_vlan = info[IFLA_INFO_KIND] && info[IFLA_INFO_DATA] &&
                    std::strncmp(mnl_attr_get_str(info[IFLA_INFO_KIND]), "vlan",
                                 mnl_attr_get_payload_len(info[IFLA_INFO_KIND])) == 0;
     if (!is_vlan) return std::nullopt;
-    Attributes<IFLA_VLAN_MAX + 1> vlan(info[IFLA_INFO_DATA]);
+    Attributes vlan(info[IFLA_INFO_DATA]);
     auto protocol = vlan.value<std::uint16_t>(IFLA_VLAN_PROTOCOL),
          id = vlan.value<std::uint16_t>(IFLA_VLAN_ID);
     if (!protocol || !id) return std::nullopt;
@@ -73,7 +75,7 @@ std::optional<KernelLink::Vlan> vlan_of(const Attributes<IFLA_MAX + 1>& link) {
 
 /// Of a route, or of one of its several next hops. None: it cannot be used now. `is_plain` becomes false when
 /// it wants something around the packet (MPLS, a tunnel).
-std::optional<KernelHop> hop_of(const Attributes<RTA_MAX + 1>& route, std::uint32_t interface, unsigned flags,
+std::optional<KernelHop> hop_of(const Attributes& route, std::uint32_t interface, unsigned flags,
                                 bool& is_plain) {
     is_plain = is_plain && !route[RTA_ENCAP] && !route[RTA_NEWDST];
     if (flags & RTNH_F_DEAD || interface == 0) return std::nullopt;
@@ -83,7 +85,7 @@ std::optional<KernelHop> hop_of(const Attributes<RTA_MAX + 1>& route, std::uint3
     return hop;
 }
 
-std::vector<KernelHop> hops_of(const Attributes<RTA_MAX + 1>& route, unsigned flags, bool& is_plain) {
+std::vector<KernelHop> hops_of(const Attributes& route, unsigned flags, bool& is_plain) {
     std::vector<KernelHop> hops;
     if (!route[RTA_MULTIPATH]) {
         auto hop = hop_of(route, route.value<std::uint32_t>(RTA_OIF).value_or(0), flags, is_plain);
@@ -95,7 +97,7 @@ std::vector<KernelHop> hops_of(const Attributes<RTA_MAX + 1>& route, unsigned fl
     for (rtnexthop one; left >= sizeof one;) {
         std::memcpy(&one, at, sizeof one);
         if (one.rtnh_len < sizeof one || one.rtnh_len > left) break;
-        Attributes<RTA_MAX + 1> attributes(at + sizeof one, one.rtnh_len - sizeof one);
+        Attributes attributes(at + sizeof one, one.rtnh_len - sizeof one);
         auto hop = hop_of(attributes, std::uint32_t(one.rtnh_ifindex), one.rtnh_flags, is_plain);
         if (hop) {
             hop->weight = one.rtnh_hops + 1U;
@@ -112,7 +114,7 @@ std::vector<KernelHop> hops_of(const Attributes<RTA_MAX + 1>& route, unsigned fl
 
 void read_link(const nlmsghdr* message, std::vector<KernelLink>& links) {
     if (mnl_nlmsg_get_payload_len(message) < sizeof(ifinfomsg)) return;
-    Attributes<IFLA_MAX + 1> link(message, sizeof(ifinfomsg));
+    Attributes link(message, sizeof(ifinfomsg));
     const auto* header = static_cast<const ifinfomsg*>(mnl_nlmsg_get_payload(message));
     if (!link[IFLA_IFNAME] || links.size() >= limits::kernel_links) return;
     std::string name(
@@ -123,7 +125,7 @@ void read_link(const nlmsghdr* message, std::vector<KernelLink>& links) {
 
 void read_neighbour(const nlmsghdr* message, std::vector<KernelNeighbour>& neighbours) {
     if (mnl_nlmsg_get_payload_len(message) < sizeof(ndmsg)) return;
-    Attributes<NDA_MAX + 1> found(message, sizeof(ndmsg));
+    Attributes found(message, sizeof(ndmsg));
     const auto* header = static_cast<const ndmsg*>(mnl_nlmsg_get_payload(message));
     constexpr unsigned confirmed = NUD_PERMANENT | NUD_NOARP | NUD_REACHABLE | NUD_DELAY | NUD_PROBE;
     bool is_known = header->ndm_state & (confirmed | NUD_STALE) && !(header->ndm_flags & NTF_PROXY);
@@ -143,7 +145,7 @@ bool read_route(const nlmsghdr* message, KernelRoutes& routes) {
                        header->rtm_tos == 0 && !(header->rtm_flags & RTM_F_CLONED) &&
                        header->rtm_dst_len <= (is_v4 ? 32 : 128);
     if (!concerns_us) return true;
-    Attributes<RTA_MAX + 1> route(message, sizeof *header);
+    Attributes route(message, sizeof *header);
     if (route.value<std::uint32_t>(RTA_TABLE).value_or(header->rtm_table) != RT_TABLE_MAIN) return true;
     Address any = is_v4 ? Address::v4("\0\0\0\0") : Address{};
     Prefix to{route.address(RTA_DST).value_or(any), header->rtm_dst_len + (is_v4 ? 96U : 0U)};
