@@ -183,7 +183,7 @@ Ethdev::Result Ethdev::attach(std::uint16_t port) {
 Ethdev::Result Ethdev::keep_mac() const {
     if (mac() == mac_) return {};
     rte_ether_addr before{};
-    std::ranges::copy(mac_.octets, before.addr_bytes);
+    std::memcpy(before.addr_bytes, mac_.octets.data(), mac_.octets.size());
     int error = rte_eth_dev_default_mac_addr_set(port_, &before);
     return error == 0 ? Result()
                       : failure("no way to keep the MAC address " + to_string(mac_) + " of", error);
@@ -308,7 +308,7 @@ void Ethdev::join_groups() {
     if (rte_eth_allmulticast_enable(port_) == 0 || rte_eth_promiscuous_enable(port_) == 0) return;
     std::vector<rte_ether_addr> list;
     for (const Mac& group : groups_of(addresses_, mac())) {
-        std::ranges::copy(group.octets, list.emplace_back().addr_bytes);
+        std::memcpy(list.emplace_back().addr_bytes, group.octets.data(), group.octets.size());
     }
     int error = rte_eth_dev_set_mc_addr_list(port_, list.data(), std::uint32_t(list.size()));
     if (error == 0 || virtual_) return;
