@@ -190,3 +190,13 @@ def test_a_quicker_server_that_does_not_validate_is_overruled(lab, daemon, signe
         assert quick.asked[f"{name}."] > 0
     finally:
         quick.close()
+
+
+def test_nothing_is_asked_below_a_name_that_a_validator_denies(lab, daemon, signed_zones):
+    upstream = [{"address": signed_zones.unbound[0], "trusted": True}]
+    one = daemon(socket_config(lab, upstream, cache={"harden-below-nxdomain": True}), NOBODY)
+    client = Client(loopback(lab), 5300)
+    denied = client.ask("hardened.nsec.example", want_dnssec=True)
+    assert denied.rcode() == dns.rcode.NXDOMAIN and denied.flags & AD
+    assert client.ask("a.b.hardened.nsec.example", want_dnssec=True).rcode() == dns.rcode.NXDOMAIN
+    assert one.ctl("stats")["below_denied"] == 1

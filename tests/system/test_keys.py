@@ -4,12 +4,10 @@ import os
 import socket
 import time
 
-import dns.flags
 import dns.message
 import dns.rcode
 import pytest
 
-import signed
 from conftest import NOBODY, loopback, socket_config
 from lab.daemon import write_config
 from support import Client, addresses, burst, exactly, until
@@ -168,14 +166,3 @@ def test_a_pipeline_is_as_long_as_it_says(start, client, upstreams):
         for _ in names:
             reply = exactly(s, int.from_bytes(exactly(s, 2), "big"))
             assert dns.message.from_wire(reply).rcode() == dns.rcode.SERVFAIL
-
-
-def test_nothing_is_asked_below_a_name_that_a_validator_denies(lab, daemon, client):
-    servers, where = signed.start(lab)
-    with servers:
-        upstream = [{"address": where.unbound[0], "trusted": True}]
-        one = daemon(socket_config(lab, upstream, cache={"harden-below-nxdomain": True}), NOBODY)
-        denied = client.ask("none.nsec.example", want_dnssec=True)
-        assert denied.rcode() == dns.rcode.NXDOMAIN and denied.flags & dns.flags.AD
-        assert client.ask("a.b.none.nsec.example", want_dnssec=True).rcode() == dns.rcode.NXDOMAIN
-        assert one.ctl("stats")["below_denied"] == 1
