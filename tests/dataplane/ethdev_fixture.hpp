@@ -1,6 +1,7 @@
 // An ethdev port whose NIC is net_ring and whose wire is the test. Needs EAL; the main lcore's thread.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <string>
 
@@ -55,7 +56,7 @@ class EthdevTest : public testing::Test {
 
     rte_mbuf* buffer(const Bytes& frame) {
         rte_mbuf* mbuf = rte_pktmbuf_alloc(pool_);
-        std::memcpy(rte_pktmbuf_append(mbuf, std::uint16_t(frame.size())), frame.data(), frame.size());
+        std::ranges::copy(frame, rte_pktmbuf_append(mbuf, std::uint16_t(frame.size())));
         return mbuf;
     }
     void arrive(rte_mbuf* mbuf) { ASSERT_EQ(rte_ring_enqueue(to_port_, mbuf), 0); }
