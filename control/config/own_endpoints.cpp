@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -21,6 +22,7 @@ std::vector<Address> kernel_addresses() {
     std::vector<Address> all;
     ifaddrs* list = nullptr;
     if (getifaddrs(&list) != 0) return all;
+    std::unique_ptr<ifaddrs, void (*)(ifaddrs*)> owned(list, freeifaddrs); // memory may run out below
     for (const ifaddrs* at = list; at; at = at->ifa_next) {
         bool ip = at->ifa_addr && (at->ifa_addr->sa_family == AF_INET || at->ifa_addr->sa_family == AF_INET6);
         if (!ip) continue;
@@ -29,7 +31,6 @@ std::vector<Address> kernel_addresses() {
                     at->ifa_addr->sa_family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6));
         all.push_back(dataplane::from_sockaddr(raw).address);
     }
-    freeifaddrs(list);
     return all;
 }
 
