@@ -67,7 +67,7 @@ class Daemon:
         return self
 
     def ctl_process(self, *arguments):
-        return run([self._build / "millracectl", "--socket", self.socket, "--json", *arguments], timeout=10)
+        return run([self._build / "millracectl", "--socket", self.socket, "--json", *arguments], timeout=60)
 
     def ctl(self, *arguments):
         """The JSON object that millracectl prints."""

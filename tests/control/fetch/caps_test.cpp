@@ -46,7 +46,8 @@ class CapsTest : public FetchTest {
     }
     void limit(const RateLimits& limits) { access.replace({{}, limits}, grace); }
     std::uint64_t ask_from(const std::string& client, const cache::Key& key, bool tcp = false) {
-        return ask_as({*dataplane::parse_address(client), std::uint16_t(1024 + ++asked_)},
+        ++asked_;
+        return ask_as({*dataplane::parse_address(client), std::uint16_t(1024 + asked_)},
                       std::uint16_t(asked_), key, tcp);
     }
     std::uint64_t ask_new(const std::string& client, bool tcp = false) {

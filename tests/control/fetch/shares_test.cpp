@@ -37,7 +37,8 @@ class SharesTest : public FetchTest {
         });
     }
     std::uint64_t ask_from(const char* client, const std::string& name, bool tcp = false) {
-        return ask_as({*dataplane::parse_address(client), std::uint16_t(++port_ % 60'000 + 1024)},
+        ++port_;
+        return ask_as({*dataplane::parse_address(client), std::uint16_t(port_ % 60'000 + 1024)},
                       std::uint16_t(port_), make_key(name, LDNS_RR_TYPE_A), tcp);
     }
     /// Silent names, each under a zone of its own.
