@@ -142,8 +142,9 @@ Ethdev::Ethdev(Ethdev&& other) noexcept
     : port_(other.port_), name_(std::move(other.name_)), lcores_(std::move(other.lcores_)),
       addresses_(std::move(other.addresses_)), pools_(std::exchange(other.pools_, {})),
       device_(other.device_), events_(std::move(other.events_)), mac_(other.mac_), offload_(other.offload_),
-      setup_(other.setup_), warnings_(std::move(other.warnings_)), has_kernel_(other.has_kernel_),
-      virtual_(other.virtual_), owns_(std::exchange(other.owns_, false)) {}
+      setup_(other.setup_), told_receive_ring_(other.told_receive_ring_),
+      warnings_(std::move(other.warnings_)), has_kernel_(other.has_kernel_), virtual_(other.virtual_),
+      owns_(std::exchange(other.owns_, false)) {}
 
 Ethdev::~Ethdev() {
     events_.reset();
@@ -293,13 +294,14 @@ Ethdev::Result Ethdev::check_mtu() const {
                           "; replies need at least " + std::to_string(lowest_mtu));
 }
 
-/// What the driver has made of the rings, where it tells.
+/// What the driver has made of the rings, where it tells, or somebody else did.
 void Ethdev::read_rings() {
     rte_eth_rxq_info receive{};
     rte_eth_txq_info send{};
     if (rte_eth_rx_queue_info_get(port_, 0, &receive) == 0 && receive.nb_desc > 0)
         setup_.receive_ring = receive.nb_desc;
     if (rte_eth_tx_queue_info_get(port_, 0, &send) == 0 && send.nb_desc > 0) setup_.send_ring = send.nb_desc;
+    if (told_receive_ring_ > 0) setup_.receive_ring = told_receive_ring_;
 }
 
 /// Neighbour discovery goes to groups. A virtual function that is not trusted may be refused all of them, but

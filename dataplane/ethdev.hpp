@@ -71,9 +71,10 @@ class Ethdev {
     Offload offload() const { return offload_; }
     EthdevView view() const { return view_ethdev(port_, setup_); }
     unsigned receive_ring() const { return setup_.receive_ring; } ///< places of a queue
+    /// For good: of a driver that makes it as it likes, and says nothing about.
     void set_receive_ring(unsigned places) {
-        setup_.receive_ring = std::uint16_t(places);
-    } ///< who knows better
+        setup_.receive_ring = told_receive_ring_ = std::uint16_t(places);
+    }
 
     /// What the operator should know although it is no error.
     std::span<const std::string> warnings() const { return warnings_; }
@@ -120,6 +121,7 @@ class Ethdev {
     Mac mac_; ///< at the start
     Offload offload_;
     EthdevSetup setup_;
+    std::uint16_t told_receive_ring_ = 0; ///< 0: none was
     std::vector<std::string> warnings_;
     bool has_kernel_;
     bool virtual_ = false; ///< no PCI device

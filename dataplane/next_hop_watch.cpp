@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <new>
 #include <utility>
 
 #include <poll.h>
@@ -66,7 +67,11 @@ void NextHopWatch::run() {
         netlink_.take_changes(changes_);
         now = boot_time();
         if (changes_.any() && now >= read_due) {
-            (void)read(); // what was wrong is in what it has built
+            try {
+                (void)read();                 // what was wrong is in what it has built
+            } catch (const std::bad_alloc&) { // what was known before is in use, until there is some again
+                changes_ = Netlink::Changes::all();
+            }
             Time end = boot_time();
             read_due = end + std::max(limits::read_interval, Time((limits::read_share - 1) * (end - now)));
         }

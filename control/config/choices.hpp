@@ -35,6 +35,10 @@ inline constexpr Choice<Config::StaleAnswer> stale_answers[] = {
 inline constexpr Choice<dataplane::Idle> idles[] = {
     {"poll", dataplane::Idle::poll}, {"pause", dataplane::Idle::pause}, {"sleep", dataplane::Idle::sleep}};
 inline constexpr const char *to_sender = "sender", *to_routed = "routed"; // of ports[].next-hop
+inline std::string next_hop_text(const Config::Port& port) {
+    if (port.is_routed) return to_routed;
+    return port.next_hop ? to_string(*port.next_hop) : to_sender;
+}
 inline constexpr Choice<bool> switches[] = {{"true", true}, {"false", false}};
 
 template <class Enum, std::size_t N>

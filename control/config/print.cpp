@@ -65,10 +65,7 @@ void print_ports(YAML::Emitter& out, const std::vector<Config::Port>& ports) {
         print_text(out, "device", port.device);
         print(out, "lcores", port.lcores);
         print(out, "addresses", port.addresses);
-        print_text(out, "next-hop",
-                   port.next_hop    ? to_string(*port.next_hop)
-                   : port.is_routed ? to_routed
-                                    : to_sender);
+        print_text(out, "next-hop", next_hop_text(port));
         print_word(out, "idle", name_of(port.idle, idles));
         begin_map(out, "kernel");
         print_text(out, "interface", port.kernel.name);

@@ -83,11 +83,6 @@ std::string trouble_of(const dataplane::NextHops& next_hops, std::size_t interfa
         summary.unresolved > 1 ? fmt::format(" and of {} others", summary.unresolved - 1) : "");
 }
 
-std::string next_hop_text(const Config::Port& port) {
-    if (port.is_routed) return to_routed;
-    return port.next_hop ? to_string(*port.next_hop) : to_sender;
-}
-
 /// What the driver gave, which may be less than was asked for.
 void log_start(const std::string& device, const EthdevView& view, Idle idle) {
     spdlog::info("port {}: {}, {} queue(s), rings of {} to receive and {} to send, offloads: {}{}", device,

@@ -8,14 +8,8 @@
 
 #include "dataplane/worker.hpp"
 #include "tests/dataplane/ethdev_fixture.hpp"
+#include "tests/support/ethdev_events.hpp"
 #include "tests/support/messages.hpp"
-
-// Drivers' part of DPDK, whose header Debian does not install.
-extern "C" {
-struct rte_eth_dev;
-rte_eth_dev* rte_eth_dev_allocated(const char* name);
-int rte_eth_dev_callback_process(rte_eth_dev* dev, enum rte_eth_event_type event, void* ret_param);
-}
 
 namespace millrace::tests {
 
@@ -34,7 +28,7 @@ std::string device_of(std::uint16_t port) {
     return rte_dev_name(info.device);
 }
 void raise(std::uint16_t port, rte_eth_event_type event) {
-    rte_eth_dev_callback_process(rte_eth_dev_allocated(name_of(port).c_str()), event, nullptr);
+    test::raise(name_of(port), event);
 }
 
 class DeviceTest : public EthdevTest {
@@ -76,6 +70,7 @@ TEST_F(DeviceTest, ASuspendedPortLeavesTheDriverAloneAndDropsWhatItSends) {
 }
 
 TEST_F(DeviceTest, AfterAResetItServesAsBefore) {
+    ethdev_->set_receive_ring(256);
     for (int i = 0; i < 3; ++i) {
         expect_service();
         port_->suspend();
@@ -84,6 +79,7 @@ TEST_F(DeviceTest, AfterAResetItServesAsBefore) {
         port_->resume(ethdev_->port(), ethdev_->offload());
         expect_service();
         EXPECT_EQ(ethdev_->pool(0), pool_) << "the buffers in others' hands are of it";
+        EXPECT_EQ(ethdev_->receive_ring(), 256U) << "what its driver does not tell stays as it was told";
     }
 }
 

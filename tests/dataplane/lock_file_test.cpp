@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "dataplane/lock_file.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace millrace::dataplane {
 namespace {
@@ -15,14 +16,6 @@ namespace {
 namespace fs = std::filesystem;
 
 struct LockFileTest : testing::Test {
-    LockFileTest() {
-        std::string pattern = (fs::temp_directory_path() / "millrace-lock.XXXXXX").string();
-        EXPECT_NE(mkdtemp(pattern.data()), nullptr);
-        base = pattern;
-        folder = base / "run";
-    }
-    ~LockFileTest() override { fs::remove_all(base); }
-
     tl::expected<LockFile, std::string> take(const std::string& name = "a") {
         return LockFile::take(folder, name, "it is held");
     }
@@ -30,7 +23,8 @@ struct LockFileTest : testing::Test {
         auto lock = take();
         return lock ? "none" : lock.error();
     }
-    fs::path base, folder;
+    test::TemporaryFolder temporary;
+    fs::path base = temporary.path(), folder = base / "run";
 };
 
 TEST_F(LockFileTest, IsHeldOnceAndLeavesNothing) {

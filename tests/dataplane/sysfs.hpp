@@ -5,26 +5,21 @@
 #include <fstream>
 #include <string>
 
-#include <stdlib.h>
+#include "tests/support/temporary_folder.hpp"
 
 namespace millrace::tests {
 
 class Sysfs {
   public:
-    Sysfs() { root_ = mkdtemp(name_.data()); }
-    Sysfs(const Sysfs&) = delete;
-    Sysfs& operator=(const Sysfs&) = delete;
-    ~Sysfs() { std::filesystem::remove_all(root_); }
+    const std::filesystem::path& root() const { return folder_.path(); }
 
-    const std::filesystem::path& root() const { return root_; }
-
-    void make(const std::string& folder) const { std::filesystem::create_directories(root_ / folder); }
+    void make(const std::string& folder) const { std::filesystem::create_directories(root() / folder); }
     void write(const std::string& file, const std::string& text) const {
         make(std::filesystem::path(file).parent_path());
-        std::ofstream(root_ / file) << text;
+        std::ofstream(root() / file) << text;
     }
     void link(const std::string& file, const std::string& target) const {
-        std::filesystem::create_symlink(target, root_ / file);
+        std::filesystem::create_symlink(target, root() / file);
     }
 
     /// An Ethernet function of Intel's, bound to `driver`, in the IOMMU group `group`; empty: none.
@@ -41,8 +36,7 @@ class Sysfs {
     }
 
   private:
-    std::string name_ = "/tmp/millrace-sysfs.XXXXXX";
-    std::filesystem::path root_;
+    test::TemporaryFolder folder_;
 };
 
 } // namespace millrace::tests

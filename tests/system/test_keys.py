@@ -116,7 +116,7 @@ def failed(client, names):
     return sum(reply.rcode() == dns.rcode.SERVFAIL for reply in burst(client, [dns.message.make_query(n, "A") for n in names]))
 
 
-def test_fetches_are_limited_by_client_prefix_and_question(start, lab):
+def test_fetches_are_limited_by_client_prefix_and_question(start, lab, upstreams):
     number = lab.names.number
     first, neighbour = (Client(loopback(lab), 5300, bind=f"127.0.{number}.{last}") for last in (81, 82))
     fresh = (f"f{i}.example." for i in range(10**6))
@@ -124,6 +124,8 @@ def test_fetches_are_limited_by_client_prefix_and_question(start, lab):
     def names(count):
         return [next(fresh) for _ in range(count)]
 
+    for server in upstreams:
+        server.scripts["zero.example."] = Script(("zero.example. 0 IN A 192.0.2.1",))
     one, change = start(limits={"fetches-per-client": 5})
     assert failed(first, names(60)) >= 20
     assert failed(neighbour, names(4)) == 0, "another host of the same network"
@@ -137,12 +139,6 @@ def test_fetches_are_limited_by_client_prefix_and_question(start, lab):
     change(limits={"fetches-per-question": 1}, cache={"stale": "0s"})
     rcodes = [first.ask("zero.example.").rcode() for _ in range(10)]  # TTL 0: asked each time
     assert dns.rcode.SERVFAIL in rcodes and one.ctl("stats")["limited_by"]["fetches_per_question"] > 0
-
-
-@pytest.fixture(autouse=True)
-def zero(upstreams):
-    for server in upstreams:
-        server.scripts["zero.example."] = Script(("zero.example. 0 IN A 192.0.2.1",))
 
 
 def test_a_pipeline_is_as_long_as_it_says(start, client, upstreams):

@@ -5,6 +5,7 @@
 #include "control/command/protocol.hpp"
 #include "control/command/server.hpp"
 #include "control/command/tables.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 #include <deque>
 #include <filesystem>
@@ -113,9 +114,6 @@ class CommandSocket : public testing::Test {
   protected:
     explicit CommandSocket(CommandTimes times = {.ask = 400ms, .work = 400ms, .send = 400ms})
         : server_(io_, times) {
-        char name[] = "/tmp/millrace-command-XXXXXX";
-        directory_ = ::mkdtemp(name);
-        path_ = directory_ + "/run/control.sock";
         server_.on("echo", [](auto args, Responder responder) { responder.respond({{"args", args}}); });
         server_.on("big", [](auto args, Responder responder) {
             responder.respond({{"text", std::string(std::stoul(args.at(0)), 'x')}});
@@ -134,7 +132,6 @@ class CommandSocket : public testing::Test {
         });
         work_.reset();
         if (thread_.joinable()) thread_.join();
-        std::filesystem::remove_all(directory_);
     }
 
     void open() {
@@ -193,7 +190,8 @@ class CommandSocket : public testing::Test {
     CommandServer server_;
     std::deque<Responder> kept_;
     std::thread thread_;
-    std::string directory_, path_;
+    test::TemporaryFolder folder_;
+    std::string path_ = folder_ / "run/control.sock";
 };
 
 TEST_F(CommandSocket, AnswersAndKeepsTheConnection) {
@@ -314,13 +312,13 @@ TEST_F(CommandSocket, ModesOfSocketAndDirectory) {
     struct stat status {};
     ASSERT_EQ(::stat(path_.c_str(), &status), 0);
     EXPECT_EQ(status.st_mode & 07777, 0660u);
-    ASSERT_EQ(::stat((directory_ + "/run").c_str(), &status), 0);
+    ASSERT_EQ(::stat((folder_ / "run").c_str(), &status), 0);
     EXPECT_EQ(status.st_mode & 07777, 0755u);
 }
 
 TEST_F(CommandSocket, ReplacesADeadSocket) {
     open();
-    std::string other = directory_ + "/dead";
+    std::string other = folder_ / "dead";
     int fd = ::socket(AF_UNIX, SOCK_SEQPACKET, 0);
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
@@ -341,14 +339,14 @@ TEST_F(CommandSocket, RefusesALiveSocketAndOtherFiles) {
     EXPECT_EQ(second.open(path_).error(),
               "cannot open the control socket " + path_ + ": another millraced is listening there");
     EXPECT_EQ(asked("echo"), R"({"args":[]})") << "the first one is unharmed";
-    std::string file = directory_ + "/file";
+    std::string file = folder_ / "file";
     std::ofstream(file) << "precious";
     EXPECT_EQ(second.open(file).error(), "cannot open the control socket " + file +
                                              ": there is a file in its place that is not a socket");
     EXPECT_EQ(std::filesystem::file_size(file), 8u);
     EXPECT_EQ(second.open(file + "/x").error(),
               "cannot open the control socket " + file + "/x: Not a directory");
-    std::string longest = directory_ + "/" + std::string(108, 'x');
+    std::string longest = folder_.path().string() + "/" + std::string(108, 'x');
     EXPECT_EQ(second.open(longest).error(),
               "cannot open the control socket " + longest + ": the path is empty or too long");
 }

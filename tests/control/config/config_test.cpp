@@ -8,6 +8,7 @@
 #include <yaml-cpp/yaml.h>
 
 #include "tests/control/config/config_text.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace millrace::control {
 namespace {
@@ -391,20 +392,12 @@ TEST(ConfigYaml, ParsesBackToTheSame) {
 
 class ConfigFile : public testing::Test {
   protected:
-    ConfigFile() {
-        char name[] = "/tmp/millrace-config-XXXXXX";
-        directory_ = ::mkdtemp(name);
-        path_ = directory_ + "/f";
-    }
-    ~ConfigFile() override {
-        ::unlink(path_.c_str());
-        ::rmdir(directory_.c_str());
-    }
     std::string load() {
         auto config = load_config(path_);
         return config ? "loaded" : to_string(config.error()).substr(path_.size());
     }
-    std::string directory_, path_;
+    test::TemporaryFolder folder_;
+    std::string path_ = folder_ / "f";
 };
 
 TEST_F(ConfigFile, Loads) {
@@ -431,8 +424,8 @@ TEST_F(ConfigFile, Fifo) {
     EXPECT_EQ(load(), ": expected a regular file, found something else");
 }
 TEST_F(ConfigFile, Directory) {
-    EXPECT_EQ(to_string(load_config(directory_).error()),
-              directory_ + ": expected a regular file, found something else");
+    EXPECT_EQ(to_string(load_config(folder_.path()).error()),
+              folder_.path().string() + ": expected a regular file, found something else");
 }
 
 } // namespace

@@ -12,6 +12,12 @@ namespace millrace::control {
 inline const std::string upstreams = "upstreams: [{group: g, servers: [192.0.2.1]}]\n";
 inline const std::string port = "ports: [{device: net_tap0, lcores: [1], addresses: [192.0.2.9]}]\n";
 
+/// A port on the device, with other keys.
+inline std::string port_on(const std::string& device, const std::string& more) {
+    return upstreams + "ports: [{device: '" + device + "', lcores: [1], addresses: [192.0.2.9], " + more +
+           "}]\n";
+}
+
 inline const std::string block = "block: [{file: /a}]\n";
 inline const std::string dns64 = "dns64: [{clients: [10.0.0.0/8]}]\n";
 

@@ -7,8 +7,7 @@ namespace millrace::control {
 namespace {
 
 std::string on(const std::string& device, const std::string& kernel) {
-    return upstreams + "ports: [{device: '" + device + "', lcores: [1], addresses: [192.0.2.9], kernel: {" +
-           kernel + "}}]\n";
+    return port_on(device, "kernel: {" + kernel + "}");
 }
 
 TEST(KernelConfig, APortHasNoneUnlessItIsNamed) {

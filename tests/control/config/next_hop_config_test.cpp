@@ -6,21 +6,16 @@
 namespace millrace::control {
 namespace {
 
-std::string on(const std::string& device, const std::string& more) {
-    return upstreams + "ports: [{device: '" + device + "', lcores: [1], addresses: [192.0.2.9], " + more +
-           "}]\n";
-}
-
 TEST(NextHopConfig, WhatIsReadIsPrintedAndParsesBack) {
     EXPECT_FALSE(parsed(upstreams + port).boot.ports.at(0).is_routed);
     for (const char* device : {"net_af_xdp0,iface=e0", "net_af_packet0,iface=e0"}) {
-        Config config = parsed(on(device, "next-hop: routed"));
+        Config config = parsed(port_on(device, "next-hop: routed"));
         EXPECT_TRUE(config.boot.ports.at(0).is_routed);
         EXPECT_FALSE(config.boot.ports.at(0).next_hop);
         EXPECT_EQ(parsed(to_yaml(config)), config);
         EXPECT_NE(to_yaml(config).find("next-hop: \"routed\""), std::string::npos);
     }
-    Config config = parsed(on("0000:03:00.0", "next-hop: routed, kernel: {interface: dns0}"));
+    Config config = parsed(port_on("0000:03:00.0", "next-hop: routed, kernel: {interface: dns0}"));
     EXPECT_TRUE(config.boot.ports.at(0).is_routed);
 }
 
@@ -33,7 +28,7 @@ TEST(NextHopConfig, WhatCannotBeIsRefused) {
         {"0000:03:00.0", "next-hop: routed", "this port gets one with `kernel: {interface: ...}`"},
     };
     for (const auto& [device, more, said] : rows) {
-        std::string words = complaint(on(device, more));
+        std::string words = complaint(port_on(device, more));
         EXPECT_NE(words.find(said), std::string::npos) << more << ": " << words;
     }
 }

@@ -13,13 +13,7 @@
 #include "control/daemon/devices.hpp"
 #include "control/daemon/workers.hpp"
 #include "dataplane/eal.hpp"
-
-// Drivers' part of DPDK, whose header Debian does not install.
-extern "C" {
-struct rte_eth_dev;
-rte_eth_dev* rte_eth_dev_allocated(const char* name);
-int rte_eth_dev_callback_process(rte_eth_dev* dev, enum rte_eth_event_type event, void* ret_param);
-}
+#include "tests/support/ethdev_events.hpp"
 
 namespace millrace::control {
 namespace {
@@ -61,7 +55,6 @@ class DevicesOnEal : public testing::Test {
         std::uint64_t before = received(worker);
         return until([&] { return received(worker) > before + 1000; });
     }
-    static bool is_known(const char* port) { return rte_eth_dev_allocated(port) != nullptr; }
 
     std::unique_ptr<dataplane::Eal> eal;
     std::optional<dataplane::TscClock> clock;
@@ -75,14 +68,14 @@ class DevicesOnEal : public testing::Test {
 TEST_F(DevicesOnEal, OneIsResetAndTakenAwayAndTheOtherGoesOn) {
     ASSERT_TRUE(receives(0) && receives(1));
     for (unsigned round = 1; round <= 3; ++round) {
-        rte_eth_dev_callback_process(rte_eth_dev_allocated("net_null0"), RTE_ETH_EVENT_INTR_RESET, nullptr);
+        test::raise("net_null0", RTE_ETH_EVENT_INTR_RESET);
         ASSERT_TRUE(until([&] { return devices.view(0).resets == round && devices.view(0).is_serving; }));
         ASSERT_TRUE(receives(0) && receives(1));
     }
     rte_dev_event_callback_process("net_null0", RTE_DEV_EVENT_REMOVE);
     ASSERT_TRUE(until([&] { return devices.view(0).removals == 1; }));
     EXPECT_TRUE(devices.view(0).is_removed);
-    EXPECT_FALSE(is_known("net_null0"));
+    EXPECT_FALSE(test::has_ethdev("net_null0"));
     std::uint64_t at_removal = received(0);
     ASSERT_TRUE(receives(1));
     EXPECT_EQ(received(0), at_removal);

@@ -8,11 +8,10 @@
 #include <fstream>
 #include <optional>
 
-#include <unistd.h>
-
 #include "control/daemon/reload.hpp"
 #include "tests/control/fetch/fixture.hpp"
 #include "tests/control/rank/fake_probes.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace millrace::control {
 
@@ -28,16 +27,8 @@ class ReloadTest : public FetchTest {
         run(3s);
         last = fetches.last_generation();
     }
-    ~ReloadTest() override {
-        worker.offline();
-        unlink(path.c_str());
-    }
+    ~ReloadTest() override { worker.offline(); }
 
-    static std::string make_file() {
-        char name[] = "/tmp/millrace-reload-XXXXXX";
-        close(mkstemp(name));
-        return name;
-    }
     /// The file is read, checked and put in place; the acknowledgement may still be missing.
     void begin(const std::string& text) {
         std::ofstream(path) << text;
@@ -57,7 +48,8 @@ class ReloadTest : public FetchTest {
         while (reload.is_busy()) io.run_one();
     }
 
-    std::string path = make_file();
+    test::TemporaryFolder folder;
+    std::string path = folder / "millrace.yaml";
     cache::Grace::Reader& worker = *grace.add_reader();
     cache::Generation last = 0; ///< before the reload
     asio::io_context io;

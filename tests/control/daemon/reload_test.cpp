@@ -151,7 +151,7 @@ TEST_F(ReloadTest, WhatAnswersAreMadeWithChangesForThoseThatAreStillToCome) {
 }
 
 TEST_F(ReloadTest, TheFileOfWarmNamesIsReadAgain) {
-    std::string list = make_file();
+    std::string list = folder / "warm";
     std::ofstream(list) << "a.com A\nb.com A\n";
     std::string text = servers + "cache: {keep-warm: " + list + "}\n";
     begin(text);
