@@ -50,7 +50,7 @@ def run(tmp_path):
             (sbin / "policy-rc.d").write_text(policy.format(folder=tmp_path), encoding="ascii")
             (sbin / "policy-rc.d").chmod(0o755)
         return subprocess.run(["unshare", "--mount", "sh", "-c", script], stdin=subprocess.DEVNULL, capture_output=True,
-                              text=True, check=False)
+                              text=True, check=False, env={**os.environ, "TMPDIR": str(tmp_path)})
 
     go.folder, go.sbin = tmp_path, sbin
     return go
