@@ -52,6 +52,18 @@ const Node* Table::find_in_map(const Key& key, Hash hash) const {
     return shard ? shard->find_in_map(key, hash) : nullptr;
 }
 
+void Table::for_each(std::size_t index, Time now,
+                     const std::function<void(const KeyRef&, const Entry&)>& take) const {
+    // Acquire, both: without it a shard's insides, or an Entry's, could be unseen.
+    const Shard* s = words_[index].shard.load(std::memory_order_acquire);
+    if (!s) return;
+    for (const auto& [key, slot] : s->map) {
+        const Entry* entry = slot.entry.load(std::memory_order_acquire);
+        if (entry && entry->version.generation > floor(key.group()) && now < entry->stale_until)
+            take(key, *entry);
+    }
+}
+
 bool Table::start(const Key& key, Hash hash, Generation generation) {
     assert_owner();
     Node* node = find_or_insert(key, hash);
@@ -111,6 +123,14 @@ Publication Table::publish(const Key& key, Hash hash, EntryPtr& entry) {
     Publication verdict = judge(node, key.group, *entry);
     if (verdict == Publication::accepted) swap_in(*shard(index(hash)), *node, std::move(entry));
     return verdict;
+}
+
+Publication Table::fill(const Key& key, Hash hash, EntryPtr& entry) {
+    assert_owner();
+    Shard* s = shard(index(hash));
+    const Node* node = s ? find(*s, key, hash) : nullptr;
+    bool is_taken = node && (node->second.is_live || node->second.entry.load(std::memory_order_relaxed));
+    return is_taken ? Publication::superseded : publish(key, hash, entry);
 }
 
 Publication Table::judge(const Node* node, unsigned group, const Entry& entry) const {

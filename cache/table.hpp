@@ -99,6 +99,9 @@ class Table {
     /// No Entry of this group at or below this generation may be served, not even stale.
     Generation floor(unsigned group) const { return floors_[group].load(std::memory_order_acquire); }
     const Hasher& hasher() const { return hasher_; }
+    /// Those Entries of one shard (0 to shard_count() - 1) that may be served at `now`, if only stale.
+    void for_each(std::size_t shard, Time now,
+                  const std::function<void(const KeyRef&, const Entry&)>& take) const;
 
     // The owner's alone. An assertion checks the thread.
 
@@ -112,6 +115,10 @@ class Table {
     /// One step: refuses a superseded version, else makes the Entry visible and retires the one before. Takes
     /// the Entry only when accepted.
     Publication publish(const Key& key, Hash hash, EntryPtr& entry);
+
+    /// The same for an Entry of earlier than now (from a file): it never takes
+    /// the place of anything, nor of what a live Fetch is about to publish.
+    Publication fill(const Key& key, Hash hash, EntryPtr& entry);
 
     /// Empties the key's slot: what it held may not be served any more, and nothing can take its place.
     void withdraw(const Key& key, Hash hash);

@@ -50,10 +50,14 @@ inline constexpr unsigned warm_looks_per_tick = 64; ///< questions of it that ar
 inline constexpr unsigned keep_warm_rate = 10'000;  ///< of these, asked per second
 inline constexpr std::size_t list_line = 10'000;    ///< octets of a line of a list that are looked at
 inline constexpr std::size_t named_lines = 10;      ///< skipped lines of a list that the log names
-inline constexpr std::size_t traces = 4;            ///< Fetches traced at once,
-inline constexpr std::size_t trace_events = 1000;   ///< and noted of each
-inline constexpr std::size_t inflight = 1000;       ///< states of upstreams that `inflight` lists
-inline constexpr std::size_t zone_cuts = 65'536;    ///< remembered, of zones that deny names
+inline constexpr std::size_t cache_block_octets = std::size_t(1)
+                                                  << 20; ///< of the file of `cache: file`, at least
+inline constexpr std::size_t longest_cache_block = std::size_t(512) << 20; ///< a shard of the largest answers
+inline constexpr std::size_t cache_blocks_ahead = 4;                       ///< read, and not yet filled in
+inline constexpr std::size_t traces = 4;                                   ///< Fetches traced at once,
+inline constexpr std::size_t trace_events = 1000;                          ///< and noted of each
+inline constexpr std::size_t inflight = 1000;    ///< states of upstreams that `inflight` lists
+inline constexpr std::size_t zone_cuts = 65'536; ///< remembered, of zones that deny names
 inline constexpr Time zone_debt =
     10s; ///< longest time that a zone is closed for what came before the first denial
 inline constexpr std::size_t denials = 16'384; ///< names remembered that do not exist, nor any below them
@@ -82,11 +86,11 @@ inline constexpr unsigned groups = 2 * cache::limits::groups; ///< those of boot
 inline constexpr unsigned names_per_tick = 16;                ///< asked for; the rest in the next ticks
 inline constexpr Time name_question = 2s;                     ///< to one bootstrap server;
 inline constexpr Time name_stagger = 300ms; ///< silent for so long, the next is asked beside it
-inline constexpr Time name_min = 1s;      ///< back-off of a name whose addresses are not to be had,
-inline constexpr Time name_max = 60s;     ///< and its cap
-inline constexpr Time name_ttl_min = 30s; ///< addresses are asked for again after their TTL,
-inline constexpr Time name_ttl_max = 1h;  ///< within these bounds
-inline constexpr Time first_names = 1s;   ///< that the start waits for them
+inline constexpr Time name_min = 1s;        ///< back-off of a name whose addresses are not to be had,
+inline constexpr Time name_max = 60s;       ///< and its cap
+inline constexpr Time name_ttl_min = 30s;   ///< addresses are asked for again after their TTL,
+inline constexpr Time name_ttl_max = 1h;    ///< within these bounds
+inline constexpr Time first_names = 1s;     ///< that the start waits for them
 
 inline constexpr Time least_patience = 200ms; ///< of clients over UDP
 inline constexpr Time stale_before = 100ms;   ///< so long before its end they get stale data (RFC 8767 5)
@@ -95,6 +99,8 @@ inline constexpr Time failure_max = 300s;     ///< and its cap
 inline constexpr Time failure_memory =
     60s; ///< after which, and as long as it was held, a failure is forgotten
 inline constexpr Time stale_recheck = 30s; ///< how long stale data is served before the next try (RFC 8767 5)
+inline constexpr Time kept_again = 1s;     ///< after a flush; several are often asked for in a row
+inline constexpr Time filling = 1ms;       ///< of a tick, while the cache is loaded from a file
 inline constexpr Time stall = 2s;          ///< a worker that does not turn for so long is named
 inline constexpr Time log_interval = 60s; ///< between two log lines that clients or upstreams can bring about
 inline constexpr unsigned state_lines = 4; ///< ... about one upstream's breaker; then what it is in the end

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 # Each may include itself and those before it.
-FOLDERS = ["message", "config", "upstream", "local", "rank", "fetch", "command", "daemon"]
+FOLDERS = ["message", "config", "upstream", "local", "rank", "fetch", "store", "command", "daemon"]
 ROOMS = {"cache": {"cache"}, "dataplane": {"cache", "dataplane"}, "control": {"cache", "dataplane", "control"}}
 # A library, told by its headers, and the places that may include it.
 LIBRARIES = {
@@ -18,7 +18,7 @@ LIBRARIES = {
     r"<yaml-cpp/": ["control/config"],
     r"<rte_eth": ["dataplane/e"],
     r"<idn2": ["control/local/list_line.cpp"],
-    r"<xxhash": ["cache/key.cpp", "control/upstream/recent_pairs.cpp"],
+    r"<xxhash": ["cache/key.cpp", "control/store/cache_file.cpp", "control/upstream/recent_pairs.cpp"],
     r"<(bpf|linux/bpf|xdp)/": ["dataplane/xdp"],
     r"<libmnl/": ["dataplane/netlink"],
 }

@@ -35,13 +35,20 @@ const CLI::Validator one_word(
     "", "word");
 
 void add_cache(CLI::App& app, Options& options) {
-    CLI::App* cache = app.add_subcommand("cache", "look into the cache, or forget what is in it");
+    CLI::App* cache = app.add_subcommand("cache", "look into the cache, keep what is in it, or forget it");
     cache->require_subcommand(1);
 
     CLI::App* lookup = cache->add_subcommand("lookup", "show the cached answer for a name and type");
     lookup->add_option("NAME", options.name, "domain name")->required()->check(one_word);
     lookup->add_option("TYPE", options.type, "record type, such as A or AAAA")->required()->check(one_word);
     lookup->final_callback([&] { options.request = "cache lookup " + options.name + " " + options.type; });
+
+    cache->add_subcommand("dump", "write what is cached to the file of `cache: file`")->final_callback([&] {
+        options.request = "cache dump";
+    });
+    cache->add_subcommand("load", "take from that file what is not cached")->final_callback([&] {
+        options.request = "cache load";
+    });
 
     CLI::App* flush = cache->add_subcommand("flush", "forget a name, all types of it, or everything");
     CLI::Option_group* what = flush->add_option_group("what");

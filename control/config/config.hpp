@@ -208,6 +208,8 @@ struct Config {
         unsigned prefetch = 1;         ///< the so-manieth hit of a life, or a later, asks ahead; 0: none
         std::string keep_warm;         ///< file of names that are asked at start and kept fresh; empty: none
         unsigned keep_warm_rate = 100; ///< of these, questions per second
+        std::string file;              ///< what is cached is kept there over a restart; empty: nowhere
+        Time save_interval = 10min;    ///< it is written so often, besides at the end; 0: never
         bool rotate = true;            ///< addresses change places from reply to reply (RFC 1794)
         unsigned max_rrset = 256;      ///< records of one RRset; with more there is no answer
         bool harden_below_nxdomain = false; ///< nothing is below a name that a validator denies (RFC 8020)

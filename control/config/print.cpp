@@ -230,6 +230,8 @@ void print_cache(YAML::Emitter& out, const Config& config) {
     print_word(out, "prefetch", std::to_string(config.live.prefetch));
     print_text(out, "keep-warm", config.live.keep_warm);
     print_word(out, "keep-warm-rate", std::to_string(config.live.keep_warm_rate));
+    print_text(out, "file", config.live.file);
+    print_word(out, "save-interval", yaml::duration_text(config.live.save_interval));
     print_word(out, "rotate", config.live.rotate ? "true" : "false");
     print_word(out, "max-rrset", std::to_string(config.live.max_rrset));
     print_word(out, "harden-below-nxdomain", config.live.harden_below_nxdomain ? "true" : "false");

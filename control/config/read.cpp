@@ -311,6 +311,8 @@ void read_cache(const Value& at, Config& out) {
         {"keep-warm", [&](const Value& v) { out.live.keep_warm = read_file_or_none(v); }},
         {"keep-warm-rate",
          [&](const Value& v) { out.live.keep_warm_rate = unsigned(v.number(1, limits::keep_warm_rate)); }},
+        {"file", [&](const Value& v) { out.live.file = read_file_or_none(v); }},
+        {"save-interval", [&](const Value& v) { out.live.save_interval = v.duration(0s, bounds::day); }},
         {"rotate", [&](const Value& v) { out.live.rotate = v.flag(); }},
         {"max-rrset", [&](const Value& v) { out.live.max_rrset = unsigned(v.number(1, bounds::rrset)); }},
         {"harden-below-nxdomain", [&](const Value& v) { out.live.harden_below_nxdomain = v.flag(); }},

@@ -65,6 +65,7 @@ Daemon::Daemon(const Config& config, const std::string& path, LocalRules local)
       flushes_(table_, grace_, fetches_),
       tcp_(io_, table_, fetches_, access_, &local_, config.live.tcp, &routes_),
       workers_(table_, grace_, access_, &local_, &routes_),
+      store_({io_, table_, grace_, fetches_, flushes_, local_, routes_}, config.boot),
       reload_(path, config, std::move(local.lists), parts_), commands_(io_), signals_(io_, SIGINT, SIGTERM),
       hangups_(io_, SIGHUP) {
     router_.connect(workers_, tcp_);
@@ -94,8 +95,11 @@ Daemon::Result Daemon::run() {
     });
     reload_on_hangup();
     resolve_names();
+    store_.open();
+    store_.set(config_.live, boot_time());
     Result started = workers_.start();
     if (started) {
+        store_.load_if_there();
         std::size_t upstreams = 0;
         for (const Config::Group& group : config_.live.upstreams) upstreams += group.servers.size();
         spdlog::info("ready: {} workers, {} upstreams", workers_.size(), upstreams);
@@ -115,6 +119,7 @@ Daemon::Result Daemon::run() {
     fetches_.close();
     workers_.stop();
     loop.refuse_the_rest();
+    store_.stop();
     commands_.close();
     tcp_.close();
     return started;

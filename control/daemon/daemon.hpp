@@ -70,8 +70,10 @@ class Daemon {
     TcpServer tcp_;
     Workers workers_;
     Ports ports_{grace_};
-    Parts parts_{io_,    grace_,  table_,   publisher_, groups_, exchanges_, fetches_, flushes_, access_,
-                 local_, routes_, workers_, tcp_,       prober_, warm_,      names_,   eal_,     ports_};
+    CacheStore store_;
+    Parts parts_{io_,      grace_,  table_, publisher_, groups_,  exchanges_, fetches_,
+                 flushes_, access_, local_, routes_,    workers_, tcp_,       prober_,
+                 warm_,    names_,  eal_,   ports_,     store_};
     Reload reload_;
     CommandServer commands_;
     asio::signal_set signals_, hangups_;

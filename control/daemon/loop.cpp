@@ -36,7 +36,7 @@ void Loop::run() {
         bool busy = tick();
         if (polls) {
             nap(busy);
-        } else if (!flushing_ && !freeing_) {
+        } else if (!flushing_ && !freeing_ && !filling_) {
             sleep();
         }
     }
@@ -70,6 +70,7 @@ bool Loop::tick() {
     flushing_ = p_.flushes.tick();
     p_.table.upkeep(now);
     freeing_ = p_.grace.reclaim();
+    filling_ = p_.store.tick(boot_time());
     p_.workers.end_sleeps();
     p_.workers.watch(now);
     if (p_.eal) p_.eal->update_next_hops(p_.grace);
@@ -79,7 +80,7 @@ bool Loop::tick() {
         health_due_ = now + health_interval;
     }
     longest_ = std::max(longest_, boot_time() - now);
-    return misses || handlers || flushing_ || freeing_;
+    return misses || handlers || flushing_ || freeing_ || filling_;
 }
 
 unsigned Loop::take_misses(Time now) {

@@ -50,7 +50,7 @@ class Loop {
     dataplane::TscClock* clock_;
     asio::posix::stream_descriptor wanted_; ///< readable when a worker has ended our sleep
     bool stopping_ = false;
-    bool flushing_ = false, freeing_ = false; ///< more of it can be done at once
+    bool flushing_ = false, freeing_ = false, filling_ = false; ///< more of it can be done at once
     Time longest_{};
     Time clock_due_{}, health_due_{};
     Health health_;

@@ -20,6 +20,7 @@
 #include "control/fetch/publish.hpp"
 #include "control/fetch/table.hpp"
 #include "control/rank/prober.hpp"
+#include "control/store/cache_store.hpp"
 #include "control/upstream/exchange.hpp"
 #include "control/upstream/server_names.hpp"
 #include "control/upstream/upstreams.hpp"
@@ -50,6 +51,7 @@ struct Parts {
     ServerNames& names;
     const std::unique_ptr<dataplane::Eal>& eal; ///< null without ports
     Ports& ports;
+    CacheStore& store;
 };
 
 } // namespace millrace::control

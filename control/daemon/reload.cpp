@@ -11,23 +11,11 @@
 #include "control/config/warnings.hpp"
 #include "control/config/yaml.hpp"
 #include "control/limits.hpp"
+#include "control/store/helper_cpus.hpp"
 
 namespace millrace::control {
 
 namespace {
-
-/// The CPUs of this thread, as EAL has not bound it to one yet, without those that lcores poll on; when that
-/// leaves none, all of them.
-cpu_set_t cpus_beside(const Config::Boot& boot) {
-    cpu_set_t all, others;
-    CPU_ZERO(&all);
-    sched_getaffinity(0, sizeof all, &all);
-    others = all;
-    for (const Config::Port& port : boot.ports) {
-        for (unsigned lcore : port.lcores) CPU_CLR(lcore, &others);
-    }
-    return CPU_COUNT(&others) > 0 ? others : all;
-}
 
 /// The file, checked once more together with what stays as it is.
 tl::expected<Config, ConfigError> load_beside(const std::string& path, const Config::Boot& boot) {
@@ -70,6 +58,8 @@ std::vector<std::string> live_keys(const Config::Live& now, const Config::Live& 
     if (now.prefetch != next.prefetch) keys.push_back("cache.prefetch");
     if (now.keep_warm != next.keep_warm) keys.push_back("cache.keep-warm");
     if (now.keep_warm_rate != next.keep_warm_rate) keys.push_back("cache.keep-warm-rate");
+    if (now.file != next.file) keys.push_back("cache.file");
+    if (now.save_interval != next.save_interval) keys.push_back("cache.save-interval");
     if (now.rotate != next.rotate) keys.push_back("cache.rotate");
     if (now.max_rrset != next.max_rrset) keys.push_back("cache.max-rrset");
     bool hardens = now.harden_below_nxdomain != next.harden_below_nxdomain;
@@ -109,7 +99,9 @@ bool concerns_answers(const std::string& key) {
                                                   "cache.stale-answer",
                                                   "cache.prefetch",
                                                   "cache.keep-warm",
-                                                  "cache.keep-warm-rate"};
+                                                  "cache.keep-warm-rate",
+                                                  "cache.file",
+                                                  "cache.save-interval"};
     return std::ranges::find(others, key) == std::end(others);
 }
 
@@ -367,6 +359,7 @@ void Reload::put_in_place() {
     bool is_as_warm = next.keep_warm == current_.live.keep_warm &&
                       next.keep_warm_rate == current_.live.keep_warm_rate &&
                       std::ranges::find(changed, next.keep_warm, &ListChange::file) == changed.end();
+    p_.store.set(next, boot_time());
     if (!is_as_warm) p_.warm.set(std::move(loaded_.local.warm), next.keep_warm_rate);
     warn_of(next);
     lists_ = std::move(loaded_.local.lists);

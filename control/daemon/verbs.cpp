@@ -349,12 +349,29 @@ void cache_flush(const Context& c, const std::vector<std::string>& args, Respond
     std::size_t index = group ? c.reload.current().index_of(args.back()) : 0;
     if (index == c.named().size()) return responder.fail("'" + args.back() + "' is no group of upstreams");
     auto held = std::make_shared<Responder>(std::move(responder)); // std::function wants a copyable callback
-    auto done = [held](std::size_t emptied) { held->respond({{"flushed", emptied}}); };
+    // What is kept over a restart must not bring it back.
+    auto done = [held, c](std::size_t emptied) {
+        c.store.forget([held, emptied] { held->respond({{"flushed", emptied}}); });
+    };
     bool begun = all     ? c.flushes.flush_all(done)
                  : zone  ? c.flushes.flush_zone(*name, done)
                  : group ? c.flushes.flush_outdated({.groups = 1u << index}, done)
                          : c.flushes.flush_name(*name, done);
     if (!begun) held->fail("too many flushes are under way; try again");
+}
+
+void cache_dump(const Context& c, Responder responder) {
+    auto held = std::make_shared<Responder>(std::move(responder));
+    c.store.dump([held](const tl::expected<std::size_t, std::string>& written) {
+        written ? held->respond({{"dumped", *written}}) : held->fail(written.error());
+    });
+}
+
+void cache_load(const Context& c, Responder responder) {
+    auto held = std::make_shared<Responder>(std::move(responder));
+    c.store.load([held](const tl::expected<std::size_t, std::string>& filled) {
+        filled ? held->respond({{"loaded", *filled}}) : held->fail(filled.error());
+    });
 }
 
 void config_reload(const Context& c, Responder responder) {
@@ -463,6 +480,12 @@ void add_verbs(CommandServer& server, const Parts& parts, Reload& reload, Loop& 
     });
     server.on("cache lookup",
               [c](auto args, Responder responder) { cache_lookup(c, args, std::move(responder)); });
+    server.on("cache dump", [c](auto args, Responder responder) {
+        args.empty() ? cache_dump(c, std::move(responder)) : responder.fail("cache dump takes no arguments");
+    });
+    server.on("cache load", [c](auto args, Responder responder) {
+        args.empty() ? cache_load(c, std::move(responder)) : responder.fail("cache load takes no arguments");
+    });
     add_upstream_verbs(server, c.named());
     server.on("cache flush",
               [c](auto args, Responder responder) { cache_flush(c, args, std::move(responder)); });

@@ -12,9 +12,11 @@ namespace millrace::control {
 
 namespace {
 
-/// Whether the rules have a say in a cached answer: an alias for its name, or a blocked name in its chain.
+/// Whether the rules have, or had, a say in a cached answer:
+/// an alias for its name, or a blocked name in its chain.
 bool is_ruled(const dataplane::LocalNames& local, const cache::KeyRef& key, const cache::Entry& entry) {
     using Action = dataplane::LocalNames::Action;
+    if (entry.rewritten) return true;
     auto match = local.find(key.name());
     if (match && local.action(*match) == Action::alias) return true;
     return leads_to_blocked(local, key.name(), entry);
@@ -85,8 +87,9 @@ bool Flushes::flush_outdated(const Outdated& what, Done done, std::function<void
     auto matches = [what](const cache::KeyRef& key, const cache::Entry& entry) {
         bool is_of_groups = what.groups >> key.group() & 1 || ((what.groups || what.routes) && entry.crossed);
         return is_of_groups || (what.routes && leaves_group(what.routes->get(), key, entry)) ||
-               (what.local && (entry.rewritten || is_ruled(what.local->get(), key, entry)));
+               (what.local && is_ruled(what.local->get(), key, entry));
     };
+    ++begun_;
     jobs_.push_back({matches, fetches_.last_generation(), std::move(done), 0, 0, std::nullopt});
     // What one group completed for another's name, some other may be about to get.
     auto is_concerned = [what](const cache::Key& key, const cache::Entry* told) {
@@ -99,6 +102,7 @@ bool Flushes::flush_outdated(const Outdated& what, Done done, std::function<void
 
 bool Flushes::begin(const NamePredicate& matches, Done done, std::function<void()> then) {
     if (jobs_.size() >= limits::flushes) return false;
+    ++begun_;
     cache::Generation last = fetches_.last_generation();
     auto is_of_it = [matches](const cache::Key& key, const cache::Entry* told) {
         return told ? concerns({0, key.bytes().data()}, *told, matches) : matches(key.name.bytes(), false);
@@ -109,6 +113,11 @@ bool Flushes::begin(const NamePredicate& matches, Done done, std::function<void(
     };
     jobs_.push_back({is_made_of_it, last, std::move(done), 0, 0, std::nullopt});
     return true;
+}
+
+bool Flushes::is_made_otherwise(const dataplane::LocalNames& local, const dataplane::Routes& routes,
+                                const cache::KeyRef& key, const cache::Entry& entry) {
+    return entry.crossed || leaves_group(routes, key, entry) || is_ruled(local, key, entry);
 }
 
 bool Flushes::tick() {

@@ -54,6 +54,11 @@ class Flushes {
     /// Nothing; only waits until every worker has seen what was changed before.
     bool wait(Done done);
 
+    /// Whether rules or routes make another answer of it now than they did when it was made.
+    static bool is_made_otherwise(const dataplane::LocalNames& local, const dataplane::Routes& routes,
+                                  const cache::KeyRef& key, const cache::Entry& entry);
+    std::uint64_t begun() const { return begun_; } ///< flushes, complete or not
+
     /// Does a part of the work. Returns whether more can be done at once.
     bool tick();
     /// Until a grace period has passed, or longer: somebody is still to be told.
@@ -81,6 +86,7 @@ class Flushes {
     cache::Grace& grace_;
     FetchTable& fetches_;
     std::deque<Job> jobs_;
+    std::uint64_t begun_ = 0;
 };
 
 } // namespace millrace::control

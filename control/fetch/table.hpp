@@ -123,6 +123,8 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     void close();
 
     cache::Generation last_generation() const override { return last_generation_; }
+    /// One that no Fetch has: older than those that start from now on.
+    cache::Generation take_generation() { return ++last_generation_; }
     std::size_t live() const { return slots_.size() - free_.size(); }
     std::size_t waiting() const { return waiters_.count(); }
     const FetchCounters& counters() const { return counters_; }

@@ -142,17 +142,13 @@ cache::EntryPtr build_entry(const cache::Key& key, const Answer& answer, cache::
     draft.born = answer.received;
     draft.expiry = answer.received + plan.life();
     if (latest_expiry) draft.expiry = std::max(draft.born, std::min(draft.expiry, *latest_expiry));
-    if (policy.prefetch > 0) {
-        draft.refresh_after = draft.expiry - (draft.expiry - draft.born) / prefetch_part;
-        draft.quiet_hits = std::uint8_t(policy.prefetch - 1);
-    }
     // TTL 0 is for those who wait for it and nobody later, not even when nothing better is to be had.
     draft.stale_until = plan.life().count() == 0 ? draft.expiry : draft.expiry + policy.stale;
     if (answer.stale_until) {
         draft.stale_until = std::clamp(*answer.stale_until, draft.expiry, draft.stale_until);
     }
     draft.chained = std::ranges::any_of(answer.chain, is_cname);
-    draft.stale_at_once = policy.stale_at_once && !draft.chained; // control looks what is behind a chain
+    plan_refresh(draft, policy);
     draft.rewritten = answer.is_rewritten;
     draft.crossed = answer.is_crossed;
     if (answer.info) {
@@ -183,6 +179,13 @@ cache::EntryPtr build_failure(cache::Version version, Time now, Time expiry, con
     draft.born = now;
     draft.expiry = draft.stale_until = expiry;
     return cache::Entry::make(draft);
+}
+
+void plan_refresh(cache::EntryDraft& draft, const TtlPolicy& policy) {
+    draft.stale_at_once = policy.stale_at_once && !draft.chained; // control looks what is behind a chain
+    if (policy.prefetch == 0) return;
+    draft.refresh_after = draft.expiry - (draft.expiry - draft.born) / prefetch_part;
+    draft.quiet_hits = std::uint8_t(policy.prefetch - 1);
 }
 
 Record with_ttl(const Record& record, std::uint32_t ttl) {

@@ -39,6 +39,9 @@ cache::EntryPtr build_entry(const cache::Key& key, const Answer& answer, cache::
 cache::EntryPtr build_failure(cache::Version version, Time now, Time expiry, const ExtendedError& info,
                               bool is_crossed = false);
 
+/// When, with its life as it is, hits first ask for a refresh, and that it is answered stale at once.
+void plan_refresh(cache::EntryDraft& draft, const TtlPolicy& policy);
+
 /// A copy of `record` with another TTL (seconds). Null when memory is exhausted.
 Record with_ttl(const Record& record, std::uint32_t ttl);
 

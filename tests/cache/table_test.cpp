@@ -56,6 +56,41 @@ TEST_F(TableTest, StartingTheNextGenerationSupersedesTheLastEvenIfItEndsWithNoth
     EXPECT_EQ(find(a)->version, (Version{1, 0})) << "what was published stays";
 }
 
+TEST_F(TableTest, FillTakesThePlaceOfNothing) {
+    auto fill = [&](const Key& key, Generation g) {
+        EntryPtr entry = entry_of({g, 0}, {7}, 0s, 60s);
+        return table.fill(key, hash(key), entry);
+    };
+    EXPECT_EQ(fill(a, 5), Publication::accepted);
+    EXPECT_EQ(fill(a, 6), Publication::superseded) << "there is one";
+    start(b, 1);
+    EXPECT_EQ(fill(b, 6), Publication::superseded) << "a Fetch is at work";
+    EXPECT_EQ(publish(b, {1, 0}), Publication::accepted) << "which has not been superseded";
+    Key c = key_of("c.com");
+    start(c, 9);
+    table.finish(c, hash(c), 9);
+    EXPECT_EQ(fill(c, 6), Publication::superseded) << "somebody newer found nothing";
+    table.raise_floor(0, 10);
+    EXPECT_EQ(fill(key_of("d.com"), 6), Publication::superseded) << "a flush forbids it";
+}
+
+TEST_F(TableTest, WhatMayBeServedIsGoneThroughShardByShard) {
+    auto count = [&](Time now) {
+        std::size_t found = 0;
+        for (std::size_t i = 0; i < table.shard_count(); ++i)
+            table.for_each(i, now, [&](const KeyRef&, const Entry&) { ++found; });
+        return found;
+    };
+    EXPECT_EQ(count(0s), 0u);
+    publish(a, {1, 0});
+    publish(b, {2, 0});
+    start(key_of("c.com"), 3);
+    EXPECT_EQ(count(59s), 2u);
+    EXPECT_EQ(count(60s), 0u) << "past their stale lives";
+    table.raise_floor(0, 1);
+    EXPECT_EQ(count(0s), 1u);
+}
+
 TEST_F(TableTest, KeysDoNotInterfere) {
     start(a, 1);
     start(b, 2);

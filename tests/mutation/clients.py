@@ -277,8 +277,8 @@ MUTATIONS = [
         "dataplane_test:WorkerTest.OnlyAPopular*"),
     Mutation(
         "prefetch-cannot-be-switched-off", "control/message/entry_build.cpp",
-        "    if (policy.prefetch > 0) {\n",
-        "    {\n",
+        "    if (policy.prefetch == 0) return;\n",
+        "",
         "upstreams are asked ahead of time although the operator does not want that",
         "control_test:BuildEntry.SaysWhichHits*"),
     Mutation(

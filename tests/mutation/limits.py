@@ -66,8 +66,8 @@ MUTATIONS = [
         "control_test:ReloadTest.Lists*"),
     Mutation(
         "rewritten-answers-outlive-their-rule", "control/fetch/flush.cpp",
-        "entry.rewritten || is_ruled(",
-        "is_ruled(",
+        "    if (entry.rewritten) return true;\n",
+        "",
         "a name that was taken off a list stays blocked",
         "control_test:AliasTest.NewRules*"),
     Mutation(

@@ -15,7 +15,8 @@ import memory
 import next_hops
 import publication
 import servers
+import store
 import upstreams
 
 MUTATIONS = [*publication.MUTATIONS, *flushes.MUTATIONS, *upstreams.MUTATIONS, *servers.MUTATIONS, *memory.MUTATIONS,
-             *clients.MUTATIONS, *limits.MUTATIONS, *devices.MUTATIONS, *next_hops.MUTATIONS]
+             *clients.MUTATIONS, *limits.MUTATIONS, *devices.MUTATIONS, *next_hops.MUTATIONS, *store.MUTATIONS]

@@ -69,6 +69,9 @@ TEST(Config, LocalNamesAndLists) {
          "t:2: cache.stale-answer: expected client-timeout or at-once, found \"soon\""},
         {"cache: {keep-warm: names}",
          "t:2: cache.keep-warm: expected an absolute path, or nothing, found \"names\""},
+        {"cache: {file: cache}", "t:2: cache.file: expected an absolute path, or nothing, found \"cache\""},
+        {"cache: {save-interval: 2d}", "t:2: cache.save-interval: expected a duration from 0s to 1d, such as "
+                                       "\"300ms\" or \"1h\", found \"2d\""},
         {"cache: {keep-warm-rate: 0}",
          "t:2: cache.keep-warm-rate: expected a whole number from 1 to 10000, found \"0\""},
         {"tcp: {per-client: 0}", "t:2: tcp.per-client: expected a whole number from 1 to 65535, found \"0\""},
@@ -167,7 +170,8 @@ const Refused shapes[] = {
                                 "routes, fanout, merge, ranking, cache, control, found an unknown key"},
     {upstreams + "cache:\n  stale: 1d\n  \"a\\tb\": 1",
      "t:4: cache.\"a\\x09b\": expected one of the keys entries, memory, min-ttl, max-ttl, negative-ttl, "
-     "stale, stale-answer, prefetch, keep-warm, keep-warm-rate, rotate, max-rrset, harden-below-nxdomain, "
+     "stale, stale-answer, prefetch, keep-warm, keep-warm-rate, file, save-interval, rotate, max-rrset, "
+     "harden-below-nxdomain, "
      "found an "
      "unknown key"},
     {upstreams + "merge: {}\nmerge: {}", "t:3: merge: expected each key once, found a second one"},
@@ -178,7 +182,8 @@ const Refused shapes[] = {
                                "ranking, cache, control, found a key that is not a word"},
     {upstreams + "cache:",
      "t:2: cache: expected a map with the keys entries, memory, min-ttl, max-ttl, negative-ttl, "
-     "stale, stale-answer, prefetch, keep-warm, keep-warm-rate, rotate, max-rrset, harden-below-nxdomain, "
+     "stale, stale-answer, prefetch, keep-warm, keep-warm-rate, file, save-interval, rotate, max-rrset, "
+     "harden-below-nxdomain, "
      "found nothing"},
     {upstreams + "listen: 127.0.0.1", "t:2: listen: expected a list, found \"127.0.0.1\""},
     {upstreams + "listen: [[]]", "t:2: listen[0]: expected an address and port, such as \"192.0.2.1:53\" or "
@@ -375,10 +380,11 @@ TEST(ConfigYaml, ParsesBackToTheSame) {
          {*sample, parsed(upstreams), parsed(upstreams + port + "listen: []\nallow: []"),
           parsed(upstreams + "eal: ['--no-huge', '-m', '512', \"a\\\"b: #\\\\\"]"),
           parsed("upstreams: [{group: '~', servers: ['[2001:db8::1]:5353', '::1']}]"),
-          parsed(in_map("merge", "policy: off") +
-                 "cache: {memory: 1048577, stale: 61m, min-ttl: 1500ms, "
-                 "max-rrset: 1000, prefetch: 3, stale-answer: at-once, "
-                 "keep-warm: /w, keep-warm-rate: 7, harden-below-nxdomain: true}"),
+          parsed(
+              in_map("merge", "policy: off") +
+              "cache: {memory: 1048577, stale: 61m, min-ttl: 1500ms, "
+              "max-rrset: 1000, prefetch: 3, stale-answer: at-once, "
+              "keep-warm: /w, keep-warm-rate: 7, file: /c, save-interval: 1h, harden-below-nxdomain: true}"),
           parsed(in_map("limits", "fetches-per-client: 1, fetches-per-question: 2, fetches-per-zone: 3, "
                                   "client-ipv4-prefix: 28, client-ipv6-prefix: 60, dry-run: true")),
           parsed(in_map("ranking", "ports: [443, 80], icmp: true, rate: 9, cache: 90s, max-addresses: 4, "

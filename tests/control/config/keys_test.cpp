@@ -92,6 +92,8 @@ const std::vector<Documented>& keys_of_cache() {
         {"cache.stale-answer", upstreams, in_map("cache", "stale-answer: at-once")},
         {"cache.prefetch", upstreams, in_map("cache", "prefetch: 0")},
         {"cache.keep-warm", upstreams, in_map("cache", "keep-warm: /w")},
+        {"cache.file", upstreams, in_map("cache", "file: /c")},
+        {"cache.save-interval", upstreams, in_map("cache", "save-interval: 0s")},
         {"cache.keep-warm-rate", upstreams, in_map("cache", "keep-warm-rate: 9")},
         {"cache.rotate", upstreams, in_map("cache", "rotate: false")},
         {"cache.max-rrset", upstreams, in_map("cache", "max-rrset: 300")},
