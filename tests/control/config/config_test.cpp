@@ -70,8 +70,9 @@ TEST(Config, LocalNamesAndLists) {
         {"cache: {keep-warm: names}",
          "t:2: cache.keep-warm: expected an absolute path, or nothing, found \"names\""},
         {"cache: {file: cache}", "t:2: cache.file: expected an absolute path, or nothing, found \"cache\""},
-        {"cache: {save-interval: 2d}", "t:2: cache.save-interval: expected a duration from 0s to 1d, such as "
-                                       "\"300ms\" or \"1h\", found \"2d\""},
+        {"cache: {save-interval: 2d}",
+         "t:2: cache.save-interval: expected a duration from 0s to 1d (units ms, "
+         "s, m, h, d), found \"2d\""},
         {"cache: {keep-warm-rate: 0}",
          "t:2: cache.keep-warm-rate: expected a whole number from 1 to 10000, found \"0\""},
         {"tcp: {per-client: 0}", "t:2: tcp.per-client: expected a whole number from 1 to 65535, found \"0\""},
