@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/support/entries.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace millrace::control {
 namespace {
@@ -19,9 +20,7 @@ constexpr std::uint64_t rules = 7;
 class CacheFileTest : public testing::Test {
   protected:
     CacheFileTest() {
-        char name[] = "/tmp/millrace-store-XXXXXX";
-        folder = mkdtemp(name);
-        path = folder + "/cache";
+        path = folder / "cache";
         written.boot = {'b', 'o', 'o', 't'};
         written.since_boot = 100s;
         written.wall = 1'000'000s;
@@ -29,7 +28,6 @@ class CacheFileTest : public testing::Test {
         restoring.policy = {.stale = 1h};
         restoring.now = 100s;
     }
-    ~CacheFileTest() override { std::filesystem::remove_all(folder); }
 
     static void add(CacheFileWriter& writer, const cache::Key& key, const cache::EntryPtr& entry) {
         writer.add({1, key.bytes().data()}, *entry);
@@ -64,7 +62,8 @@ class CacheFileTest : public testing::Test {
     }
     void put(const std::string& octets) const { std::ofstream(path, std::ios::binary) << octets; }
 
-    std::string folder, path;
+    test::TemporaryFolder folder;
+    std::string path;
     Moment written;
     Restoring restoring;
     cache::Key a = key_of("a.com"), b = key_of("b.com");
@@ -179,7 +178,7 @@ TEST_F(CacheFileTest, AnyLengthThatIsAnotherIsNoticed) {
 
 TEST_F(CacheFileTest, OnlyARegularFileIsOne) {
     EXPECT_EQ(fault(written), "cannot be opened: No such file or directory");
-    path = folder;
+    path = folder.path();
     EXPECT_EQ(fault(written), "is no regular file");
     path = "/dev/zero";
     EXPECT_EQ(fault(written), "is no regular file");
@@ -196,14 +195,15 @@ TEST_F(CacheFileTest, AWriterThatDoesNotFinishLeavesWhatWasThere) {
         EXPECT_EQ(contents(), good);
     }
     EXPECT_EQ(contents(), good);
-    EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), 1) << "nothing stays beside it";
+    EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1)
+        << "nothing stays beside it";
 }
 
 TEST_F(CacheFileTest, WhatAnEndedWriterLeftIsNotInTheWay) {
-    std::filesystem::create_symlink(folder + "/other", path + ".new");
+    std::filesystem::create_symlink(folder / "other", path + ".new");
     write();
     EXPECT_EQ(fault(written), "");
-    EXPECT_FALSE(std::filesystem::exists(folder + "/other")) << "nothing is written through a link";
+    EXPECT_FALSE(std::filesystem::exists(folder / "other")) << "nothing is written through a link";
     auto mode = std::filesystem::status(path).permissions();
     EXPECT_EQ(mode, std::filesystem::perms(0600)) << "it says what was asked for";
 }

@@ -8,6 +8,7 @@
 #include "control/local/build.hpp"
 #include "tests/control/fetch/fixture.hpp"
 #include "tests/support/entries.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace millrace::control {
 namespace {
@@ -15,15 +16,12 @@ namespace {
 class CacheStoreTest : public FetchTest {
   protected:
     CacheStoreTest() {
-        char name[] = "/tmp/millrace-store-XXXXXX";
-        folder = mkdtemp(name);
-        config.live.file = folder + "/cache";
+        config.live.file = folder / "cache";
         store.open();
         set();
     }
     ~CacheStoreTest() override {
         store.stop();
-        std::filesystem::remove_all(folder);
     }
 
     void set() { store.set(config.live, boot_time()); }
@@ -56,7 +54,7 @@ class CacheStoreTest : public FetchTest {
     bool has_file() const { return std::filesystem::exists(config.live.file); }
 
     Config config = *parse_config("upstreams: [{group: g, servers: [198.51.100.1]}]\n", "t");
-    std::string folder;
+    test::TemporaryFolder folder;
     asio::io_context io;
     cache::Replaceable<dataplane::LocalNames> local{dataplane::LocalNames::Builder().build()};
     cache::Replaceable<dataplane::Routes> routes{std::make_unique<dataplane::Routes>()};
@@ -247,7 +245,7 @@ TEST_F(CacheStoreTest, WithoutAFileThereIsNothingToDo) {
 }
 
 TEST_F(CacheStoreTest, WhereNothingCanBeWrittenThatIsSaid) {
-    config.live.file = folder + "/none/cache";
+    config.live.file = folder / "none/cache";
     set();
     auto dumped = dump();
     ASSERT_FALSE(dumped);
