@@ -47,6 +47,9 @@ class LocalNames final : public cache::Retired {
     Action action(const Match& match) const { return rules_[match.rule].action; }
     /// Whether a block list says it, not the operator's own records or a standard.
     bool is_blocked(const Match& match) const { return rules_[match.rule].is_blocked; }
+    unsigned source(const Match& match) const {
+        return rules_[match.rule].source;
+    } ///< as the Builder was told
     /// Extended error code for clients (RFC 8914 4.16 to 4.18), or Entry::no_info.
     std::uint16_t info(const Match& match) const { return rules_[match.rule].info; }
     /// What answers `qtype`; null for Action::forward and ::alias. The records' owner is the question's name,

@@ -30,7 +30,9 @@ tl::unexpected<ConfigError> whole_file(const std::string& file, std::string expe
     return tl::unexpected(ConfigError{file, 0, "", std::move(expected), std::move(found)});
 }
 
-tl::expected<std::string, ConfigError> read_file(const std::string& path) {
+} // namespace
+
+tl::expected<std::string, ConfigError> read_config_file(const std::string& path) {
     // O_NONBLOCK: opening a FIFO must not wait for its writer.
     dataplane::Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     struct stat status {};
@@ -51,6 +53,8 @@ tl::expected<std::string, ConfigError> read_file(const std::string& path) {
     text.resize(size);
     return text;
 }
+
+namespace {
 
 /// Listens to the parser only to learn where the latest document starts.
 struct DocumentStart : YAML::EventHandler {
@@ -91,7 +95,7 @@ tl::expected<Config, ConfigError> parse_document(const std::string& text, const 
 } // namespace
 
 tl::expected<Config, ConfigError> load_config(const std::string& path) {
-    return read_file(path).and_then([&](const std::string& text) { return parse_config(text, path); });
+    return read_config_file(path).and_then([&](const std::string& text) { return parse_config(text, path); });
 }
 
 tl::expected<Config, ConfigError> parse_config(std::string_view text, const std::string& file) {

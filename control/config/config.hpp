@@ -149,7 +149,7 @@ struct Config {
         bool operator==(const Local&) const = default;
     };
 
-    /// A file of names that are not answered truthfully.
+    /// Names that are not answered truthfully, in a file or here.
     struct BlockList {
         enum class Format {
             names, ///< a name per line, or lines of a hosts file: the name and all below it
@@ -161,6 +161,7 @@ struct Config {
         Format format = Format::names;
         Denial answer = Denial::nxdomain; ///< of Format::names
         Reason reason = Reason::blocked;  ///< extended error 15, 16 or 17 (RFC 8914 4.16)
+        std::vector<std::string> names{}; ///< instead of a file: each and all below it
 
         bool operator==(const BlockList&) const = default;
     };
@@ -246,6 +247,9 @@ struct ConfigError {
 std::string to_string(const ConfigError& error);
 
 tl::expected<Config, ConfigError> load_config(const std::string& path);
+
+/// The text of a configuration file: a regular one of at most 1 MiB.
+tl::expected<std::string, ConfigError> read_config_file(const std::string& path);
 
 /// `file` is for the errors only.
 tl::expected<Config, ConfigError> parse_config(std::string_view text, const std::string& file);

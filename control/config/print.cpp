@@ -176,6 +176,7 @@ void print_block(YAML::Emitter& out, const std::vector<Config::BlockList>& lists
     for (const auto& list : lists) {
         out << YAML::BeginMap;
         print_text(out, "file", list.file);
+        print(out, "names", list.names);
         print_word(out, "format", name_of(list.format, list_formats));
         print_word(out, "answer", name_of(list.answer, denials));
         print_word(out, "reason", name_of(list.reason, list_reasons));

@@ -274,27 +274,25 @@ void read_local(const Value& at, Config::Local& out) {
     });
 }
 
-Config::BlockList read_block_list(const Value& at) {
-    Config::BlockList out;
-    at.map({
-        {"file",
-         [&](const Value& v) {
-             out.file = v.text("an absolute path");
-             if (out.file.front() != '/') v.fail("an absolute path");
-         }},
-        {"format", [&](const Value& v) { out.format = read_choice(v, list_formats); }},
-        {"answer", [&](const Value& v) { out.answer = read_choice(v, denials); }},
-        {"reason", [&](const Value& v) { out.reason = read_choice(v, list_reasons); }},
-    });
-    if (out.file.empty()) at.at("file").fail("an absolute path");
-    return out;
-}
-
 std::string read_file_or_none(const Value& at) {
     constexpr const char* form = "an absolute path, or nothing";
     std::string path = at.text(form, Value::Emptiness::allowed);
     if (!path.empty() && path.front() != '/') at.fail(form);
     return path;
+}
+
+Config::BlockList read_block_list(const Value& at) {
+    Config::BlockList out;
+    at.map({
+        {"file", [&](const Value& v) { out.file = read_file_or_none(v); }},
+        {"names", [&](const Value& v) { out.names = read_names(v); }},
+        {"format", [&](const Value& v) { out.format = read_choice(v, list_formats); }},
+        {"answer", [&](const Value& v) { out.answer = read_choice(v, denials); }},
+        {"reason", [&](const Value& v) { out.reason = read_choice(v, list_reasons); }},
+    });
+    if (out.file.empty() && out.names.empty()) at.at("file").fail("an absolute path, or `names`");
+    if (!out.file.empty() && !out.names.empty()) at.at("names").fail("a file or names, not both");
+    return out;
 }
 
 void read_cache(const Value& at, Config& out) {

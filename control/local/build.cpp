@@ -78,6 +78,15 @@ void add_chaos(const Config::Local& local, Builder& names) {
     add("id.server", local.id);
 }
 
+/// Of a list that stands in the configuration.
+void add_names(const Config::BlockList& list, unsigned source, Builder& names) {
+    bool is_nodata = list.answer == Config::BlockList::Denial::nodata;
+    auto rule =
+        denial(names, source, list, is_nodata ? LocalNames::Action::nodata : LocalNames::Action::nxdomain);
+    for (const std::string& name : list.names)
+        names.add(cache::parse_name(name)->bytes(), Builder::both, rule);
+}
+
 void log_list(const std::string& file, const BlockListResult& read) {
     if (read.skipped == 0) return spdlog::info("{}: {} names", file, read.names);
     spdlog::warn("{}: {} names, {} lines skipped{}", file, read.names, read.skipped,
@@ -104,6 +113,10 @@ tl::expected<LocalRules, ConfigError> build_local_names(const Config::Live& live
     std::vector<ReadList> read;
     for (std::size_t i = 0; i < live.block.size(); ++i) {
         const std::string& file = live.block[i].file;
+        if (file.empty()) {
+            add_names(live.block[i], unsigned(lists + i), names);
+            continue;
+        }
         auto list = read_block_list(live.block[i], unsigned(lists + i), names);
         if (!list) return tl::unexpected(list.error());
         log_list(file, *list);
@@ -121,6 +134,17 @@ tl::expected<LocalRules, ConfigError> build_local_names(const Config::Live& live
         read.push_back({live.keep_warm, list->names, list->digest});
     }
     return LocalRules{names.build(), std::move(read), std::move(warm)};
+}
+
+std::string source_text(const Config::Live& live, unsigned source) {
+    switch (source) {
+    case forwarded: return "local.forward";
+    case own_records: return "local.records";
+    case special: return "local.special-names";
+    }
+    std::size_t list = source - lists;
+    if (list >= live.block.size()) return "block";
+    return live.block[list].file.empty() ? fmt::format("block[{}].names", list) : live.block[list].file;
 }
 
 std::unique_ptr<const dataplane::Routes> build_routes(const Config::Live& live) {

@@ -36,6 +36,9 @@ struct LocalRules {
 /// An error names the file and line. Of what lists are skipped, the log has the number and the first lines.
 tl::expected<LocalRules, ConfigError> build_local_names(const Config::Live& live);
 
+/// What a rule's LocalNames::source is: a key of the configuration, or a list's file.
+std::string source_text(const Config::Live& live, unsigned source);
+
 /// Which of the configured groups each name is asked of.
 std::unique_ptr<const dataplane::Routes> build_routes(const Config::Live& live);
 

@@ -164,6 +164,7 @@ const std::vector<Documented>& all_the_others() {
         {"local.forward", upstreams, in_map("local", "forward: [a.com]")},
         {"local.records", upstreams, in_map("local", "records: ['a.lan. A 192.0.2.1']")},
         {"block[].file", upstreams + block, upstreams + "block: [{file: /b}]"},
+        {"block[].names", upstreams + "block: [{names: [a.com]}]", upstreams + "block: [{names: [b.com]}]"},
         {"block[].format", upstreams + block, upstreams + "block: [{file: /a, format: rpz}]"},
         {"block[].answer", upstreams + block, upstreams + "block: [{file: /a, answer: nodata}]"},
         {"block[].reason", upstreams + block, upstreams + "block: [{file: /a, reason: censored}]"},
