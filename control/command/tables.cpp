@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <map>
+#include <string_view>
+#include <vector>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -45,43 +47,134 @@ std::string line(std::string text) {
     return text + "\n";
 }
 
-std::string rows(const Json& items, std::size_t indent) {
+/// Octets of the first `columns` characters.
+std::size_t octets(std::string_view text, std::size_t columns) {
+    std::size_t at = 0;
+    for (; at < text.size(); ++at) {
+        bool begins = (text[at] & 0xc0) != 0x80;
+        if (begins && columns-- == 0) break;
+    }
+    return at;
+}
+
+/// In lines of at most `columns`, broken at spaces where there are any. 0: in one.
+std::vector<std::string> wrap(const std::string& text, std::size_t columns) {
+    std::vector<std::string> lines;
+    std::string_view rest = text;
+    while (columns > 0 && width(std::string(rest)) > columns) {
+        std::size_t end = octets(rest, columns);
+        std::size_t space = rest[end] == ' ' ? end : rest.rfind(' ', end);
+        if (space != rest.npos && space > 0) end = space;
+        lines.emplace_back(rest.substr(0, end));
+        rest.remove_prefix(std::min(rest.find_first_not_of(' ', end), rest.size()));
+    }
+    lines.emplace_back(rest);
+    return lines;
+}
+
+std::string cut(const std::string& text, std::size_t columns) {
+    if (columns == 0 || width(text) <= columns) return text;
+    return text.substr(0, octets(text, columns - 1)) + "\xe2\x80\xa6"; // ...
+}
+
+std::string members(const Json& object, std::size_t indent, std::size_t most);
+
+struct Column {
+    std::string key;
+    std::size_t columns;
+};
+
+/// By key; one that is wide is last, as what stands behind it would be far away.
+std::vector<Column> columns_of(const Json& items) {
+    constexpr std::size_t wide = 40;
     std::map<std::string, std::size_t> widths;
     for (const auto& item : items) {
         for (const auto& [key, value] : item.items()) {
             widths[key] = std::max({widths[key], width(printable(key)), width(cell(value))});
         }
     }
-    std::string header(indent, ' '), body;
-    for (const auto& [key, columns] : widths) header += pad(printable(key), columns + gap);
-    for (const auto& item : items) {
-        std::string row(indent, ' ');
-        for (const auto& [key, columns] : widths) row += pad(cell(item.value(key, Json())), columns + gap);
-        body += line(row);
-    }
-    return line(header) + body;
+    std::vector<Column> out;
+    for (const auto& [key, columns] : widths) out.push_back({key, columns});
+    auto widest = std::ranges::max_element(out, {}, &Column::columns);
+    if (widest != out.end() && widest->columns > wide) std::rotate(widest, widest + 1, out.end());
+    return out;
 }
 
-std::string members(const Json& object, std::size_t indent) {
+/// Takes from the widest what is too much. False: none would be left wide enough to be read.
+bool fit(std::vector<Column>& columns, std::size_t room) {
+    constexpr std::size_t narrow = 12;
+    std::size_t sum = 0;
+    for (const Column& c : columns) sum += c.columns + gap;
+    while (sum > room + gap) {
+        auto widest = std::ranges::max_element(columns, {}, &Column::columns);
+        if (widest->columns <= std::max(narrow, width(printable(widest->key)))) return false;
+        --widest->columns;
+        --sum;
+    }
+    return true;
+}
+
+/// One row, on as many lines as its longest cell takes.
+std::string row(const Json& item, const std::vector<Column>& columns, std::size_t indent) {
+    std::vector<std::vector<std::string>> cells;
+    std::size_t height = 0;
+    for (const Column& c : columns) {
+        cells.push_back(wrap(cell(item.value(c.key, Json())), c.columns));
+        height = std::max(height, cells.back().size());
+    }
+    std::string out;
+    for (std::size_t i = 0; i < height; ++i) {
+        std::string text(indent, ' ');
+        for (std::size_t c = 0; c < columns.size(); ++c)
+            text += pad(i < cells[c].size() ? cells[c][i] : "", columns[c].columns + gap);
+        out += line(text);
+    }
+    return out;
+}
+
+std::string rows(const Json& items, std::size_t indent, std::size_t most) {
+    std::vector<Column> columns = columns_of(items);
+    std::string out;
+    if (most > 0 && !fit(columns, most - std::min(most, indent))) {
+        for (const auto& item : items) out += (out.empty() ? "" : "\n") + members(item, indent, most);
+        return out;
+    }
+    std::string header(indent, ' ');
+    for (const Column& c : columns) header += pad(printable(c.key), c.columns + gap);
+    out = line(header);
+    for (const auto& item : items) out += row(item, columns, indent);
+    return out;
+}
+
+std::string members(const Json& object, std::size_t indent, std::size_t most) {
+    constexpr std::size_t least = 16; // left for values, whatever the keys
     std::size_t columns = 0;
     for (const auto& [key, value] : object.items()) columns = std::max(columns, width(printable(key)));
+    if (most > 0) columns = std::min(columns, std::max(least, most - std::min(most, indent + gap + least)));
+    std::size_t start = indent + columns + gap;
+    std::size_t room = most == 0 ? 0 : std::max(least, most - std::min(most, start));
     std::string out;
     for (const auto& [key, value] : object.items()) {
-        std::string start = std::string(indent, ' ') + pad(printable(key), columns + gap);
-        if (is_rows(value))
-            out += line(start) + rows(value, indent + gap);
-        else if (value.is_object() && !value.empty())
-            out += line(start) + members(value, indent + gap);
-        else
-            out += line(start + cell(value));
+        std::string text =
+            std::string(indent, ' ') + pad(cut(printable(key), most ? columns : 0), columns + gap);
+        if (is_rows(value)) {
+            out += line(text) + rows(value, indent + gap, most);
+        } else if (value.is_object() && !value.empty()) {
+            out += line(text) + members(value, indent + gap, most);
+        } else {
+            for (const std::string& part : wrap(cell(value), room)) {
+                out += line(text + part);
+                text.assign(start, ' ');
+            }
+        }
     }
     return out;
 }
 
 } // namespace
 
-std::string to_table(const nlohmann::json& object) {
-    return members(object, 0);
+std::string to_table(const nlohmann::json& object, std::size_t width) {
+    return members(object, 0, width);
 }
 
 std::string printable(const std::string& text) {
