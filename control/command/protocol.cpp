@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
@@ -65,19 +66,48 @@ void Commands::run(std::string_view request, Responder responder) const {
     responder.fail(fmt::format("unknown command \"{}\"; there are: {}", (*words)[0], known));
 }
 
-tl::expected<std::vector<std::string>, std::string> parse_request(std::string_view request) {
-    if (request.size() > command_limits::request_octets) {
-        return tl::unexpected(fmt::format("a request has at most {} octets", command_limits::request_octets));
-    }
+namespace {
+
+bool has_control(std::string_view text) {
     auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
-    if (std::any_of(request.begin(), request.end(), is_control)) {
-        return tl::unexpected(std::string("a request has no control characters"));
-    }
+    return std::any_of(text.begin(), text.end(), is_control);
+}
+
+std::vector<std::string> words_of(std::string_view request) {
     std::vector<std::string> words;
     for (std::size_t at = 0; (at = request.find_first_not_of(' ', at)) != request.npos;) {
         std::size_t end = std::min(request.find(' ', at), request.size());
         words.emplace_back(request.substr(at, end - at));
         at = end;
+    }
+    return words;
+}
+
+/// Nothing: it is no array of strings.
+std::optional<std::vector<std::string>> words_of_json(std::string_view request) {
+    auto array = nlohmann::json::parse(request, nullptr, false);
+    bool is_list = array.is_array() &&
+                   std::all_of(array.begin(), array.end(), [](const auto& word) { return word.is_string(); });
+    return is_list ? std::optional(array.get<std::vector<std::string>>()) : std::nullopt;
+}
+
+} // namespace
+
+tl::expected<std::vector<std::string>, std::string> parse_request(std::string_view request) {
+    if (request.size() > command_limits::request_octets) {
+        return tl::unexpected(fmt::format("a request has at most {} octets", command_limits::request_octets));
+    }
+    std::vector<std::string> words;
+    if (request.starts_with('[')) {
+        auto list = words_of_json(request);
+        if (!list)
+            return tl::unexpected(std::string("a request that begins with [ is a JSON array of strings"));
+        words = std::move(*list);
+    } else {
+        words = has_control(request) ? std::vector{std::string(request)} : words_of(request);
+    }
+    if (std::any_of(words.begin(), words.end(), has_control)) {
+        return tl::unexpected(std::string("a request has no control characters"));
     }
     if (words.empty()) return tl::unexpected(std::string("the request is empty"));
     if (words.size() > command_limits::request_words) {

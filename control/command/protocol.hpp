@@ -1,9 +1,10 @@
 // The control socket's protocol, without the socket: requests, replies and the table of verbs.
 //
-// A request is one packet of words separated by spaces: "cache lookup www.example. A". The reply is one JSON
-// object, in as many packets as it needs; each starts with one octet, '+' when more follow and '.' for the
-// last, and joining what comes after these octets gives the object. An object with the member `error`, a
-// sentence, says that the request failed.
+// A request is one packet of words separated by spaces: "cache lookup www.example. A"; or a JSON array,
+// whose words may hold spaces: ["local", "add", "a.lan. TXT \"x  y\""]. The reply is one JSON object, in as
+// many packets as it needs; each starts with one octet, '+' when more follow and '.' for the last, and
+// joining what comes after these octets gives the object. An object with the member `error`, a sentence, says
+// that the request failed. README.md beside this file says it to those who write programs.
 //
 // Threads: the control thread. Nothing here throws.
 #pragma once
