@@ -2,165 +2,141 @@
 //
 // Exit code: 0 done, 1 the daemon reports an error or is not healthy, 2 wrong command line or no daemon.
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 
-#include <CLI/CLI.hpp>
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "control/command/client.hpp"
+#include "control/command/command_line.hpp"
 #include "control/command/tables.hpp"
-#include "control/config/control_socket.hpp"
+#include "control/command/watch.hpp"
+#include "control/config/warnings.hpp"
+#include "control/local/build.hpp"
 
 namespace {
 
 using namespace millrace::control;
+using nlohmann::json;
 
 constexpr int refused = 1, unusable = 2;
+constexpr auto replace = json::error_handler_t::replace;
 
-struct Options {
-    std::string socket = control_socket_to_ask();
-    bool json = false;
-    bool all = false;
-    bool zone = false;
-    std::string name, type, group;
-    std::string request; ///< what the chosen subcommand makes of them
-};
-
-const CLI::Validator one_word(
-    [](std::string& text) {
-        bool fits = !text.empty() && text.size() <= 1024 && // 255 octets, each at most four characters
-                    text.find_first_of(" \t\r\n") == text.npos;
-        return fits ? std::string() : std::string("expected a word; a space within a name is written \\032");
-    },
-    "", "word");
-
-void add_cache(CLI::App& app, Options& options) {
-    CLI::App* cache = app.add_subcommand("cache", "look into the cache, keep what is in it, or forget it");
-    cache->require_subcommand(1);
-
-    CLI::App* lookup = cache->add_subcommand("lookup", "show the cached answer for a name and type");
-    lookup->add_option("NAME", options.name, "domain name")->required()->check(one_word);
-    lookup->add_option("TYPE", options.type, "record type, such as A or AAAA")->required()->check(one_word);
-    lookup->final_callback([&] { options.request = "cache lookup " + options.name + " " + options.type; });
-
-    cache->add_subcommand("dump", "write what is cached to the file of `cache: file`")->final_callback([&] {
-        options.request = "cache dump";
-    });
-    cache->add_subcommand("load", "take from that file what is not cached")->final_callback([&] {
-        options.request = "cache load";
-    });
-
-    CLI::App* flush = cache->add_subcommand("flush", "forget a name, all types of it, or everything");
-    CLI::Option_group* what = flush->add_option_group("what");
-    what->add_option("NAME", options.name, "domain name")->check(one_word);
-    what->add_flag("--all", options.all, "everything");
-    what->add_option("--group", options.group, "what a group of upstreams said, and was made of that")
-        ->check(one_word);
-    what->require_option(1);
-    flush->add_flag("--zone", options.zone, "the name and all below it")
-        ->excludes("--all")
-        ->excludes("--group");
-    flush->final_callback([&] {
-        std::string what = options.all             ? "--all"
-                           : options.group.empty() ? (options.zone ? "--zone " : "") + options.name
-                                                   : "--group " + options.group;
-        options.request = "cache flush " + what;
-    });
+/// Columns of the terminal that is written to; 0: it is none, and nothing is to be made to fit.
+std::size_t terminal_width() {
+    if (!isatty(STDOUT_FILENO)) return 0;
+    const char* columns = std::getenv("COLUMNS");
+    if (columns && std::atoi(columns) > 0) return std::size_t(std::atoi(columns));
+    winsize size{};
+    bool is_known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+    return is_known ? size.ws_col : 80;
 }
 
-void add_trace(CLI::App& app, Options& options) {
-    CLI::App* trace = app.add_subcommand("trace", "ask the upstreams afresh and show what happens when");
-    trace->add_option("NAME", options.name, "domain name")->required()->check(one_word);
-    trace->add_option("TYPE", options.type, "record type, such as A or AAAA")->required()->check(one_word);
-    trace->final_callback([&] { options.request = "trace " + options.name + " " + options.type; });
-}
-
-void add_rank(CLI::App& app, Options& options) {
-    CLI::App* rank = app.add_subcommand("rank", "show what probes found of the addresses of a cached name");
-    rank->add_option("NAME", options.name, "domain name")->required()->check(one_word);
-    rank->final_callback([&] { options.request = "rank " + options.name; });
-}
-
-void add_upstream(CLI::App& app, Options& options) {
-    CLI::App* upstream = app.add_subcommand("upstream", "the servers that are asked: how well they are");
-    upstream->require_subcommand(1);
-    upstream->add_subcommand("list", "show each one's speed, losses and state, since when and why")
-        ->final_callback([&] { options.request = "upstream list"; });
-    for (auto [verb, help] : {std::pair("up", "ask it whatever its probes say"),
-                              std::pair("down", "ask it nothing, whoever else is silent"),
-                              std::pair("auto", "leave it to its breaker again, as at first")}) {
-        CLI::App* word = upstream->add_subcommand(verb, help);
-        word->add_option("NAME", options.name,
-                         "its address, or its name with all addresses that it has or gets, as `upstream "
-                         "list` shows them")
-            ->required()
-            ->check(one_word);
-        word->final_callback([&options, verb = verb] {
-            options.request = "upstream " + std::string(verb) + " " + options.name;
-        });
+void print_error(const json& reply) {
+    const json& error = reply["error"];
+    std::string sentence =
+        error.is_string() ? printable(error.get<std::string>()) : error.dump(-1, ' ', true);
+    std::fprintf(stderr, "millracectl: %s\n", sentence.c_str());
+    if (!reply.contains("by_hand")) return;
+    std::fprintf(stderr, "Write by hand:\n");
+    for (const json& line : reply["by_hand"]) {
+        std::fprintf(stderr, "  %s\n", line.is_string() ? printable(line.get<std::string>()).c_str() : "?");
     }
 }
 
-void add_config(CLI::App& app, Options& options) {
-    CLI::App* config = app.add_subcommand("config", "the daemon's configuration file");
-    config->require_subcommand(1);
-    config->add_subcommand("reload", "read it again, and put into effect what needs no restart")
-        ->final_callback([&] { options.request = "config reload"; });
+void print_text(const json& text) {
+    std::string all = text.is_string() ? text.get<std::string>() : "";
+    for (std::size_t at = 0; at < all.size();) {
+        std::size_t end = std::min(all.find('\n', at), all.size());
+        std::printf("%s\n", printable(all.substr(at, end - at)).c_str());
+        at = end + 1;
+    }
 }
 
-void add_commands(CLI::App& app, Options& options) {
-    app.add_option("--socket", options.socket, "control socket of the daemon")->capture_default_str();
-    app.footer(
-        "Unless --socket names it, the control socket is $XDG_RUNTIME_DIR/millrace/control.sock for a user "
-        "who may not write to /run/millrace and has one there, else /run/millrace/control.sock.");
-    app.add_flag("--json", options.json, "print the JSON object");
-    app.fallthrough(); // these two may also follow the command
-    app.require_subcommand(1);
-    for (auto [verb, help] :
-         {std::pair("status", "what the daemon is and does"), std::pair("stats", "its counters"),
-          std::pair("inflight", "questions that upstreams are being asked"),
-          std::pair("ports", "the DPDK ports: device, link, queues, the driver's counters"),
-          std::pair("health", "whether clients should be sent here; if not, ends with 1"),
-          std::pair("drain", "call it unhealthy, so that clients are sent elsewhere; serve them still"),
-          std::pair("resume", "call it healthy again, when it is"), std::pair("quit", "end the daemon")}) {
-        app.add_subcommand(verb, help)->final_callback([&options, verb = verb] { options.request = verb; });
-    }
-    add_trace(app, options);
-    add_rank(app, options);
-    add_cache(app, options);
-    add_upstream(app, options);
-    add_config(app, options);
-}
-
-int run(const Options& options) {
-    auto reply = request(options.socket, options.request);
-    if (!reply) {
-        std::fprintf(stderr, "millracectl: %s\n", reply.error().c_str());
-        return unusable;
-    }
-    bool failed = reply->contains("error");
-    if (options.json) {
-        std::printf("%s\n", reply->dump(-1, ' ', true).c_str());
+int print(const CommandLine& line, const json& reply) {
+    bool failed = reply.contains("error");
+    if (line.json) {
+        std::printf("%s\n", reply.dump(-1, ' ', true, replace).c_str());
     } else if (failed) {
-        const auto& error = (*reply)["error"];
-        std::string sentence = error.is_string() ? printable(error.get<std::string>()) : error.dump();
-        std::fprintf(stderr, "millracectl: %s\n", sentence.c_str());
+        print_error(reply);
+    } else if (!line.text_member.empty() && reply.contains(line.text_member)) {
+        print_text(reply[line.text_member]);
     } else {
-        std::fputs(to_table(*reply).c_str(), stdout);
+        std::fputs(to_table(reply, terminal_width()).c_str(), stdout);
     }
-    return failed || !reply->value("healthy", true) ? refused : 0;
+    std::fflush(stdout);
+    return failed || !reply.value("healthy", true) ? refused : 0;
+}
+
+tl::expected<json, std::string> ask(const CommandLine& line) {
+    return request(line.socket, json(line.words).dump(-1, ' ', true, replace));
+}
+
+int no_daemon(const std::string& why) {
+    std::fprintf(stderr, "millracectl: %s\n", why.c_str());
+    return unusable;
+}
+
+int ask_once(const CommandLine& line) {
+    auto reply = ask(line);
+    return reply ? print(line, *reply) : no_daemon(reply.error());
+}
+
+int ask_on(const CommandLine& line) {
+    Rates rates;
+    bool is_in_place = !line.json && isatty(STDOUT_FILENO), is_first = true;
+    return watch(line.watch, [&]() -> std::optional<int> {
+        auto reply = ask(line);
+        if (!reply) return no_daemon(reply.error());
+        if (reply->contains("error")) return print(line, *reply);
+        if (is_in_place)
+            std::fputs("\x1b[H\x1b[2J", stdout);
+        else if (!is_first && !line.json)
+            std::fputs("\n", stdout);
+        is_first = false;
+        if (line.is_rates) *reply = {{line.words.back(), rates.of(*reply, std::chrono::steady_clock::now())}};
+        print(line, *reply);
+        if (std::ferror(stdout)) return 0; // the reader has gone
+        return std::nullopt;
+    });
+}
+
+/// With the eyes and the rights of who asks, not of the daemon: whatever is no configuration stays unread.
+int check_file(const CommandLine& line) {
+    spdlog::set_default_logger(spdlog::stderr_logger_st("millracectl"));
+    auto config = load_config(line.file);
+    tl::expected<LocalRules, ConfigError> local;
+    if (config) local = build_local_names(config->live);
+    json reply{{"file", line.file}, {"valid", true}};
+    if (!config || !local) {
+        reply = {{"error", to_string(config ? local.error() : config.error())}};
+    } else {
+        reply["warnings"] = warnings_of(config->live);
+    }
+    return print(line, reply);
 }
 
 } // namespace
 
 int main(int argc, char** argv) {
     CLI::App app("Asks a running millraced.", "millracectl");
-    Options options;
-    add_commands(app, options);
+    CommandLine line;
+    add_commands(app, line);
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
         return app.exit(error) == 0 ? 0 : unusable;
     }
-    return run(options);
+    if (!line.completion.empty()) {
+        std::fputs(completion_script(app, line.completion).c_str(), stdout);
+        return 0;
+    }
+    if (line.words.empty()) return no_daemon("a command is missing; --help lists them");
+    if (!line.file.empty()) return check_file(line);
+    return line.watch > 0 ? ask_on(line) : ask_once(line);
 }

@@ -52,7 +52,7 @@ std::string list_text(const std::vector<std::string>& keys) {
 
 } // namespace
 
-Daemon::Daemon(const Config& config, const std::string& path, LocalRules local)
+Daemon::Daemon(const Config& config, const Document& document, LocalRules local)
     : config_(config), access_(client_policy(config.live), packets_per_us(config.boot)),
       local_(std::move(local.names)), routes_(build_routes(config.live)),
       table_({config.boot.cache_entries, config.boot.cache_memory}, grace_), publisher_(table_, grace_, {}),
@@ -66,8 +66,8 @@ Daemon::Daemon(const Config& config, const std::string& path, LocalRules local)
       tcp_(io_, table_, fetches_, access_, &local_, config.live.tcp, &routes_),
       workers_(table_, grace_, access_, &local_, &routes_),
       store_({io_, table_, grace_, fetches_, flushes_, local_, routes_}, config.boot),
-      reload_(path, config, std::move(local.lists), parts_), commands_(io_), signals_(io_, SIGINT, SIGTERM),
-      hangups_(io_, SIGHUP) {
+      reload_(document, config, std::move(local.lists), parts_), commands_(io_),
+      signals_(io_, SIGINT, SIGTERM), hangups_(io_, SIGHUP) {
     router_.connect(workers_, tcp_);
     ask_for_names(parts_, config.live);
     put_groups_in_place(parts_, config.live);
@@ -141,6 +141,8 @@ void Daemon::reload_on_hangup() {
             if (!result) return spdlog::error("not reloaded: {}", result.error());
             spdlog::info("reloaded; changed: {}; needs a restart: {}", list_text(result->changed),
                          list_text(result->needs_restart));
+            if (result->dropped)
+                spdlog::warn("changes that the file did not have: {} dropped", result->dropped);
             for (const auto& [file, before, names] : result->lists) {
                 spdlog::info("{} has changed: {} names, before {}", file, names, before);
             }

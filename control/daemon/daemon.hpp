@@ -29,8 +29,8 @@ class Daemon {
   public:
     using Result = tl::expected<void, std::string>; ///< an error is a sentence that says what to do
 
-    /// `config` outlives the daemon; `path` is where a reload reads it again.
-    Daemon(const Config& config, const std::string& path, LocalRules local);
+    /// `config` outlives the daemon; `document` is its text, and where a reload reads it again.
+    Daemon(const Config& config, const Document& document, LocalRules local);
 
     /// Opens everything that can fail; sockets first, so that a port in use is known before a NIC is touched.
     Result start();

@@ -25,9 +25,9 @@ void raise_descriptor_limit() {
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-int serve(const Config& config, const std::string& path, LocalRules local) {
+int serve(const Config& config, const Document& document, LocalRules local) {
     raise_descriptor_limit();
-    Daemon daemon(config, path, std::move(local));
+    Daemon daemon(config, document, std::move(local));
     Daemon::Result result = daemon.start();
     if (result) result = daemon.run();
     if (!result) spdlog::critical("{}", result.error());
@@ -52,7 +52,8 @@ int main(int argc, char** argv) {
     std::signal(SIGPIPE, SIG_IGN); // a reader of the log that has gone is no reason to end
     spdlog::set_default_logger(
         std::make_shared<spdlog::logger>("millraced", std::make_shared<LogSink>(STDERR_FILENO)));
-    auto config = load_config(path);
+    auto text = read_config_file(path);
+    auto config = text.and_then([&](const std::string& content) { return parse_config(content, path); });
     if (!config) {
         std::fprintf(stderr, "%s\n", to_string(config.error()).c_str());
         return 2;
@@ -62,7 +63,7 @@ int main(int argc, char** argv) {
         std::fprintf(stderr, "%s\n", to_string(local.error()).c_str());
         return 2;
     }
-    if (!check) return serve(*config, path, std::move(*local));
+    if (!check) return serve(*config, {path, *text, *text}, std::move(*local));
     for (const std::string& warning : warnings_of(config->live)) {
         std::fprintf(stderr, "%s: warning: %s\n", path.c_str(), warning.c_str());
     }

@@ -4,7 +4,6 @@
 #include <string_view>
 #include <utility>
 
-#include <asio/post.hpp>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
@@ -16,26 +15,6 @@
 namespace millrace::control {
 
 namespace {
-
-/// The file, checked once more together with what stays as it is.
-tl::expected<Config, ConfigError> load_beside(const std::string& path, const Config::Boot& boot) {
-    return load_config(path).and_then([&](const Config& config) -> tl::expected<Config, ConfigError> {
-        auto together = parse_config(to_yaml({boot, config.live}), path + " with what needs a restart");
-        if (!together) return tl::unexpected(together.error());
-        return config;
-    });
-}
-
-std::vector<std::string> restart_keys(const Config::Boot& now, const Config::Boot& next) {
-    std::vector<std::string> keys;
-    if (now.eal != next.eal) keys.push_back("eal");
-    if (now.ports != next.ports) keys.push_back("ports");
-    if (now.listen != next.listen) keys.push_back("listen");
-    if (now.cache_entries != next.cache_entries) keys.push_back("cache.entries");
-    if (now.cache_memory != next.cache_memory) keys.push_back("cache.memory");
-    if (now.control_socket != next.control_socket) keys.push_back("control.socket");
-    return keys;
-}
 
 std::vector<std::string> live_keys(const Config::Live& now, const Config::Live& next) {
     std::vector<std::string> keys;
@@ -188,8 +167,8 @@ dataplane::ClientPolicy client_policy(const Config::Live& live) {
     return policy;
 }
 
-Reload::Reload(std::string path, Config current, std::vector<ReadList> lists, const Parts& parts)
-    : path_(std::move(path)), helpers_cpus_(cpus_beside(current.boot)), current_(std::move(current)),
+Reload::Reload(Document document, Config current, std::vector<ReadList> lists, const Parts& parts)
+    : document_(std::move(document)), helpers_cpus_(cpus_beside(current.boot)), current_(std::move(current)),
       lists_(std::move(lists)), p_(parts) {}
 
 Reload::~Reload() {
@@ -197,73 +176,14 @@ Reload::~Reload() {
     if (helper_.joinable()) helper_.join();
 }
 
-void Reload::begin(Done done) {
-    if (next_.size() == limits::reloads)
-        return done(tl::unexpected(std::string("too many reloads wait; try again")));
-    next_.push_back(std::move(done));
-    if (!is_busy()) read();
-}
-
-/// On a helper thread; the result comes back to this one.
-void Reload::read() {
-    done_ = std::exchange(next_, {});
-    try {
-        std::promise<Replaced> replaced;
-        helper_ =
-            std::thread([this, path = path_, boot = current_.boot, from = replaced.get_future()]() mutable {
-                help(path, boot, std::move(from));
-            });
-        replaced_ = std::move(replaced);
-    } catch (const std::exception& error) {
-        finish(tl::unexpected(std::string("no thread to read the file with: ") + error.what()));
-    }
-}
-
-/// Reads what is to come, and frees what was: both may take as long as lists are large.
-void Reload::help(const std::string& path, const Config::Boot& boot, std::future<Replaced> replaced) {
-    // Else it would share the one CPU that EAL has bound control to.
-    sched_setaffinity(0, sizeof helpers_cpus_, &helpers_cpus_);
-    try {
-        auto loaded = load(path, boot, p_.access);
-        asio::post(p_.io, [this, loaded = std::move(loaded)]() mutable { apply(std::move(loaded)); });
-    } catch (const std::exception& error) { // most likely no memory: what is in effect stays so
-        asio::post(p_.io, [this, why = std::string(error.what())] {
-            hand_over({});
-            finish(tl::unexpected("not read: " + why));
-        });
-    }
-    replaced.get();
-    asio::post(p_.io, [this] { on_helper_ended(); });
-}
-
-void Reload::hand_over(Replaced&& replaced) {
-    if (replaced_) std::exchange(replaced_, std::nullopt)->set_value(std::move(replaced));
-}
-
-void Reload::on_helper_ended() {
-    helper_.join();
-    if (!next_.empty()) read();
-}
-
-tl::expected<Reload::Loaded, ConfigError> Reload::load(const std::string& path, const Config::Boot& boot,
-                                                       const dataplane::Access& access) {
-    auto config = load_beside(path, boot);
-    if (!config) return tl::unexpected(config.error());
-    auto local = build_local_names(config->live);
-    if (!local) return tl::unexpected(local.error());
-    auto policy = access.compile(client_policy(config->live)); // its tables are large
-    auto routes = build_routes(config->live);
-    return Loaded{std::move(*config), std::move(*local), std::move(routes), std::move(policy)};
-}
-
-void Reload::apply(tl::expected<Loaded, ConfigError> loaded) {
+void Reload::apply(LoadResult loaded) {
     if (!loaded) {
         hand_over({});
-        return finish(tl::unexpected(to_string(loaded.error())));
+        return finish(tl::unexpected(loaded.error()));
     }
-    const Config& next = loaded->config;
-    Changes changes{live_keys(current_.live, next.live), restart_keys(current_.boot, next.boot),
-                    changed_lists(lists_, loaded->local.lists)};
+    Changes changes{live_keys(current_.live, loaded->config.live), loaded->needs_restart, {}};
+    if (loaded->local) changes.lists = changed_lists(lists_, loaded->local->lists);
+    if (!job_.edit) changes.dropped = document_.edits.size();
     loaded_ = std::move(*loaded);
     await_names(current_.live, loaded_.config.live);
     p_.names.when_heard([this, changes] { go_on(changes); });
@@ -302,7 +222,8 @@ void Reload::go_on(const Changes& changes) {
 void Reload::refuse(const std::string& why) {
     await_names(loaded_.config.live, current_.live);
     p_.names.place();
-    hand_over({std::move(loaded_.local.names), std::move(loaded_.routes), std::move(loaded_.access)});
+    LocalNamesPtr names = loaded_.local ? std::move(loaded_.local->names) : nullptr;
+    hand_over({std::move(names), std::move(loaded_.routes), std::move(loaded_.access)});
     finish(tl::unexpected(why));
 }
 
@@ -318,7 +239,8 @@ bool Reload::flush(const Changes& changes) {
     };
     // Answers made by rules are in the table too, and others that new rules name. A list's file may have
     // changed though its key did not.
-    bool rewrites = next.local != current_.live.local || !next.block.empty() || !current_.live.block.empty();
+    bool rewrites = loaded_.local && (next.local != current_.live.local || !next.block.empty() ||
+                                      !current_.live.block.empty());
     bool regroups = !std::ranges::equal(next.upstreams, current_.live.upstreams, {}, &Config::Group::name,
                                         &Config::Group::name);
     // Keys name groups by their place.
@@ -348,27 +270,32 @@ std::uint32_t Reload::changed_groups() const {
 /// In one step.
 void Reload::put_in_place() {
     Config::Live& next = loaded_.config.live;
-    before_ = {p_.local.exchange(std::move(loaded_.local.names)),
+    before_ = {loaded_.local ? p_.local.exchange(std::move(loaded_.local->names)) : nullptr,
                p_.routes.exchange(std::move(loaded_.routes)), p_.access.exchange(std::move(loaded_.access))};
     if (next.upstreams != current_.live.upstreams) p_.exchanges.close_probes(boot_time());
     move_groups(p_.groups.first(cache::limits::groups), current_.live.upstreams, next.upstreams);
     put_groups_in_place(p_, next);
     p_.tcp.set_policy(next.tcp);
     p_.prober.set_policy(next.ranking);
-    auto changed = changed_lists(lists_, loaded_.local.lists);
-    bool is_as_warm = next.keep_warm == current_.live.keep_warm &&
-                      next.keep_warm_rate == current_.live.keep_warm_rate &&
-                      std::ranges::find(changed, next.keep_warm, &ListChange::file) == changed.end();
     p_.store.set(next, boot_time());
-    if (!is_as_warm) p_.warm.set(std::move(loaded_.local.warm), next.keep_warm_rate);
+    if (loaded_.local) put_lists_in_place(std::move(*loaded_.local), next);
     warn_of(next);
-    lists_ = std::move(loaded_.local.lists);
+    document_ = std::move(loaded_.document);
     current_.live = std::move(next);
 }
 
+void Reload::put_lists_in_place(LocalRules&& rules, const Config::Live& next) {
+    auto changed = changed_lists(lists_, rules.lists);
+    bool is_as_warm = next.keep_warm == current_.live.keep_warm &&
+                      next.keep_warm_rate == current_.live.keep_warm_rate &&
+                      std::ranges::find(changed, next.keep_warm, &ListChange::file) == changed.end();
+    if (!is_as_warm) p_.warm.set(std::move(rules.warm), next.keep_warm_rate);
+    lists_ = std::move(rules.lists);
+}
+
 void Reload::finish(const tl::expected<Changes, std::string>& result) {
-    for (const Done& done : std::exchange(done_, {})) done(result);
-    if (!next_.empty() && !is_busy()) read();
+    for (const Done& done : std::exchange(job_.done, {})) done(result);
+    if (!next_.empty() && !is_busy()) start();
 }
 
 } // namespace millrace::control

@@ -1,4 +1,5 @@
 // Reading the configuration file again, and putting what may change into effect: SIGHUP, `config reload`.
+// What verbs change is an edit of the text in effect, which then goes the same way: there is no other.
 //
 // Basic algorithm: a helper thread reads and checks the file, as parsing has no bound that a tick could keep.
 // A bad file changes nothing. Back on the control thread, the servers given by name are asked for, while the
@@ -16,6 +17,7 @@
 
 #include <utility> // asio 1.22 with GCC 12 needs it first
 
+#include <deque>
 #include <functional>
 #include <future>
 #include <memory>
@@ -28,6 +30,8 @@
 #include <tl/expected.hpp>
 
 #include "control/config/config.hpp"
+#include "control/config/document.hpp"
+#include "control/config/edit.hpp"
 #include "control/daemon/parts.hpp"
 #include "control/local/build.hpp"
 #include "dataplane/access.hpp"
@@ -60,25 +64,48 @@ class Reload {
         std::vector<std::string> changed;       ///< keys whose new values are in effect
         std::vector<std::string> needs_restart; ///< keys whose new values are not
         std::vector<ListChange> lists;
+        std::size_t dropped = 0; ///< edits that the file did not have
     };
     /// Told once: after the acknowledgement, or why nothing was changed.
     using Done = std::function<void(const tl::expected<Changes, std::string>&)>;
 
+    /// On the helper thread: the running text with a change. Block lists are read again only when `local`,
+    /// `block` or `cache: keep-warm` changes, but then all of them: LocalNames is replaced whole.
+    using Edit = std::function<EditResult(const std::string& text, const Config::Live& running)>;
+    /// On the helper thread: something that takes long; it returns what is to be done on this one.
+    using Look = std::function<std::function<void()>(const Document& document, const Config& running)>;
+
     /// `lists` are those in effect.
-    Reload(std::string path, Config current, std::vector<ReadList> lists, const Parts& parts);
+    Reload(Document document, Config current, std::vector<ReadList> lists, const Parts& parts);
     ~Reload(); ///< waits for the helper
 
     /// One at a time; who asks meanwhile is told after one more, which reads the file as it is then.
     void begin(Done done);
+    /// In its turn. `key`: what it changes. A key that needs a restart is refused.
+    void edit(const std::string& key, Edit edit, Done done);
+    /// In its turn. False: too many wait.
+    bool look(Look look);
     /// Until the helper has ended; whoever began may have been told before.
-    bool is_busy() const { return helper_.joinable() || !done_.empty(); }
+    bool is_busy() const { return helper_.joinable() || !job_.done.empty(); }
 
     const Config::Live& current() const { return current_.live; } ///< what is in effect
+    const Config::Boot& boot() const { return current_.boot; }
+    const Document& document() const { return document_; } ///< the text of it
+    const std::vector<ReadList>& lists() const { return lists_; }
+    void saved(const std::string& text) { document_.take(text); } ///< the file says what is in effect
 
   private:
     using RoutesPtr = std::unique_ptr<const dataplane::Routes>;
     using AccessPolicyPtr = std::unique_ptr<const dataplane::Access::Compiled>;
-    void read();
+    /// Without `edit` and `look`: reading the file.
+    struct Job {
+        std::string key{};
+        Edit edit{};
+        Look look{};
+        std::vector<Done> done{};
+    };
+    bool is_full() const;
+    void start();
     /// What workers may still read until the acknowledgement.
     struct Replaced {
         LocalNamesPtr local;
@@ -87,15 +114,19 @@ class Reload {
     };
     /// What the helper thread makes of the file, and of those that it names.
     struct Loaded {
+        Document document;
         Config config;
-        LocalRules local;
+        std::vector<std::string> needs_restart;
+        std::optional<LocalRules> local; ///< none: as before
         RoutesPtr routes;
         AccessPolicyPtr access;
     };
-    static tl::expected<Loaded, ConfigError> load(const std::string& path, const Config::Boot& boot,
-                                                  const dataplane::Access& access);
-    void apply(tl::expected<Loaded, ConfigError> loaded);
-    void help(const std::string& path, const Config::Boot& boot, std::future<Replaced> replaced);
+    using LoadResult = tl::expected<Loaded, std::string>;
+    static LoadResult load(const Job& job, Document document, const Config& running,
+                           const dataplane::Access& access);
+    void apply(LoadResult loaded);
+    void help(const Document& document, const Config& running, std::future<Replaced> replaced);
+    void help_to_look(const Document& document, const Config& running);
     void hand_over(Replaced&& replaced);
     void on_helper_ended();
     void await_names(const Config::Live& from, const Config::Live& to);
@@ -105,15 +136,16 @@ class Reload {
     bool flush(const Changes& changes);
     std::uint32_t changed_groups() const;
     void put_in_place();
+    void put_lists_in_place(LocalRules&& rules, const Config::Live& next);
     void finish(const tl::expected<Changes, std::string>& result);
 
-    std::string path_;
+    Document document_;
     cpu_set_t helpers_cpus_; ///< those that this process was started on, but for the polling lcores'
     Config current_;
     std::vector<ReadList> lists_;
     Parts p_;
-    std::vector<Done> done_;                         ///< of the one under way
-    std::vector<Done> next_;                         ///< of those who asked meanwhile
+    Job job_;                                        ///< the one under way
+    std::deque<Job> next_;                           ///< those asked for meanwhile
     Loaded loaded_;                                  ///< until it is put in place
     Replaced before_;                                ///< until the acknowledgement
     std::optional<std::promise<Replaced>> replaced_; ///< what the helper waits for, while it does

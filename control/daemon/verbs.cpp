@@ -7,6 +7,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "control/daemon/config_verbs.hpp"
+#include "control/daemon/edit_verbs.hpp"
 #include "control/daemon/upstream_verbs.hpp"
 #include "control/message/entry_text.hpp"
 #include "control/message/record_text.hpp"
@@ -79,6 +81,7 @@ json status(const Context& c) {
             {"pid", getpid()},
             {"uptime", seconds(boot_time() - c.started)},
             {"health", health(c)},
+            {"config", config_status(c.reload)},
             {"workers", workers_of(c)},
             {"ports", c.ports.summary()},
             {"kernel_interfaces", kernels_of(c)},
@@ -268,6 +271,30 @@ json stats(const Context& c) {
     return all;
 }
 
+json cache_stats(const Context& c) {
+    Totals totals(c);
+    std::uint64_t hits = totals.of(Event::hit) + totals.of(Event::stale_hit);
+    std::uint64_t misses = totals.of(Verdict::missed);
+    const PublishCounters& publications = c.publisher.counters();
+    return {{"entries", c.table.entries()},
+            {"most_entries", c.reload.boot().cache_entries},
+            {"slots", c.table.slots()},
+            {"bytes", c.table.bytes()},
+            {"most_bytes", c.reload.boot().cache_memory},
+            {"limbo_bytes", c.grace.limbo_bytes()},
+            {"reserve_bytes", c.publisher.reserve().bytes()},
+            {"hits", hits},
+            {"stale_hits", totals.of(Event::stale_hit)},
+            {"misses", misses},
+            {"hit_ratio", hits + misses == 0 ? json() : json(double(hits) / double(hits + misses))},
+            {"published", publications.published},
+            {"merged", publications.merged},
+            {"superseded", publications.superseded},
+            {"full", publications.full},
+            {"evicted", c.table.evicted()},
+            {"rebuilt", c.table.rebuilt()}};
+}
+
 /// What is served for the key, fresh or stale. Null: nothing.
 const cache::Entry* served(const Context& c, const cache::Key& key, Time now) {
     const cache::Entry* entry = c.table.find(key, c.table.hasher()(key));
@@ -374,19 +401,6 @@ void cache_load(const Context& c, Responder responder) {
     });
 }
 
-void config_reload(const Context& c, Responder responder) {
-    auto held = std::make_shared<Responder>(std::move(responder));
-    c.reload.begin([held](const tl::expected<Reload::Changes, std::string>& result) {
-        if (!result) return held->fail(result.error());
-        json reply{
-            {"reloaded", true}, {"changed", result->changed}, {"needs_restart", result->needs_restart}};
-        for (const auto& [file, before, names] : result->lists) {
-            reply["lists"].push_back({{"file", file}, {"names_before", before}, {"names", names}});
-        }
-        held->respond(reply);
-    });
-}
-
 std::string type_name(std::uint16_t type) {
     char* text = ldns_rr_type2str(ldns_rr_type(type));
     std::string name = text ? text : "?";
@@ -457,6 +471,7 @@ void add_verbs(CommandServer& server, const Parts& parts, Reload& reload, Loop& 
     };
     plain("status", [c] { return status(c); });
     plain("stats", [c] { return stats(c); });
+    plain("cache stats", [c] { return cache_stats(c); });
     plain("quit", [c] {
         c.loop.stop();
         return json{{"stopping", true}};
@@ -474,10 +489,6 @@ void add_verbs(CommandServer& server, const Parts& parts, Reload& reload, Loop& 
     });
     server.on("rank", [c](auto args, Responder responder) { rank(c, args, std::move(responder)); });
     server.on("trace", [c](auto args, Responder responder) { trace(c, args, std::move(responder)); });
-    server.on("config reload", [c](auto args, Responder responder) {
-        args.empty() ? config_reload(c, std::move(responder))
-                     : responder.fail("config reload takes no arguments");
-    });
     server.on("cache lookup",
               [c](auto args, Responder responder) { cache_lookup(c, args, std::move(responder)); });
     server.on("cache dump", [c](auto args, Responder responder) {
@@ -487,6 +498,8 @@ void add_verbs(CommandServer& server, const Parts& parts, Reload& reload, Loop& 
         args.empty() ? cache_load(c, std::move(responder)) : responder.fail("cache load takes no arguments");
     });
     add_upstream_verbs(server, c.named());
+    add_config_verbs(server, reload);
+    add_edit_verbs(server, reload, parts.local);
     server.on("cache flush",
               [c](auto args, Responder responder) { cache_flush(c, args, std::move(responder)); });
 }

@@ -1,5 +1,6 @@
 // What the control socket's verbs do: status, stats, inflight, ports, health, drain, resume, trace, rank,
-// cache lookup and flush, config reload, quit, and those of upstream_verbs.hpp. Control thread only.
+// cache lookup, stats and flush, quit, and those of the other files of verbs beside this one. On the
+// control thread only.
 #pragma once
 
 #include "control/command/server.hpp"

@@ -9,6 +9,7 @@ orders. The first is the model's (tests/model), the last ThreadSanitizer's.
 
 import clients
 import devices
+import edits
 import flushes
 import limits
 import memory
@@ -19,4 +20,5 @@ import store
 import upstreams
 
 MUTATIONS = [*publication.MUTATIONS, *flushes.MUTATIONS, *upstreams.MUTATIONS, *servers.MUTATIONS, *memory.MUTATIONS,
-             *clients.MUTATIONS, *limits.MUTATIONS, *devices.MUTATIONS, *next_hops.MUTATIONS, *store.MUTATIONS]
+             *clients.MUTATIONS, *limits.MUTATIONS, *devices.MUTATIONS, *next_hops.MUTATIONS, *store.MUTATIONS,
+             *edits.MUTATIONS]

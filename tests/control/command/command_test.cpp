@@ -62,6 +62,22 @@ TEST(Commands, RefusesWithASentence) {
     EXPECT_EQ(run(commands, "quit"), R"({"error":"the daemon gave no answer"})");
 }
 
+TEST(Commands, AJsonArrayHasWordsWithSpaces) {
+    Commands commands;
+    commands.on("local add", [](auto args, Responder responder) { responder.respond({{"args", args}}); });
+    EXPECT_EQ(run(commands, R"(["local","add","a. TXT \"x  y\""])"), R"({"args":["a. TXT \"x  y\""]})");
+    EXPECT_EQ(run(commands, "[\"local\", \"add\", \"\"]\n"), R"({"args":[""]})");
+    for (const char* broken : {"[", "[\"local\"", "[1]", "[[]]", "[{\"a\":1}]", "[\"a\"] b"}) {
+        EXPECT_EQ(run(commands, broken),
+                  R"({"error":"a request that begins with [ is a JSON array of strings"})");
+    }
+    EXPECT_EQ(run(commands, "[]"), R"({"error":"the request is empty"})");
+    EXPECT_EQ(run(commands, R"(["local","add","a\nb"])"),
+              R"({"error":"a request has no control characters"})");
+    EXPECT_EQ(run(commands, "[" + std::string(4000, '[') + "]"),
+              R"({"error":"a request that begins with [ is a JSON array of strings"})");
+}
+
 TEST(Responder, IsGivenOnce) {
     int answers = 0;
     {
@@ -107,6 +123,34 @@ TEST(Pretty, Tables) {
     EXPECT_EQ(to_table(Json{{"k\n", "a\x1b[2J\x7f\xc2\x9b\xc3\xa9"}}),
               "k\\x0a  a\\x1b[2J\\x7f\\x9b\xc3\xa9\n");
     EXPECT_EQ(to_table(Json::object()), "");
+}
+
+TEST(Pretty, LongValuesGoOnBelowThemselves) {
+    Json object{{"key", "one, two, three, four, five, six"}};
+    EXPECT_EQ(to_table(object, 23), "key  one, two, three,\n     four, five, six\n");
+    EXPECT_EQ(to_table(object), "key  one, two, three, four, five, six\n")
+        << "no terminal: nothing is broken";
+    EXPECT_EQ(to_table(Json{{"k", "abcdefghijklmnopqrstuvwxyz"}}, 20),
+              "k  abcdefghijklmnopq\n   rstuvwxyz\n");
+    EXPECT_EQ(to_table(Json{{"a-key-that-is-longer-than-all", 1}}, 34), "a-key-that-is-l\xe2\x80\xa6  1\n");
+}
+
+TEST(Pretty, RowsFitOrBecomeMembers) {
+    std::string addresses;
+    for (int i = 1; i <= 9; ++i)
+        addresses += (i > 1 ? " " : "") + std::string("192.0.2.") + std::to_string(i);
+    Json object{{"e", {{{"at", 1}, {"note", addresses}, {"on", "x"}}}}};
+    EXPECT_EQ(to_table(object), "e\n  at  on  note\n  1   x   " + addresses + "\n") << "the widest is last";
+    EXPECT_EQ(to_table(object, 40), "e\n"
+                                    "  at  on  note\n"
+                                    "  1   x   192.0.2.1 192.0.2.2 192.0.2.3\n"
+                                    "          192.0.2.4 192.0.2.5 192.0.2.6\n"
+                                    "          192.0.2.7 192.0.2.8 192.0.2.9\n");
+    Json wide = Json::object();
+    for (char c = 'a'; c < 'g'; ++c) wide[std::string(10, c)] = c;
+    std::string narrow = to_table(Json{{"rows", {wide, wide}}}, 30);
+    EXPECT_EQ(narrow.find("\n\n"), narrow.rfind("\n\n")) << narrow;
+    EXPECT_NE(narrow.find("\n  aaaaaaaaaa  97\n  bbbbbbbbbb  98\n"), narrow.npos) << narrow;
 }
 
 /// A server whose io_context runs in a thread of its own; `control` runs something in that thread.

@@ -65,7 +65,7 @@ class ReloadTest : public FetchTest {
     std::unique_ptr<dataplane::Eal> eal; // none
     Ports ports{grace};
     CacheStore store{{io, table, grace, fetches, flushes, local, routes}, {}};
-    Reload reload{path,
+    Reload reload{{path, servers, servers},
                   *parse_config(servers, "t"),
                   {},
                   {io, grace, table, publisher, groups, exchanges, fetches, flushes, access, local, routes,

@@ -1,0 +1,185 @@
+#include "control/daemon/config_verbs.hpp"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
+
+#include "control/config/differences.hpp"
+#include "control/config/warnings.hpp"
+
+namespace millrace::control {
+
+using nlohmann::json;
+
+namespace {
+
+using Args = std::vector<std::string>;
+using Answer = tl::expected<json, std::string>;
+
+json to_json(const Reload::Changes& changes) {
+    json reply{{"changed", changes.changed}, {"needs_restart", changes.needs_restart}};
+    for (const auto& [file, before, names] : changes.lists) {
+        reply["lists"].push_back({{"file", file}, {"names_before", before}, {"names", names}});
+    }
+    if (changes.dropped > 0) reply["edits_dropped"] = changes.dropped;
+    return reply;
+}
+
+void reload_file(Reload& reload, Responder responder) {
+    auto held = std::make_shared<Responder>(std::move(responder)); // std::function wants a copyable callback
+    reload.begin([held](const tl::expected<Reload::Changes, std::string>& result) {
+        if (!result) return held->fail(result.error());
+        json reply = to_json(*result);
+        reply["reloaded"] = true;
+        held->respond(reply);
+    });
+}
+
+Answer show(const Document&, const Config& running, const std::string& prefix) {
+    if (prefix.empty()) return json{{"config", to_yaml(running)}};
+    json values = json::object();
+    for (const auto& [key, value] : values_of(running)) {
+        bool is_meant = key == prefix ||
+                        (key.starts_with(prefix) && (key[prefix.size()] == '.' || key[prefix.size()] == '['));
+        if (is_meant) values[key] = value;
+    }
+    if (values.empty())
+        return tl::unexpected("there is no key " + prefix + "; `config show` has all of them");
+    return values;
+}
+
+json rows_of(const std::vector<Difference>& found) {
+    json rows = json::array();
+    for (const Difference& d : found) {
+        rows.push_back({{"key", d.key}, {"running", d.running}, {"file", d.file}});
+    }
+    return rows;
+}
+
+/// Against the file as it is now.
+Answer diff(const Document& document, const Config& running) {
+    auto file = load_config(document.path);
+    if (!file) return tl::unexpected(to_string(file.error()));
+    return json{{"file", document.path}, {"differences", rows_of(differences(running, *file))}};
+}
+
+Answer check(const Document& document, const Config& running) {
+    auto file = load_config(document.path);
+    if (!file) return tl::unexpected(to_string(file.error()));
+    auto together =
+        parse_config(to_yaml({running.boot, file->live}), document.path + " with what needs a restart");
+    if (!together) return tl::unexpected(to_string(together.error()));
+    auto local = build_local_names(file->live);
+    if (!local) return tl::unexpected(to_string(local.error()));
+    return json{{"file", document.path}, {"valid", true}, {"warnings", warnings_of(file->live)}};
+}
+
+/// What to write by hand instead.
+json refusal(const Document& document, const Config& running, const std::string& why) {
+    json reply{{"error", "not saved: " + why}};
+    auto file = load_config(document.path);
+    if (!file) return reply;
+    for (const Difference& d : differences(running, *file)) {
+        if (!d.running.empty()) reply["by_hand"].push_back(d.key + ": " + d.running);
+    }
+    return reply;
+}
+
+void save(Reload& reload, Responder responder) {
+    auto held = std::make_shared<Responder>(std::move(responder));
+    bool begun = reload.look([held, &reload](const Document& document, const Config& running) {
+        auto saved = save_document(document);
+        json reply = saved ? json{{"file", document.path}, {"saved", document.edits.size()}}
+                           : refusal(document, running, saved.error());
+        return [held, &reload, reply, text = saved ? std::optional(document.text) : std::nullopt] {
+            if (text) reload.saved(*text);
+            held->respond(reply);
+        };
+    });
+    if (!begun) held->fail("too many changes wait; try again");
+}
+
+void set(Reload& reload, const Args& args, Responder responder) {
+    if (args.size() < 2) return responder.fail("usage: config set KEY VALUE");
+    std::string value = joined(args, 1);
+    auto edit = [key = args[0], value](const std::string& text, const Config::Live&) {
+        return set_value(text, key, value);
+    };
+    answer_edit(reload, args[0], edit, {{"key", args[0]}, {"value", value}}, std::move(responder));
+}
+
+/// What the log has, from the least that matters on; without an argument, what it is.
+void log_level(const std::vector<std::string>& args, Responder responder) {
+    if (args.size() > 1) return responder.fail("usage: log-level [LEVEL]");
+    if (!args.empty()) {
+        auto level = spdlog::level::from_str(args[0]);
+        bool is_one = level != spdlog::level::off || args[0] == "off"; // which is what unknown words become
+        if (!is_one) {
+            return responder.fail("'" + args[0] +
+                                  "' is no level: trace, debug, info, warning, error, critical, off");
+        }
+        spdlog::set_level(level);
+    }
+    auto word = spdlog::level::to_string_view(spdlog::get_level());
+    responder.respond({{"level", std::string(word.data(), word.size())}});
+}
+
+} // namespace
+
+json config_status(const Reload& reload) {
+    const Document& document = reload.document();
+    return {{"file", document.path}, {"unsaved", document.differs()}, {"edits", document.edits}};
+}
+
+void answer_edit(Reload& reload, const std::string& key, Reload::Edit edit, const json& more,
+                 Responder responder) {
+    auto held = std::make_shared<Responder>(std::move(responder));
+    reload.edit(key, std::move(edit),
+                [held, more, &reload](const tl::expected<Reload::Changes, std::string>& result) {
+                    if (!result) return held->fail(result.error());
+                    json reply = to_json(*result);
+                    reply.erase("needs_restart"); // is refused
+                    reply.update(more);
+                    reply["unsaved"] = reload.document().differs();
+                    held->respond(reply);
+                });
+}
+
+void answer_look(Reload& reload, MakeAnswer make, Responder responder) {
+    auto held = std::make_shared<Responder>(std::move(responder));
+    bool begun = reload.look([held, make = std::move(make)](const Document& document, const Config& running) {
+        return [held, answer = make(document, running)] {
+            answer ? held->respond(*answer) : held->fail(answer.error());
+        };
+    });
+    if (!begun) held->fail("too many changes wait; try again");
+}
+
+std::string joined(const std::vector<std::string>& words, std::size_t from) {
+    return fmt::format("{}", fmt::join(words.begin() + std::ptrdiff_t(from), words.end(), " "));
+}
+
+void add_config_verbs(CommandServer& server, Reload& reload) {
+    auto plain = [&server](const std::string& verb, const std::function<void(Responder)>& act) {
+        server.on(verb, [verb, act](const Args& args, Responder responder) {
+            args.empty() ? act(std::move(responder)) : responder.fail(verb + " takes no arguments");
+        });
+    };
+    server.on("config show", [&reload](const Args& args, Responder responder) {
+        if (args.size() > 1) return responder.fail("usage: config show [KEY]");
+        auto make = [prefix = args.empty() ? "" : args[0]](const Document& document, const Config& running) {
+            return show(document, running, prefix);
+        };
+        answer_look(reload, make, std::move(responder));
+    });
+    server.on("config set",
+              [&reload](const Args& args, Responder responder) { set(reload, args, std::move(responder)); });
+    server.on("log-level",
+              [](const Args& args, Responder responder) { log_level(args, std::move(responder)); });
+    plain("config diff", [&reload](Responder r) { answer_look(reload, diff, std::move(r)); });
+    plain("config check", [&reload](Responder r) { answer_look(reload, check, std::move(r)); });
+    plain("config save", [&reload](Responder r) { save(reload, std::move(r)); });
+    plain("config reload", [&reload](Responder r) { reload_file(reload, std::move(r)); });
+}
+
+} // namespace millrace::control

@@ -1,0 +1,285 @@
+#include "control/daemon/edit_verbs.hpp"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "control/config/choices.hpp"
+#include "control/config/differences.hpp"
+#include "control/daemon/config_verbs.hpp"
+#include "control/message/record_text.hpp"
+
+namespace millrace::control {
+
+using dataplane::LocalNames;
+using nlohmann::json;
+
+namespace {
+
+using Args = std::vector<std::string>;
+using Act = std::function<void(const Args&, Responder)>;
+
+tl::unexpected<std::string> none(const std::string& what) {
+    return tl::unexpected(what);
+}
+
+// acl
+
+EditResult add_prefix(const std::string& text, const Config::Live& running, const std::string& prefix) {
+    if (has_key(text, "allow")) return append_item(text, "allow", in_quotes(prefix));
+    std::string all; // the default does not stand in the file
+    for (const dataplane::Prefix& p : running.allow) all += in_quotes(to_string(p)) + ", ";
+    return set_value(text, "allow", "[" + all + in_quotes(prefix) + "]");
+}
+
+EditResult remove_prefix(const std::string& text, const Config::Live& running, const std::string& prefix) {
+    auto parsed = dataplane::parse_prefix(prefix);
+    auto found = parsed ? std::ranges::find(running.allow, *parsed) : running.allow.end();
+    if (found == running.allow.end()) return none(prefix + " is not in the list; see `acl list`");
+    if (!has_key(text, "allow")) {
+        std::string rest;
+        for (const dataplane::Prefix& p : running.allow) {
+            if (p != *parsed) rest += (rest.empty() ? "" : ", ") + in_quotes(to_string(p));
+        }
+        return set_value(text, "allow", "[" + rest + "]");
+    }
+    return remove_item(text, fmt::format("allow[{}]", found - running.allow.begin()));
+}
+
+json list_prefixes(const Config::Live& live) {
+    json list = json::array();
+    for (const dataplane::Prefix& prefix : live.allow) list.push_back(to_string(prefix));
+    return {{"allow", std::move(list)}};
+}
+
+/// All prefixes that have the address; one is enough.
+void test_address(const Config::Live& live, const Args& args, Responder responder) {
+    auto address = args.size() == 1 ? dataplane::parse_address(args[0]) : std::nullopt;
+    if (!address) return responder.fail("usage: acl test ADDRESS, such as 192.0.2.1");
+    json within = json::array();
+    for (std::size_t i = 0; i < live.allow.size(); ++i) {
+        if (live.allow[i].contains(*address))
+            within.push_back(fmt::format("{} (allow[{}])", to_string(live.allow[i]), i));
+    }
+    responder.respond(
+        {{"address", to_string(*address)}, {"allowed", !within.empty()}, {"by", std::move(within)}});
+}
+
+// block
+
+std::string canonical(const std::string& name) {
+    auto parsed = cache::parse_name(name);
+    return parsed ? cache::to_string(parsed->bytes()) : "";
+}
+
+EditResult block_name(const std::string& text, const Config::Live& running, const std::string& name) {
+    auto own = std::ranges::find_if(running.block, [](const auto& list) { return list.file.empty(); });
+    if (own == running.block.end())
+        return append_item(text, "block", fmt::format("{{names: [{}]}}", in_quotes(name)));
+    if (std::ranges::find(own->names, canonical(name), canonical) != own->names.end())
+        return none(name + " is there already");
+    return append_item(text, fmt::format("block[{}].names", own - running.block.begin()), in_quotes(name));
+}
+
+EditResult unblock_name(const std::string& text, const Config::Live& running, const std::string& name) {
+    for (std::size_t i = 0; i < running.block.size(); ++i) {
+        const auto& names = running.block[i].names;
+        auto found = std::ranges::find(names, canonical(name), canonical);
+        if (found == names.end()) continue;
+        if (names.size() == 1) return remove_item(text, fmt::format("block[{}]", i));
+        return remove_item(text, fmt::format("block[{}].names[{}]", i, found - names.begin()));
+    }
+    return none(name +
+                " is not among the names of the configuration; `block test` says where a name is from");
+}
+
+json list_blocks(const Reload& reload) {
+    json rows = json::array();
+    for (const Config::BlockList& list : reload.current().block) {
+        json row{{"file", list.file},
+                 {"format", name_of(list.format, list_formats)},
+                 {"answer", name_of(list.answer, denials)},
+                 {"reason", name_of(list.reason, list_reasons)},
+                 {"count", list.names.size()}};
+        auto read = std::ranges::find(reload.lists(), list.file, &ReadList::file);
+        if (read != reload.lists().end()) row["count"] = read->names;
+        if (!list.names.empty()) row["names"] = list.names;
+        rows.push_back(std::move(row));
+    }
+    return {{"lists", std::move(rows)}};
+}
+
+const char* word_of(LocalNames::Action action) {
+    switch (action) {
+    case LocalNames::Action::forward: return "asked upstream";
+    case LocalNames::Action::nxdomain: return "NXDOMAIN";
+    case LocalNames::Action::nodata: return "NODATA";
+    case LocalNames::Action::records: return "records";
+    case LocalNames::Action::alias: return "alias";
+    }
+    return "?";
+}
+
+/// Which rule decides on the name, of lists or any other.
+void test_name(const Config::Live& live, const LocalNames& names, const Args& args, Responder responder) {
+    auto name = args.size() == 1 ? cache::parse_name(args[0]) : std::nullopt;
+    if (!name) return responder.fail("usage: block test NAME");
+    json reply{{"name", cache::to_string(name->bytes())}, {"blocked", false}, {"action", "asked upstream"}};
+    if (auto match = names.find(name->bytes())) {
+        auto action = names.action(*match);
+        reply["blocked"] = names.is_blocked(*match) && action != LocalNames::Action::forward;
+        reply["action"] = word_of(action);
+        reply["rule"] = cache::to_string(name->bytes().subspan(match->above));
+        reply["from"] = source_text(live, names.source(*match));
+        if (action == LocalNames::Action::alias)
+            reply["target"] = cache::to_string(names.target(*match).bytes());
+    }
+    responder.respond(reply);
+}
+
+// local
+
+/// A record's place, by its text or by its owner's name; from the last to the first.
+EditResult remove_records(const std::string& text, const Config::Live& running, const std::string& what) {
+    Edited edited{text};
+    bool is_found = false;
+    for (std::size_t i = running.local.records.size(); i-- > 0;) {
+        const std::string& record = running.local.records[i];
+        std::string owner = canonical(record.substr(0, record.find_first_of(" \t")));
+        if (record != what && (owner.empty() || owner != canonical(what))) continue;
+        auto next = remove_item(edited.text, fmt::format("local.records[{}]", i));
+        if (!next) return next;
+        next->lost.insert(next->lost.begin(), edited.lost.begin(), edited.lost.end());
+        edited = std::move(*next);
+        is_found = true;
+    }
+    return is_found ? EditResult(std::move(edited)) : none("there is no such record; see `local list`");
+}
+
+// upstream
+
+std::string group_key(const Config::Live& running, std::size_t group) {
+    return group < running.upstreams.size() ? fmt::format("upstreams[{}].servers", group) : "";
+}
+
+EditResult add_server(const std::string& text, const Config::Live& running, const std::string& server,
+                      const std::string& group) {
+    std::string key = group_key(running, group.empty() ? 0 : running.index_of(group));
+    if (key.empty()) return none("'" + group + "' is no group of upstreams");
+    return append_item(text, key, in_quotes(server));
+}
+
+EditResult remove_server(const std::string& text, const Config::Live& running, const std::string& server,
+                         const std::string& group) {
+    auto endpoint = dataplane::parse_endpoint(server, 53);
+    std::string name = endpoint ? to_string(*endpoint) : server;
+    Edited edited{text};
+    bool is_found = false;
+    for (std::size_t g = 0; g < running.upstreams.size(); ++g) {
+        if (!group.empty() && running.upstreams[g].name != group) continue;
+        const auto& servers = running.upstreams[g].servers;
+        auto found = std::ranges::find_if(servers, [&](const Config::Server& s) {
+            return to_string(s) == name || to_string(s) == name + ":53";
+        });
+        if (found == servers.end()) continue;
+        auto next =
+            remove_item(edited.text, fmt::format("{}[{}]", group_key(running, g), found - servers.begin()));
+        if (!next) return next;
+        edited = std::move(*next);
+        is_found = true;
+    }
+    return is_found ? EditResult(std::move(edited)) : none("there is no such server; see `upstream list`");
+}
+
+/// A verb that edits: its arguments are given to `edit` as one text.
+using EditWord = EditResult (*)(const std::string& text, const Config::Live& running,
+                                const std::string& word);
+
+void on_edit(CommandServer& server, Reload& reload, const std::string& verb, const char* key, EditWord edit) {
+    server.on(verb, [&reload, verb, key = std::string(key), edit](const Args& args, Responder responder) {
+        if (args.empty()) return responder.fail("usage: " + verb + " WHAT");
+        auto apply = [edit, what = joined(args)](const std::string& text, const Config::Live& running) {
+            return edit(text, running, what);
+        };
+        answer_edit(reload, key, apply, json::object(), std::move(responder));
+    });
+}
+
+using EditServer = EditResult (*)(const std::string&, const Config::Live&, const std::string&,
+                                  const std::string&);
+
+void on_server(CommandServer& server, Reload& reload, const std::string& verb, EditServer edit) {
+    server.on(verb, [&reload, verb, edit](const Args& args, Responder responder) {
+        if (args.empty() || args.size() > 2) return responder.fail("usage: " + verb + " SERVER [GROUP]");
+        auto apply = [edit, args](const std::string& text, const Config::Live& running) {
+            return edit(text, running, args[0], args.size() > 1 ? args[1] : "");
+        };
+        answer_edit(reload, "upstreams", apply, json::object(), std::move(responder));
+    });
+}
+
+void on_look(CommandServer& server, const std::string& verb, const std::function<json()>& make) {
+    server.on(verb, [verb, make](const Args& args, Responder responder) {
+        args.empty() ? responder.respond(make()) : responder.fail(verb + " takes no arguments");
+    });
+}
+
+void set_limit(Reload& reload, const Args& args, Responder responder) {
+    if (args.size() != 2) return responder.fail("usage: ratelimit set KEY VALUE; see `ratelimit show`");
+    std::string key = "limits." + args[0];
+    auto apply = [key, value = args[1]](const std::string& text, const Config::Live&) {
+        return set_value(text, key, value);
+    };
+    answer_edit(reload, key, apply, {{"key", key}, {"value", args[1]}}, std::move(responder));
+}
+
+void show_limits(Reload& reload, Responder responder) {
+    auto make = [](const Document&, const Config& running) -> tl::expected<json, std::string> {
+        json limits = json::object();
+        constexpr std::string_view prefix = "limits.";
+        for (const auto& [key, value] : values_of(running)) {
+            if (key.starts_with(prefix)) limits[key.substr(prefix.size())] = json::parse(value);
+        }
+        return limits;
+    };
+    answer_look(reload, make, std::move(responder));
+}
+
+} // namespace
+
+void add_edit_verbs(CommandServer& server, Reload& reload,
+                    const cache::Replaceable<dataplane::LocalNames>& local) {
+    on_edit(server, reload, "acl add", "allow", add_prefix);
+    on_edit(server, reload, "acl remove", "allow", remove_prefix);
+    on_look(server, "acl list", [&reload] { return list_prefixes(reload.current()); });
+    server.on("acl test", [&reload](const Args& args, Responder responder) {
+        test_address(reload.current(), args, std::move(responder));
+    });
+    on_edit(server, reload, "block add", "block", block_name);
+    on_edit(server, reload, "block remove", "block", unblock_name);
+    on_look(server, "block list", [&reload] { return list_blocks(reload); });
+    server.on("block test", [&reload, &local](const Args& args, Responder responder) {
+        test_name(reload.current(), local.get(), args, std::move(responder));
+    });
+    on_edit(server, reload, "local add", "local.records",
+            [](const std::string& text, const Config::Live&, const std::string& record) {
+                return append_item(text, "local.records", in_quotes(record));
+            });
+    on_edit(server, reload, "local remove", "local.records", remove_records);
+    on_look(server, "local list", [&reload] {
+        const Config::Local& own = reload.current().local;
+        return json{{"records", own.records}, {"forward", own.forward}, {"special_names", own.special_names}};
+    });
+    server.on("ratelimit set", [&reload](const Args& args, Responder responder) {
+        set_limit(reload, args, std::move(responder));
+    });
+    server.on("ratelimit show", [&reload](const Args& args, Responder responder) {
+        args.empty() ? show_limits(reload, std::move(responder))
+                     : responder.fail("ratelimit show takes no arguments");
+    });
+    on_server(server, reload, "upstream add", add_server);
+    on_server(server, reload, "upstream remove", remove_server);
+}
+
+} // namespace millrace::control

@@ -1,0 +1,163 @@
+"""What millracectl makes of replies: tables that fit, watching; its completions, exit codes and help."""
+
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import termios
+from fcntl import ioctl
+
+import pytest
+
+from conftest import BUILD, NOBODY, ROOT, socket_config
+from lab.children import run
+from support import until
+from upstream import Script
+
+CTL = BUILD / "millracectl"
+
+
+def on_terminal(command, columns=80, read_until=None):
+    """What a terminal of so many columns gets, and the exit code. read_until: then SIGINT."""
+    ours, theirs = pty.openpty()
+    ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    env = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
+    process = subprocess.Popen([str(word) for word in command], stdout=theirs, stderr=theirs, env=env)
+    os.close(theirs)
+    text = b""
+    while True:
+        try:
+            more = os.read(ours, 65536)
+        except OSError:  # the other end is closed
+            break
+        text += more
+        if read_until and read_until(text):
+            process.send_signal(signal.SIGINT)
+            read_until = None
+    os.close(ours)
+    return text.decode().replace("\r\n", "\n"), process.wait(10)
+
+
+@pytest.mark.quick
+def test_a_trace_of_forty_addresses_can_be_read(lab, daemon, upstreams):
+    name = "forty.script.example."
+    records = tuple(f"{name} 300 IN A 192.0.2.{i}" for i in range(1, 41))
+    upstreams[0].scripts[name] = Script(records)
+    one = daemon(socket_config(lab, [upstreams[0].endpoint]), NOBODY)
+    command = [CTL, "--socket", one.socket, "trace", name, "A"]
+    shown, code = on_terminal(command)
+    assert code == 0 and max(len(line) for line in shown.splitlines()) <= 80, shown
+    whole = run(command).stdout
+    assert max(len(line) for line in whole.splitlines()) > 200, "no terminal: nothing is wrapped or cut"
+    for text in (shown, whole):
+        assert "192.0.2.16, 40 in all" in re.sub(r"\s+", " ", text), "the daemon names sixteen"
+        assert len(set(re.findall(r"192\.0\.2\.\d+", text))) == 16, text
+    for words in (["status"], ["stats"], ["upstream", "list"], ["cache", "lookup", name, "A"], ["acl", "list"]):
+        for columns in (40, 80):
+            shown, code = on_terminal([CTL, "--socket", one.socket, *words], columns)
+            assert code == 0 and max(len(line) for line in shown.splitlines()) <= columns, shown
+
+
+def test_watching_ends_with_the_daemon(lab, daemon, nsd):
+    one = daemon(socket_config(lab, nsd), NOBODY)
+    process = subprocess.Popen([CTL, "--socket", one.socket, "stats", "--watch", "0.1"], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline()
+    one.ctl("quit")
+    process.stdout.read()
+    assert process.wait(20) == 2
+    assert one.wait(20) == 0
+
+
+def test_watching_appends_where_there_is_no_terminal(sockets, local):
+    process = subprocess.Popen([CTL, "--socket", sockets.socket, "--json", "stats", "--watch", "0.2"],
+                               stdout=subprocess.PIPE, text=True)
+    first = json.loads(process.stdout.readline())["stats"]
+    assert all("per_second" not in row for row in first)
+    while True:
+        local.ask("shared.lab.example")
+        rows = {row["counter"]: row for row in json.loads(process.stdout.readline())["stats"]}
+        if rows["received"]["per_second"] > 0:
+            break
+    process.send_signal(signal.SIGINT)
+    process.stdout.read()
+    assert process.wait(10) == 0
+
+
+def test_watching_refreshes_a_terminal_in_place(sockets):
+    clear = b"\x1b[H\x1b[2J"
+    for words in (["stats", "--watch", "0.1"], ["upstream", "list", "--watch", "0.1"]):
+        shown, code = on_terminal([CTL, "--socket", sockets.socket, *words], 80, lambda text: text.count(clear) > 2)
+        assert code == 0 and "per_second" in shown or words[0] == "upstream"
+    assert run([CTL, "--socket", sockets.socket, "stats", "--watch", "0"]).returncode == 2
+    shown, code = on_terminal([CTL, "--socket", sockets.socket, "stats", "--watch"], 80, lambda text: clear in text)
+    assert code == 0
+
+
+def help_of(*words):
+    return run([CTL, *words, "--help"]).stdout
+
+
+def verbs_of(*words):
+    """Each path of verbs that --help leads to."""
+    block = re.search(r"^Subcommands:\n((?:  .*\n?)+)", help_of(*words), re.MULTILINE)
+    for verb in re.findall(r"^  ([a-z-]+)", block[1], re.MULTILINE) if block else []:
+        yield (*words, verb)
+        yield from verbs_of(*words, verb)
+
+
+def options_of(words):
+    return set(re.findall(r"^  (?:-\w,)?(--[a-z-]+)", help_of(*words), re.MULTILINE))
+
+
+@pytest.mark.parametrize("shell, file", [("bash", "millracectl"), ("zsh", "_millracectl")])
+def test_completions_are_those_of_the_program(shell, file):
+    script = (ROOT / "deploy/completions" / file).read_text(encoding="utf-8")
+    assert script == run([CTL, "--completion", shell]).stdout, f"write it anew: millracectl --completion {shell}"
+    places = set(re.findall(r"^    '([a-z -]*)'\)", script, re.MULTILINE))
+    assert places == {"".join(f" {word}" for word in path) for path in [(), *verbs_of()]}
+    for path in [(), *verbs_of()]:
+        place = "".join(f" {word}" for word in path)
+        line = re.search(rf"^    '{place}'\) (.*)$", script, re.MULTILINE)[1]
+        for option in options_of(path):
+            assert option in line, (path, option)
+
+
+def test_completions_are_installed():
+    listed = run(["meson", "introspect", "--installed", BUILD])
+    if listed.returncode:
+        pytest.skip("no build directory")
+    places = set(json.loads(listed.stdout).values())
+    assert any(place.endswith("share/bash-completion/completions/millracectl") for place in places)
+    assert any(place.endswith("share/zsh/site-functions/_millracectl") for place in places)
+
+
+def test_bash_completes():
+    def complete(*words):
+        line = " ".join(words)
+        done = run(["bash", "-c", f"source {ROOT}/deploy/completions/millracectl; COMP_WORDS=({line} ''); COMP_CWORD={len(words)}; "
+                    "_millracectl; echo ${COMPREPLY[*]}"])
+        assert done.returncode == 0, done.stdout
+        return done.stdout.split()
+
+    assert {"status", "cache", "config", "--json", "--socket"} <= set(complete("millracectl"))
+    assert {"lookup", "flush", "stats"} <= set(complete("millracectl", "cache")) and "status" not in complete("millracectl", "cache")
+    assert {"--all", "--zone", "--group"} <= set(complete("millracectl", "--json", "cache", "flush"))
+    assert "--watch" in complete("millracectl", "stats")
+
+
+def test_completions_are_scripts_without_faults():
+    assert run(["bash", "-n", ROOT / "deploy/completions/millracectl"]).returncode == 0
+    zsh = run(["sh", "-c", f"command -v zsh >/dev/null || exit 0; zsh -n {ROOT}/deploy/completions/_millracectl"])
+    assert zsh.returncode == 0, zsh.stdout
+
+
+def test_exit_codes_are_as_help_says(sockets):
+    assert "0 when it is done, 1 when the daemon refuses" in re.sub(r"\s+", " ", help_of())
+    assert sockets.ctl_process("status").returncode == 0
+    assert sockets.ctl_process("cache", "lookup", "a..b", "A").returncode == 1
+    for words in ([], ["frobnicate"], ["config", "set", "cache.stale"], ["acl"], ["--watch", "status"]):
+        assert sockets.ctl_process(*words).returncode == 2, words
+    assert until(lambda: run([CTL, "--socket", "/nowhere", "status"]).returncode == 2)
