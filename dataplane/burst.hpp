@@ -14,6 +14,7 @@ namespace millrace::dataplane {
 /// to the worker.
 struct ReturnPath {
     std::array<std::uint8_t, limits::return_octets> octets;
+    Time asked; ///< when the query came; LoggedPort's
 };
 
 /// One DNS message in a buffer of its port's. A reply is written over the query, from `data` on.

@@ -1,8 +1,6 @@
 #include "dataplane/handoff.hpp"
 
 #include <cassert>
-#include <cstdlib>
-#include <new>
 #include <utility>
 
 #include <poll.h>
@@ -10,33 +8,11 @@
 
 namespace millrace::dataplane {
 
-void Handoff::FreeRing::operator()(rte_ring* ring) const {
-    std::free(ring);
+Handoff::Handoff()
+    : misses_(make_ring("misses", sizeof(Miss), limits::ring_places)),
+      wakes_(make_ring("wakes", sizeof(Wake), limits::ring_places)) {
+    assert(rte_ring_get_capacity(wakes_.get()) == limits::waiters);
 }
-
-Handoff::Ring Handoff::make_ring(const char* name, unsigned element_octets) {
-    ssize_t octets = rte_ring_get_memsize_elem(element_octets, limits::ring_places);
-    auto rounded =
-        (std::size_t(octets) + RTE_CACHE_LINE_SIZE - 1) / RTE_CACHE_LINE_SIZE * RTE_CACHE_LINE_SIZE;
-    Ring ring(static_cast<rte_ring*>(std::aligned_alloc(RTE_CACHE_LINE_SIZE, rounded)));
-    if (!ring || rte_ring_init(ring.get(), name, limits::ring_places, RING_F_SP_ENQ | RING_F_SC_DEQ) != 0) {
-        throw std::bad_alloc();
-    }
-    assert(rte_ring_get_capacity(ring.get()) == limits::waiters);
-    return ring;
-}
-
-Handoff::Handoff() : misses_(make_ring("misses", sizeof(Miss))), wakes_(make_ring("wakes", sizeof(Wake))) {}
-
-namespace {
-
-/// For the consumer. rte_ring_empty() reads the producer's tail as a plain volatile, which is a data
-/// race in C++.
-bool is_empty(const rte_ring* ring) {
-    return __atomic_load_n(&ring->prod.tail, __ATOMIC_RELAXED) == ring->cons.tail;
-}
-
-} // namespace
 
 bool Handoff::send(const Miss& miss) {
     bool is_asked = rte_ring_enqueue_elem(misses_.get(), const_cast<Miss*>(&miss), sizeof miss) == 0;

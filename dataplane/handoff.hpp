@@ -1,9 +1,8 @@
 // Between one worker and control: a ring of Misses one way, a ring of Wakes the other.
 //
-// Both rings have one producer and one consumer and copy their elements (rte_ring, which needs no EAL
-// when its memory is ours). A worker owns as many waiters as its wake ring has places
-// (rte_ring_get_capacity). A Miss that wants an answer names one of them; exactly one Wake gives it back.
-// So a Wake never finds its ring full.
+// Both rings have one producer and one consumer and copy their elements. A worker owns as many waiters as
+// its wake ring has places (rte_ring_get_capacity). A Miss that wants an answer names one of them; exactly
+// one Wake gives it back. So a Wake never finds its ring full.
 //
 // A worker with a kernel socket sleeps in poll() on its socket and on its Sleeper, and may end
 // control's sleep in turn. One on a polling lcore makes no system call: control then looks at its ring
@@ -11,16 +10,14 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <type_traits>
-
-#include <rte_ring.h>
 
 #include "cache/entry.hpp"
 #include "cache/key.hpp"
 #include "dataplane/address.hpp"
 #include "dataplane/limits.hpp"
+#include "dataplane/ring.hpp"
 #include "dataplane/sleeper.hpp"
 
 namespace millrace::dataplane {
@@ -75,12 +72,6 @@ class Handoff {
     Sleeper& sleeper() { return sleeper_; } ///< the worker's
 
   private:
-    struct FreeRing {
-        void operator()(rte_ring* ring) const;
-    };
-    using Ring = std::unique_ptr<rte_ring, FreeRing>;
-    static Ring make_ring(const char* name, unsigned element_octets);
-
     Ring misses_, wakes_;
     Sleeper sleeper_;
     bool has_asked_ = false; ///< the worker's alone

@@ -87,6 +87,10 @@ inline constexpr Time gateway_interval = 1s;         ///< so often
 inline constexpr Time read_interval = 100ms;         ///< between readings of what has changed,
 inline constexpr unsigned read_share = 10;           ///< which take one part in so many of a CPU's time
 
+// What is logged of messages (query_log.hpp), for each worker: a mebibyte, 5,000 usual messages.
+inline constexpr std::size_t log_element = 64; ///< octets; a message takes as many elements as it needs
+inline constexpr std::size_t log_places = 16384;
+
 static_assert(lcores > cache::limits::workers, "control has an lcore of its own beside every worker");
 static_assert((ring_places & (ring_places - 1)) == 0, "rte_ring sizes are powers of two");
 static_assert(edns_octets + 40 + 8 == 1280, "a reply fits the IPv6 minimum MTU (RFC 8200 5)");

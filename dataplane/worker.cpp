@@ -61,9 +61,9 @@ void Worker::run(const std::atomic<bool>& stop) {
 
 bool Worker::turn() {
     Time now = this->now();
+    burst_.now = now;
     unsigned woken = answer_wakes(now);
 
-    burst_.now = now;
     c_.port.receive(burst_, c_.counters);
     unsigned received = burst_.count;
 

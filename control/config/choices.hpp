@@ -34,6 +34,18 @@ inline constexpr Choice<Config::StaleAnswer> stale_answers[] = {
     {"client-timeout", Config::StaleAnswer::client_timeout}, {"at-once", Config::StaleAnswer::at_once}};
 inline constexpr Choice<dataplane::Idle> idles[] = {
     {"poll", dataplane::Idle::poll}, {"pause", dataplane::Idle::pause}, {"sleep", dataplane::Idle::sleep}};
+inline constexpr Choice<dataplane::LoggedKind> logged_messages[] = {
+    {"client-query", dataplane::LoggedKind::client_query},
+    {"client-response", dataplane::LoggedKind::client_response},
+    {"upstream-query", dataplane::LoggedKind::upstream_query},
+    {"upstream-response", dataplane::LoggedKind::upstream_response}};
+inline constexpr Choice<unsigned> rcodes[] = {
+    {"NOERROR", 0},  {"FORMERR", 1}, {"SERVFAIL", 2}, {"NXDOMAIN", 3}, {"NOTIMP", 4},  {"REFUSED", 5},
+    {"YXDOMAIN", 6}, {"YXRRSET", 7}, {"NXRRSET", 8},  {"NOTAUTH", 9},  {"NOTZONE", 10}};
+inline constexpr Choice<Config::DnstapTarget::Kind> dnstap_targets[] = {
+    {"unix", Config::DnstapTarget::Kind::unix_socket},
+    {"tcp", Config::DnstapTarget::Kind::tcp},
+    {"file", Config::DnstapTarget::Kind::file}};
 inline constexpr const char *to_sender = "sender", *to_routed = "routed"; // of ports[].next-hop
 inline std::string next_hop_text(const Config::Port& port) {
     if (port.is_routed) return to_routed;

@@ -15,6 +15,7 @@
 #include <yaml-cpp/eventhandler.h>
 
 #include "cache/dns.hpp"
+#include "control/config/choices.hpp"
 #include "control/config/read.hpp"
 #include "control/config/yaml.hpp"
 #include "control/message/record_text.hpp"
@@ -109,6 +110,19 @@ tl::expected<Config, ConfigError> parse_config(std::string_view text, const std:
     } catch (const std::exception& error) {
         return whole_file(file, "well-formed YAML", error.what());
     }
+}
+
+std::vector<dataplane::LoggedKind> Config::default_logged_kinds() {
+    std::vector<dataplane::LoggedKind> all;
+    for (const auto& choice : logged_messages) all.push_back(choice.value);
+    return all;
+}
+
+std::string to_string(const Config::DnstapTarget& target) {
+    if (target.kind == Config::DnstapTarget::Kind::none) return {};
+    bool is_tcp = target.kind == Config::DnstapTarget::Kind::tcp;
+    return fmt::format("{}:{}", name_of(target.kind, dnstap_targets),
+                       is_tcp ? dataplane::to_string(target.endpoint) : target.path);
 }
 
 std::string to_string(const Config::Server& server) {

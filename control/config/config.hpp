@@ -22,6 +22,7 @@
 #include "dataplane/address.hpp"
 #include "dataplane/idle.hpp"
 #include "dataplane/kernel_interface.hpp"
+#include "dataplane/logged_kind.hpp"
 
 namespace millrace::control {
 
@@ -176,6 +177,26 @@ struct Config {
         bool operator==(const Dns64&) const = default;
     };
 
+    /// Who reads the query log.
+    struct DnstapTarget {
+        enum class Kind { none, unix_socket, tcp, file };
+        Kind kind = Kind::none;
+        std::string path;             ///< of a Unix socket or file
+        dataplane::Endpoint endpoint; ///< of TCP
+
+        bool operator==(const DnstapTarget&) const = default;
+    };
+
+    /// What is in it.
+    struct Dnstap {
+        std::vector<dataplane::LoggedKind> messages = default_logged_kinds(); ///< each once
+        unsigned sample = 1;                    ///< of so many messages one, queries with their responses
+        std::vector<dataplane::Prefix> clients; ///< these clients' messages alone; empty: all
+        std::vector<unsigned> rcodes; ///< responses with these alone; empty: queries and all responses
+
+        bool operator==(const Dnstap&) const = default;
+    };
+
     /// What is needed to start, and stays as it is.
     struct Boot {
         std::vector<std::string> eal; ///< more EAL arguments
@@ -184,6 +205,8 @@ struct Config {
         std::size_t cache_entries = 1'000'000;
         std::size_t cache_memory = std::size_t(1) << 30; ///< bytes
         std::string control_socket = default_control_socket();
+        DnstapTarget dnstap_to;
+        std::string dnstap_identity; ///< who we are in it; empty: not said
 
         bool operator==(const Boot&) const = default;
     };
@@ -201,6 +224,7 @@ struct Config {
         Fanout fanout;
         Merge merge;
         Ranking ranking;
+        Dnstap dnstap;
         Time min_ttl = 0s;      ///< records live at least this long,
         Time max_ttl = 24h;     ///< and at most this long (RFC 8767 4)
         Time negative_ttl = 1h; ///< most that a negative answer lives (RFC 2308 5)
@@ -229,9 +253,10 @@ struct Config {
     bool operator==(const Config&) const = default;
 
     static std::vector<dataplane::Endpoint> default_listen();
-    static std::vector<dataplane::Prefix> default_allow();         ///< loopback and private ranges
-    static dataplane::Prefix default_dns64_prefix();               ///< 64:ff9b::/96 (RFC 6052 2.1)
-    static std::vector<dataplane::Prefix> default_dns64_exclude(); ///< ::ffff:0:0/96 (RFC 6147 5.1.4)
+    static std::vector<dataplane::Prefix> default_allow();            ///< loopback and private ranges
+    static std::vector<dataplane::LoggedKind> default_logged_kinds(); ///< all
+    static dataplane::Prefix default_dns64_prefix();                  ///< 64:ff9b::/96 (RFC 6052 2.1)
+    static std::vector<dataplane::Prefix> default_dns64_exclude();    ///< ::ffff:0:0/96 (RFC 6147 5.1.4)
 };
 
 /// What is wrong, and where. `line` counts from 1; 0 and an empty key stand for the file as a whole.
@@ -256,6 +281,9 @@ tl::expected<Config, ConfigError> parse_config(std::string_view text, const std:
 
 /// "192.0.2.1:53", or "dns.example.net:53" of one given by name.
 std::string to_string(const Config::Server& server);
+
+/// "unix:/run/dnstap.sock", "tcp:192.0.2.1:6000", "file:/var/log/queries.dnstap", or "" for none.
+std::string to_string(const Config::DnstapTarget& target);
 
 /// `Config::Fanout::probe`, taken apart.
 std::optional<cache::Key> parse_probe(const std::string& text);

@@ -219,6 +219,20 @@ void print_ranking(YAML::Emitter& out, const Config::Ranking& ranking) {
     out << YAML::EndMap;
 }
 
+void print_dnstap(YAML::Emitter& out, const Config& config) {
+    begin_map(out, "dnstap");
+    print_text(out, "to", to_string(config.boot.dnstap_to));
+    print_text(out, "identity", config.boot.dnstap_identity);
+    std::vector<std::string> messages, codes;
+    for (auto kind : config.live.dnstap.messages) messages.push_back(name_of(kind, logged_messages));
+    for (unsigned rcode : config.live.dnstap.rcodes) codes.push_back(name_of(rcode, rcodes));
+    print(out, "messages", messages);
+    print_word(out, "sample", std::to_string(config.live.dnstap.sample));
+    print(out, "clients", config.live.dnstap.clients);
+    print(out, "rcodes", codes);
+    out << YAML::EndMap;
+}
+
 void print_cache(YAML::Emitter& out, const Config& config) {
     begin_map(out, "cache");
     print_word(out, "entries", std::to_string(config.boot.cache_entries));
@@ -259,6 +273,7 @@ std::string to_yaml(const Config& config) {
     print_merge(out, config.live.merge);
     print_ranking(out, config.live.ranking);
     print_cache(out, config);
+    print_dnstap(out, config);
     begin_map(out, "control");
     print_text(out, "socket", config.boot.control_socket);
     out << YAML::EndMap << YAML::EndMap;

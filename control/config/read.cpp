@@ -391,6 +391,7 @@ Config read_config(const Value& at) {
         {"merge", [&](const Value& v) { read_merge(v, out.live.merge); }},
         {"ranking", [&](const Value& v) { read_ranking(v, out.live.ranking); }},
         {"cache", [&](const Value& v) { read_cache(v, out); }},
+        {"dnstap", [&](const Value& v) { read_dnstap(v, out); }},
         {"control",
          [&](const Value& v) {
              v.map({{"socket", [&](const Value& p) { out.boot.control_socket = read_socket_path(p); }}});

@@ -56,6 +56,8 @@ std::vector<Config::Dns64> read_dns64(const yaml::Value& at);
 /// `at`: the file's map. Whether the groups that rules name are there.
 void check_dns64(const yaml::Value& at, const Config::Live& live);
 
+void read_dnstap(const yaml::Value& at, Config& out); ///< read_dnstap.cpp
+
 // read_upstreams.cpp
 std::vector<Config::Group> read_upstreams(const yaml::Value& at);
 std::vector<Config::Route> read_routes(const yaml::Value& at);

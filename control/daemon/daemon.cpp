@@ -54,7 +54,7 @@ std::string list_text(const std::vector<std::string>& keys) {
 
 Daemon::Daemon(const Config& config, const Document& document, LocalRules local)
     : config_(config), access_(client_policy(config.live), packets_per_us(config.boot)),
-      local_(std::move(local.names)), routes_(build_routes(config.live)),
+      local_(std::move(local.names)), routes_(build_routes(config.live)), dnstap_(config, random_.bits()),
       table_({config.boot.cache_entries, config.boot.cache_memory}, grace_), publisher_(table_, grace_, {}),
       network_(io_, {.sockets = exchange_capacity()}), groups_(limits::groups, Upstreams({})),
       exchanges_(network_, random_, groups_, {.exchanges = exchange_capacity()}), probes_(io_, random_),
@@ -75,6 +75,9 @@ Daemon::Daemon(const Config& config, const Document& document, LocalRules local)
     fetches_.set_routes(&routes_);
     fetches_.set_access(&access_);
     fetches_.set_ranker(&prober_);
+    dataplane::QueryLog* log = dnstap_.add(); // control's own
+    exchanges_.set_log(log);
+    tcp_.set_log(log);
     warm_.set(std::move(local.warm), config.live.keep_warm_rate);
 }
 
@@ -97,6 +100,7 @@ Daemon::Result Daemon::run() {
     resolve_names();
     store_.open();
     store_.set(config_.live, boot_time());
+    dnstap_.start();
     Result started = workers_.start();
     if (started) {
         store_.load_if_there();
@@ -118,6 +122,7 @@ Daemon::Result Daemon::run() {
     }
     fetches_.close();
     workers_.stop();
+    dnstap_.stop();
     loop.refuse_the_rest();
     store_.stop();
     commands_.close();
@@ -151,12 +156,22 @@ void Daemon::reload_on_hangup() {
     });
 }
 
+/// The port itself, where nothing is logged.
+dataplane::Port& Daemon::logged(dataplane::Port& port, const dataplane::TscClock* clock) {
+    dataplane::QueryLog* log = dnstap_.add();
+    if (!log) return port;
+    logged_.push_back(std::make_unique<dataplane::LoggedPort>(port, *log, clock));
+    return *logged_.back();
+}
+
 Daemon::Result Daemon::open_sockets() {
     for (const Endpoint& local : config_.boot.listen) {
         auto port = dataplane::SocketPort::open(local, own_endpoints(config_.boot));
         if (!port) return tl::unexpected(port.error());
         sockets_.push_back(std::move(*port));
-        if (auto added = workers_.add(*sockets_.back(), to_string(local), {}, nullptr); !added) return added;
+        if (auto added = workers_.add(logged(*sockets_.back(), nullptr), to_string(local), {}, nullptr);
+            !added)
+            return added;
     }
     return {};
 }
@@ -173,7 +188,8 @@ Daemon::Result Daemon::open_ports() {
     for (auto& queue : eal_->queues()) {
         const Config::Port& port = config_.boot.ports[queue.port];
         Time nap = dataplane::rest_of(queue.receive_ring).longest_nap;
-        auto added = workers_.add(*queue.front, port.device, queue.lcore, &*clock_, port.idle, nap);
+        auto added =
+            workers_.add(logged(*queue.front, &*clock_), port.device, queue.lcore, &*clock_, port.idle, nap);
         if (!added) return added;
     }
     return {};

@@ -21,6 +21,7 @@
 #include "control/rank/asio_probes.hpp"
 #include "control/upstream/asio_network.hpp"
 #include "dataplane/eal.hpp"
+#include "dataplane/logged_port.hpp"
 #include "dataplane/socket_port.hpp"
 
 namespace millrace::control {
@@ -40,6 +41,7 @@ class Daemon {
   private:
     void reload_on_hangup();
     void resolve_names();
+    dataplane::Port& logged(dataplane::Port& port, const dataplane::TscClock* clock);
     Result open_sockets();
     Result open_ports();
     Result open_streams();
@@ -50,13 +52,15 @@ class Daemon {
     dataplane::Access access_;
     cache::Replaceable<dataplane::LocalNames> local_;
     cache::Replaceable<dataplane::Routes> routes_;
+    SystemRandom random_;
+    Dnstap dnstap_;
     std::unique_ptr<dataplane::Eal> eal_;
     std::optional<dataplane::TscClock> clock_;
     std::vector<std::unique_ptr<dataplane::SocketPort>> sockets_;
+    std::vector<std::unique_ptr<dataplane::LoggedPort>> logged_;
     cache::Grace grace_;
     cache::Table table_;
     Publisher publisher_;
-    SystemRandom random_;
     AsioNetwork network_;
     std::vector<Upstreams> groups_;
     Exchanges exchanges_;
@@ -73,7 +77,7 @@ class Daemon {
     CacheStore store_;
     Parts parts_{io_,      grace_,  table_, publisher_, groups_,  exchanges_, fetches_,
                  flushes_, access_, local_, routes_,    workers_, tcp_,       prober_,
-                 warm_,    names_,  eal_,   ports_,     store_};
+                 warm_,    names_,  eal_,   ports_,     store_,   dnstap_};
     Reload reload_;
     CommandServer commands_;
     asio::signal_set signals_, hangups_;

@@ -15,6 +15,7 @@
 #include "control/daemon/ports.hpp"
 #include "control/daemon/tcp_server.hpp"
 #include "control/daemon/workers.hpp"
+#include "control/dnstap/dnstap.hpp"
 #include "control/fetch/flush.hpp"
 #include "control/fetch/keep_warm.hpp"
 #include "control/fetch/publish.hpp"
@@ -52,6 +53,7 @@ struct Parts {
     const std::unique_ptr<dataplane::Eal>& eal; ///< null without ports
     Ports& ports;
     CacheStore& store;
+    Dnstap& dnstap;
 };
 
 } // namespace millrace::control

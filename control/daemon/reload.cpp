@@ -29,6 +29,7 @@ std::vector<std::string> live_keys(const Config::Live& now, const Config::Live& 
     if (now.fanout != next.fanout) keys.push_back("fanout");
     if (now.merge != next.merge) keys.push_back("merge");
     if (now.ranking != next.ranking) keys.push_back("ranking");
+    if (now.dnstap != next.dnstap) keys.push_back("dnstap");
     if (now.min_ttl != next.min_ttl) keys.push_back("cache.min-ttl");
     if (now.max_ttl != next.max_ttl) keys.push_back("cache.max-ttl");
     if (now.negative_ttl != next.negative_ttl) keys.push_back("cache.negative-ttl");
@@ -80,6 +81,7 @@ bool concerns_answers(const std::string& key) {
                                                   "cache.keep-warm",
                                                   "cache.keep-warm-rate",
                                                   "cache.file",
+                                                  "dnstap",
                                                   "cache.save-interval"};
     return std::ranges::find(others, key) == std::end(others);
 }
@@ -278,6 +280,7 @@ void Reload::put_in_place() {
     p_.tcp.set_policy(next.tcp);
     p_.prober.set_policy(next.ranking);
     p_.store.set(next, boot_time());
+    if (next.dnstap != current_.live.dnstap) p_.dnstap.set(next.dnstap, p_.grace);
     if (loaded_.local) put_lists_in_place(std::move(*loaded_.local), next);
     warn_of(next);
     document_ = std::move(loaded_.document);

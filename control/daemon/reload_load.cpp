@@ -30,6 +30,8 @@ std::vector<std::string> restart_keys(const Config::Boot& now, const Config::Boo
     if (now.eal != next.eal) keys.push_back("eal");
     if (now.ports != next.ports) keys.push_back("ports");
     if (now.listen != next.listen) keys.push_back("listen");
+    if (now.dnstap_to != next.dnstap_to) keys.push_back("dnstap.to");
+    if (now.dnstap_identity != next.dnstap_identity) keys.push_back("dnstap.identity");
     if (now.cache_entries != next.cache_entries) keys.push_back("cache.entries");
     if (now.cache_memory != next.cache_memory) keys.push_back("cache.memory");
     if (now.control_socket != next.control_socket) keys.push_back("control.socket");

@@ -20,6 +20,11 @@ void TcpServer::Connection::skip() {
 }
 
 void TcpServer::Connection::reply(std::vector<std::uint8_t> message) {
+    if (server_.log_) {
+        server_.log_->add(
+            {client_, {}, boot_time(), 0, dataplane::LoggedKind::client_response, dataplane::Transport::tcp},
+            message);
+    }
     bool first = replies_.empty();
     queued_octets_ += message.size();
     replies_.push_back(std::move(message));

@@ -160,8 +160,13 @@ void TcpServer::answer(Connection& connection, std::span<const std::uint8_t> mes
     }
     Query query;
     std::size_t reply = 0;
-    dataplane::Gate::Message judged{message, dataplane::Transport::tcp, connection.client().address,
-                                    boot_time()};
+    Time now = boot_time();
+    if (log_) {
+        log_->add(
+            {connection.client(), now, {}, 0, dataplane::LoggedKind::client_query, dataplane::Transport::tcp},
+            message);
+    }
+    dataplane::Gate::Message judged{message, dataplane::Transport::tcp, connection.client().address, now};
     if (gate_.admit(judged, query, scratch_, reply)) {
         return look_up(connection, query, message.subspan(dns::header_octets, query.head.question_size));
     }

@@ -22,6 +22,7 @@
 #include "control/daemon/tcp_places.hpp"
 #include "control/fetch/table.hpp"
 #include "dataplane/gate.hpp"
+#include "dataplane/query_log.hpp"
 
 namespace millrace::control {
 
@@ -55,6 +56,9 @@ class TcpServer {
 
     /// For connections and questions that come from here on.
     void set_policy(const Config::Tcp& policy);
+
+    /// Where queries and replies are logged, or null. Before the first connection.
+    void set_log(dataplane::QueryLog* log) { log_ = log; }
 
     /// Closes listeners and connections. Waiters left in the FetchTable find nothing afterwards.
     void close();
@@ -102,6 +106,7 @@ class TcpServer {
     dataplane::Counters counters_;
     dataplane::Gate gate_;
     TcpCounters connections_;
+    dataplane::QueryLog* log_ = nullptr;
 };
 
 } // namespace millrace::control

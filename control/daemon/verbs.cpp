@@ -186,6 +186,10 @@ json ranking_stats(const Prober& prober) {
             {"unsent", n.unsent},     {"open", prober.open()}, {"measured", prober.measured()}};
 }
 
+json dnstap_stats(const Dnstap::Counters& n) {
+    return {{"connected", n.is_connected}, {"written", n.written}, {"dropped", n.dropped}};
+}
+
 json by_limit(const FetchCounters::ByLimit& counts) {
     using Limit = FetchCounters::Limit;
     auto of = [&](Limit limit) { return counts[std::size_t(limit)]; };
@@ -243,6 +247,7 @@ json stats(const Context& c) {
                 {"keep_warm", fetches.warmed},
                 {"chains_renewed", fetches.chains_renewed},
                 {"ranked_late", fetches.ranked_late},
+                {"dnstap", dnstap_stats(c.dnstap.counters())},
                 {"send_failed", totals.of(Event::send_failed)},
                 {"buffer_exhausted", totals.of(Event::buffer_exhausted)},
                 {"coalesced", fetches.coalesced},

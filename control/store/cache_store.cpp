@@ -26,6 +26,7 @@ std::uint64_t rules_of(const Config::Live& live) {
     rules.allow = usual.allow;
     rules.limits = usual.limits;
     rules.tcp = usual.tcp;
+    rules.dnstap = usual.dnstap;
     rules.fanout = usual.fanout;
     rules.stale = usual.stale;
     rules.stale_answer = usual.stale_answer;

@@ -140,12 +140,26 @@ bool Exchanges::send_first(Exchange& exchange, Time now) {
     if (exchange.over_tcp) exchange.query = write_query(exchange, random_.id(), exchange.key.name.bytes());
     std::errc error = exchange.over_tcp ? connect(exchange, now) : open_socket(exchange, now);
     if (is_own_bound(error)) return false;
-    if (error == std::errc{}) error = network_.send(exchange.socket, exchange.query);
+    if (error == std::errc{}) error = send(exchange, exchange.socket, exchange.query);
     exchange.is_unreachable = error != std::errc{};
     if (exchange.over_tcp) return true;
     schedule_resends(exchange, now);
     schedule_try(exchange, now);
     return true;
+}
+
+std::errc Exchanges::send(const Exchange& exchange, Socket socket, std::span<const std::uint8_t> query) {
+    if (log_) {
+        bool is_tcp = exchange.over_tcp || socket == exchange.side;
+        log_->add({group_of(exchange).endpoint(exchange.upstream),
+                   boot_time(),
+                   {},
+                   0,
+                   dataplane::LoggedKind::upstream_query,
+                   is_tcp ? dataplane::Transport::tcp : dataplane::Transport::udp},
+                  query);
+    }
+    return network_.send(socket, query);
 }
 
 void Exchanges::schedule_resends(Exchange& exchange, Time now) {
@@ -313,7 +327,7 @@ void Exchanges::resend(Exchange& exchange, Time now) {
     }
     ++counters_.resent;
     note(exchange, ExchangeEvent::resent, now);
-    if (network_.send(exchange.socket, exchange.query) != std::errc{}) hint(exchange, now);
+    if (send(exchange, exchange.socket, exchange.query) != std::errc{}) hint(exchange, now);
 }
 
 void Exchanges::fail(Exchange& exchange, ExchangeFailure failure, Time now) {

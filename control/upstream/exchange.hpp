@@ -34,6 +34,7 @@
 #include "control/upstream/random.hpp"
 #include "control/upstream/recent_pairs.hpp"
 #include "control/upstream/upstreams.hpp"
+#include "dataplane/query_log.hpp"
 
 namespace millrace::control {
 
@@ -135,6 +136,9 @@ class Exchanges final : private NetworkHandler {
     /// next tick, as is a collection whose place was taken.
     bool open(FetchId fetch, const cache::Key& key, unsigned upstream, Time deadline, Time now,
               Purpose purpose = Purpose::answer);
+
+    /// Where questions and replies are logged, or null. Before the first tick.
+    void set_log(dataplane::QueryLog* log) { log_ = log; }
 
     /// Upstreams::ranked(), by chance of ours.
     std::vector<unsigned> ranked(unsigned group) { return groups_[group].ranked(random_); }
@@ -243,6 +247,7 @@ class Exchanges final : private NetworkHandler {
     void note(const Exchange& exchange, ExchangeEvent event, Time now);
     Upstreams& group_of(const Exchange& exchange) const;
     bool send_first(Exchange& exchange, Time now);
+    std::errc send(const Exchange& exchange, Socket socket, std::span<const std::uint8_t> query);
     std::errc open_socket(Exchange& exchange, Time now);
     std::vector<std::uint8_t> name_to_send(const Exchange& exchange);
     static std::vector<std::uint8_t> write_query(const Exchange& exchange, std::uint16_t id,
@@ -303,6 +308,7 @@ class Exchanges final : private NetworkHandler {
     std::uint64_t tcp_begun_ = 0;                      ///< connections ever
     unsigned sides_ = 0;                               ///< open
     bool is_probing_ = true;
+    dataplane::QueryLog* log_ = nullptr;
 };
 
 } // namespace millrace::control

@@ -23,6 +23,14 @@ bool is_edns_error(unsigned rcode) {
 void Exchanges::on_message(Socket socket, std::uint64_t token, std::span<const std::uint8_t> message,
                            Time received) {
     Exchange& exchange = exchanges_[token];
+    bool is_of_it = exchange.is_open && (exchange.side == socket || exchange.socket == socket);
+    if (log_ && is_of_it) {
+        bool is_tcp = exchange.over_tcp || socket == exchange.side;
+        log_->add({group_of(exchange).endpoint(exchange.upstream), exchange.sent_at, received, 0,
+                   dataplane::LoggedKind::upstream_response,
+                   is_tcp ? dataplane::Transport::tcp : dataplane::Transport::udp},
+                  message);
+    }
     if (exchange.is_open && exchange.side == socket) return on_side_reply(exchange, message, received);
     if (!exchange.is_open || exchange.socket != socket) {
         ++counters_.late;
@@ -169,7 +177,7 @@ void Exchanges::ask_without_opt(Exchange& exchange, Time now) {
     }
     close_main(exchange);
     std::errc error = open_socket(exchange, now);
-    if (error == std::errc{}) error = network_.send(exchange.socket, exchange.query);
+    if (error == std::errc{}) error = send(exchange, exchange.socket, exchange.query);
     if (is_own_bound(error)) return fail(exchange, ExchangeFailure::no_room, now);
     if (error != std::errc{}) return fail(exchange, ExchangeFailure::unreachable, now);
     schedule_resends(exchange, now);

@@ -24,7 +24,7 @@ void Exchanges::go_tcp(Exchange& exchange, Time now) {
     ++counters_.tcp;
     note(exchange, ExchangeEvent::over_tcp, now);
     std::errc error = connect(exchange, now);
-    if (error == std::errc{}) error = network_.send(exchange.socket, exchange.query);
+    if (error == std::errc{}) error = send(exchange, exchange.socket, exchange.query);
     if (is_own_bound(error)) return fail(exchange, ExchangeFailure::no_room, now);
     if (error != std::errc{}) return fail(exchange, ExchangeFailure::unreachable, now);
     set_timer(exchange, due(exchange));
@@ -101,7 +101,7 @@ bool Exchanges::open_side(Exchange& exchange) {
     ++sides_;
     ++counters_.tcp_tries;
     rank_tcp(exchange, false);
-    if (network_.send(exchange.side, exchange.side_query) == std::errc{}) return true;
+    if (send(exchange, exchange.side, exchange.side_query) == std::errc{}) return true;
     close_side(exchange);
     return false;
 }

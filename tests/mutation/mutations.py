@@ -9,6 +9,7 @@ orders. The first is the model's (tests/model), the last ThreadSanitizer's.
 
 import clients
 import devices
+import dnstap
 import edits
 import flushes
 import limits
@@ -21,4 +22,4 @@ import upstreams
 
 MUTATIONS = [*publication.MUTATIONS, *flushes.MUTATIONS, *upstreams.MUTATIONS, *servers.MUTATIONS, *memory.MUTATIONS,
              *clients.MUTATIONS, *limits.MUTATIONS, *devices.MUTATIONS, *next_hops.MUTATIONS, *store.MUTATIONS,
-             *edits.MUTATIONS]
+             *edits.MUTATIONS, *dnstap.MUTATIONS]

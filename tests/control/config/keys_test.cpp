@@ -102,6 +102,18 @@ const std::vector<Documented>& keys_of_cache() {
     return keys;
 }
 
+const std::vector<Documented>& keys_of_dnstap() {
+    static const std::vector<Documented> keys = {
+        {"dnstap.to", upstreams, in_map("dnstap", "to: 'file:/d'")},
+        {"dnstap.identity", upstreams, in_map("dnstap", "identity: edge1")},
+        {"dnstap.messages", upstreams, in_map("dnstap", "messages: [client-query]")},
+        {"dnstap.sample", upstreams, in_map("dnstap", "sample: 9")},
+        {"dnstap.clients", upstreams, in_map("dnstap", "clients: [10.0.0.0/8]")},
+        {"dnstap.rcodes", upstreams, in_map("dnstap", "rcodes: [SERVFAIL]")},
+    };
+    return keys;
+}
+
 const std::vector<Documented>& keys_of_limits() {
     static const std::vector<Documented> keys = {
         {"limits.queries", upstreams, in_map("limits", "queries: 9")},
@@ -194,7 +206,7 @@ const std::vector<Documented>& documented() {
     static const std::vector<Documented> keys = [] {
         std::vector<Documented> all = all_the_others();
         for (const auto& more : {keys_of_limits(), keys_of_groups(), keys_of_servers(), keys_of_ranking(),
-                                 keys_of_cache(), keys_of_dns64(), keys_of_kernel()}) {
+                                 keys_of_cache(), keys_of_dnstap(), keys_of_dns64(), keys_of_kernel()}) {
             all.insert(all.end(), more.begin(), more.end());
         }
         return all;
