@@ -87,9 +87,11 @@ inline constexpr Time gateway_interval = 1s;         ///< so often
 inline constexpr Time read_interval = 100ms;         ///< between readings of what has changed,
 inline constexpr unsigned read_share = 10;           ///< which take one part in so many of a CPU's time
 
-// What is logged of messages (query_log.hpp), for each worker: a mebibyte, 5,000 usual messages.
-inline constexpr std::size_t log_element = 64; ///< octets; a message takes as many elements as it needs
-inline constexpr std::size_t log_places = 16384;
+// Copies of messages (query_log.hpp), for each worker.
+inline constexpr std::size_t log_element = 64;     ///< octets; a message takes as many elements as it needs
+inline constexpr std::size_t log_places = 16384;   ///< of the query log: a mebibyte, 5,000 usual messages
+inline constexpr std::size_t sample_places = 2048; ///< of samples
+inline constexpr std::size_t sampled_octets = 512; ///< of each query: its question is in them
 
 static_assert(lcores > cache::limits::workers, "control has an lcore of its own beside every worker");
 static_assert((ring_places & (ring_places - 1)) == 0, "rte_ring sizes are powers of two");

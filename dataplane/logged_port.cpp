@@ -4,12 +4,15 @@ namespace millrace::dataplane {
 
 void LoggedPort::receive(Burst& burst, Counters& counters) {
     port_.receive(burst, counters);
+    if (burst.count == 0) return;
+    sample_.look_at(burst);
+    if (!log_) return;
     received_ = burst.now;
     asked_.fill(received_);
     for (unsigned i = 0; i < burst.count; ++i) {
         const Packet& packet = burst.packets[i];
-        log_.add({packet.client, received_, {}, 0, LoggedKind::client_query, Transport::udp},
-                 {packet.data, packet.size});
+        log_->add({packet.client, received_, {}, 0, LoggedKind::client_query, Transport::udp},
+                  {packet.data, packet.size});
     }
 }
 
@@ -25,12 +28,14 @@ bool LoggedPort::compose(Burst& burst, const ReturnPath& path) {
 }
 
 void LoggedPort::send(Burst& burst, Counters& counters) {
-    Time now = clock_ ? clock_->now() : boot_time();
-    for (unsigned i = 0; i < burst.count; ++i) {
-        const Packet& packet = burst.packets[i];
-        if (packet.reply == 0) continue;
-        log_.add({packet.client, asked_[i], now, 0, LoggedKind::client_response, Transport::udp},
-                 {packet.data, packet.reply});
+    if (log_) {
+        Time now = clock_ ? clock_->now() : boot_time();
+        for (unsigned i = 0; i < burst.count; ++i) {
+            const Packet& packet = burst.packets[i];
+            if (packet.reply == 0) continue;
+            log_->add({packet.client, asked_[i], now, 0, LoggedKind::client_response, Transport::udp},
+                      {packet.data, packet.reply});
+        }
     }
     port_.send(burst, counters);
 }

@@ -1,5 +1,5 @@
-// A port whose queries and replies are logged. In front of a worker's own port where a log is wanted, so that
-// the packet path pays nothing where none is.
+// A port whose queries and replies are looked at on their way: logged where a log is wanted, and sampled. It
+// stands in front of a worker's own port, so that neither the worker nor the port knows of it.
 #pragma once
 
 #include <array>
@@ -12,8 +12,9 @@ namespace millrace::dataplane {
 
 class LoggedPort final : public Port {
   public:
-    /// All of them outlive it. `clock` as the worker's: null is CLOCK_BOOTTIME.
-    LoggedPort(Port& port, QueryLog& log, const TscClock* clock) : port_(port), log_(log), clock_(clock) {}
+    /// All of them outlive it. `log` may be null. `clock` as the worker's: null is CLOCK_BOOTTIME.
+    LoggedPort(Port& port, QuerySample& sample, QueryLog* log, const TscClock* clock)
+        : port_(port), sample_(sample), log_(log), clock_(clock) {}
 
     void receive(Burst& burst, Counters& counters) override;
     void save(const Packet& packet, ReturnPath& path) override;
@@ -23,7 +24,8 @@ class LoggedPort final : public Port {
 
   private:
     Port& port_;
-    QueryLog& log_;
+    QuerySample& sample_;
+    QueryLog* log_;
     const TscClock* clock_;
     Time received_{};                         ///< the latest burst's
     std::array<Time, limits::burst> asked_{}; ///< by place in the burst

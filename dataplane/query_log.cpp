@@ -1,17 +1,19 @@
 #include "dataplane/query_log.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 #include <rte_ring_elem.h>
 
 #include "cache/dns.hpp"
+#include "cache/keyed_hash.hpp"
 #include "cache/wire.hpp"
 
 namespace millrace::dataplane {
 
 namespace {
 
-constexpr std::size_t longest = 65535;
+constexpr std::size_t longest_message = 65535;
 
 unsigned elements_of(std::size_t octets) {
     return unsigned((sizeof(LoggedMessage) + octets + limits::log_element - 1) / limits::log_element);
@@ -19,31 +21,12 @@ unsigned elements_of(std::size_t octets) {
 
 } // namespace
 
-QueryLog::QueryLog(const cache::Replaceable<LogRules>& rules, std::uint64_t secret)
-    : rules_(rules), secret_(secret | 1), ring_(make_ring("log", limits::log_element, limits::log_places)),
+MessageRing::MessageRing(std::size_t places, std::size_t longest)
+    : ring_(make_ring("log", limits::log_element, unsigned(places))), longest_(longest),
       copy_(elements_of(longest) * limits::log_element) {}
 
-bool QueryLog::is_wanted(const LoggedMessage& what, std::span<const std::uint8_t> message) const {
-    const LogRules& rules = rules_.get();
-    if (!rules.kinds[std::size_t(what.kind)] || message.size() < dns::header_octets) return false;
-    bool is_response = what.kind == LoggedKind::client_response || what.kind == LoggedKind::upstream_response;
-    bool is_clients = what.kind == LoggedKind::client_query || what.kind == LoggedKind::client_response;
-    unsigned rcode = message[3] & dns::rcode_mask;
-    if (rules.rcodes && !(is_response && (rules.rcodes >> rcode & 1))) return false;
-    if (is_clients && !rules.all_clients && !rules.clients.contains(what.peer.address)) return false;
-    if (rules.part == LogRules::all) return true;
-    std::uint64_t whose[2];
-    static_assert(sizeof what.peer.address == sizeof whose);
-    std::memcpy(whose, &what.peer.address, sizeof whose);
-    std::uint64_t mixed = (whose[0] ^ secret_) * secret_;
-    mixed = (mixed ^ mixed >> 29 ^ whose[1]) * secret_;
-    mixed = (mixed ^ mixed >> 32 ^ std::uint64_t(what.peer.port) << 16 ^ cache::load_u16(message.data())) *
-            secret_;
-    return mixed >> 32 < rules.part;
-}
-
-void QueryLog::add(const LoggedMessage& what, std::span<const std::uint8_t> message) {
-    if (!is_wanted(what, message)) return;
+void MessageRing::put(const LoggedMessage& what, std::span<const std::uint8_t> message) {
+    message = message.first(std::min(message.size(), longest_));
     LoggedMessage head = what;
     head.size = std::uint16_t(message.size());
     std::memcpy(copy_.data(), &head, sizeof head);
@@ -54,7 +37,7 @@ void QueryLog::add(const LoggedMessage& what, std::span<const std::uint8_t> mess
     }
 }
 
-bool QueryLog::take(LoggedMessage& what, std::vector<std::uint8_t>& message) {
+bool MessageRing::take(LoggedMessage& what, std::vector<std::uint8_t>& message) {
     std::array<std::uint8_t, limits::log_element> first;
     if (rte_ring_dequeue_elem(ring_.get(), first.data(), limits::log_element) != 0) return false;
     std::memcpy(static_cast<void*>(&what), first.data(), sizeof what);
@@ -69,6 +52,38 @@ bool QueryLog::take(LoggedMessage& what, std::vector<std::uint8_t>& message) {
     }
     message.resize(what.size);
     return true;
+}
+
+QueryLog::QueryLog(const cache::Replaceable<LogRules>& rules)
+    : rules_(rules), ring_(limits::log_places, longest_message) {}
+
+bool QueryLog::is_wanted(const LoggedMessage& what, std::span<const std::uint8_t> message) const {
+    const LogRules& rules = rules_.get();
+    if (!rules.kinds[std::size_t(what.kind)] || message.size() < dns::header_octets) return false;
+    bool is_response = what.kind == LoggedKind::client_response || what.kind == LoggedKind::upstream_response;
+    bool is_clients = what.kind == LoggedKind::client_query || what.kind == LoggedKind::client_response;
+    unsigned rcode = message[3] & dns::rcode_mask;
+    if (rules.rcodes && !(is_response && (rules.rcodes >> rcode & 1))) return false;
+    if (is_clients && !rules.all_clients && !rules.clients.contains(what.peer.address)) return false;
+    if (rules.part == LogRules::all) return true;
+    std::uint64_t exchange = std::uint64_t(what.peer.port) << 16 | cache::load_u16(message.data());
+    std::uint64_t hash = cache::keyed_hash(what.peer.address.octets, exchange);
+    return hash >> 32 < rules.part;
+}
+
+QuerySample::QuerySample()
+    : state_(cache::keyed_mix(0, 1)), ring_(limits::sample_places, limits::sampled_octets) {}
+
+void QuerySample::look_at(const Burst& burst) {
+    std::uint32_t stride = stride_.load(std::memory_order_relaxed);
+    if (stride == 0) return;
+    for (; skip_ < burst.count; skip_ += 1 + (state_ >> 32) % (2 * std::uint64_t(stride) - 1)) {
+        const Packet& packet = burst.packets[skip_];
+        ring_.put({packet.client, burst.now, {}, 0, LoggedKind::client_query, Transport::udp},
+                  {packet.data, packet.size});
+        state_ = cache::keyed_mix(state_, burst.count);
+    }
+    skip_ -= burst.count;
 }
 
 } // namespace millrace::dataplane

@@ -1,11 +1,6 @@
-// Copies of DNS messages on their way to a log: one producer's.
-//
-// The producer, a worker or control, looks at the rules and copies what they want into a ring; whoever writes
-// the log takes it from there. Where it is too slow the ring is full, and what finds no place is counted and
-// forgotten: nobody waits for a log.
-//
-// Which queries are taken when only a part is wanted is decided by a keyed hash of whose they are, so that a
-// query and its response are taken both, or neither.
+// Copies of DNS messages on their way out of the packet path: rings, each with one producer, a worker or
+// control, and one consumer. Where the consumer is too slow its ring is full; what then finds no place is
+// counted and forgotten. Nobody waits for a log.
 #pragma once
 
 #include <array>
@@ -19,6 +14,7 @@
 #include "cache/time.hpp"
 #include "dataplane/address.hpp"
 #include "dataplane/address_set.hpp"
+#include "dataplane/burst.hpp"
 #include "dataplane/limits.hpp"
 #include "dataplane/logged_kind.hpp"
 #include "dataplane/query.hpp"
@@ -37,7 +33,27 @@ struct LoggedMessage {
 };
 static_assert(std::is_trivially_copyable_v<LoggedMessage> && sizeof(LoggedMessage) <= limits::log_element);
 
-/// Which messages are wanted. Immutable.
+class MessageRing {
+  public:
+    /// `places` are a power of two, of limits::log_element octets
+    /// each; `longest` message in octets. Throws std::bad_alloc.
+    MessageRing(std::size_t places, std::size_t longest);
+
+    /// The producer. `message` is cut where it is too long.
+    void put(const LoggedMessage& what, std::span<const std::uint8_t> message);
+    /// The consumer. False: there is none at the moment.
+    bool take(LoggedMessage& what, std::vector<std::uint8_t>& message);
+
+    std::uint64_t dropped() const { return dropped_.load(std::memory_order_relaxed); } ///< any thread
+
+  private:
+    Ring ring_;
+    std::size_t longest_;
+    std::vector<std::uint8_t> copy_; ///< the producer's: head and octets, as they go into the ring
+    std::atomic<std::uint64_t> dropped_{0};
+};
+
+/// Which messages are logged. Immutable.
 struct LogRules final : cache::Retired {
     static constexpr std::uint64_t all = std::uint64_t(1) << 32;
 
@@ -50,29 +66,43 @@ struct LogRules final : cache::Retired {
     std::size_t bytes() const override { return sizeof *this + clients.bytes(); }
 };
 
+/// One producer's part of the log. Which queries are taken when only a part is wanted is decided by a keyed
+/// hash of whose they are, so that a query and its response are taken both, or neither.
 class QueryLog {
   public:
-    /// `rules` outlive it. `secret` is drawn at random.
-    /// Throws std::bad_alloc.
-    QueryLog(const cache::Replaceable<LogRules>& rules, std::uint64_t secret);
+    /// `rules` outlive it. Throws std::bad_alloc.
+    explicit QueryLog(const cache::Replaceable<LogRules>& rules);
 
     /// The producer, online if it is a worker: logs the message if the rules want it. `message` has at most
     /// 65535 octets; what is shorter than a header is none.
-    void add(const LoggedMessage& what, std::span<const std::uint8_t> message);
-
-    /// The consumer. False: there is none at the moment.
-    bool take(LoggedMessage& what, std::vector<std::uint8_t>& message);
-
-    std::uint64_t dropped() const { return dropped_.load(std::memory_order_relaxed); } ///< any thread
+    void add(const LoggedMessage& what, std::span<const std::uint8_t> message) {
+        if (is_wanted(what, message)) ring_.put(what, message);
+    }
+    MessageRing& ring() { return ring_; } ///< the consumer's
+    const MessageRing& ring() const { return ring_; }
 
   private:
     bool is_wanted(const LoggedMessage& what, std::span<const std::uint8_t> message) const;
 
     const cache::Replaceable<LogRules>& rules_;
-    std::uint64_t secret_;
-    Ring ring_;
-    std::vector<std::uint8_t> copy_; ///< the producer's: head and octets, as they go into the ring
-    std::atomic<std::uint64_t> dropped_{0};
+    MessageRing ring_;
+};
+
+/// One in so many of a worker's queries, for whoever wants to know what is asked: costs a burst a comparison.
+class QuerySample {
+  public:
+    QuerySample();
+
+    void look_at(const Burst& burst); ///< the producer, before the replies are written
+    /// The consumer: one query in `stride` from now on, at distances that nobody can foresee; 0: none.
+    void set_stride(std::uint32_t stride) { stride_.store(stride, std::memory_order_relaxed); }
+    MessageRing& ring() { return ring_; } ///< the consumer's
+
+  private:
+    std::atomic<std::uint32_t> stride_{0};
+    // The producer's.
+    std::uint64_t skip_ = 0, state_;
+    MessageRing ring_;
 };
 
 } // namespace millrace::dataplane

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 # Each may include itself and those before it.
-FOLDERS = ["message", "config", "upstream", "local", "rank", "fetch", "store", "dnstap", "command", "daemon"]
+FOLDERS = ["message", "config", "upstream", "local", "rank", "fetch", "store", "traffic", "command", "daemon"]
 ROOMS = {"cache": {"cache"}, "dataplane": {"cache", "dataplane"}, "control": {"cache", "dataplane", "control"}}
 # A library, told by its headers, and the places that may include it.
 LIBRARIES = {
@@ -20,7 +20,7 @@ LIBRARIES = {
     r"<idn2": ["control/local/list_line.cpp"],
     r"<xxhash": ["cache/key.cpp", "control/store/cache_file.cpp", "control/upstream/recent_pairs.cpp"],
     r"<(bpf|linux/bpf|xdp)/": ["dataplane/xdp"],
-    r"<fstrm": ["control/dnstap/sink.cpp"],
+    r"<fstrm": ["control/traffic/dnstap_sink.cpp"],
     r"<libmnl/": ["dataplane/netlink"],
 }
 TOP = {"meson.build", "dataplane", "control", "cache", "deploy", "tests", "bench", "README.md", "ARCHITECTURE.md",

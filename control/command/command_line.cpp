@@ -183,6 +183,9 @@ void add_lists(CLI::App& app, CommandLine& line) {
 void add_plain(CLI::App& app, CommandLine& line) {
     add_verb(app, line, {"status"}, "what the daemon is and does");
     add_watch(*add_verb(app, line, {"stats"}, "its counters"), line, true);
+    CLI::App* top = add_verb(app, line, {"top"}, "names, zones and clients that make up most of the queries",
+                             {{"ROWS", "of each at most, 10 without", optional_word}});
+    add_watch(*top, line, false);
     add_verb(app, line, {"inflight"}, "questions that upstreams are being asked");
     add_verb(app, line, {"ports"}, "the DPDK ports: device, link, queues, the driver's counters");
     add_verb(app, line, {"health"}, "whether clients should be sent here; if not, ends with 1");

@@ -54,7 +54,7 @@ std::string list_text(const std::vector<std::string>& keys) {
 
 Daemon::Daemon(const Config& config, const Document& document, LocalRules local)
     : config_(config), access_(client_policy(config.live), packets_per_us(config.boot)),
-      local_(std::move(local.names)), routes_(build_routes(config.live)), dnstap_(config, random_.bits()),
+      local_(std::move(local.names)), routes_(build_routes(config.live)), dnstap_(config),
       table_({config.boot.cache_entries, config.boot.cache_memory}, grace_), publisher_(table_, grace_, {}),
       network_(io_, {.sockets = exchange_capacity()}), groups_(limits::groups, Upstreams({})),
       exchanges_(network_, random_, groups_, {.exchanges = exchange_capacity()}), probes_(io_, random_),
@@ -77,7 +77,7 @@ Daemon::Daemon(const Config& config, const Document& document, LocalRules local)
     fetches_.set_ranker(&prober_);
     dataplane::QueryLog* log = dnstap_.add(); // control's own
     exchanges_.set_log(log);
-    tcp_.set_log(log);
+    tcp_.set_log(log, &top_);
     warm_.set(std::move(local.warm), config.live.keep_warm_rate);
 }
 
@@ -156,11 +156,8 @@ void Daemon::reload_on_hangup() {
     });
 }
 
-/// The port itself, where nothing is logged.
 dataplane::Port& Daemon::logged(dataplane::Port& port, const dataplane::TscClock* clock) {
-    dataplane::QueryLog* log = dnstap_.add();
-    if (!log) return port;
-    logged_.push_back(std::make_unique<dataplane::LoggedPort>(port, *log, clock));
+    logged_.push_back(std::make_unique<dataplane::LoggedPort>(port, top_.add(), dnstap_.add(), clock));
     return *logged_.back();
 }
 

@@ -52,8 +52,8 @@ class Daemon {
     dataplane::Access access_;
     cache::Replaceable<dataplane::LocalNames> local_;
     cache::Replaceable<dataplane::Routes> routes_;
-    SystemRandom random_;
     Dnstap dnstap_;
+    Top top_;
     std::unique_ptr<dataplane::Eal> eal_;
     std::optional<dataplane::TscClock> clock_;
     std::vector<std::unique_ptr<dataplane::SocketPort>> sockets_;
@@ -61,6 +61,7 @@ class Daemon {
     cache::Grace grace_;
     cache::Table table_;
     Publisher publisher_;
+    SystemRandom random_;
     AsioNetwork network_;
     std::vector<Upstreams> groups_;
     Exchanges exchanges_;
@@ -77,7 +78,7 @@ class Daemon {
     CacheStore store_;
     Parts parts_{io_,      grace_,  table_, publisher_, groups_,  exchanges_, fetches_,
                  flushes_, access_, local_, routes_,    workers_, tcp_,       prober_,
-                 warm_,    names_,  eal_,   ports_,     store_,   dnstap_};
+                 warm_,    names_,  eal_,   ports_,     store_,   dnstap_,    top_};
     Reload reload_;
     CommandServer commands_;
     asio::signal_set signals_, hangups_;

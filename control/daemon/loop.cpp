@@ -75,6 +75,7 @@ bool Loop::tick() {
     p_.workers.watch(now);
     if (p_.eal) p_.eal->update_next_hops(p_.grace);
     p_.ports.tick(now);
+    p_.top.tick(now);
     if (now >= health_due_) {
         health_.look(fault(), now);
         health_due_ = now + health_interval;

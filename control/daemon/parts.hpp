@@ -15,13 +15,14 @@
 #include "control/daemon/ports.hpp"
 #include "control/daemon/tcp_server.hpp"
 #include "control/daemon/workers.hpp"
-#include "control/dnstap/dnstap.hpp"
 #include "control/fetch/flush.hpp"
 #include "control/fetch/keep_warm.hpp"
 #include "control/fetch/publish.hpp"
 #include "control/fetch/table.hpp"
 #include "control/rank/prober.hpp"
 #include "control/store/cache_store.hpp"
+#include "control/traffic/dnstap.hpp"
+#include "control/traffic/top.hpp"
 #include "control/upstream/exchange.hpp"
 #include "control/upstream/server_names.hpp"
 #include "control/upstream/upstreams.hpp"
@@ -54,6 +55,7 @@ struct Parts {
     Ports& ports;
     CacheStore& store;
     Dnstap& dnstap;
+    Top& top;
 };
 
 } // namespace millrace::control

@@ -161,6 +161,7 @@ void TcpServer::answer(Connection& connection, std::span<const std::uint8_t> mes
     Query query;
     std::size_t reply = 0;
     Time now = boot_time();
+    if (top_) top_->note(connection.client(), message);
     if (log_) {
         log_->add(
             {connection.client(), now, {}, 0, dataplane::LoggedKind::client_query, dataplane::Transport::tcp},

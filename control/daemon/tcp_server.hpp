@@ -21,6 +21,7 @@
 #include "control/config/config.hpp"
 #include "control/daemon/tcp_places.hpp"
 #include "control/fetch/table.hpp"
+#include "control/traffic/top.hpp"
 #include "dataplane/gate.hpp"
 #include "dataplane/query_log.hpp"
 
@@ -57,8 +58,11 @@ class TcpServer {
     /// For connections and questions that come from here on.
     void set_policy(const Config::Tcp& policy);
 
-    /// Where queries and replies are logged, or null. Before the first connection.
-    void set_log(dataplane::QueryLog* log) { log_ = log; }
+    /// Where queries and replies are logged, and queries counted; or null. Before the first connection.
+    void set_log(dataplane::QueryLog* log, Top* top) {
+        log_ = log;
+        top_ = top;
+    }
 
     /// Closes listeners and connections. Waiters left in the FetchTable find nothing afterwards.
     void close();
@@ -107,6 +111,7 @@ class TcpServer {
     dataplane::Gate gate_;
     TcpCounters connections_;
     dataplane::QueryLog* log_ = nullptr;
+    Top* top_ = nullptr;
 };
 
 } // namespace millrace::control

@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "cache/keyed_hash.hpp"
+#include "control/fetch/likely_zone.hpp"
 #include "control/limits.hpp"
 
 namespace millrace::control {
@@ -16,16 +17,8 @@ namespace {
 
 constexpr std::uint32_t zones_share = 4; // so many times what the largest prefix holds makes a zone give way
 
-/// A stand-in for the zone, which a forwarder does not know: the last two labels of the name, three where
-/// those two are likely to be a registry's (co.uk, in-addr.arpa).
 std::uint64_t zone_of(const cache::Key& key) {
-    auto name = key.name.bytes();
-    static constexpr std::array<std::uint8_t, 6> arpa{4, 'a', 'r', 'p', 'a', 0};
-    std::array<std::size_t, 3> labels{}; // where the last ones begin, the last first
-    for (std::size_t at = 0; name[at] != 0; at += 1u + name[at]) labels = {at, labels[0], labels[1]};
-    bool is_country = name[labels[0]] == 2;
-    bool is_registrys = is_country ? name[labels[1]] <= 3 : std::ranges::equal(name.subspan(labels[0]), arpa);
-    return cache::keyed_hash(name.subspan(is_registrys ? labels[2] : labels[1]), key.group);
+    return cache::keyed_hash(likely_zone(key.name.bytes()), key.group);
 }
 
 } // namespace

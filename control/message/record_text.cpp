@@ -1,5 +1,7 @@
 #include "control/message/record_text.hpp"
 
+#include <cstdlib>
+
 #include "cache/limits.hpp"
 #include "dataplane/query.hpp"
 
@@ -43,6 +45,13 @@ tl::expected<cache::Key, std::string> parse_question(const std::string& name, co
     key.qtype = std::uint16_t(number);
     key.qclass = LDNS_RR_CLASS_IN;
     return key;
+}
+
+std::string type_text(std::uint16_t type) {
+    char* text = ldns_rr_type2str(ldns_rr_type(type));
+    std::string name = text ? text : "?";
+    std::free(text);
+    return name;
 }
 
 } // namespace millrace::control

@@ -36,18 +36,18 @@ LoggedMessage of(LoggedKind kind, const Endpoint& peer = client) {
 std::size_t logged(std::unique_ptr<LogRules> rules,
                    const std::vector<std::pair<LoggedMessage, std::vector<std::uint8_t>>>& messages) {
     cache::Replaceable<LogRules> all(std::move(rules));
-    QueryLog log(all, 0x9e3779b97f4a7c15);
+    QueryLog log(all);
     for (const auto& [what, octets] : messages) log.add(what, octets);
     LoggedMessage what;
     std::vector<std::uint8_t> octets;
     std::size_t count = 0;
-    while (log.take(what, octets)) ++count;
+    while (log.ring().take(what, octets)) ++count;
     return count;
 }
 
 TEST(QueryLog, GivesBackWhatWasPutIn) {
     cache::Replaceable<LogRules> rules(everything());
-    QueryLog log(rules, 1);
+    QueryLog log(rules);
     LoggedMessage what = of(LoggedKind::client_response), out;
     what.answered = 7ms;
     what.transport = Transport::tcp;
@@ -60,7 +60,7 @@ TEST(QueryLog, GivesBackWhatWasPutIn) {
     }
     std::vector<std::uint8_t> octets;
     for (const auto& expected : messages) {
-        ASSERT_TRUE(log.take(out, octets));
+        ASSERT_TRUE(log.ring().take(out, octets));
         EXPECT_EQ(octets, expected);
         EXPECT_EQ(out.size, expected.size());
         EXPECT_EQ(out.peer, client);
@@ -69,24 +69,24 @@ TEST(QueryLog, GivesBackWhatWasPutIn) {
         EXPECT_EQ(out.kind, LoggedKind::client_response);
         EXPECT_EQ(out.transport, Transport::tcp);
     }
-    EXPECT_FALSE(log.take(out, octets));
-    EXPECT_EQ(log.dropped(), 0u);
+    EXPECT_FALSE(log.ring().take(out, octets));
+    EXPECT_EQ(log.ring().dropped(), 0u);
 }
 
 TEST(QueryLog, AFullRingDropsAndCounts) {
     cache::Replaceable<LogRules> rules(everything());
-    QueryLog log(rules, 1);
+    QueryLog log(rules);
     std::size_t added = 0;
-    for (; log.dropped() == 0; ++added) log.add(of(LoggedKind::client_query), query);
+    for (; log.ring().dropped() == 0; ++added) log.add(of(LoggedKind::client_query), query);
     log.add(of(LoggedKind::client_query), query);
-    EXPECT_EQ(log.dropped(), 2u);
+    EXPECT_EQ(log.ring().dropped(), 2u);
     LoggedMessage what;
     std::vector<std::uint8_t> octets;
     std::size_t taken = 0;
-    for (; log.take(what, octets); ++taken) EXPECT_EQ(octets, query);
+    for (; log.ring().take(what, octets); ++taken) EXPECT_EQ(octets, query);
     EXPECT_EQ(taken, added - 1);
     log.add(of(LoggedKind::client_query), query);
-    EXPECT_TRUE(log.take(what, octets)) << "it goes on";
+    EXPECT_TRUE(log.ring().take(what, octets)) << "it goes on";
 }
 
 TEST(QueryLog, KindsThatAreNotWanted) {
@@ -128,7 +128,7 @@ TEST(QueryLog, ASampleHasQueriesWithTheirResponses) {
     auto some = everything();
     some->part = LogRules::all / 10;
     cache::Replaceable<LogRules> rules(std::move(some));
-    QueryLog log(rules, 0x2545f4914f6cdd1d);
+    QueryLog log(rules);
     LoggedMessage what;
     std::vector<std::uint8_t> octets;
     std::multiset<std::pair<Endpoint, std::uint16_t>> seen;
@@ -142,7 +142,8 @@ TEST(QueryLog, ASampleHasQueriesWithTheirResponses) {
         message[1] = reply[1] = std::uint8_t(i);
         log.add(of(LoggedKind::client_query, peer), message);
         log.add(of(LoggedKind::client_response, peer), reply);
-        while (log.take(what, octets)) seen.insert({what.peer, std::uint16_t(octets[0] << 8 | octets[1])});
+        while (log.ring().take(what, octets))
+            seen.insert({what.peer, std::uint16_t(octets[0] << 8 | octets[1])});
     }
     for (const auto& one : seen) EXPECT_EQ(seen.count(one), 2u);
     EXPECT_GT(seen.size(), asked * 2 / 10 / 2);
@@ -151,7 +152,7 @@ TEST(QueryLog, ASampleHasQueriesWithTheirResponses) {
 
 TEST(QueryLog, TwoThreads) {
     cache::Replaceable<LogRules> rules(everything());
-    QueryLog log(rules, 1);
+    QueryLog log(rules);
     constexpr unsigned count = 50000;
     std::thread producer([&] {
         for (unsigned i = 0; i < count; ++i) {
@@ -162,8 +163,8 @@ TEST(QueryLog, TwoThreads) {
     LoggedMessage what;
     std::vector<std::uint8_t> octets;
     std::uint64_t taken = 0;
-    while (taken + log.dropped() < count) {
-        if (!log.take(what, octets)) {
+    while (taken + log.ring().dropped() < count) {
+        if (!log.ring().take(what, octets)) {
             std::this_thread::yield();
             continue;
         }
@@ -174,12 +175,39 @@ TEST(QueryLog, TwoThreads) {
     producer.join();
 }
 
+TEST(QuerySample, OneInSoMany) {
+    QuerySample sample;
+    std::vector<std::uint8_t> message = query;
+    Burst burst;
+    burst.count = 3;
+    for (Packet& packet : burst.packets)
+        packet = {message.data(), std::uint16_t(message.size()), 0, 0, client, nullptr};
+    LoggedMessage what;
+    std::vector<std::uint8_t> octets;
+    auto taken = [&](unsigned bursts) {
+        unsigned count = 0;
+        for (unsigned i = 0; i < bursts; ++i) {
+            sample.look_at(burst);
+            for (; sample.ring().take(what, octets); ++count) EXPECT_EQ(octets, query);
+        }
+        return count;
+    };
+    EXPECT_EQ(taken(100), 0u) << "none, as long as nobody wants any";
+    sample.set_stride(1);
+    EXPECT_EQ(taken(100), 300u);
+    sample.set_stride(10);
+    unsigned some = taken(10000);
+    EXPECT_GT(some, 2500u);
+    EXPECT_LT(some, 3500u);
+}
+
 TEST(LoggedPort, QueriesAndRepliesWithTheirTimes) {
     support::MemoryPort inner;
     cache::Replaceable<LogRules> rules(everything());
-    QueryLog log(rules, 1);
+    QueryLog log(rules);
     TscClock clock(TscClock::standing_still);
-    LoggedPort port(inner, log, &clock);
+    QuerySample sample;
+    LoggedPort port(inner, sample, &log, &clock);
     Counters counters;
     Burst burst;
     inner.queries.push_back({client, query});
@@ -205,20 +233,20 @@ TEST(LoggedPort, QueriesAndRepliesWithTheirTimes) {
     LoggedMessage what;
     std::vector<std::uint8_t> octets;
     for (int i = 0; i < 2; ++i) {
-        ASSERT_TRUE(log.take(what, octets));
+        ASSERT_TRUE(log.ring().take(what, octets));
         EXPECT_EQ(what.kind, LoggedKind::client_query);
         EXPECT_EQ(what.asked, Time(10ms));
         EXPECT_EQ(octets, query);
     }
-    ASSERT_TRUE(log.take(what, octets));
+    ASSERT_TRUE(log.ring().take(what, octets));
     EXPECT_EQ(what.kind, LoggedKind::client_response);
     EXPECT_EQ(what.asked, Time(10ms));
     EXPECT_EQ(what.answered, Time(11ms));
-    ASSERT_TRUE(log.take(what, octets));
+    ASSERT_TRUE(log.ring().take(what, octets));
     EXPECT_EQ(what.asked, Time(10ms)) << "that of the query, which was long ago";
     EXPECT_EQ(what.answered, Time(31ms));
     EXPECT_EQ(octets, response(3));
-    EXPECT_FALSE(log.take(what, octets));
+    EXPECT_FALSE(log.ring().take(what, octets));
 }
 
 } // namespace

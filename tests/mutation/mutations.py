@@ -9,7 +9,6 @@ orders. The first is the model's (tests/model), the last ThreadSanitizer's.
 
 import clients
 import devices
-import dnstap
 import edits
 import flushes
 import limits
@@ -18,8 +17,9 @@ import next_hops
 import publication
 import servers
 import store
+import traffic
 import upstreams
 
 MUTATIONS = [*publication.MUTATIONS, *flushes.MUTATIONS, *upstreams.MUTATIONS, *servers.MUTATIONS, *memory.MUTATIONS,
              *clients.MUTATIONS, *limits.MUTATIONS, *devices.MUTATIONS, *next_hops.MUTATIONS, *store.MUTATIONS,
-             *edits.MUTATIONS, *dnstap.MUTATIONS]
+             *edits.MUTATIONS, *traffic.MUTATIONS]

@@ -297,6 +297,7 @@ TEST(ConfigKeys, ParserKnowsExactlyTheDocumentedOnes) {
                                                      {"merge.", "merge: {x: 1}"},
                                                      {"ranking.", "ranking: {x: 1}"},
                                                      {"cache.", "cache: {x: 1}"},
+                                                     {"dnstap.", "dnstap: {x: 1}"},
                                                      {"control.", "control: {x: 1}"}};
     for (const auto& [prefix, document] : maps) {
         for (const auto& key : known_keys(document)) {

@@ -64,13 +64,14 @@ class ReloadTest : public FetchTest {
     ServerNames names{exchanges, groups, [](const dataplane::Endpoint& at) { return at.port == 5388; }};
     std::unique_ptr<dataplane::Eal> eal; // none
     Ports ports{grace};
-    Dnstap dnstap{*parse_config(servers, "t"), 1};
+    Dnstap dnstap{*parse_config(servers, "t")};
+    Top top;
     CacheStore store{{io, table, grace, fetches, flushes, local, routes}, {}};
     Reload reload{{path, servers, servers},
                   *parse_config(servers, "t"),
                   {},
                   {io, grace, table, publisher, groups, exchanges, fetches, flushes, access, local, routes,
-                   workers, tcp, prober, warm, names, eal, ports, store, dnstap}};
+                   workers, tcp, prober, warm, names, eal, ports, store, dnstap, top}};
     std::optional<tl::expected<Reload::Changes, std::string>> result;
 };
 

@@ -1,4 +1,4 @@
-#include "control/dnstap/frame.hpp"
+#include "control/traffic/dnstap_frame.hpp"
 
 #include "dnstap.pb-c.h"
 

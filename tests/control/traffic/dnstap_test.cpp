@@ -1,5 +1,5 @@
 // The query log's thread and its reader: who is slow, gone, or silent.
-#include "control/dnstap/dnstap.hpp"
+#include "control/traffic/dnstap.hpp"
 
 #include <csignal>
 #include <fstream>
@@ -24,7 +24,7 @@ class DnstapTest : public testing::Test {
     DnstapTest() { std::signal(SIGPIPE, SIG_IGN); } // as main() does
 
     void start(const std::string& to) {
-        dnstap.emplace(parsed(upstreams + "dnstap: {to: \"" + to + "\", identity: edge1}"), 1);
+        dnstap.emplace(parsed(upstreams + "dnstap: {to: \"" + to + "\", identity: edge1}"));
         log = dnstap->add();
         ASSERT_TRUE(log);
         dnstap->start();
@@ -60,7 +60,7 @@ class DnstapTest : public testing::Test {
 };
 
 TEST_F(DnstapTest, OffThereIsNoLog) {
-    Dnstap off(parsed(upstreams), 1);
+    Dnstap off(parsed(upstreams));
     EXPECT_FALSE(off.is_on());
     EXPECT_EQ(off.add(), nullptr);
     off.start();

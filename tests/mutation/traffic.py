@@ -1,4 +1,4 @@
-"""Mutations: the query log."""
+"""Mutations: the query log, and who asks most."""
 
 from mutation import Mutation
 
@@ -11,8 +11,8 @@ MUTATIONS = [
         "dataplane_test:QueryLog.AFull*"),
     Mutation(
         "queries-and-responses-drawn-apart", "dataplane/query_log.cpp",
-        "std::uint64_t(what.peer.port) << 16",
-        "std::uint64_t(what.kind) << 16",
+        "std::uint64_t(what.peer.port) << 16 |",
+        "std::uint64_t(what.kind) << 16 |",
         "a sample has queries without their responses",
         "dataplane_test:QueryLog.ASample*"),
     Mutation(
@@ -28,17 +28,21 @@ MUTATIONS = [
         "a miss looks as quick as a hit",
         "dataplane_test:LoggedPort.*"),
     Mutation(
-        "the-log-waits-for-ever", "control/dnstap/sink.cpp",
+        "the-log-waits-for-ever", "control/traffic/dnstap_sink.cpp",
         "        if (waits[1].revents) end_ = boot_time() + limits::dnstap_end;\n",
         "        if (waits[1].revents) return wait(events, longest);\n",
         "a reader that has stopped keeps the daemon from ending",
         "control_test:DnstapTest.ASilent*"),
     Mutation(
-        "what-is-logged-last-is-lost", "control/dnstap/dnstap.cpp",
-        "            is_last = stop_.load(); // what was logged before is in the rings\n"
-        "            while (is_connected(boot_time()) && write_some()) {}\n",
-        "            while (is_connected(boot_time()) && write_some()) {}\n"
-        "            is_last = stop_.load();\n",
-        "the messages of the last moment are not in the log",
-        "control_test:DnstapTest.AFileHas*"),
+        "one-stands-for-one", "control/traffic/top.cpp",
+        "        count(what_.peer, message_, stride_);\n",
+        "        count(what_.peer, message_, 1);\n",
+        "`top` shows a tenth of the traffic, or a thousandth",
+        "control_test:TopTest.OneIn*"),
+    Mutation(
+        "a-newcomer-begins-at-nothing", "control/traffic/hitters.hpp",
+        "            row = {own, row.count + count, row.count};\n",
+        "            row = {own, count, 0};\n",
+        "who asks most may have no place among many who ask once",
+        "control_test:Hitters.*"),
 ]

@@ -19,8 +19,8 @@
 #include "cache/grace.hpp"
 #include "cache/replaceable.hpp"
 #include "control/config/config.hpp"
-#include "control/dnstap/frame.hpp"
-#include "control/dnstap/sink.hpp"
+#include "control/traffic/dnstap_frame.hpp"
+#include "control/traffic/dnstap_sink.hpp"
 #include "dataplane/query_log.hpp"
 
 namespace millrace::control {
@@ -29,8 +29,8 @@ std::unique_ptr<const dataplane::LogRules> build_log_rules(const Config::Dnstap&
 
 class Dnstap {
   public:
-    /// Before EAL binds this thread to a CPU. `secret` is drawn at random.
-    Dnstap(const Config& config, std::uint64_t secret);
+    /// Before EAL binds this thread to a CPU.
+    explicit Dnstap(const Config& config);
     ~Dnstap(); ///< as stop()
 
     bool is_on() const { return target_.kind != Config::DnstapTarget::Kind::none; }
@@ -58,7 +58,6 @@ class Dnstap {
     Config::DnstapTarget target_;
     DnstapFrame frame_;
     cpu_set_t helpers_cpus_;
-    std::uint64_t secret_;
     cache::Replaceable<dataplane::LogRules> rules_;
     std::vector<std::unique_ptr<dataplane::QueryLog>> logs_;
     std::thread helper_;

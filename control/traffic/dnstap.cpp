@@ -1,4 +1,4 @@
-#include "control/dnstap/dnstap.hpp"
+#include "control/traffic/dnstap.hpp"
 
 #include <algorithm>
 #include <exception>
@@ -33,11 +33,11 @@ std::unique_ptr<const dataplane::LogRules> build_log_rules(const Config::Dnstap&
     return rules;
 }
 
-Dnstap::Dnstap(const Config& config, std::uint64_t secret)
+Dnstap::Dnstap(const Config& config)
     : target_(config.boot.dnstap_to), frame_{config.boot.dnstap_identity,
                                              std::string("millraced ") + MILLRACE_VERSION,
                                              {}},
-      helpers_cpus_(cpus_beside(config.boot)), secret_(secret), rules_(build_log_rules(config.live.dnstap)) {}
+      helpers_cpus_(cpus_beside(config.boot)), rules_(build_log_rules(config.live.dnstap)) {}
 
 Dnstap::~Dnstap() {
     stop();
@@ -45,7 +45,7 @@ Dnstap::~Dnstap() {
 
 dataplane::QueryLog* Dnstap::add() {
     if (!is_on()) return nullptr;
-    logs_.push_back(std::make_unique<dataplane::QueryLog>(rules_, secret_));
+    logs_.push_back(std::make_unique<dataplane::QueryLog>(rules_));
     return logs_.back().get();
 }
 
@@ -69,7 +69,7 @@ void Dnstap::stop() {
 Dnstap::Counters Dnstap::counters() const {
     Counters all{written_.load(std::memory_order_relaxed), lost_.load(std::memory_order_relaxed),
                  connected_.load(std::memory_order_relaxed)};
-    for (const auto& log : logs_) all.dropped += log->dropped();
+    for (const auto& log : logs_) all.dropped += log->ring().dropped();
     return all;
 }
 
@@ -109,7 +109,7 @@ bool Dnstap::write_some() {
     frame_.wall_offset = wall_offset();
     frames_.clear();
     for (std::size_t empty = 0; empty < logs_.size() && frames_.size() < limits::dnstap_batch; ++next_) {
-        bool is_taken = logs_[next_ % logs_.size()]->take(what_, message_);
+        bool is_taken = logs_[next_ % logs_.size()]->ring().take(what_, message_);
         if (is_taken) frames_.push_back(to_dnstap(what_, message_, frame_));
         empty = is_taken ? 0 : empty + 1;
     }

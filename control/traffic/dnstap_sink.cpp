@@ -1,4 +1,4 @@
-#include "control/dnstap/sink.hpp"
+#include "control/traffic/dnstap_sink.hpp"
 
 #include <algorithm>
 #include <cerrno>
