@@ -5,8 +5,15 @@
 
 namespace millrace::dataplane {
 
-/// Sends what DPDK logs to stderr, without what means nothing here. Before EAL starts, which would write to
-/// stdout and to syslog. Control thread; what DPDK's threads log later takes the same way.
+/// Takes a whole message, without its line's end; how grave it is as DPDK has
+/// it (RTE_LOG_ERR, ...). Called by whichever thread logs. Must not throw.
+using EalLog = void (*)(unsigned level, std::string_view message);
+
+/// Where what DPDK logs is to go, but for what means nothing here;
+/// before Eal::start. Unless somebody says, it goes to standard error.
+void send_eal_log_to(EalLog log);
+
+/// Before EAL starts, which would write to stdout and to syslog. Control thread.
 void take_eal_log();
 
 /// Whether a message means nothing here: that there are no hugepages of a size which nobody asked for (of

@@ -192,7 +192,7 @@ void add_plain(CLI::App& app, CommandLine& line) {
     add_verb(app, line, {"drain"}, "call it unhealthy, so that clients are sent elsewhere; serve them still");
     add_verb(app, line, {"resume"}, "call it healthy again, when it is");
     add_verb(app, line, {"log-level"}, "what is logged, or what is to be",
-             {{"LEVEL", "trace, debug, info, warning, error, critical or off", optional_word}});
+             {{"LEVEL", "error, warning or info", optional_word}});
     add_verb(app, line, {"trace"}, "ask the upstreams afresh and show what happens when",
              {{"NAME", "domain name"}, {"TYPE", "record type, such as A or AAAA"}});
     add_verb(app, line, {"rank"}, "show what probes found of the addresses of a cached name",

@@ -1,5 +1,6 @@
 #include "control/command/server.hpp"
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -7,6 +8,7 @@
 #include <system_error>
 
 #include <fmt/format.h>
+#include <grp.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -17,10 +19,10 @@
 namespace millrace::control {
 
 using dataplane::Descriptor;
+using group_entry = struct group;
 
 namespace {
 
-constexpr mode_t socket_mode = 0660;
 constexpr std::chrono::milliseconds descriptor_pause{100}; ///< until accept is tried again after EMFILE
 
 std::string reason() {
@@ -51,17 +53,35 @@ tl::expected<void, std::string> check_dead(const sockaddr_un& address) {
     return tl::unexpected(reason());
 }
 
-tl::expected<void, std::string> bind_and_listen(int fd, const sockaddr_un& address) {
+/// The group's number; none: a sentence.
+tl::expected<gid_t, std::string> number_of(const std::string& group) {
+    if (group.empty()) return gid_t(-1); // chown(2): as it is
+    group_entry found{}, *result = nullptr;
+    std::array<char, 16384> room;
+    int error = ::getgrnam_r(group.c_str(), &found, room.data(), room.size(), &result);
+    if (error != 0)
+        return tl::unexpected("the group " + group + " cannot be looked up: " + std::strerror(error));
+    if (!result)
+        return tl::unexpected("this machine has no group " + group + "; make it with `groupadd -r " + group +
+                              "`");
+    return found.gr_gid;
+}
+
+tl::expected<void, std::string> bind_and_listen(int fd, const sockaddr_un& address, mode_t mode,
+                                                gid_t group) {
     auto bind = [&] { return ::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address); };
-    // Linux gives the file the socket's own mode less the umask: it is never open wider than it ends up.
-    if (::fchmod(fd, socket_mode) < 0) return tl::unexpected(reason());
+    // Linux gives the file the socket's own mode less the umask: it
+    // is never open wider than it ends up, nor to another group.
+    if (::fchmod(fd, mode & S_IRWXU) < 0) return tl::unexpected(reason());
     if (bind() < 0) {
         if (errno != EADDRINUSE) return tl::unexpected(reason());
         if (auto dead = check_dead(address); !dead) return dead;
         ::unlink(address.sun_path);
         if (bind() < 0) return tl::unexpected(reason());
     }
-    if (::chmod(address.sun_path, socket_mode) < 0) return tl::unexpected(reason());
+    if (::chown(address.sun_path, uid_t(-1), group) < 0)
+        return tl::unexpected("its group cannot be set (is millraced's user a member?): " + reason());
+    if (::chmod(address.sun_path, mode) < 0) return tl::unexpected(reason());
     if (::listen(fd, int(CommandServer::most_connections)) < 0) return tl::unexpected(reason());
     return {};
 }
@@ -75,7 +95,8 @@ CommandServer::~CommandServer() {
     close();
 }
 
-tl::expected<void, std::string> CommandServer::open(const std::string& path) {
+tl::expected<void, std::string> CommandServer::open(const std::string& path, unsigned mode,
+                                                    const std::string& group) {
     auto failed = [&](const std::string& why) {
         return tl::unexpected(fmt::format("cannot open the control socket {}: {}", path, why));
     };
@@ -89,7 +110,10 @@ tl::expected<void, std::string> CommandServer::open(const std::string& path) {
         return failed(why);
     Descriptor socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!socket) return failed(reason());
-    if (auto bound = bind_and_listen(socket.get(), address); !bound) return failed(bound.error());
+    auto number = number_of(group);
+    if (!number) return failed(number.error());
+    if (auto bound = bind_and_listen(socket.get(), address, mode, *number); !bound)
+        return failed(bound.error());
     struct stat status {};
     if (::lstat(path.c_str(), &status) < 0) return failed(reason());
     asio::error_code error;

@@ -41,9 +41,11 @@ class CommandServer {
 
     void on(std::string verb, Handler handler) { commands_.on(std::move(verb), std::move(handler)); }
 
-    /// Listens at `path`, mode 0660. Makes the directory (0755) when it is missing, replaces the socket of a
-    /// dead process and refuses a live one's. The error is a sentence.
-    tl::expected<void, std::string> open(const std::string& path);
+    /// Listens at `path`, whose file gets `mode` and `group` (empty: the process's
+    /// own). Makes the directory (0755) when it is missing, replaces the socket of
+    /// a dead process and refuses a live one's. The error is a sentence.
+    tl::expected<void, std::string> open(const std::string& path, unsigned mode = 0660,
+                                         const std::string& group = {});
 
     /// Ends every connection and removes the socket. A handler may call it, after it has answered.
     void close();

@@ -32,6 +32,12 @@ inline constexpr Choice<Config::BlockList::Reason> list_reasons[] = {
     {"filtered", Config::BlockList::Reason::filtered}};
 inline constexpr Choice<Config::StaleAnswer> stale_answers[] = {
     {"client-timeout", Config::StaleAnswer::client_timeout}, {"at-once", Config::StaleAnswer::at_once}};
+inline constexpr Choice<Config::LogFormat> log_formats[] = {{"text", Config::LogFormat::text},
+                                                            {"json", Config::LogFormat::json},
+                                                            {"journal", Config::LogFormat::journal}};
+inline constexpr Choice<Config::LogLevel> log_levels[] = {{"error", Config::LogLevel::error},
+                                                          {"warning", Config::LogLevel::warning},
+                                                          {"info", Config::LogLevel::info}};
 inline constexpr Choice<dataplane::Idle> idles[] = {
     {"poll", dataplane::Idle::poll}, {"pause", dataplane::Idle::pause}, {"sleep", dataplane::Idle::sleep}};
 inline constexpr Choice<dataplane::LoggedKind> logged_messages[] = {

@@ -51,6 +51,21 @@ struct Config {
         at_once,        ///< to whoever asks; the upstreams are asked beside that
     };
 
+    enum class LogFormat {
+        text,   ///< lines for people, on standard error
+        json,   ///< an object a line, on standard error
+        journal ///< fields, to systemd-journald's own socket
+    };
+    enum class LogLevel { error, warning, info };
+
+    /// Who may use the control socket.
+    struct ControlAccess {
+        unsigned mode = 0660; ///< of its file
+        std::string group;    ///< that the file belongs to; empty: the process's own
+
+        bool operator==(const ControlAccess&) const = default;
+    };
+
     /// One NIC or virtual device of DPDK, and the lcores that poll it, one queue each.
     struct Port {
         std::string device; ///< a PCI address or a vdev string
@@ -207,6 +222,8 @@ struct Config {
         std::string control_socket = default_control_socket();
         DnstapTarget dnstap_to;
         std::string dnstap_identity; ///< who we are in it; empty: not said
+        ControlAccess control_access;
+        LogFormat log_format = LogFormat::text;
 
         bool operator==(const Boot&) const = default;
     };
@@ -225,6 +242,7 @@ struct Config {
         Merge merge;
         Ranking ranking;
         Dnstap dnstap;
+        LogLevel log_level = LogLevel::info; ///< what is less than this is not logged
         Time min_ttl = 0s;      ///< records live at least this long,
         Time max_ttl = 24h;     ///< and at most this long (RFC 8767 4)
         Time negative_ttl = 1h; ///< most that a negative answer lives (RFC 2308 5)

@@ -1,4 +1,5 @@
 // The configuration in effect, in the shape of the sample (deploy/millrace.yaml).
+#include <fmt/format.h>
 #include <yaml-cpp/yaml.h>
 
 #include "control/config/choices.hpp"
@@ -276,6 +277,12 @@ std::string to_yaml(const Config& config) {
     print_dnstap(out, config);
     begin_map(out, "control");
     print_text(out, "socket", config.boot.control_socket);
+    print_text(out, "mode", fmt::format("{:04o}", config.boot.control_access.mode));
+    print_text(out, "group", config.boot.control_access.group);
+    out << YAML::EndMap;
+    begin_map(out, "log");
+    print_word(out, "level", name_of(config.live.log_level, log_levels));
+    print_word(out, "format", name_of(config.boot.log_format, log_formats));
     out << YAML::EndMap << YAML::EndMap;
     return std::string(out.c_str()) + "\n";
 }

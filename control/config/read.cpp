@@ -2,6 +2,7 @@
 #include "control/config/read.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <optional>
 #include <set>
 #include <utility>
@@ -36,7 +37,8 @@ constexpr unsigned connections = 65535;
 constexpr unsigned rrset = 65535;  ///< more than a message has room for
 constexpr unsigned prefetch = 255; ///< an Entry counts in one octet
 constexpr Time idle = 600s;
-constexpr Time week = 168h; ///< RFC 8767 4 and 5: more than a week helps nobody
+constexpr std::size_t group_name = 32; ///< useradd(8)
+constexpr Time week = 168h;            ///< RFC 8767 4 and 5: more than a week helps nobody
 } // namespace bounds
 
 namespace {
@@ -329,6 +331,41 @@ std::string read_socket_path(const Value& at) {
     return path;
 }
 
+/// As chmod(1) has it. Its owner must be able to, and a socket is not executed.
+unsigned read_mode(const Value& at) {
+    constexpr const char* form =
+        "a mode in quotes, of digits 0, 2, 4 and 6, such as \"0660\"; the owner's is 6";
+    std::string text = at.text(form);
+    if (text.size() == 4 && text.front() == '0') text.erase(0, 1);
+    bool fits = text.size() == 3 && text.front() == '6' && text.find_first_not_of("0246") == text.npos;
+    if (!fits) at.fail(form);
+    return fits ? unsigned((text[0] - '0') << 6 | (text[1] - '0') << 3 | (text[2] - '0')) : 0;
+}
+
+std::string read_group(const Value& at) {
+    constexpr const char* form = "the name of a group, or \"\" for the daemon's own";
+    std::string name = at.text(form, Value::Emptiness::allowed);
+    bool fits = std::ranges::all_of(
+        name, [](unsigned char c) { return std::isalnum(c) || c == '_' || c == '-' || c == '.'; });
+    if (!fits || name.size() > bounds::group_name) at.fail(form);
+    return name;
+}
+
+void read_control(const Value& at, Config::Boot& out) {
+    at.map({
+        {"socket", [&](const Value& v) { out.control_socket = read_socket_path(v); }},
+        {"mode", [&](const Value& v) { out.control_access.mode = read_mode(v); }},
+        {"group", [&](const Value& v) { out.control_access.group = read_group(v); }},
+    });
+}
+
+void read_log(const Value& at, Config& out) {
+    at.map({
+        {"level", [&](const Value& v) { out.live.log_level = read_choice(v, log_levels); }},
+        {"format", [&](const Value& v) { out.boot.log_format = read_choice(v, log_formats); }},
+    });
+}
+
 /// What no single map can see: that something is served, that every worker has a place, that nothing loops.
 void check_relations(const Value& at, const Config& config) {
     const Config::Boot& boot = config.boot;
@@ -392,10 +429,8 @@ Config read_config(const Value& at) {
         {"ranking", [&](const Value& v) { read_ranking(v, out.live.ranking); }},
         {"cache", [&](const Value& v) { read_cache(v, out); }},
         {"dnstap", [&](const Value& v) { read_dnstap(v, out); }},
-        {"control",
-         [&](const Value& v) {
-             v.map({{"socket", [&](const Value& p) { out.boot.control_socket = read_socket_path(p); }}});
-         }},
+        {"control", [&](const Value& v) { read_control(v, out.boot); }},
+        {"log", [&](const Value& v) { read_log(v, out); }},
     });
     if (out.live.upstreams.empty()) at.at("upstreams").fail("a list of groups of upstream servers");
     read_policies_of_groups(at, out.live);

@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
-#include <spdlog/spdlog.h>
 
+#include "control/config/choices.hpp"
 #include "control/config/differences.hpp"
 #include "control/config/warnings.hpp"
 
@@ -108,20 +108,11 @@ void set(Reload& reload, const Args& args, Responder responder) {
     answer_edit(reload, args[0], edit, {{"key", args[0]}, {"value", value}}, std::move(responder));
 }
 
-/// What the log has, from the least that matters on; without an argument, what it is.
-void log_level(const std::vector<std::string>& args, Responder responder) {
+/// `log: level`, by a shorter name.
+void log_level(Reload& reload, const Args& args, Responder responder) {
     if (args.size() > 1) return responder.fail("usage: log-level [LEVEL]");
-    if (!args.empty()) {
-        auto level = spdlog::level::from_str(args[0]);
-        bool is_one = level != spdlog::level::off || args[0] == "off"; // which is what unknown words become
-        if (!is_one) {
-            return responder.fail("'" + args[0] +
-                                  "' is no level: trace, debug, info, warning, error, critical, off");
-        }
-        spdlog::set_level(level);
-    }
-    auto word = spdlog::level::to_string_view(spdlog::get_level());
-    responder.respond({{"level", std::string(word.data(), word.size())}});
+    if (!args.empty()) return set(reload, {"log.level", args[0]}, std::move(responder));
+    responder.respond({{"level", name_of(reload.current().log_level, log_levels)}});
 }
 
 } // namespace
@@ -174,8 +165,9 @@ void add_config_verbs(CommandServer& server, Reload& reload) {
     });
     server.on("config set",
               [&reload](const Args& args, Responder responder) { set(reload, args, std::move(responder)); });
-    server.on("log-level",
-              [](const Args& args, Responder responder) { log_level(args, std::move(responder)); });
+    server.on("log-level", [&reload](const Args& args, Responder responder) {
+        log_level(reload, args, std::move(responder));
+    });
     plain("config diff", [&reload](Responder r) { answer_look(reload, diff, std::move(r)); });
     plain("config check", [&reload](Responder r) { answer_look(reload, check, std::move(r)); });
     plain("config save", [&reload](Responder r) { save(reload, std::move(r)); });

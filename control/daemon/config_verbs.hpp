@@ -1,5 +1,5 @@
 // The control socket's verbs about the configuration as a whole: config show, set, diff, save, check,
-// reload; and log-level, which the file does not have.
+// reload; and log-level, one of its keys.
 //
 // Control thread only; what takes long is done on the helper thread of Reload.
 #pragma once

@@ -9,6 +9,7 @@
 
 #include "control/config/own_endpoints.hpp"
 #include "control/daemon/signal_patience.hpp"
+#include "control/daemon/supervision.hpp"
 #include "control/daemon/verbs.hpp"
 #include "control/upstream/udp_sockets.hpp"
 
@@ -91,6 +92,7 @@ Daemon::Result Daemon::start() {
 Daemon::Result Daemon::run() {
     Loop loop(parts_, clock_ ? &*clock_ : nullptr);
     add_verbs(commands_, parts_, reload_, loop);
+    Supervision supervision(parts_, loop, reload_, manager_);
     signals_.async_wait([&](asio::error_code error, int signal) {
         if (error) return;
         spdlog::info("signal {}: stopping", signal);
@@ -120,6 +122,7 @@ Daemon::Result Daemon::run() {
             std::_Exit(1);
         }
     }
+    manager_.stopping();
     fetches_.close();
     workers_.stop();
     dnstap_.stop();
@@ -212,10 +215,12 @@ Daemon::Result Daemon::open_streams() {
 }
 
 Daemon::Result Daemon::open_commands() {
-    return commands_.open(config_.boot.control_socket).map_error([](const std::string& why) {
-        return why + "; `control: socket` in the configuration names another place, or for an ordinary user "
-                     "$XDG_RUNTIME_DIR";
-    });
+    const Config::ControlAccess& access = config_.boot.control_access;
+    return commands_.open(config_.boot.control_socket, access.mode, access.group)
+        .map_error([](const std::string& why) {
+            return why + "; `control: socket` in the configuration names another place, or for an ordinary "
+                         "user $XDG_RUNTIME_DIR";
+        });
 }
 
 } // namespace millrace::control

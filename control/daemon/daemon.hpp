@@ -17,6 +17,7 @@
 #include "control/daemon/loop.hpp"
 #include "control/daemon/parts.hpp"
 #include "control/daemon/reload.hpp"
+#include "control/daemon/service_manager.hpp"
 #include "control/local/build.hpp"
 #include "control/rank/asio_probes.hpp"
 #include "control/upstream/asio_network.hpp"
@@ -48,6 +49,7 @@ class Daemon {
     Result open_commands();
 
     const Config& config_;
+    ServiceManager manager_ = ServiceManager::of_environment();
     asio::io_context io_{1};
     dataplane::Access access_;
     cache::Replaceable<dataplane::LocalNames> local_;

@@ -1,13 +1,16 @@
 #include "control/daemon/log_sink.hpp"
 
+#include <bit>
 #include <cerrno>
 #include <climits>
-#include <iterator>
+#include <utility>
 
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <syslog.h>
 #include <unistd.h>
 
 namespace millrace::control {
@@ -23,14 +26,39 @@ int open_again(int descriptor) {
     return ::open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
 }
 
+int priority_of(spdlog::level::level_enum level) {
+    switch (level) {
+    case spdlog::level::critical: return LOG_CRIT;
+    case spdlog::level::err: return LOG_ERR;
+    case spdlog::level::warn: return LOG_WARNING;
+    default: return LOG_INFO;
+    }
+}
+
+/// MESSAGE with its length in front, as it may be of several lines.
+std::string journal_fields(spdlog::level::level_enum level, std::string_view text) {
+    static_assert(std::endian::native == std::endian::little, "as the protocol has lengths");
+    text = text.substr(0, PIPE_BUF);
+    std::uint64_t size = text.size();
+    std::string fields =
+        fmt::format("PRIORITY={}\nSYSLOG_IDENTIFIER=millraced\nMESSAGE\n", priority_of(level));
+    fields.append(reinterpret_cast<const char*>(&size), sizeof size).append(text);
+    return fields + "\n";
+}
+
 } // namespace
+
+std::string words_of_dropped(std::uint64_t lines) {
+    return fmt::format("({} lines of this log found no reader)", lines);
+}
 
 LogSink::LogSink(int descriptor) : own_(open_again(descriptor)), descriptor_(descriptor) {}
 
 void LogSink::sink_it_(const spdlog::details::log_msg& message) {
     spdlog::memory_buf_t line;
     if (dropped_ > 0) {
-        fmt::format_to(std::back_inserter(line), "({} lines of this log found no reader)\n", dropped_);
+        std::string words = words_of_dropped(dropped_);
+        formatter_->format({message.logger_name, spdlog::level::warn, words}, line);
     }
     formatter_->format(message, line);
     if (line.size() > PIPE_BUF) { // what a pipe takes at once (pipe(7))
@@ -47,6 +75,26 @@ bool LogSink::write(const char* text, std::size_t size) {
         own_ ? ::write(own_.get(), text, size) : ::send(descriptor_, text, size, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent < 0 && errno == ENOTSOCK) sent = ::write(descriptor_, text, size); // a file
     return sent == ssize_t(size);
+}
+
+JournalSink::JournalSink(std::string path)
+    : socket_(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)), path_(std::move(path)) {}
+
+void JournalSink::sink_it_(const spdlog::details::log_msg& message) {
+    if (dropped_ > 0 && send(spdlog::level::warn, words_of_dropped(dropped_))) dropped_ = 0;
+    bool is_sent = dropped_ == 0 && send(message.level, {message.payload.data(), message.payload.size()});
+    if (!is_sent) ++dropped_;
+}
+
+/// False: it would have had to wait, or nobody is there.
+bool JournalSink::send(spdlog::level::level_enum level, std::string_view text) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path_.copy(address.sun_path, sizeof address.sun_path - 1);
+    std::string fields = journal_fields(level, text);
+    ssize_t sent = ::sendto(socket_.get(), fields.data(), fields.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
+                            reinterpret_cast<const sockaddr*>(&address), sizeof address);
+    return sent == ssize_t(fields.size());
 }
 
 } // namespace millrace::control

@@ -1,4 +1,4 @@
-// Where the daemon's log goes: standard error, and never waits for it.
+// Where the daemon's log goes: standard error, or systemd-journald, and never waits for it.
 //
 // A reader that stops must not stop control. What a pipe, a socket or a terminal does not take at once is
 // dropped, and the next line that goes through says how much was. Threads: any (spdlog's mutex).
@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <mutex>
+#include <string>
 
 #include <spdlog/sinks/base_sink.h>
 
@@ -28,5 +29,27 @@ class LogSink final : public spdlog::sinks::base_sink<std::mutex> {
     int descriptor_;
     std::uint64_t dropped_ = 0; ///< lines since the last that went through
 };
+
+/// Datagrams of fields (systemd's "Native Journal Protocol"): MESSAGE, PRIORITY as syslog(3) has it, and
+/// SYSLOG_IDENTIFIER. journald may be away or restarted.
+class JournalSink final : public spdlog::sinks::base_sink<std::mutex> {
+  public:
+    static constexpr const char* usual_socket = "/run/systemd/journal/socket";
+    explicit JournalSink(std::string path = usual_socket);
+
+  protected:
+    void sink_it_(const spdlog::details::log_msg& message) override;
+    void flush_() override {}
+
+  private:
+    bool send(spdlog::level::level_enum level, std::string_view text);
+
+    dataplane::Descriptor socket_;
+    std::string path_;
+    std::uint64_t dropped_ = 0;
+};
+
+/// What the sinks say of lines that nobody has read.
+std::string words_of_dropped(std::uint64_t lines);
 
 } // namespace millrace::control

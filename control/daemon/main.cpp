@@ -12,7 +12,9 @@
 
 #include "control/config/warnings.hpp"
 #include "control/daemon/daemon.hpp"
-#include "control/daemon/log_sink.hpp"
+#include "control/daemon/log.hpp"
+#include "control/daemon/privileges.hpp"
+#include "dataplane/eal_log.hpp"
 
 namespace millrace::control {
 namespace {
@@ -25,10 +27,20 @@ void raise_descriptor_limit() {
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-int serve(const Config& config, const Document& document, LocalRules local) {
+/// All that starting took and running does not.
+Daemon::Result drop_privileges(const Config& config, bool dumps_core) {
+    auto kept = keep_only(capabilities_to_run(config, machine_has_iommu()));
+    if (!kept) return tl::unexpected(kept.error());
+    if (!dumps_core) hide_memory();
+    spdlog::info("privileges kept: {}", to_string(*kept));
+    return {};
+}
+
+int serve(const Config& config, const Document& document, LocalRules local, bool dumps_core) {
     raise_descriptor_limit();
     Daemon daemon(config, document, std::move(local));
     Daemon::Result result = daemon.start();
+    if (result) result = drop_privileges(config, dumps_core);
     if (result) result = daemon.run();
     if (!result) spdlog::critical("{}", result.error());
     return result ? 0 : 1;
@@ -37,9 +49,11 @@ int serve(const Config& config, const Document& document, LocalRules local) {
 int main(int argc, char** argv) {
     CLI::App app("millraced: a DNS resolver that answers from a DPDK port or a kernel socket");
     std::string path;
-    bool check = false;
+    bool check = false, dumps_core = false;
     app.add_option("--config", path, "YAML configuration file")->required();
     app.add_flag("--check", check, "print the configuration in effect and exit; 2 if it has an error");
+    app.add_flag("--core-dumps", dumps_core,
+                 "let a crash leave a core; secrets and what clients asked are in it");
     app.footer("The control socket is what `control: socket` says, else /run/millrace/control.sock, or for a "
                "user who "
                "may not write there, $XDG_RUNTIME_DIR/millrace/control.sock.");
@@ -50,8 +64,8 @@ int main(int argc, char** argv) {
         return app.exit(error) == 0 ? 0 : 2;
     }
     std::signal(SIGPIPE, SIG_IGN); // a reader of the log that has gone is no reason to end
-    spdlog::set_default_logger(
-        std::make_shared<spdlog::logger>("millraced", std::make_shared<LogSink>(STDERR_FILENO)));
+    renounce();
+    (void)start_log(Config::LogFormat::text); // until the configuration is known
     auto text = read_config_file(path);
     auto config = text.and_then([&](const std::string& content) { return parse_config(content, path); });
     if (!config) {
@@ -63,7 +77,15 @@ int main(int argc, char** argv) {
         std::fprintf(stderr, "%s\n", to_string(local.error()).c_str());
         return 2;
     }
-    if (!check) return serve(*config, {path, *text, *text}, std::move(*local));
+    if (!check) {
+        if (auto log = start_log(config->boot.log_format); !log) {
+            std::fprintf(stderr, "%s\n", log.error().c_str());
+            return 1;
+        }
+        set_log_level(config->live.log_level);
+        dataplane::send_eal_log_to(log_of_eal);
+        return serve(*config, {path, *text, *text}, std::move(*local), dumps_core);
+    }
     for (const std::string& warning : warnings_of(config->live)) {
         std::fprintf(stderr, "%s: warning: %s\n", path.c_str(), warning.c_str());
     }

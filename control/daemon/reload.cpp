@@ -9,6 +9,7 @@
 
 #include "control/config/warnings.hpp"
 #include "control/config/yaml.hpp"
+#include "control/daemon/log.hpp"
 #include "control/limits.hpp"
 #include "control/store/helper_cpus.hpp"
 
@@ -30,6 +31,7 @@ std::vector<std::string> live_keys(const Config::Live& now, const Config::Live& 
     if (now.merge != next.merge) keys.push_back("merge");
     if (now.ranking != next.ranking) keys.push_back("ranking");
     if (now.dnstap != next.dnstap) keys.push_back("dnstap");
+    if (now.log_level != next.log_level) keys.push_back("log.level");
     if (now.min_ttl != next.min_ttl) keys.push_back("cache.min-ttl");
     if (now.max_ttl != next.max_ttl) keys.push_back("cache.max-ttl");
     if (now.negative_ttl != next.negative_ttl) keys.push_back("cache.negative-ttl");
@@ -76,6 +78,7 @@ bool concerns_answers(const std::string& key) {
                                                   "merge",
                                                   "routes",
                                                   "upstreams",
+                                                  "log.level",
                                                   "cache.stale-answer",
                                                   "cache.prefetch",
                                                   "cache.keep-warm",
@@ -282,6 +285,7 @@ void Reload::put_in_place() {
     p_.store.set(next, boot_time());
     if (next.dnstap != current_.live.dnstap) p_.dnstap.set(next.dnstap, p_.grace);
     if (loaded_.local) put_lists_in_place(std::move(*loaded_.local), next);
+    set_log_level(next.log_level);
     warn_of(next);
     document_ = std::move(loaded_.document);
     current_.live = std::move(next);
@@ -298,6 +302,7 @@ void Reload::put_lists_in_place(LocalRules&& rules, const Config::Live& next) {
 
 void Reload::finish(const tl::expected<Changes, std::string>& result) {
     for (const Done& done : std::exchange(job_.done, {})) done(result);
+    if (watcher_) watcher_(false);
     if (!next_.empty() && !is_busy()) start();
 }
 

@@ -85,6 +85,8 @@ class Reload {
     void edit(const std::string& key, Edit edit, Done done);
     /// In its turn. False: too many wait.
     bool look(Look look);
+    /// Told when a reload begins (true), and when it has ended, well or not.
+    void set_watcher(std::function<void(bool)> watcher) { watcher_ = std::move(watcher); }
     /// Until the helper has ended; whoever began may have been told before.
     bool is_busy() const { return helper_.joinable() || !job_.done.empty(); }
 
@@ -144,6 +146,7 @@ class Reload {
     Config current_;
     std::vector<ReadList> lists_;
     Parts p_;
+    std::function<void(bool)> watcher_;              ///< may be null
     Job job_;                                        ///< the one under way
     std::deque<Job> next_;                           ///< those asked for meanwhile
     Loaded loaded_;                                  ///< until it is put in place

@@ -35,6 +35,9 @@ std::vector<std::string> restart_keys(const Config::Boot& now, const Config::Boo
     if (now.cache_entries != next.cache_entries) keys.push_back("cache.entries");
     if (now.cache_memory != next.cache_memory) keys.push_back("cache.memory");
     if (now.control_socket != next.control_socket) keys.push_back("control.socket");
+    if (now.control_access.mode != next.control_access.mode) keys.push_back("control.mode");
+    if (now.control_access.group != next.control_access.group) keys.push_back("control.group");
+    if (now.log_format != next.log_format) keys.push_back("log.format");
     return keys;
 }
 
@@ -86,6 +89,7 @@ bool Reload::look(Look look) {
 void Reload::start() {
     job_ = std::move(next_.front());
     next_.pop_front();
+    if (watcher_ && !job_.look) watcher_(true);
     try {
         std::promise<Replaced> replaced;
         helper_ = std::thread(

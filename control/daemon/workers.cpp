@@ -109,6 +109,10 @@ bool Workers::have_misses() const {
     return std::ranges::any_of(units_, [](const auto& unit) { return unit->handoff.has_misses(); });
 }
 
+bool Workers::have_turned() const {
+    return std::ranges::all_of(units_, [](const auto& unit) { return unit->worker->heartbeats() > 0; });
+}
+
 std::uint64_t Workers::outstanding() const {
     std::uint64_t sum = 0;
     for (const auto& unit : units_) sum += unit->reader->outstanding();

@@ -130,7 +130,7 @@ std::errc AsioProbes::open(Family& family, int number) {
                          "net.ipv4.ping_group_range, or CAP_NET_RAW",
                          number == AF_INET ? "IPv4" : "IPv6");
         }
-        family.was_denied = is_denied;
+        family.was_denied |= is_denied; // said once: clients bring it about
         return opened.error();
     }
     int duplicate = dup(opened->descriptor()); // asio closes its own

@@ -45,7 +45,7 @@ class Daemon:
         self.config = self.folder / "millrace.yaml"
         self.socket = self.folder / "control.sock"
         self.log = self.folder / "log"
-        write_config(self.config, {**config, "control": {"socket": str(self.socket)}})
+        write_config(self.config, {**config, "control": {**config.get("control", {}), "socket": str(self.socket)}})
         self._command = [*prefix, build / "millraced", "--config", self.config]
         self.process = None
 

@@ -16,10 +16,11 @@ import memory
 import next_hops
 import publication
 import servers
+import service
 import store
 import traffic
 import upstreams
 
 MUTATIONS = [*publication.MUTATIONS, *flushes.MUTATIONS, *upstreams.MUTATIONS, *servers.MUTATIONS, *memory.MUTATIONS,
              *clients.MUTATIONS, *limits.MUTATIONS, *devices.MUTATIONS, *next_hops.MUTATIONS, *store.MUTATIONS,
-             *edits.MUTATIONS, *traffic.MUTATIONS]
+             *edits.MUTATIONS, *traffic.MUTATIONS, *service.MUTATIONS]

@@ -198,14 +198,15 @@ def test_servers_come_and_go(one, client, upstreams):
 
 def test_log_level_and_cache_stats(one, client):
     assert one.ctl("log-level") == {"level": "info"}
-    assert one.ctl("log-level", "error") == {"level": "error"}
+    assert one.ctl("log-level", "error")["changed"] == ["log.level"]
+    assert one.ctl("log-level") == {"level": "error"}
     lines = one.log.read_text(encoding="utf-8").count("\n")
     one.ctl("config", "set", "cache", "{stale: 0s, stale-answer: at-once}")  # which is warned of
     assert one.log.read_text(encoding="utf-8").count("\n") == lines
     one.ctl("log-level", "warning")
     one.ctl("config", "set", "cache.prefetch", "3")
     assert "stale-answer at-once does nothing" in one.log.read_text(encoding="utf-8")
-    assert "no level: trace" in refused(one, "log-level", "loud")
+    assert "log.level: expected error or warning or info" in refused(one, "log-level", "loud")
     client.ask(NAME)
     client.ask(NAME)
     stats = one.ctl("cache", "stats")

@@ -360,6 +360,25 @@ TEST_F(CommandSocket, ModesOfSocketAndDirectory) {
     EXPECT_EQ(status.st_mode & 07777, 0755u);
 }
 
+/// Only root may give a file to a group that it is not in.
+TEST_F(CommandSocket, ModeAndGroupAsConfigured) {
+    asio::io_context io;
+    CommandServer second(io);
+    std::string path = folder_ / "own";
+    ASSERT_TRUE(second.open(path, 0620));
+    struct stat status {};
+    ASSERT_EQ(::stat(path.c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 07777, 0620u);
+    EXPECT_EQ(status.st_gid, ::getegid());
+    EXPECT_EQ(second.open(path, 0660, "no-such-group").error(),
+              "cannot open the control socket " + path +
+                  ": this machine has no group no-such-group; make it with `groupadd -r no-such-group`");
+    if (::geteuid() != 0) return;
+    ASSERT_TRUE(second.open(path, 0660, "daemon"));
+    ASSERT_EQ(::stat(path.c_str(), &status), 0);
+    EXPECT_EQ(status.st_gid, 1u); // Debian's, by policy
+}
+
 TEST_F(CommandSocket, ReplacesADeadSocket) {
     open();
     std::string other = folder_ / "dead";

@@ -41,6 +41,10 @@ inline std::string dns64_map(const std::string& entry) {
     return upstreams + "dns64: [{clients: [10.0.0.0/8], " + entry + "}]\n";
 }
 
+inline std::string manual_path() {
+    return MILLRACE_SOURCE_ROOT "/deploy/man/millrace.yaml.5";
+}
+
 inline std::string sample_path() {
     return MILLRACE_SOURCE_ROOT "/deploy/millrace.yaml";
 }

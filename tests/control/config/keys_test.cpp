@@ -198,6 +198,10 @@ const std::vector<Documented>& all_the_others() {
         {"merge.policy", upstreams, in_map("merge", "policy: off")},
         {"merge.quorum", upstreams, in_map("merge", "quorum: 3")},
         {"control.socket", upstreams, in_map("control", "socket: /tmp/s")},
+        {"control.mode", upstreams, in_map("control", "mode: '0600'")},
+        {"control.group", upstreams, in_map("control", "group: operators")},
+        {"log.level", upstreams, in_map("log", "level: warning")},
+        {"log.format", upstreams, in_map("log", "format: json")},
     };
     return keys;
 }
@@ -298,7 +302,8 @@ TEST(ConfigKeys, ParserKnowsExactlyTheDocumentedOnes) {
                                                      {"ranking.", "ranking: {x: 1}"},
                                                      {"cache.", "cache: {x: 1}"},
                                                      {"dnstap.", "dnstap: {x: 1}"},
-                                                     {"control.", "control: {x: 1}"}};
+                                                     {"control.", "control: {x: 1}"},
+                                                     {"log.", "log: {x: 1}"}};
     for (const auto& [prefix, document] : maps) {
         for (const auto& key : known_keys(document)) {
             if (!maps.contains(prefix + key + ".")) found.insert(prefix + key);
@@ -318,6 +323,69 @@ TEST(ConfigKeys, SampleHasEachOnceAndIsValid) {
     for (const auto& item : documented()) expected.insert(item.key);
     collect_keys(YAML::Load(with_example(sample_path())), "", found);
     EXPECT_EQ(found, expected);
+}
+
+/// What millrace.yaml(5) says in a key's first line: "TYPE; default VALUE; live; since VERSION".
+struct Facts {
+    std::string type, value, life;
+};
+
+std::multimap<std::string, Facts> manual() {
+    std::multimap<std::string, Facts> all;
+    std::ifstream file(manual_path());
+    const std::regex form("(.*); default (.*); (live|at start); since [0-9]+\\.[0-9]+\\.[0-9]+");
+    for (std::string line; std::getline(file, line);) {
+        if (!line.starts_with(".It Ic ")) continue;
+        std::string key = line.substr(7);
+        std::smatch found;
+        std::getline(file, line);
+        EXPECT_TRUE(std::regex_match(line, found, form)) << key << ": " << line;
+        all.emplace(key, Facts{found[1], found[2], found[3]});
+    }
+    return all;
+}
+
+TEST(ConfigKeys, ManualHasEachOnceAndWhetherItIsLive) {
+    auto manual_keys = manual();
+    EXPECT_EQ(manual_keys.size(), documented().size());
+    for (const auto& [key, base, changed] : documented()) {
+        ASSERT_EQ(manual_keys.count(key), 1u) << key;
+        bool is_live = parsed(base).boot == parsed(changed).boot;
+        EXPECT_EQ(manual_keys.find(key)->second.life, is_live ? "live" : "at start") << key;
+    }
+}
+
+/// Of what stands by itself in a map; the page says in its own words what lists hold.
+TEST(ConfigKeys, ManualHasTypesAndRangesAsTheParser) {
+    for (const auto& [key, facts] : manual()) {
+        auto dot = key.find('.');
+        bool is_plain = dot != key.npos && key.find("[]") == key.npos;
+        if (!is_plain || facts.type.starts_with("a list")) continue;
+        std::string entry = key.substr(dot + 1) + ": {}", map = key.substr(0, dot);
+        std::string words = complaint(in_map(map.c_str(), entry.c_str()));
+        EXPECT_NE(words.find(": expected " + facts.type), words.npos) << key << ": " << words;
+    }
+}
+
+std::string inline_text(const YAML::Node& node) {
+    YAML::Emitter out;
+    out << YAML::Flow << YAML::DoubleQuoted;
+    if (node.IsScalar() && node.Tag() != "!") return node.Scalar();
+    out << node;
+    return out.c_str();
+}
+
+TEST(ConfigKeys, ManualHasDefaultsAsTheyArePrinted) {
+    auto printed = YAML::Load(to_yaml(parsed(upstreams)));
+    for (const auto& [key, facts] : manual()) {
+        if (key.find("[]") != key.npos || key == "allow" || key == "control.socket") continue;
+        YAML::Node node = YAML::Clone(printed);
+        for (std::size_t at = 0, dot = 0; dot != key.npos; at = dot + 1) {
+            dot = key.find('.', at);
+            node.reset(node[key.substr(at, dot == key.npos ? dot : dot - at)]);
+        }
+        EXPECT_EQ(facts.value, inline_text(node)) << key;
+    }
 }
 
 TEST(ConfigKeys, PrintedOnesAreTheDocumentedOnes) {
