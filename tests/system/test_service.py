@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from conftest import LCORE, NOBODY, socket_config
+from conftest import LCORE, NOBODY, ROOT, socket_config
 from lab.children import run
 from lab.daemon import xdp_config
 from support import until
@@ -192,6 +192,26 @@ def with_run(lab, *more):
     script = ["mount --rbind /run /mnt", "mount -t tmpfs tmpfs /run", f"mkdir -p {folder}",
               f"mount --bind /mnt/{folder.relative_to('/run')} {folder}", *more, 'exec "$@"']
     return ["unshare", "--mount", "sh", "-c", " && ".join(script), "sh"]
+
+
+def as_the_unit(lab):
+    """Its user and its capabilities, but for the user's name."""
+    unit = (ROOT / "deploy/systemd/millraced.service.in").read_text()
+    names = next(line for line in unit.splitlines() if line.startswith("AmbientCapabilities=")).partition("=")[2].split()
+    plus = ",".join("+" + name.removeprefix("CAP_").lower() for name in names)
+    return [*with_run(lab, "mkdir /run/millrace", "chown 65534:65534 /run/millrace"), "env", "RUNTIME_DIRECTORY=/run/millrace",
+            "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+            f"--inh-caps=-all,{plus}", f"--ambient-caps=-all,{plus}", f"--bounding-set=-all,{plus}", "--no-new-privs"]
+
+
+def test_what_the_unit_gives_is_enough(lab, daemon, nsd, subscriber):
+    one = daemon(xdp_config(lab.names, nsd, LCORE), as_the_unit(lab))
+    assert subscriber.ask("www.lab.example").answer
+    for sets in sets_of_threads(one.process.pid):
+        assert (sets["CapPrm"], sets["CapEff"], sets["CapInh"], sets["CapAmb"]) == (NET_ADMIN, NET_ADMIN, 0, 0)
+    one.process.terminate()
+    assert one.wait() == 0
+    assert "xdp" not in json.loads(run(["ip", "-j", "link", "show", "dev", lab.names.edge]).stdout)[0]
 
 
 def test_journal(lab, daemon, on_sockets):
