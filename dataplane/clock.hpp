@@ -27,6 +27,10 @@ class TscClock {
 
     /// Any thread. Not monotonic across refreshes: the caller clamps.
     Time now() const { return scaled_tsc() + Time(offset_.load(std::memory_order_relaxed)); }
+    /// So many TSC ticks, in nanoseconds.
+    std::uint64_t nanoseconds(std::uint64_t ticks) const {
+        return std::uint64_t((__uint128_t(ticks) * scale_ * 1000) >> 32);
+    }
 
   private:
     Time scaled_tsc() const { return Time(std::int64_t((__uint128_t(rte_rdtsc()) * scale_) >> 32)); }

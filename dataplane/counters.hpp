@@ -1,4 +1,4 @@
-// What became of each packet: one verdict, one counter.
+// What became of each packet: one verdict, one counter; and how long answers took.
 //
 // A worker's counters are written by that worker alone, with relaxed loads and stores; any thread
 // may read them.
@@ -9,6 +9,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+
+#include "dataplane/histogram.hpp"
 
 namespace millrace::dataplane {
 
@@ -74,6 +76,12 @@ class alignas(64) Counters { // other workers' are on other cache lines
         for (auto& v : verdicts_) sum += v.load(std::memory_order_relaxed);
         return sum;
     }
+
+    /// From the turn that received a hit to its burst's being handed to the port: what the wait in the NIC's
+    /// ring adds is not seen. All hits of a burst took as long.
+    SharedHistogram hit_time;
+    /// From handing a miss to control to the Wake that answers it.
+    SharedHistogram miss_time;
 
   private:
     // One writer: a load and a store are enough, and cheaper than a locked add.

@@ -42,9 +42,7 @@ void Worker::run(const std::atomic<bool>& stop) {
     Idler idler(c_.idle, c_.longest_nap, c_.reader, c_.counters);
     c_.reader.online();
     while (!stop.load(std::memory_order_relaxed)) {
-        std::uint64_t begin = rte_rdtsc();
         bool busy = turn();
-        if (busy) add(busy_cycles_, rte_rdtsc() - begin);
         int descriptor = c_.port.wait_descriptor();
         if (descriptor < 0) {
             idler.after(busy);
@@ -60,6 +58,8 @@ void Worker::run(const std::atomic<bool>& stop) {
 }
 
 bool Worker::turn() {
+    std::uint64_t begin = rte_rdtsc();
+    std::uint64_t hits_before = hits();
     Time now = this->now();
     burst_.now = now;
     unsigned woken = answer_wakes(now);
@@ -100,7 +100,24 @@ bool Worker::turn() {
     if (received) c_.port.send(burst_, c_.counters);
     c_.reader.quiescent(); // no Entry, Slot or shard is held beyond this point
     add(heartbeats_, 1);
-    return woken || received;
+    bool busy = woken || received;
+    if (busy) count_time(begin, now, hits() - hits_before);
+    return busy;
+}
+
+std::uint64_t Worker::hits() const {
+    return c_.counters.get(Event::hit) + c_.counters.get(Event::stale_hit);
+}
+
+/// Of a turn that had something to do: once for all its hits, so that one alone costs as little as may be.
+void Worker::count_time(std::uint64_t begin, Time now, std::uint64_t hits) {
+    std::uint64_t cycles = rte_rdtsc() - begin;
+    add(busy_cycles_, cycles);
+    if (!hits) return;
+    auto by_kernel = [now] {
+        return std::uint64_t(std::max<Time>(boot_time() - now, Time{}).count()) * 1000;
+    };
+    c_.counters.hit_time.add(c_.clock ? c_.clock->nanoseconds(cycles) : by_kernel(), hits);
 }
 
 void Worker::answer_or_miss(Packet& packet, const Lookup& lookup, Time now) {
@@ -178,6 +195,7 @@ bool Worker::hand_over(const Packet& packet, const Query& query, cache::Hash has
     c_.port.save(packet, waiter.path);
     waiter.head = query.head;
     waiter.charge = gate_.charge_of(packet.client.address, query, hash);
+    waiter.asked = now;
     std::ranges::copy(question, waiter.question.begin());
     return true;
 }
@@ -196,6 +214,7 @@ void Worker::answer_wake(const Wake& wake, Time now) {
     const Waiter& waiter = waiters_[wake.waiter];
     free_waiters_.push_back(wake.waiter); // within its capacity: the credit comes back
     if (wake.kind == Wake::Kind::abandon) return c_.counters.add(Event::wake_abandoned);
+    c_.counters.miss_time.add(std::uint64_t((now - waiter.asked).count()) * 1000); // `now` never falls
     // The waiter's reply counts as answered even when it cannot be sent; the loss has a counter of its own.
     if (!c_.port.compose(burst_, waiter.path)) {
         c_.counters.add(Event::wake_answered);

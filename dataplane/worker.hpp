@@ -51,7 +51,7 @@ class alignas(64) Worker { // other workers' are on other cache lines
     /// Waiters not in use. The worker's own thread.
     std::size_t credits() const { return free_waiters_.size(); }
     std::uint64_t heartbeats() const { return heartbeats_.load(std::memory_order_relaxed); } ///< any thread
-    /// TSC cycles of the turns in run() that had something to do. Any thread.
+    /// TSC cycles of the turns that had something to do. Any thread.
     std::uint64_t busy_cycles() const { return busy_cycles_.load(std::memory_order_relaxed); }
 
   private:
@@ -60,6 +60,7 @@ class alignas(64) Worker { // other workers' are on other cache lines
         ReturnPath path;
         Head head;
         Gate::Charge charge;
+        Time asked; ///< when control was
         std::array<std::uint8_t, cache::limits::name_octets + dns::type_class_octets> question;
     };
     /// What is known of a packet's question on its way through a turn.
@@ -71,6 +72,8 @@ class alignas(64) Worker { // other workers' are on other cache lines
     };
 
     Time now();
+    std::uint64_t hits() const;
+    void count_time(std::uint64_t begin, Time now, std::uint64_t hits);
     unsigned answer_wakes(Time now);
     void answer_wake(const Wake& wake, Time now);
     void answer_or_miss(Packet& packet, const Lookup& lookup, Time now);

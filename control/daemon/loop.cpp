@@ -80,7 +80,9 @@ bool Loop::tick() {
         health_.look(fault(), now);
         health_due_ = now + health_interval;
     }
-    longest_ = std::max(longest_, boot_time() - now);
+    Time took = boot_time() - now;
+    longest_ = std::max(longest_, took);
+    ticks_.add(took);
     return misses || handlers || flushing_ || freeing_ || filling_;
 }
 

@@ -35,6 +35,7 @@ class Loop {
     /// The longest tick so far, without the handler that ended a sleep before it. Nothing that a tick does
     /// may take more than 5 ms.
     Time longest_tick() const { return longest_; }
+    const dataplane::Histogram& ticks() const { return ticks_; } ///< all of them
     Health& health() { return health_; }
 
   private:
@@ -52,6 +53,7 @@ class Loop {
     bool stopping_ = false;
     bool flushing_ = false, freeing_ = false, filling_ = false; ///< more of it can be done at once
     Time longest_{};
+    dataplane::Histogram ticks_;
     Time clock_due_{}, health_due_{};
     Health health_;
     Time last_busy_{};

@@ -215,6 +215,10 @@ void TcpServer::wake(const Waiter& waiter, const cache::Entry* entry, dataplane:
     Pending& pending = node.mapped();
     bool abandoned = kind == dataplane::Wake::Kind::abandon;
     counters_.add(abandoned ? Event::wake_abandoned : Event::wake_answered);
+    if (!abandoned) {
+        Time waited = std::max<Time>(boot_time() - waiter.arrived, Time{});
+        counters_.miss_time.add(std::uint64_t(waited.count()) * 1000);
+    }
     auto connection = pending.connection.lock();
     if (!connection) return;
     if (!abandoned && connection->owes_much()) {

@@ -405,6 +405,7 @@ void Upstreams::tick(Time now) {
 }
 
 void Upstreams::measured(unsigned upstream, Time round_trip) {
+    servers_[upstream].counters.round_trips.add(round_trip);
     auto& srtt = servers_[upstream].srtt;
     srtt = srtt ? *srtt + (round_trip - *srtt) / 8 : round_trip;
 }

@@ -37,6 +37,7 @@
 #include "control/upstream/random.hpp"
 #include "control/upstream/state_log.hpp"
 #include "dataplane/address.hpp"
+#include "dataplane/histogram.hpp"
 
 namespace millrace::control {
 
@@ -49,6 +50,7 @@ struct UpstreamCounters {
     std::uint64_t opened = 0;   ///< times that the breaker opened
     std::uint64_t over_outstanding = 0, over_rate = 0; ///< questions that a cap kept from being asked, though
                                                        ///< somebody waited for them
+    dataplane::Histogram round_trips;                  ///< of the answers that `srtt` is of
 };
 
 enum class Breaker : std::uint8_t { closed, open, half_open };
