@@ -92,6 +92,13 @@ inline constexpr Time name_ttl_min = 30s;   ///< addresses are asked for again a
 inline constexpr Time name_ttl_max = 1h;    ///< within these bounds
 inline constexpr Time first_names = 1s;     ///< that the start waits for them
 
+inline constexpr unsigned http_connections = 64;  ///< for metrics, at once;
+inline constexpr unsigned http_crowd = 48;        ///< from so many on the oldest gives way to a new one
+inline constexpr std::size_t http_request = 8192; ///< octets that a connection's request and headers may take
+inline constexpr Time http_idle = 10s;            ///< a connection on which nothing moves is closed
+inline constexpr Time http_wait = 2s;             ///< that control has for the figures; then it is 503
+inline constexpr Time http_fresh = 1s;            ///< so long the same figures are good for everybody
+
 inline constexpr Time least_patience = 200ms; ///< of clients over UDP
 inline constexpr Time stale_before = 100ms;   ///< so long before its end they get stale data (RFC 8767 5)
 inline constexpr Time failure_min = 1s;       ///< first back-off of a failure (RFC 9520 3.2)
@@ -129,6 +136,7 @@ inline constexpr Time collect_min = 200ms;    ///< a collecting exchange's short
 static_assert(probe < ranking, "an order with a dead address in it is in time");
 static_assert(ranking_ports * probe_stagger < probe, "the last way that is tried has some time, too");
 static_assert(stale_before < least_patience);
+static_assert(http_crowd < http_connections, "there is room for a new connection while an old one goes");
 static_assert(2 * name_stagger < first_names, "at the start two bootstrap servers may be silent");
 static_assert(std::size_t(waiters_per_fetch) >= dataplane::limits::waiters,
               "one worker's clients may all ask one name");

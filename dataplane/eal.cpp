@@ -13,6 +13,7 @@
 #include <rte_errno.h>
 #include <rte_ethdev.h>
 #include <rte_lcore.h>
+#include <rte_mempool.h>
 #include <sys/resource.h>
 
 #include "dataplane/eal_log.hpp"
@@ -308,6 +309,19 @@ EthdevView Eal::view(std::size_t port) const {
     for (std::size_t i = 1; i < open.ethdevs.size(); ++i) view.add(open.ethdevs[i].view());
     view.xdp = open.vdev.xdp_mode();
     return view;
+}
+
+/// The lcores' own caches are read as DPDK's telemetry reads them: a moment's guess while they work.
+std::vector<Eal::Pool> Eal::pools(std::size_t port) const {
+    std::vector<Pool> out;
+    OpenPort& open = *ports_[port];
+    for (const Queue& queue : queues_) {
+        if (queue.port != port) continue;
+        std::size_t place = out.size();
+        const rte_mempool* pool = open.ethdev_of(place).pool(open.ethdevs.size() > 1 ? 0 : place);
+        out.push_back({queue.lcore, pool->size, rte_mempool_avail_count(pool)});
+    }
+    return out;
 }
 
 const NextHops* Eal::next_hops(std::size_t port) const {

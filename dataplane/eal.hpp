@@ -49,6 +49,12 @@ class Eal {
     bool look_at_link(std::size_t port);
     void set_no_link(std::size_t port); ///< of one that is suspended or removed
 
+    /// An lcore's packet buffers. Any that is in use, in a ring or in an lcore's hands, is not free.
+    struct Pool {
+        unsigned lcore = 0, buffers = 0, free = 0;
+    };
+    std::vector<Pool> pools(std::size_t port) const; ///< of its lcores
+
     /// A port's kernel interface, as long as the ports are open.
     struct Kernel {
         std::string interface, port; ///< names

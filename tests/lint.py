@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 # Each may include itself and those before it.
-FOLDERS = ["message", "config", "upstream", "local", "rank", "fetch", "store", "traffic", "command", "daemon"]
+FOLDERS = ["message", "config", "upstream", "local", "rank", "fetch", "store", "traffic", "command", "metrics", "daemon"]
 ROOMS = {"cache": {"cache"}, "dataplane": {"cache", "dataplane"}, "control": {"cache", "dataplane", "control"}}
 # A library, told by its headers, and the places that may include it.
 LIBRARIES = {
@@ -22,6 +22,8 @@ LIBRARIES = {
     r"<(bpf|linux/bpf|xdp)/": ["dataplane/xdp"],
     r"<fstrm": ["control/traffic/dnstap_sink.cpp"],
     r"<libmnl/": ["dataplane/netlink"],
+    r"<microhttpd": ["control/metrics/http_server.cpp"],
+    r"<prometheus/": ["control/metrics/exposition.cpp"],
 }
 TOP = {"meson.build", "dataplane", "control", "cache", "deploy", "tests", "bench", "README.md", "ARCHITECTURE.md",
        "CONTRIBUTING.md", "LICENSE"}

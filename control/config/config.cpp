@@ -142,6 +142,10 @@ std::vector<dataplane::Endpoint> Config::default_listen() {
     return {*dataplane::parse_endpoint("127.0.0.1:5300", dns::port)};
 }
 
+dataplane::Endpoint Config::default_metrics() {
+    return *dataplane::parse_endpoint("127.0.0.1:9153", 0);
+}
+
 std::vector<dataplane::Prefix> Config::default_allow() {
     std::vector<dataplane::Prefix> out;
     for (const char* text : {"127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10",

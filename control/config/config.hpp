@@ -224,6 +224,7 @@ struct Config {
         std::string dnstap_identity; ///< who we are in it; empty: not said
         ControlAccess control_access;
         LogFormat log_format = LogFormat::text;
+        std::optional<dataplane::Endpoint> metrics = default_metrics(); ///< HTTP; none: not served
 
         bool operator==(const Boot&) const = default;
     };
@@ -272,6 +273,7 @@ struct Config {
 
     static std::vector<dataplane::Endpoint> default_listen();
     static std::vector<dataplane::Prefix> default_allow();            ///< loopback and private ranges
+    static dataplane::Endpoint default_metrics();                     ///< 127.0.0.1:9153
     static std::vector<dataplane::LoggedKind> default_logged_kinds(); ///< all
     static dataplane::Prefix default_dns64_prefix();                  ///< 64:ff9b::/96 (RFC 6052 2.1)
     static std::vector<dataplane::Prefix> default_dns64_exclude();    ///< ::ffff:0:0/96 (RFC 6147 5.1.4)

@@ -283,6 +283,9 @@ std::string to_yaml(const Config& config) {
     begin_map(out, "log");
     print_word(out, "level", name_of(config.live.log_level, log_levels));
     print_word(out, "format", name_of(config.boot.log_format, log_formats));
+    out << YAML::EndMap;
+    begin_map(out, "metrics");
+    print_text(out, "listen", config.boot.metrics ? to_string(*config.boot.metrics) : "");
     out << YAML::EndMap << YAML::EndMap;
     return std::string(out.c_str()) + "\n";
 }

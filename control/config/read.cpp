@@ -366,6 +366,16 @@ void read_log(const Value& at, Config& out) {
     });
 }
 
+std::optional<Endpoint> read_metrics_endpoint(const Value& at) {
+    static const std::string expected =
+        std::string(endpoint_form) + ", with a port of its own, or \"\" for none";
+    std::string text = at.text(expected.c_str(), Value::Emptiness::allowed);
+    if (text.empty()) return std::nullopt;
+    auto endpoint = dataplane::parse_endpoint(text, 0);
+    if (!endpoint || endpoint->port == 0 || endpoint->zone != 0) at.fail(expected);
+    return endpoint;
+}
+
 /// What no single map can see: that something is served, that every worker has a place, that nothing loops.
 void check_relations(const Value& at, const Config& config) {
     const Config::Boot& boot = config.boot;
@@ -376,6 +386,12 @@ void check_relations(const Value& at, const Config& config) {
         at.at("ports").fail(
             fmt::format("at most {} lcores and endpoints of listen together", cache::limits::workers),
             fmt::format("{}", workers));
+    }
+    bool shares_metrics =
+        boot.metrics && std::find(boot.listen.begin(), boot.listen.end(), *boot.metrics) != boot.listen.end();
+    if (shares_metrics) {
+        at.at("metrics").at("listen").fail("an endpoint that DNS is not served on",
+                                           yaml::quote(to_string(*boot.metrics)));
     }
     std::vector<Endpoint> served = boot.listen;
     for (const auto& port : boot.ports) {
@@ -431,6 +447,10 @@ Config read_config(const Value& at) {
         {"dnstap", [&](const Value& v) { read_dnstap(v, out); }},
         {"control", [&](const Value& v) { read_control(v, out.boot); }},
         {"log", [&](const Value& v) { read_log(v, out); }},
+        {"metrics",
+         [&](const Value& v) {
+             v.map({{"listen", [&](const Value& p) { out.boot.metrics = read_metrics_endpoint(p); }}});
+         }},
     });
     if (out.live.upstreams.empty()) at.at("upstreams").fail("a list of groups of upstream servers");
     read_policies_of_groups(at, out.live);

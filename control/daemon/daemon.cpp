@@ -8,6 +8,7 @@
 #include <spdlog/spdlog.h>
 
 #include "control/config/own_endpoints.hpp"
+#include "control/daemon/metrics.hpp"
 #include "control/daemon/signal_patience.hpp"
 #include "control/daemon/supervision.hpp"
 #include "control/daemon/verbs.hpp"
@@ -83,7 +84,8 @@ Daemon::Daemon(const Config& config, const Document& document, LocalRules local)
 }
 
 Daemon::Result Daemon::start() {
-    return open_sockets()
+    return open_metrics()
+        .and_then([&] { return open_sockets(); })
         .and_then([&] { return open_ports(); })
         .and_then([&] { return open_streams(); })
         .and_then([&] { return open_commands(); });
@@ -93,6 +95,8 @@ Daemon::Result Daemon::run() {
     Loop loop(parts_, clock_ ? &*clock_ : nullptr);
     add_verbs(commands_, parts_, reload_, loop);
     Supervision supervision(parts_, loop, reload_, manager_);
+    std::optional<Metrics> metrics;
+    if (http_) metrics.emplace(*http_, parts_, config_.boot, reload_, loop, eal_ ? rte_get_tsc_hz() : 0);
     signals_.async_wait([&](asio::error_code error, int signal) {
         if (error) return;
         spdlog::info("signal {}: stopping", signal);
@@ -114,6 +118,7 @@ Daemon::Result Daemon::run() {
             spdlog::warn("queries leave from {} source ports only: widen net.ipv4.ip_local_port_range",
                          ports);
         }
+        if (http_) http_->start();
         try {
             loop.run();
         } catch (const std::exception& error) {
@@ -123,6 +128,7 @@ Daemon::Result Daemon::run() {
         }
     }
     manager_.stopping();
+    if (http_) http_->stop();
     fetches_.close();
     workers_.stop();
     dnstap_.stop();
@@ -211,6 +217,23 @@ Daemon::Result Daemon::open_streams() {
             open.push_back(local);
         }
     }
+    return {};
+}
+
+/// The default is nobody's express wish: where another daemon of this machine has that port, this one serves
+/// DNS all the same.
+Daemon::Result Daemon::open_metrics() {
+    const auto& at = config_.boot.metrics;
+    if (!at) return {};
+    auto server = HttpServer::open(*at);
+    if (server) {
+        http_ = std::move(*server);
+        spdlog::info("metrics are served on http://{}/metrics", to_string(http_->at()));
+        return {};
+    }
+    std::string words = server.error() + "; `metrics: listen` names another place, or \"\" for none";
+    if (*at != Config::default_metrics()) return tl::unexpected(words);
+    spdlog::warn("{}", words);
     return {};
 }
 

@@ -19,6 +19,7 @@
 #include "control/daemon/reload.hpp"
 #include "control/daemon/service_manager.hpp"
 #include "control/local/build.hpp"
+#include "control/metrics/http_server.hpp"
 #include "control/rank/asio_probes.hpp"
 #include "control/upstream/asio_network.hpp"
 #include "dataplane/eal.hpp"
@@ -47,6 +48,7 @@ class Daemon {
     Result open_ports();
     Result open_streams();
     Result open_commands();
+    Result open_metrics();
 
     const Config& config_;
     ServiceManager manager_ = ServiceManager::of_environment();
@@ -83,6 +85,7 @@ class Daemon {
                  warm_,    names_,  eal_,   ports_,     store_,   dnstap_,    top_};
     Reload reload_;
     CommandServer commands_;
+    std::unique_ptr<HttpServer> http_; ///< null: no metrics
     asio::signal_set signals_, hangups_;
 };
 

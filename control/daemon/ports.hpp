@@ -22,6 +22,11 @@ class Ports {
     /// Those of `eal`, which outlives this, as the configuration names them.
     void open(dataplane::Eal& eal, const std::vector<Config::Port>& ports);
 
+    std::size_t size() const { return ports_.size(); }
+    /// Of one that is away: nothing but its name.
+    dataplane::EthdevView view_of(std::size_t index) const;
+    Devices::View device(std::size_t index) const { return devices_.view(index); }
+
     nlohmann::json show() const;
     nlohmann::json summary() const; ///< a row for each: what it is, its link, and what it lost
     nlohmann::json losses() const;  ///< of all of them together
@@ -41,7 +46,6 @@ class Ports {
         std::string trouble{}, logged_trouble{}; ///< with routes: when last looked at, as last logged
         Time routes_quiet_until{};
     };
-    dataplane::EthdevView view_of(std::size_t index) const;
     void look_at_link(std::size_t index, Time now);
     void look_at_routes(std::size_t index, Time now);
 

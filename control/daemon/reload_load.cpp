@@ -38,6 +38,7 @@ std::vector<std::string> restart_keys(const Config::Boot& now, const Config::Boo
     if (now.control_access.mode != next.control_access.mode) keys.push_back("control.mode");
     if (now.control_access.group != next.control_access.group) keys.push_back("control.group");
     if (now.log_format != next.log_format) keys.push_back("log.format");
+    if (now.metrics != next.metrics) keys.push_back("metrics.listen");
     return keys;
 }
 

@@ -87,5 +87,6 @@ class Daemon:
 
 
 def write_config(file, config):
-    """One key a line; a JSON value is a YAML value."""
-    file.write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in config.items()), encoding="utf-8")
+    """One key a line; a JSON value is a YAML value. Several daemons run at once: none has the default's port for metrics."""
+    whole = {"metrics": {"listen": ""}, **config}
+    file.write_text("".join(f"{key}: {json.dumps(value)}\n" for key, value in whole.items()), encoding="utf-8")

@@ -13,6 +13,7 @@ import edits
 import flushes
 import limits
 import memory
+import metrics
 import next_hops
 import publication
 import servers
@@ -23,4 +24,5 @@ import upstreams
 
 MUTATIONS = [*publication.MUTATIONS, *flushes.MUTATIONS, *upstreams.MUTATIONS, *servers.MUTATIONS, *memory.MUTATIONS,
              *clients.MUTATIONS, *limits.MUTATIONS, *devices.MUTATIONS, *next_hops.MUTATIONS, *store.MUTATIONS,
-             *edits.MUTATIONS, *traffic.MUTATIONS, *service.MUTATIONS]
+             *edits.MUTATIONS, *traffic.MUTATIONS, *service.MUTATIONS,
+             *metrics.MUTATIONS]

@@ -119,6 +119,8 @@ TEST(Config, Defaults) {
     EXPECT_EQ(to_string(config.boot.listen[0]), "127.0.0.1:5300");
     EXPECT_EQ(config.boot.cache_entries, 1'000'000u);
     EXPECT_EQ(config.boot.cache_memory, 1u << 30);
+    EXPECT_EQ(to_string(config.boot.metrics.value()), "127.0.0.1:9153");
+    EXPECT_FALSE(parsed(in_map("metrics", "listen: ''")).boot.metrics) << "none";
     EXPECT_EQ(config.live.fanout.stagger, Time(50'000));
     EXPECT_EQ(config.live.fanout.fallback, Time(300'000));
     EXPECT_EQ(config.live.fanout.deadline, Time(3'000'000));
@@ -164,15 +166,16 @@ std::string ports_of(const std::string& items) {
 const Refused shapes[] = {
     {"", "t:1: expected a map with the keys eal, ports, listen, allow, limits, tcp, local, block, "
          "dns64, upstreams, routes, fanout, merge, ranking, cache, "
-         "control, found "
+         "control, metrics, found "
          "nothing"},
     {"[]", "t:1: expected a map with the keys eal, ports, listen, allow, limits, tcp, local, block, "
-           "dns64, upstreams, routes, fanout, merge, ranking, cache, control, "
+           "dns64, upstreams, routes, fanout, merge, ranking, cache, control, metrics, "
            "found a list"},
     {"allow: []", "t:1: upstreams: expected a list of groups of upstream servers, found nothing"},
-    {upstreams + "fan-out: {}", "t:2: \"fan-out\": expected one of the keys eal, ports, listen, allow, "
-                                "limits, tcp, local, block, dns64, upstreams, "
-                                "routes, fanout, merge, ranking, cache, control, found an unknown key"},
+    {upstreams + "fan-out: {}",
+     "t:2: \"fan-out\": expected one of the keys eal, ports, listen, allow, "
+     "limits, tcp, local, block, dns64, upstreams, "
+     "routes, fanout, merge, ranking, cache, control, metrics, found an unknown key"},
     {upstreams + "cache:\n  stale: 1d\n  \"a\\tb\": 1",
      "t:4: cache.\"a\\x09b\": expected one of the keys entries, memory, min-ttl, max-ttl, negative-ttl, "
      "stale, stale-answer, prefetch, keep-warm, keep-warm-rate, file, save-interval, rotate, max-rrset, "
@@ -184,7 +187,7 @@ const Refused shapes[] = {
      "t:2: merge.policy: expected each key once, found a second one"},
     {upstreams + "? [a]\n: b", "t:1: expected a map with the keys eal, ports, listen, allow, limits, tcp, "
                                "local, block, dns64, upstreams, routes, fanout, merge, "
-                               "ranking, cache, control, found a key that is not a word"},
+                               "ranking, cache, control, metrics, found a key that is not a word"},
     {upstreams + "cache:",
      "t:2: cache: expected a map with the keys entries, memory, min-ttl, max-ttl, negative-ttl, "
      "stale, stale-answer, prefetch, keep-warm, keep-warm-rate, file, save-interval, rotate, max-rrset, "
@@ -205,6 +208,11 @@ const Refused shapes[] = {
 INSTANTIATE_TEST_SUITE_P(Shapes, ConfigRefuses, testing::ValuesIn(shapes));
 
 const Refused values[] = {
+    {in_map("metrics", "listen: '127.0.0.1'"),
+     "t:2: metrics.listen: expected an address and port, such as \"192.0.2.1:53\" or \"[2001:db8::1]:53\", "
+     "with a port of its own, or \"\" for none, found \"127.0.0.1\""},
+    {in_map("metrics", "listen: '127.0.0.1:5300'"),
+     "t:2: metrics.listen: expected an endpoint that DNS is not served on, found \"127.0.0.1:5300\""},
     {"upstreams: [{group: \xff\xc3\xbc, servers: [192.0.2.1]}]",
      "t:1: upstreams[0].group: expected the group's name, in printable ASCII, found "
      "\"\\xff\\xc3\\xbc\""},

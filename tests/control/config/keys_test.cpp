@@ -202,6 +202,7 @@ const std::vector<Documented>& all_the_others() {
         {"control.group", upstreams, in_map("control", "group: operators")},
         {"log.level", upstreams, in_map("log", "level: warning")},
         {"log.format", upstreams, in_map("log", "format: json")},
+        {"metrics.listen", upstreams, in_map("metrics", "listen: '127.0.0.1:9154'")},
     };
     return keys;
 }
@@ -303,7 +304,8 @@ TEST(ConfigKeys, ParserKnowsExactlyTheDocumentedOnes) {
                                                      {"cache.", "cache: {x: 1}"},
                                                      {"dnstap.", "dnstap: {x: 1}"},
                                                      {"control.", "control: {x: 1}"},
-                                                     {"log.", "log: {x: 1}"}};
+                                                     {"log.", "log: {x: 1}"},
+                                                     {"metrics.", "metrics: {x: 1}"}};
     for (const auto& [prefix, document] : maps) {
         for (const auto& key : known_keys(document)) {
             if (!maps.contains(prefix + key + ".")) found.insert(prefix + key);

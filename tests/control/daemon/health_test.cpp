@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "control/limits.hpp"
+
 namespace millrace::control {
 namespace {
 
@@ -68,6 +70,25 @@ TEST_F(HealthTest, DrainCountsAtOnceAndHidesNothing) {
     health.drain();
     health.resume();
     EXPECT_TRUE(health.is_good());
+}
+
+TEST_F(HealthTest, ShowsTheSameFromOutside) {
+    EXPECT_EQ(health.seen_from_outside(now), "just started");
+    look("", Health::rise + 100ms);
+    EXPECT_EQ(health.seen_from_outside(now), "");
+    health.drain();
+    EXPECT_EQ(health.seen_from_outside(now), "drained");
+    health.resume();
+    EXPECT_EQ(health.seen_from_outside(now), "");
+    look(broken, Health::fall + 200ms);
+    EXPECT_EQ(health.seen_from_outside(now), broken);
+}
+
+TEST_F(HealthTest, WhoeverDoesNotLookIsNotWell) {
+    EXPECT_EQ(health.seen_from_outside(1h), "just started") << "nothing is wrong before the first look";
+    look("", Health::rise + 100ms);
+    EXPECT_EQ(health.seen_from_outside(now + limits::stall - 200ms), "");
+    EXPECT_EQ(health.seen_from_outside(now + limits::stall + 1ms), "the control thread is stalled");
 }
 
 } // namespace

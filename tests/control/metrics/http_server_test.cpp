@@ -1,0 +1,209 @@
+// The HTTP server, with clients that know how to behave, and others.
+#include "control/metrics/http_server.hpp"
+
+#include <atomic>
+#include <future>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "cache/time.hpp"
+#include "control/limits.hpp"
+#include "dataplane/descriptor.hpp"
+
+namespace millrace::control {
+namespace {
+
+using dataplane::Descriptor;
+
+/// What comes until the server closes, or for so long.
+std::string read_all(const Descriptor& socket, Time patience = 60s) {
+    std::string all;
+    for (Time end = boot_time() + patience; boot_time() < end;) {
+        pollfd wait{socket.get(), POLLIN, 0};
+        if (poll(&wait, 1, int((end - boot_time()) / 1ms) + 1) <= 0) continue;
+        char some[4096];
+        ssize_t count = recv(socket.get(), some, sizeof some, 0);
+        if (count <= 0) break;
+        all.append(some, std::size_t(count));
+    }
+    return all;
+}
+
+struct HttpServerTest : testing::Test {
+    HttpServerTest() {
+        auto opened = HttpServer::open({*dataplane::parse_address("127.0.0.1"), 0});
+        server = opened ? std::move(*opened) : nullptr;
+    }
+    void SetUp() override {
+        ASSERT_TRUE(server);
+        server->on("/page", [] { return HttpServer::Page{201, "text/plain", "a page\n"}; });
+        server->on_asked("/asked", "text/x", [this] { ++asked; });
+        server->start();
+    }
+    void deliver(const std::string& text) {
+        server->deliver("/asked", [text] { return text; });
+    }
+    Descriptor connect() const {
+        sockaddr_storage address{};
+        socklen_t size = to_sockaddr(server->at(), address);
+        Descriptor socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        EXPECT_EQ(::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), size), 0);
+        return socket;
+    }
+    Descriptor send(const std::string& octets) const {
+        Descriptor socket = connect();
+        ::send(socket.get(), octets.data(), octets.size(), MSG_NOSIGNAL);
+        return socket;
+    }
+    std::string request(const std::string& method, const std::string& path,
+                        const std::string& more = "") const {
+        return read_all(
+            send(method + " " + path + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + more + "\r\n"));
+    }
+    std::future<std::string> get_later(const std::string& path) const {
+        return std::async(std::launch::async, [this, path] { return request("GET", path); });
+    }
+    void await_asked(unsigned count) const {
+        for (Time end = boot_time() + 60s; asked < count && boot_time() < end;)
+            std::this_thread::sleep_for(1ms);
+        ASSERT_EQ(asked, count);
+    }
+
+    std::atomic<unsigned> asked = 0;
+    std::unique_ptr<HttpServer> server;
+};
+
+TEST_F(HttpServerTest, PagesAreForReading) {
+    std::string page = request("GET", "/page?x=1");
+    EXPECT_TRUE(page.starts_with("HTTP/1.1 201 ")) << page;
+    EXPECT_TRUE(page.ends_with("\r\n\r\na page\n")) << page;
+    EXPECT_NE(page.find("Content-Type: text/plain\r\n"), page.npos) << page;
+    EXPECT_TRUE(request("HEAD", "/page").ends_with("\r\n\r\n"));
+    EXPECT_TRUE(request("POST", "/page", "Content-Length: 3\r\n\r\nabc").starts_with("HTTP/1.1 405 "));
+    std::string none = request("GET", "/../page");
+    EXPECT_TRUE(none.starts_with("HTTP/1.1 404 ") && none.ends_with("/asked\n/page\n")) << none;
+}
+
+TEST_F(HttpServerTest, AllWhoAskMeanwhileGetOneAnswer) {
+    std::vector<std::future<std::string>> clients;
+    for (int i = 0; i < 5; ++i) clients.push_back(get_later("/asked"));
+    await_asked(1);
+    deliver("once");
+    for (auto& client : clients) {
+        std::string got = client.get(); // who comes after a second asks again
+        if (got.ends_with("once")) continue;
+        EXPECT_GT(asked, 1u) << got;
+    }
+}
+
+TEST_F(HttpServerTest, AnswerIsGoodForAWhile) {
+    for (unsigned round = 1; round < 100; ++round) {
+        Time begin = boot_time();
+        auto first = get_later("/asked");
+        await_asked(round);
+        deliver("some");
+        ASSERT_TRUE(first.get().ends_with("\r\n\r\nsome"));
+        auto second = get_later("/asked");
+        if (boot_time() - begin > limits::http_fresh / 2) { // a slow machine: once more
+            std::this_thread::sleep_for(limits::http_fresh);
+            if (asked > round) deliver("some");
+            second.get();
+            std::this_thread::sleep_for(limits::http_fresh);
+            asked = round;
+            continue;
+        }
+        EXPECT_TRUE(second.get().ends_with("\r\n\r\nsome"));
+        EXPECT_EQ(asked, round);
+        return;
+    }
+}
+
+TEST_F(HttpServerTest, WhoDoesNotDeliverIsNotWaitedForLong) {
+    std::string late = request("GET", "/asked");
+    EXPECT_TRUE(late.starts_with("HTTP/1.1 503 ")) << late;
+    EXPECT_TRUE(late.ends_with("the control thread does not answer\n")) << late;
+    EXPECT_TRUE(request("GET", "/asked").starts_with("HTTP/1.1 503 ")) << "and is asked no second time";
+    EXPECT_EQ(asked, 1u);
+    EXPECT_TRUE(request("GET", "/page").starts_with("HTTP/1.1 201 "));
+    deliver("at last");
+    auto then = get_later("/asked"); // unless it took a second to get here
+    std::string got;
+    while (then.wait_for(10ms) != std::future_status::ready) {
+        if (asked > 1) deliver("at last");
+    }
+    EXPECT_TRUE(then.get().ends_with("at last"));
+}
+
+TEST_F(HttpServerTest, OthersAreServedWhileSomeWait) {
+    auto waits = get_later("/asked");
+    await_asked(1);
+    EXPECT_TRUE(request("GET", "/page").starts_with("HTTP/1.1 201 "));
+    deliver("then");
+    EXPECT_TRUE(waits.get().ends_with("then"));
+}
+
+TEST_F(HttpServerTest, TextThatCannotBeMadeIsNoAnswer) {
+    auto waits = get_later("/asked");
+    await_asked(1);
+    server->deliver("/asked", []() -> std::string { throw std::runtime_error("no"); });
+    EXPECT_TRUE(waits.get().starts_with("HTTP/1.1 503 "));
+}
+
+// Slowloris: each takes a connection, and sends less than a request.
+TEST_F(HttpServerTest, SlowOnesGiveWayToQuickOnes) {
+    std::vector<Descriptor> slow;
+    for (unsigned i = 0; i < 3 * limits::http_connections; ++i)
+        slow.push_back(send("GET /page HTTP/1.1\r\nHo"));
+    for (int i = 0; i < 10; ++i) EXPECT_TRUE(request("GET", "/page").starts_with("HTTP/1.1 201 "));
+    unsigned open = 0;
+    for (const Descriptor& socket : slow) {
+        char octet;
+        open += recv(socket.get(), &octet, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN;
+    }
+    EXPECT_LE(open, limits::http_connections);
+}
+
+TEST_F(HttpServerTest, RequestsHaveABound) {
+    std::string got = request("GET", "/page", "X: " + std::string(4 * limits::http_request, 'x') + "\r\n");
+    EXPECT_FALSE(got.starts_with("HTTP/1.1 201 ")) << got;
+    got = request("GET", "/" + std::string(4 * limits::http_request, 'x'));
+    EXPECT_FALSE(got.starts_with("HTTP/1.1 2")) << got;
+    EXPECT_TRUE(request("GET", "/page").starts_with("HTTP/1.1 201 "));
+}
+
+TEST_F(HttpServerTest, WhatIsNoHttpIsSurvived) {
+    for (const char* octets :
+         {"\0\0\0\0", "GET\r\n\r\n", "\r\n\r\n\r\n", "GET / HTTP/9.9\r\n\r\n",
+          "GET /page HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+          "GET /page HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n"}) {
+        Descriptor socket = send(octets);
+        shutdown(socket.get(), SHUT_WR);
+        read_all(socket, 50ms);
+    }
+    EXPECT_TRUE(request("GET", "/page").starts_with("HTTP/1.1 201 "));
+}
+
+TEST_F(HttpServerTest, StopsWhileSomeWait) {
+    auto waits = get_later("/asked");
+    await_asked(1);
+    server->stop();
+    server->stop();
+    EXPECT_FALSE(waits.get().starts_with("HTTP/1.1 2"));
+    deliver("too late");
+}
+
+TEST_F(HttpServerTest, PlaceThatIsTakenIsNamed) {
+    auto second = HttpServer::open(server->at());
+    ASSERT_FALSE(second);
+    EXPECT_EQ(second.error(),
+              "cannot serve metrics on " + to_string(server->at()) + ": Address already in use");
+}
+
+} // namespace
+} // namespace millrace::control
