@@ -11,6 +11,7 @@
 #include "control/daemon/metrics.hpp"
 #include "control/daemon/signal_patience.hpp"
 #include "control/daemon/supervision.hpp"
+#include "control/daemon/telemetry.hpp"
 #include "control/daemon/verbs.hpp"
 #include "control/upstream/udp_sockets.hpp"
 
@@ -95,6 +96,8 @@ Daemon::Result Daemon::run() {
     Loop loop(parts_, clock_ ? &*clock_ : nullptr);
     add_verbs(commands_, parts_, reload_, loop);
     Supervision supervision(parts_, loop, reload_, manager_);
+    std::optional<Telemetry> telemetry;
+    if (eal_) telemetry.emplace(workers_);
     std::optional<Metrics> metrics;
     if (http_) metrics.emplace(*http_, parts_, config_.boot, reload_, loop, eal_ ? rte_get_tsc_hz() : 0);
     signals_.async_wait([&](asio::error_code error, int signal) {

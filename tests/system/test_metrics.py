@@ -1,6 +1,7 @@
-"""Prometheus and load balancers see what there is to see; nobody who looks disturbs the service."""
+"""Prometheus, load balancers and DPDK's telemetry see what there is to see; nobody who looks disturbs the service."""
 
 import ctypes
+import json
 import os
 import pathlib
 import re
@@ -266,3 +267,31 @@ def test_none_at_all(with_metrics):
     one = with_metrics("")
     names = {(t / "comm").read_text() for t in pathlib.Path(f"/proc/{one.process.pid}/task").iterdir()}
     assert "millrace-http\n" not in names
+
+
+def telemetry(one, command):
+    """What DPDK's telemetry says; several processes of one --file-prefix number their sockets."""
+    for path in sorted(pathlib.Path("/run/dpdk").glob("*/dpdk_telemetry.v2*")):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+            s.settimeout(10)
+            try:
+                s.connect(str(path))
+                if json.loads(s.recv(1024))["pid"] != one.process.pid:
+                    continue
+            except OSError:
+                continue
+            s.send(command.encode())
+            return json.loads(s.recv(1 << 16))[command.split(",")[0]]
+    return pytest.fail("there is no telemetry socket of it")
+
+
+def test_dpdk_telemetry(lab, served):
+    Subscriber(lab).ask("shared.lab.example")
+    assert telemetry(served, "/millrace/lcores") == [LCORE]
+    text = scrape_fresh(served)
+    of_lcore, of_all = telemetry(served, f"/millrace/stats,{LCORE}"), telemetry(served, "/millrace/stats")
+    verdicts = {dict(pairs)["verdict"] for name, pairs in series_of(text) if name == "millrace_packets_total"}
+    assert verdicts <= set(of_lcore) == set(of_all)
+    assert of_lcore["answered"] >= total(text, "millrace_packets_total", lcore=str(LCORE), verdict="answered")
+    assert of_all["answered"] >= of_lcore["answered"]
+    assert telemetry(served, "/millrace/stats,9999") is None and telemetry(served, "/millrace/stats,x") is None
