@@ -12,11 +12,12 @@ import urllib.request
 
 import pytest
 
-from conftest import LCORE, loopback, socket_config
+from conftest import LCORE, ROOT, loopback, socket_config
 from lab import Daemon
 from lab.daemon import xdp_config
 from support import Client, Subscriber, until
 
+DEPLOY = ROOT / "deploy/metrics"
 PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH = 0x4206, 0x4207, 17
 WALL = 0x40000000
 # Shown by labels of one family; the others say in their help which key of `stats` they are.
@@ -168,6 +169,33 @@ def promtool(*arguments, text=None):
 def test_promtool_likes_the_names(served):
     code, words = promtool("check", "metrics", text=scrape(served))
     assert code == 0 and not words.strip(), words
+
+
+def test_alert_rules():
+    assert promtool("check", "rules", DEPLOY / "alerts.yaml")[0] == 0, promtool("check", "rules", DEPLOY / "alerts.yaml")[1]
+    code, words = promtool("test", "rules", DEPLOY / "alerts_test.yaml")
+    assert code == 0, words
+    alerts = set(re.findall(r"- alert: (\w+)", (DEPLOY / "alerts.yaml").read_text()))
+    tests = (DEPLOY / "alerts_test.yaml").read_text()
+    assert alerts == set(re.findall(r'ALERTS\{alertname="(\w+)", alertstate="firing"\}', tests)), "each is raised by a test"
+    assert alerts == set(re.findall(r"alertname: (\w+), exp_alerts: \[\]", tests)), "and silent in another"
+
+
+def test_what_alerts_and_dashboard_ask_for_is_there(lab, served):
+    Client(loopback(lab), 5301).ask("shared.lab.example")
+    known = {name: {label for label, _ in pairs} for name, pairs in series_of(scrape(served))}
+    board = json.loads((DEPLOY / "dashboard.json").read_text())
+    asked = [target["expr"] for panel in board["panels"] for target in panel.get("targets", [])]
+    assert len(asked) > 40
+    asked += [(DEPLOY / "alerts.yaml").read_text()]
+    for text in asked:
+        for name in re.findall(r"\b(?:millrace|process)_[a-z_]+\b", text):
+            assert name in known, f"{name} in {text[:200]}"
+        for name, by in re.findall(r"\b(millrace_[a-z_]+)\{([^}]*)\}", text):
+            for label in re.findall(r"(\w+) *=~?", by):
+                assert label in known[name] | {"instance"}, f"{label} of {name}"
+    for panel in board["panels"]:
+        assert all(re.search(r"\$(instance|datasource)", json.dumps(t)) for t in panel.get("targets", [])), panel["title"]
 
 
 def test_series_do_not_grow_with_clients_and_names(lab, served):
