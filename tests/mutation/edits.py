@@ -6,7 +6,7 @@ MUTATIONS = [
     Mutation(
         "edit-taken-as-it-comes", "control/config/edit.cpp",
         "if (tree && yaml::is_same(*tree, meant)) return",
-        "if (tree) return",
+        "if (tree && (yaml::is_same(*tree, meant) || !text_.empty())) return",
         "a value is put where it changes other keys, or leaves a part of the old one behind",
         "control_test:Edit.*"),
     Mutation(
@@ -18,7 +18,7 @@ MUTATIONS = [
     Mutation(
         "edit-reads-all-lists", "control/daemon/reload_load.cpp",
         "if (!job.edit || has_other_rules(running.live, config->live)) {",
-        "if (true) {",
+        "if (!job.edit || has_other_rules(running.live, config->live) || !document.text.empty()) {",
         "each change of a limit costs the reading of millions of names",
         "control_test:ReloadEdit.ListsAre*"),
     Mutation(

@@ -25,6 +25,12 @@ TEST(Edit, AValueIsReplacedWhereItStands) {
               "g:\n  - n: a\n    s: [1]\n  - n: b\n    s: [3]\n");
 }
 
+TEST(Edit, PlacesAreInOctets) {
+    EXPECT_EQ(text_of(set_value("# \xc3\xa9\r\na: 1 # \xc3\xbc\r\nb: {c: 2}\r\n", "b.c", "3")),
+              "# \xc3\xa9\r\na: 1 # \xc3\xbc\r\nb: {c: 3}\r\n");
+    EXPECT_EQ(text_of(set_value("# \xc3\xa9\na: 1\n", "a", "2")), "# \xc3\xa9\na: 2\n");
+}
+
 TEST(Edit, WhatIsMissingIsMade) {
     EXPECT_EQ(text_of(set_value("# head\na: 1\n", "c.d.e", "5")), "# head\na: 1\nc: {d: {e: 5}}\n");
     EXPECT_EQ(text_of(set_value("a:\n  b: 1 # one\n# next\nz: 2\n", "a.c", "5")),
