@@ -10,6 +10,7 @@
 #include "control/config/own_endpoints.hpp"
 #include "control/daemon/metrics.hpp"
 #include "control/daemon/signal_patience.hpp"
+#include "control/daemon/status_page.hpp"
 #include "control/daemon/supervision.hpp"
 #include "control/daemon/telemetry.hpp"
 #include "control/daemon/verbs.hpp"
@@ -99,6 +100,8 @@ Daemon::Result Daemon::run() {
     std::optional<Telemetry> telemetry;
     if (eal_) telemetry.emplace(workers_);
     std::optional<Metrics> metrics;
+    std::optional<StatusPage> page;
+    if (http_) page.emplace(*http_, Context{parts_, reload_, loop});
     if (http_) metrics.emplace(*http_, parts_, config_.boot, reload_, loop, eal_ ? rte_get_tsc_hz() : 0);
     signals_.async_wait([&](asio::error_code error, int signal) {
         if (error) return;

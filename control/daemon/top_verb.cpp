@@ -33,6 +33,16 @@ json table_of(const std::vector<Top::Row>& rows, const char* what, double all) {
 
 } // namespace
 
+json top_of(const Top& top, std::size_t rows) {
+    Top::View view = top.view(boot_time(), rows);
+    return {{"seconds", rounded(view.seconds)},
+            {"per_second", rounded(view.rate)},
+            {"one_in", view.stride},
+            {"names", table_of(view.names, "name", view.rate)},
+            {"zones", table_of(view.zones, "zone", view.rate)},
+            {"clients", table_of(view.clients, "client", view.rate)}};
+}
+
 void add_top_verb(CommandServer& server, const Top& top) {
     server.on("top", [&top](const std::vector<std::string>& args, Responder responder) {
         std::size_t rows = usual_rows;
@@ -42,13 +52,7 @@ void add_top_verb(CommandServer& server, const Top& top) {
         if (args.size() > 1 || !is_number || rows < 1 || rows > limits::top_places) {
             return responder.fail("usage: top [ROWS], 1 to " + std::to_string(limits::top_places));
         }
-        Top::View view = top.view(boot_time(), rows);
-        responder.respond({{"seconds", rounded(view.seconds)},
-                           {"per_second", rounded(view.rate)},
-                           {"one_in", view.stride},
-                           {"names", table_of(view.names, "name", view.rate)},
-                           {"zones", table_of(view.zones, "zone", view.rate)},
-                           {"clients", table_of(view.clients, "client", view.rate)}});
+        responder.respond(top_of(top, rows));
     });
 }
 

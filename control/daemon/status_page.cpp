@@ -1,0 +1,113 @@
+#include "control/daemon/status_page.hpp"
+
+#include <asio/post.hpp>
+#include <nlohmann/json.hpp>
+
+#include "control/daemon/top_verb.hpp"
+#include "control/limits.hpp"
+
+namespace millrace::control {
+
+using dataplane::Histogram;
+using dataplane::Verdict;
+using nlohmann::json;
+
+namespace {
+
+constexpr char page[] =
+#include "page.html.inc"
+    ;
+
+json in_ms(const std::optional<double>& seconds) {
+    return seconds ? json(*seconds * 1000) : json();
+}
+
+Histogram difference(const Histogram& now, const Histogram& before) {
+    Histogram out;
+    for (std::size_t i = 0; i < out.counts.size(); ++i) out.counts[i] = now.counts[i] - before.counts[i];
+    return out;
+}
+
+void add(History::Counts& sum, const dataplane::Counters& one) {
+    sum.queries += one.received();
+    sum.misses += one.get(Verdict::missed);
+    Histogram times = one.miss_time.read();
+    for (std::size_t i = 0; i < times.counts.size(); ++i) sum.miss_time.counts[i] += times.counts[i];
+}
+
+} // namespace
+
+std::optional<double> quantile(const Histogram& counts, double part) {
+    std::uint64_t all = 0;
+    for (std::uint64_t n : counts.counts) all += n;
+    if (all == 0) return std::nullopt;
+    double rank = part * double(all), below = 0;
+    for (unsigned i = 0; i < Histogram::bounds; ++i) {
+        auto here = double(counts.counts[i]);
+        if (below + here >= rank && here > 0) {
+            double from = i > 0 ? double(Histogram::bound(i - 1)) : 0, to = double(Histogram::bound(i));
+            return (from + (to - from) * (rank - below) / here) / 1e9;
+        }
+        below += here;
+    }
+    return double(Histogram::bound(Histogram::bounds - 1)) / 1e9;
+}
+
+void History::add(const Counts& counts, double seconds, std::size_t most) {
+    if (before_) {
+        Histogram times = difference(counts.miss_time, before_->miss_time);
+        points_.push_back({double(counts.queries - before_->queries) / seconds,
+                           double(counts.misses - before_->misses) / seconds, quantile(times, 0.5),
+                           quantile(times, 0.99)});
+    }
+    if (points_.size() > most) points_.pop_front();
+    before_ = counts;
+}
+
+StatusPage::StatusPage(HttpServer& server, const Context& context)
+    : server_(server), c_(context), timer_(context.io) {
+    server.on("/", [] { return HttpServer::Page{200, "text/html; charset=utf-8", page}; });
+    server.on_asked("/status.json", "application/json", [this] {
+        asio::post(c_.io, [this] { make_step(std::make_shared<json>(json::object()), 0); });
+    });
+    look();
+}
+
+void StatusPage::look() {
+    History::Counts counts;
+    add(counts, c_.tcp.counters());
+    for (std::size_t i = 0; i < c_.workers.size(); ++i) add(counts, c_.workers.view(i).counters);
+    Time now = boot_time();
+    history_.add(counts, double(std::max<Time>(now - looked_, 1ms).count()) / 1e6, limits::history_points);
+    looked_ = now;
+    timer_.expires_after(limits::history_step);
+    timer_.async_wait([this](asio::error_code error) {
+        if (!error) look();
+    });
+}
+
+json StatusPage::history() const {
+    json points = json::array();
+    for (const History::Point& p : history_.points()) {
+        points.push_back({{"queries", p.queries},
+                          {"misses", p.misses},
+                          {"miss_p50_ms", in_ms(p.miss_p50)},
+                          {"miss_p99_ms", in_ms(p.miss_p99)}});
+    }
+    return {{"step_s", double(limits::history_step.count()) / 1e6}, {"points", std::move(points)}};
+}
+
+void StatusPage::make_step(const std::shared_ptr<json>& out, unsigned step) {
+    switch (step) {
+    case 0: (*out)["status"] = status(c_); break;
+    case 1: (*out)["top"] = top_of(c_.top, limits::page_rows); break;
+    case 2: (*out)["inflight"] = inflight(c_); break;
+    case 3: (*out)["history"] = history(); break;
+    default:
+        return server_.deliver("/status.json",
+                               [out] { return out->dump(-1, ' ', true, json::error_handler_t::replace); });
+    }
+    asio::post(c_.io, [this, out, step] { make_step(out, step + 1); });
+}
+
+} // namespace millrace::control
