@@ -87,6 +87,7 @@ void Metrics::take_counters(Snapshot& out) const {
     out.publications = p_.publisher.counters();
     out.ranking = p_.prober.counters();
     out.tcp = p_.tcp.connections();
+    out.dnstap = p_.dnstap.counters();
     out.generations = p_.fetches.last_generation();
     out.evicted = p_.table.evicted();
     out.rebuilt = p_.table.rebuilt();

@@ -347,6 +347,13 @@ void write_control(Writer& out, const Snapshot& s) {
     out.counter("cache_evicted_total", "Answers that made room for others (stats: evicted)",
                 double(s.evicted));
     out.counter("cache_rebuilt_total", "Shards built anew (stats: rebuilt)", double(s.rebuilt));
+    out.counter("dnstap_written_total", "Messages written to the query log (stats: dnstap.written)",
+                double(s.dnstap.written));
+    out.counter("dnstap_dropped_total",
+                "Messages that found no place on their way to it (stats: dnstap.dropped)",
+                double(s.dnstap.dropped));
+    out.gauge("dnstap_connected", "Whether the query log has a reader (stats: dnstap.connected)",
+              double(s.dnstap.is_connected));
     out.counter("keep_warm_asked_total", "Questions kept warm that were asked", double(s.warm_asked));
     out.histogram("tick_duration_seconds", "Of the control thread's ticks; 5 ms is the bound", s.ticks,
                   tick_range);

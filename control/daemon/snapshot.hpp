@@ -12,6 +12,7 @@
 #include "control/fetch/counters.hpp"
 #include "control/fetch/publish.hpp"
 #include "control/rank/prober.hpp"
+#include "control/traffic/dnstap.hpp"
 #include "control/upstream/exchange.hpp"
 #include "control/upstream/upstreams.hpp"
 #include "dataplane/counters.hpp"
@@ -68,6 +69,7 @@ struct Snapshot {
     PublishCounters publications;
     RankingCounters ranking;
     TcpCounters tcp;
+    Dnstap::Counters dnstap;
     std::uint64_t generations = 0, evicted = 0, rebuilt = 0, warm_asked = 0;
     dataplane::Histogram ticks;
     Gauges gauges;
