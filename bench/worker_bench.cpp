@@ -17,6 +17,7 @@
 #include "control/local/special_names.hpp"
 #include "dataplane/eal_plan.hpp"
 #include "dataplane/ethdev_port.hpp"
+#include "dataplane/logged_port.hpp"
 #include "dataplane/worker.hpp"
 #include "tests/support/entries.hpp"
 
@@ -45,11 +46,12 @@ class Turns {
   public:
     void begin() { begun_ = rte_rdtsc(); }
     void end() { cycles_.push_back(std::uint32_t(rte_rdtsc() - begun_)); }
+    double median() { return bench::quantile(cycles_, 0.5) / double(RingWire::burst); }
     void report(benchmark::State& state, std::uint64_t answers) {
         state.SetItemsProcessed(std::int64_t(answers));
         double sum = 0;
         for (std::uint32_t c : cycles_) sum += c;
-        state.counters["cycles_per_packet"] = bench::quantile(cycles_, 0.5) / double(RingWire::burst);
+        state.counters["cycles_per_packet"] = median();
         state.counters["decile"] = bench::quantile(cycles_, 0.1) / double(RingWire::burst);
         state.counters["mean"] = sum / double(answers);
     }
@@ -121,6 +123,59 @@ void hits(benchmark::State& state, Order::Kind kind) {
         state.SkipWithError("not every query got its own answer from the cache");
     }
 }
+/// Hits of 10,000 names beside what looks at queries on their way (LoggedPort): alternately with and without,
+/// turn by turn, so that both see the same machine. 0: the sample for `top` alone, one query in 64; else also
+/// the query log, queries and responses, of so many one. The rings are emptied outside of what is measured.
+void looked_at(benchmark::State& state) {
+    static RingWire wire("logged");
+    static Service service = tests::service();
+    auto log_every = std::uint64_t(state.range(0));
+    Kept& names = Kept::of(10'000);
+    Order order(Order::Kind::uniform, 10'000);
+    EthdevPort port({wire.id, 0, wire.ethdev->pool(0), &service, wire.ethdev->offload()});
+    TscClock clock(rte_get_tsc_hz());
+    auto wanted = std::make_unique<LogRules>();
+    wanted->kinds = {true, true, false, false};
+    wanted->part = LogRules::all / std::max<std::uint64_t>(log_every, 1);
+    cache::Replaceable<LogRules> rules(std::move(wanted));
+    QueryLog log(rules);
+    QuerySample sample;
+    sample.set_stride(64);
+    LoggedPort logged(port, sample, log_every > 0 ? &log : nullptr, &clock);
+    Handoff handoff;
+    Counters counters;
+    Access access(
+        {{*parse_prefix("127.0.0.0/8"), *parse_prefix("198.18.0.0/15"), *parse_prefix("2001:db8::/32")}, {}});
+    Worker plain({port, names.table, names.reader, handoff, counters, access, &clock});
+    Worker worker({logged, names.table, names.reader, handoff, counters, access, &clock});
+    names.reader.online();
+    Turns without, with;
+    std::uint64_t packets = 0;
+    std::uint32_t numbers[RingWire::burst];
+    LoggedMessage what;
+    std::vector<std::uint8_t> octets;
+    for (auto _ : state) {
+        for (bool is_plain : {true, false}) {
+            std::ranges::generate(numbers, [&] { return order.next(); });
+            wire.send(numbers, RingWire::burst);
+            Turns& turns = is_plain ? without : with;
+            turns.begin();
+            (is_plain ? plain : worker).turn();
+            turns.end();
+            packets += wire.receive();
+        }
+        while (sample.ring().take(what, octets) || log.ring().take(what, octets)) {
+        }
+    }
+    names.reader.offline();
+    with.report(state, packets / 2);
+    state.counters["without"] = without.median();
+    state.counters["ratio"] = with.median() / without.median();
+    if (wire.wrong > 0 || packets != counters.received())
+        state.SkipWithError("not every query got its own answer");
+}
+BENCHMARK(looked_at)->Arg(0)->Arg(100)->Arg(1);
+
 void hits_uniform(benchmark::State& state) {
     hits(state, Order::Kind::uniform);
 }
