@@ -15,7 +15,7 @@ using nlohmann::json;
 namespace {
 
 constexpr char page[] =
-#include "page.html.inc"
+#include "page.ipp"
     ;
 
 json in_ms(const std::optional<double>& seconds) {
