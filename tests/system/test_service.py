@@ -6,6 +6,7 @@ import os
 import pathlib
 import signal
 import socket
+import subprocess
 import time
 
 import pytest
@@ -170,6 +171,17 @@ def test_nobody_but_root_may_look_into_its_memory(daemon, on_sockets):
     assert "privileges kept: none" in one.log.read_text()
 
 
+def test_core_dumps_on_request(build, daemon, on_sockets):
+    one = daemon(on_sockets(), NOBODY, ready=False)
+    with subprocess.Popen([*NOBODY, build / "millraced", "--config", one.config, "--core-dumps"], stderr=subprocess.PIPE) as process:
+        assert until(lambda: one.ctl_process("status").returncode == 0, 30)
+        assert os.stat(f"/proc/{process.pid}/maps").st_uid == 65534
+        assert pathlib.Path(f"/proc/{process.pid}/coredump_filter").read_text() == "00000011\n"
+        process.terminate()
+        process.communicate()
+        assert process.returncode == 0
+
+
 def test_json_lines(daemon, on_sockets):
     one = daemon(on_sockets(log={"format": "json"}))
     one.process.terminate()
@@ -245,6 +257,12 @@ def test_level_is_live(daemon, on_sockets):
     one.ctl("quit")
     assert one.wait() == 0
     assert one.log.read_text() == before
+
+
+def test_what_wants_a_restart_is_named(daemon, on_sockets):
+    one = daemon(on_sockets(control={"group": "daemon"}))
+    one.config.write_text(one.config.read_text().replace('"group": "daemon"', '"mode": "0600"') + "log: {format: json}\n")
+    assert one.ctl("config", "reload")["needs_restart"] == ["control.mode", "control.group", "log.format"]
 
 
 def as_group(group, *command):

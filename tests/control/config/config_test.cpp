@@ -166,16 +166,16 @@ std::string ports_of(const std::string& items) {
 const Refused shapes[] = {
     {"", "t:1: expected a map with the keys eal, ports, listen, allow, limits, tcp, local, block, "
          "dns64, upstreams, routes, fanout, merge, ranking, cache, "
-         "control, metrics, found "
+         "dnstap, control, log, metrics, found "
          "nothing"},
     {"[]", "t:1: expected a map with the keys eal, ports, listen, allow, limits, tcp, local, block, "
-           "dns64, upstreams, routes, fanout, merge, ranking, cache, control, metrics, "
+           "dns64, upstreams, routes, fanout, merge, ranking, cache, dnstap, control, log, metrics, "
            "found a list"},
     {"allow: []", "t:1: upstreams: expected a list of groups of upstream servers, found nothing"},
     {upstreams + "fan-out: {}",
      "t:2: \"fan-out\": expected one of the keys eal, ports, listen, allow, "
      "limits, tcp, local, block, dns64, upstreams, "
-     "routes, fanout, merge, ranking, cache, control, metrics, found an unknown key"},
+     "routes, fanout, merge, ranking, cache, dnstap, control, log, metrics, found an unknown key"},
     {upstreams + "cache:\n  stale: 1d\n  \"a\\tb\": 1",
      "t:4: cache.\"a\\x09b\": expected one of the keys entries, memory, min-ttl, max-ttl, negative-ttl, "
      "stale, stale-answer, prefetch, keep-warm, keep-warm-rate, file, save-interval, rotate, max-rrset, "
@@ -185,9 +185,10 @@ const Refused shapes[] = {
     {upstreams + "merge: {}\nmerge: {}", "t:3: merge: expected each key once, found a second one"},
     {in_map("merge", "policy: off, policy: off"),
      "t:2: merge.policy: expected each key once, found a second one"},
-    {upstreams + "? [a]\n: b", "t:1: expected a map with the keys eal, ports, listen, allow, limits, tcp, "
-                               "local, block, dns64, upstreams, routes, fanout, merge, "
-                               "ranking, cache, control, metrics, found a key that is not a word"},
+    {upstreams + "? [a]\n: b",
+     "t:1: expected a map with the keys eal, ports, listen, allow, limits, tcp, "
+     "local, block, dns64, upstreams, routes, fanout, merge, "
+     "ranking, cache, dnstap, control, log, metrics, found a key that is not a word"},
     {upstreams + "cache:",
      "t:2: cache: expected a map with the keys entries, memory, min-ttl, max-ttl, negative-ttl, "
      "stale, stale-answer, prefetch, keep-warm, keep-warm-rate, file, save-interval, rotate, max-rrset, "
