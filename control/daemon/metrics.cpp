@@ -79,6 +79,7 @@ void Metrics::take_workers(Snapshot& out) const {
         out.workers.push_back(std::move(worker));
     }
     out.workers.push_back(counts_of("tcp", p_.tcp.counters()));
+    out.workers.back().hit_time.reset(); // control answers those, between its other work
 }
 
 void Metrics::take_counters(Snapshot& out) const {

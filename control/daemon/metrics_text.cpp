@@ -25,7 +25,7 @@ double seconds(Time t) {
 }
 
 // What is shown of each histogram, as each bound is a series.
-constexpr Exposition::Range hit_range{256, 1 << 22};               // 256 ns to 4 ms
+constexpr Exposition::Range hit_range{256, 1 << 25};               // 256 ns to 34 ms
 constexpr Exposition::Range miss_range{1 << 16, 1ull << 32};       // 66 us to 4.3 s
 constexpr Exposition::Range round_trip_range{1 << 17, 1ull << 32}; // 131 us to 4.3 s
 constexpr Exposition::Range tick_range{1 << 13, 1 << 27};          // 8 us to 134 ms
@@ -274,9 +274,11 @@ void write_worker(Writer& out, const Snapshot::Worker& worker) {
         double count = double(worker.events[std::size_t(row.event)]);
         out.counter(row.name, row.help, count, *row.label ? with(row.label, row.value) : labels);
     }
-    out.histogram("hit_duration_seconds",
-                  "From receiving a burst to sending its replies, for each hit in it; not over TCP",
-                  worker.hit_time, hit_range, labels);
+    if (worker.hit_time) {
+        out.histogram("hit_duration_seconds",
+                      "From receiving a burst to sending its replies, for each hit in it; not over TCP",
+                      *worker.hit_time, hit_range, labels);
+    }
     out.histogram("miss_duration_seconds", "From asking control to the answer, for each miss that got one",
                   worker.miss_time, miss_range, labels);
     out.gauge("worker_stalled_seconds", "How long it has not turned; 0: it turns", seconds(worker.stalled),

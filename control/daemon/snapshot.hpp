@@ -28,7 +28,8 @@ struct Snapshot {
         std::optional<unsigned> lcore;
         std::array<std::uint64_t, dataplane::verdicts> verdicts{};
         std::array<std::uint64_t, dataplane::events> events{};
-        dataplane::Histogram hit_time, miss_time;
+        std::optional<dataplane::Histogram> hit_time; ///< none: not measured
+        dataplane::Histogram miss_time;
         std::optional<double> busy_seconds; ///< of a polling lcore: of turns that had something to do
         Time stalled{};
     };

@@ -6,7 +6,7 @@ MUTATIONS = [
     Mutation(
         "stuck-control-is-well", "control/daemon/health.cpp",
         "    if (looked > Time{} && now - looked > limits::stall) return \"the control thread is stalled\";\n",
-        "    static_cast<void>(looked);\n",
+        "    static_cast<void>(now - looked);\n",
         "clients are sent to an appliance that resolves nothing",
         "control_test:HealthTest.WhoeverDoesNotLook*"),
     Mutation(

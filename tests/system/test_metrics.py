@@ -183,7 +183,8 @@ def test_alert_rules():
 
 def test_what_alerts_and_dashboard_ask_for_is_there(lab, served):
     Client(loopback(lab), 5301).ask("shared.lab.example")
-    known = {name: {label for label, _ in pairs} for name, pairs in series_of(scrape(served))}
+    series = series_of(scrape(served))
+    known = {name: {label for label, _ in pairs} for name, pairs in series}
     board = json.loads((DEPLOY / "dashboard.json").read_text())
     asked = [target["expr"] for panel in board["panels"] for target in panel.get("targets", [])]
     assert len(asked) > 40
@@ -192,8 +193,10 @@ def test_what_alerts_and_dashboard_ask_for_is_there(lab, served):
         for name in re.findall(r"\b(?:millrace|process)_[a-z_]+\b", text):
             assert name in known, f"{name} in {text[:200]}"
         for name, by in re.findall(r"\b(millrace_[a-z_]+)\{([^}]*)\}", text):
-            for label in re.findall(r"(\w+) *=~?", by):
+            for label, value in re.findall(r'(\w+)=~?"([^"]*)"', by):
                 assert label in known[name] | {"instance"}, f"{label} of {name}"
+                matched = any(n == name and re.fullmatch(value, dict(pairs).get(label, "")) for n, pairs in series)
+                assert matched or label == "instance", f"{name} has no {label} that matches {value}"
     for panel in board["panels"]:
         assert all(re.search(r"\$(instance|datasource)", json.dumps(t)) for t in panel.get("targets", [])), panel["title"]
 

@@ -56,6 +56,7 @@ TEST(MetricsText, NoSeriesTwice) {
     Snapshot s;
     Snapshot::Worker worker;
     worker.name = "net_tap0";
+    worker.hit_time.emplace();
     for (unsigned lcore : {1u, 2u}) {
         worker.lcore = lcore;
         s.workers.push_back(worker);
