@@ -17,6 +17,7 @@
 #include "cache/dns.hpp"
 #include "control/config/choices.hpp"
 #include "control/config/read.hpp"
+#include "control/config/readers.hpp"
 #include "control/config/yaml.hpp"
 #include "control/message/record_text.hpp"
 #include "dataplane/descriptor.hpp"
@@ -24,8 +25,6 @@
 namespace millrace::control {
 
 namespace {
-
-constexpr std::size_t file_octets = std::size_t(1) << 20; ///< largest configuration file
 
 tl::unexpected<ConfigError> whole_file(const std::string& file, std::string expected, std::string found) {
     return tl::unexpected(ConfigError{file, 0, "", std::move(expected), std::move(found)});
@@ -41,7 +40,7 @@ tl::expected<std::string, ConfigError> read_config_file(const std::string& path)
         return whole_file(path, "a readable file", std::strerror(errno));
     }
     if (!S_ISREG(status.st_mode)) return whole_file(path, "a regular file", "something else");
-    std::string text(file_octets + 1, '\0');
+    std::string text(bounds::file_octets + 1, '\0');
     std::size_t size = 0;
     while (size < text.size()) {
         ssize_t got = ::read(file.get(), text.data() + size, text.size() - size);
@@ -50,7 +49,7 @@ tl::expected<std::string, ConfigError> read_config_file(const std::string& path)
         if (got == 0) break;
         size += std::size_t(got);
     }
-    if (size > file_octets) return whole_file(path, "at most 1 MiB", "more");
+    if (size > bounds::file_octets) return whole_file(path, "at most 1 MiB", "more");
     text.resize(size);
     return text;
 }

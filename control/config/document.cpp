@@ -1,5 +1,6 @@
 #include "control/config/document.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -67,7 +68,7 @@ void Document::edit(const std::string& key, Edited&& edited) {
     if (edited.text == text) return;
     if (edited.text == file) return take(file);
     text = std::move(edited.text);
-    edits.push_back(key);
+    if (std::ranges::find(edits, key) == edits.end()) edits.push_back(key);
     for (std::string& comment : edited.lost) lost.push_back(std::move(comment));
 }
 

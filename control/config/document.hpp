@@ -17,7 +17,7 @@ struct Document {
     std::string path;
     std::string file;                 ///< what it says, or did when it was read last
     std::string text;                 ///< what is in effect: the same, edited
-    std::vector<std::string> edits{}; ///< keys, in the order in which they were changed since
+    std::vector<std::string> edits{}; ///< keys that were changed since, each once
     std::vector<std::string> lost{};  ///< comments of the file that `text` has no more
 
     bool differs() const { return text != file; }

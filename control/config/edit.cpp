@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "control/config/readers.hpp"
 #include "control/config/yaml_tree.hpp"
 
 namespace millrace::control {
@@ -159,6 +160,8 @@ class Draft {
     const std::string& text() const { return text_; }
 
     EditResult finish(bool is_known, const Tree& meant) && {
+        if (text_.size() > bounds::file_octets)
+            return tl::unexpected(std::string("the configuration would be longer than 1 MiB"));
         auto tree = is_known ? yaml::parse_tree(text_) : tl::unexpected(std::string());
         if (tree && yaml::is_same(*tree, meant)) return Edited{std::move(text_), std::move(lost_)};
         return tl::unexpected(std::string("the text of the file cannot be changed there without touching the "
@@ -191,11 +194,17 @@ bool insert(Draft& draft, const Tree& into, const std::string& what) {
     return draft.insert_line(into.end, into.start, into.kind == Tree::Kind::list ? "- " + what : what);
 }
 
+tl::expected<Tree, std::string> parse_value(const std::string& value) {
+    // One would pile up behind the value with each change.
+    if (!comments_of(value).empty()) return tl::unexpected(std::string("the value has a comment"));
+    return yaml::parse_tree(value).map_error([](const std::string& why) { return "the value is " + why; });
+}
+
 EditResult put_text(const std::string& text, Steps steps, const std::string& value) {
     auto root = yaml::parse_tree(text);
     if (!root) return tl::unexpected(root.error());
-    auto meant = yaml::parse_tree(value);
-    if (!meant) return tl::unexpected(fmt::format("the value is {}", meant.error()));
+    auto meant = parse_value(value);
+    if (!meant) return tl::unexpected(meant.error());
     auto place = find(*root, steps);
     if (!place) return tl::unexpected(place.error());
     bool is_there = place->taken == steps.size(), is_null = place->node->kind == Tree::Kind::null;
@@ -229,8 +238,8 @@ EditResult append_item(const std::string& text, const std::string& key, const st
     if (!steps) return tl::unexpected(steps.error());
     auto root = yaml::parse_tree(text);
     if (!root) return tl::unexpected(root.error());
-    auto item = yaml::parse_tree(value);
-    if (!item) return tl::unexpected(fmt::format("the value is {}", item.error()));
+    auto item = parse_value(value);
+    if (!item) return tl::unexpected(item.error());
     auto place = find(*root, *steps);
     if (!place) return tl::unexpected(place.error());
     bool is_list = place->taken == steps->size() && place->node->kind == Tree::Kind::list;

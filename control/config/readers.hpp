@@ -16,7 +16,8 @@
 namespace millrace::control {
 
 namespace bounds {
-constexpr std::size_t items = 1024; ///< of a list of addresses or prefixes
+constexpr std::size_t file_octets = std::size_t(1) << 20; ///< largest configuration file
+constexpr std::size_t items = 1024;                       ///< of a list of addresses or prefixes
 constexpr unsigned rate = 10'000'000;
 constexpr Time day = 24h;
 } // namespace bounds

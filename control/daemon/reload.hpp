@@ -64,7 +64,7 @@ class Reload {
         std::vector<std::string> changed;       ///< keys whose new values are in effect
         std::vector<std::string> needs_restart; ///< keys whose new values are not
         std::vector<ListChange> lists;
-        std::size_t dropped = 0; ///< edits that the file did not have
+        std::size_t dropped = 0; ///< edited keys, when a file was read
     };
     /// Told once: after the acknowledgement, or why nothing was changed.
     using Done = std::function<void(const tl::expected<Changes, std::string>&)>;

@@ -78,6 +78,9 @@ TEST(Edit, RefusesWhatItCannotDoAlone) {
     EXPECT_FALSE(set_value("a: 1\n", "a", "[1")) << "no YAML";
     EXPECT_FALSE(set_value("a: 1\n", "a", "1\nb: 2")) << "more than one value";
     EXPECT_FALSE(set_value("a: {b: 1}\n", "a.b", "1, c: 2"));
+    EXPECT_FALSE(set_value("a: 1\n", "a", "2 # why")) << "with each change one more";
+    EXPECT_TRUE(set_value("a: 1\n", "a", "\"2 # why\""));
+    EXPECT_FALSE(set_value("a: 1\n", "b", std::string(1 << 20, '1')));
     EXPECT_FALSE(set_value("a: 1\n", "a.b", "1"));
     EXPECT_FALSE(set_value("a: [1]\n", "a[1]", "1"));
     EXPECT_FALSE(remove_item("a: 1\n", "a"));

@@ -66,6 +66,7 @@ TEST_F(ReloadEdit, AKeyThatNeedsARestartIsRefused) {
 }
 
 TEST_F(ReloadEdit, TheFileDropsThemAndSaysSo) {
+    set("cache.stale", "6s");
     set("cache.stale", "5s");
     set("cache.prefetch", "7");
     EXPECT_EQ(read_file(servers), "cache.stale cache.prefetch");
