@@ -107,7 +107,8 @@ inline constexpr Time failure_memory =
     60s; ///< after which, and as long as it was held, a failure is forgotten
 inline constexpr Time stale_recheck = 30s; ///< how long stale data is served before the next try (RFC 8767 5)
 inline constexpr Time kept_again = 1s;     ///< after a flush; several are often asked for in a row
-inline constexpr Time filling = 1ms;       ///< of a tick, while the cache is loaded from a file
+inline constexpr std::size_t store_waits = 64;     ///< who wait for the cache's file to be written, or read
+inline constexpr Time filling = 1ms;               ///< of a tick, while the cache is loaded from a file
 inline constexpr unsigned dnstap_batch = 64;       ///< frames that are written at a time
 inline constexpr Time dnstap_retry = 1s;           ///< between two tries to reach who reads them,
 inline constexpr Time dnstap_answer = 5s;          ///< who has to say within this that he does;
@@ -116,6 +117,7 @@ inline constexpr Time dnstap_nap = 4ms;            ///< when there is nothing to
 inline constexpr std::size_t top_places = 256;     ///< names, zones and clients that `top` counts, of each
 inline constexpr unsigned top_per_tick = 64;       ///< queries that are counted
 inline constexpr double top_rate = 2000;           ///< ... and in a second, about
+inline constexpr unsigned top_stride = 1 << 20;    ///< one query in so many is looked at, at least
 inline constexpr Time top_adapt = 1s;              ///< after which that is looked at,
 inline constexpr Time top_window = 60s;            ///< and after which counting begins anew
 inline constexpr Time history_step = 5s;           ///< of what the status page shows of the last minutes,

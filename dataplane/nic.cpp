@@ -148,7 +148,7 @@ std::string what_is_wrong(const Nic& nic) {
     if (!nic.present) return "is no PCI device of this machine; `deploy/nic list` shows those that are";
     if (nic.pci_class >> 16 != network_class)
         return "is no network device; `deploy/nic list` shows those that are";
-    if (is_one_of(shared_drivers, nic.driver)) return "";
+    if (nic.is_shared()) return "";
     bool bound = nic.is_vfio() || nic.is_uio();
     if (!bound) return fault_of_binding(nic);
     std::string fault = nic.is_vfio() ? fault_of_group(nic) : "";
@@ -178,6 +178,10 @@ Nic Nic::inspect(const std::string& address, const fs::path& root) {
     if (!nic.group.empty()) inspect_group(nic, root);
     try_to_open(nic, root);
     return nic;
+}
+
+bool Nic::is_shared() const {
+    return is_one_of(shared_drivers, driver);
 }
 
 std::string fault_of(const Nic& nic) {

@@ -31,6 +31,7 @@ struct Nic {
     static Nic inspect(const std::string& address, const std::filesystem::path& root = "/");
 
     bool is_vfio() const { return driver == "vfio-pci"; }
+    bool is_shared() const; ///< its kernel driver and DPDK's work at once (verbs)
     bool is_uio() const { return driver == "uio_pci_generic" || driver == "igb_uio"; }
 
     /// Whether the kernel pins what the device may reach, and counts that against RLIMIT_MEMLOCK.

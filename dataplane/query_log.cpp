@@ -79,7 +79,7 @@ void QuerySample::look_at(const Burst& burst) {
     if (stride == 0) return;
     for (; skip_ < burst.count; skip_ += 1 + (state_ >> 32) % (2 * std::uint64_t(stride) - 1)) {
         const Packet& packet = burst.packets[skip_];
-        ring_.put({packet.client, burst.now, {}, 0, LoggedKind::client_query, Transport::udp},
+        ring_.put({packet.client, burst.now, {}, 0, LoggedKind::client_query, Transport::udp, stride},
                   {packet.data, packet.size});
         state_ = cache::keyed_mix(state_, burst.count);
     }

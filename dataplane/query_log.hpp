@@ -30,6 +30,7 @@ struct LoggedMessage {
     std::uint16_t size = 0;
     LoggedKind kind{};
     Transport transport{};
+    std::uint32_t stands_for = 1; ///< so many queries, of a sample
 };
 static_assert(std::is_trivially_copyable_v<LoggedMessage> && sizeof(LoggedMessage) <= limits::log_element);
 

@@ -83,7 +83,7 @@ void add_cache(CLI::App& app, CommandLine& line) {
     add_verb(cache, line, {"cache", "dump"}, "write what is cached to the file of `cache: file`");
     add_verb(cache, line, {"cache", "load"}, "take from that file what is not cached");
     struct Flush {
-        bool all = false, zone = false;
+        bool all = false, zone = false, negative = false;
         std::string name, group;
     };
     auto what = std::make_shared<Flush>();
@@ -91,16 +91,20 @@ void add_cache(CLI::App& app, CommandLine& line) {
     CLI::Option_group* one = flush->add_option_group("what");
     one->add_option("NAME", what->name, "domain name")->check(one_word);
     one->add_flag("--all", what->all, "everything");
+    one->add_flag("--negative", what->negative, "names and records that there are none of, and failures");
     one->add_option("--group", what->group, "what a group of upstreams said, and was made of that")
         ->check(one_word);
     one->require_option(1);
     flush->add_flag("--zone", what->zone, "the name and all below it")
         ->excludes("--all")
+        ->excludes("--negative")
         ->excludes("--group");
     flush->final_callback([&line, what] {
         line.words = {"cache", "flush"};
         if (what->all)
             line.words.emplace_back("--all");
+        else if (what->negative)
+            line.words.emplace_back("--negative");
         else if (!what->group.empty())
             line.words.insert(line.words.end(), {"--group", what->group});
         else if (what->zone)

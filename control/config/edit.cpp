@@ -108,6 +108,7 @@ tl::expected<std::string, std::string> nested(Steps steps, std::string value) {
 }
 
 std::vector<std::string> comments_of(std::string_view text) {
+    constexpr std::string_view opening = " \n[{,:"; // before a quote that is not a letter of a plain word
     std::vector<std::string> comments;
     char quote = 0;
     for (std::size_t at = 0; at < text.size(); ++at) {
@@ -117,7 +118,7 @@ std::vector<std::string> comments_of(std::string_view text) {
                 ++at;
             else if (c == quote)
                 quote = 0;
-        } else if (c == '"' || c == '\'') {
+        } else if ((c == '"' || c == '\'') && (at == 0 || opening.find(text[at - 1]) != opening.npos)) {
             quote = c;
         } else if (c == '#' && (at == 0 || text[at - 1] == ' ' || text[at - 1] == '\n')) {
             std::size_t end = std::min(text.find('\n', at), text.size());
@@ -153,7 +154,7 @@ class Draft {
         std::size_t end = text_.find('\n', to);
         std::string own = text_.substr(to, end == text_.npos ? end : end - to);
         bool removed = replace(line_of(from), end == text_.npos ? text_.size() : end + 1, "");
-        if (!comments_of(own).empty()) lost_.pop_back();
+        if (!comments_of(own).empty() && !lost_.empty()) lost_.pop_back();
         return removed;
     }
     std::size_t line_of(std::size_t at) const { return at == 0 ? 0 : text_.rfind('\n', at - 1) + 1; }

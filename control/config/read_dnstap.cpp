@@ -15,7 +15,7 @@ constexpr std::size_t longest_identity = 255;
 
 Config::DnstapTarget read_target(const Value& at) {
     constexpr const char* form = "\"unix:/run/dnstap.sock\", \"tcp:192.0.2.1:6000\", "
-                                 "\"file:/var/log/queries.dnstap\", or nothing";
+                                 "\"file:/var/log/millrace/queries.dnstap\", or nothing";
     std::string text = at.text(form, Value::Emptiness::allowed);
     Config::DnstapTarget out;
     if (text.empty()) return out;

@@ -136,10 +136,10 @@ Daemon::Result Daemon::run() {
     manager_.stopping();
     if (http_) http_->stop();
     fetches_.close();
+    if (started) store_.stop(); // what it takes its time for is answered meanwhile
     workers_.stop();
     dnstap_.stop();
     loop.refuse_the_rest();
-    store_.stop();
     commands_.close();
     tcp_.close();
     return started;

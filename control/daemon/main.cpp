@@ -29,7 +29,7 @@ void raise_descriptor_limit() {
 
 /// All that starting took and running does not.
 Daemon::Result drop_privileges(const Config& config, bool dumps_core) {
-    auto kept = keep_only(capabilities_to_run(config, machine_has_iommu()));
+    auto kept = keep_only(capabilities_to_run(config, machine_has_iommu(), shares_nics(config)));
     if (!kept) return tl::unexpected(kept.error());
     if (!dumps_core) hide_memory();
     spdlog::info("privileges kept: {}", to_string(*kept));

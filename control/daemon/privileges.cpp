@@ -20,6 +20,7 @@
 
 #include "control/limits.hpp"
 #include "dataplane/eal_plan.hpp"
+#include "dataplane/nic.hpp"
 
 namespace millrace::control {
 
@@ -110,7 +111,7 @@ void hide_memory() {
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
-Capabilities capabilities_to_run(const Config& config, bool has_iommu) {
+Capabilities capabilities_to_run(const Config& config, bool has_iommu, bool shares_nics) {
     Capabilities needed = 0;
     for (const Config::Port& port : config.boot.ports) {
         constexpr const char* of_the_kernel[] = {"net_af_xdp", "net_af_packet", "net_tap"};
@@ -119,10 +120,18 @@ Capabilities capabilities_to_run(const Config& config, bool has_iommu) {
         if (is_kernels || port.is_routed) needed |= bit(CAP_NET_ADMIN);
         if (!dataplane::is_pci_device(port.device)) continue;
         needed |= bit(CAP_IPC_LOCK);
+        if (shares_nics) needed |= bit(CAP_NET_ADMIN) | bit(CAP_NET_RAW); // raw queue pairs, set up once more
         if (!has_iommu) needed |= bit(CAP_SYS_RAWIO) | bit(CAP_SYS_ADMIN);
     }
     if (config.live.ranking.icmp) needed |= bit(CAP_NET_RAW);
     return needed;
+}
+
+bool shares_nics(const Config& config) {
+    return std::ranges::any_of(config.boot.ports, [](const Config::Port& port) {
+        std::string address = port.device.substr(0, port.device.find(','));
+        return dataplane::is_pci_device(port.device) && dataplane::Nic::inspect(address).is_shared();
+    });
 }
 
 bool machine_has_iommu() {

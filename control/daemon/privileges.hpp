@@ -33,8 +33,10 @@ void hide_memory();
 /// CAP_IPC_LOCK: PCI ports, whose memory is pinned again when a NIC comes back. Without an
 /// IOMMU also CAP_SYS_RAWIO, to open it, and CAP_SYS_ADMIN, to know where its memory is.
 /// CAP_NET_RAW: `ranking: icmp` where ping sockets are not allowed.
-Capabilities capabilities_to_run(const Config& config, bool has_iommu);
+Capabilities capabilities_to_run(const Config& config, bool has_iommu, bool shares_nics = false);
 bool machine_has_iommu();
+/// Whether a port's NIC is one that its kernel driver and DPDK's work on at once.
+bool shares_nics(const Config& config);
 
 /// Every thread gives up all but these. What is left, which may be less; or a sentence.
 tl::expected<Capabilities, std::string> keep_only(Capabilities wanted);

@@ -65,11 +65,13 @@ void History::add(const Counts& counts, double seconds, std::size_t most) {
 }
 
 StatusPage::StatusPage(HttpServer& server, const Context& context)
-    : server_(server), c_(context), timer_(context.io) {
+    : server_(server), c_(context), shows_names_(server.at() != Config::default_metrics()),
+      timer_(context.io) {
     server.on("/", [] { return HttpServer::Page{200, "text/html; charset=utf-8", page}; });
     server.on_asked("/status.json", "application/json", [this] {
         asio::post(c_.io, [this] { make_step(std::make_shared<json>(json::object()), 0); });
     });
+    server.keep_from_names("/status.json");
     look();
 }
 
@@ -100,8 +102,12 @@ json StatusPage::history() const {
 void StatusPage::make_step(const std::shared_ptr<json>& out, unsigned step) {
     switch (step) {
     case 0: (*out)["status"] = status(c_); break;
-    case 1: (*out)["top"] = top_of(c_.top, limits::page_rows); break;
-    case 2: (*out)["inflight"] = inflight(c_); break;
+    case 1:
+        if (shows_names_) (*out)["top"] = top_of(c_.top, limits::page_rows);
+        break;
+    case 2:
+        if (shows_names_) (*out)["inflight"] = inflight(c_);
+        break;
     case 3: (*out)["history"] = history(); break;
     default:
         return server_.deliver("/status.json",

@@ -1,5 +1,7 @@
 // A page for people, over HTTP beside the metrics: / and what it shows, /status.json.
 //
+// Names and clients are shown where `metrics: listen` says so, which is not at its default.
+//
 // The figures are those of the control socket (figures.hpp, `top`), made on the control thread piece by
 // piece, and what was counted in the last minutes (History). Control thread.
 #pragma once
@@ -56,6 +58,7 @@ class StatusPage {
 
     HttpServer& server_;
     Context c_;
+    bool shows_names_; ///< and clients: not where every user of this machine can look by default
     History history_;
     Time looked_{};
     asio::steady_timer timer_;

@@ -97,24 +97,28 @@ void rank(const Context& c, const std::vector<std::string>& args, Responder resp
 }
 
 void cache_flush(const Context& c, const std::vector<std::string>& args, Responder responder) {
-    bool all = args.size() == 1 && args[0] == "--all";
+    bool all = args.size() == 1 && args[0] == "--all", negative = args.size() == 1 && args[0] == "--negative";
     bool zone = args.size() == 2 && args[0] == "--zone", group = args.size() == 2 && args[0] == "--group";
     if (args.size() != 1 && !zone && !group)
-        return responder.fail("usage: cache flush NAME | --zone NAME | --group GROUP | --all");
+        return responder.fail("usage: cache flush NAME | --zone NAME | --group GROUP | --negative | --all");
     auto name = cache::parse_name(args.back());
-    if (!all && !group && (!name || args.back().starts_with("--")))
+    if (!all && !group && !negative && (!name || args.back().starts_with("--")))
         return responder.fail("'" + args.back() + "' is not a domain name");
     std::size_t index = group ? c.reload.current().index_of(args.back()) : 0;
     if (index == c.named().size()) return responder.fail("'" + args.back() + "' is no group of upstreams");
     auto held = std::make_shared<Responder>(std::move(responder)); // std::function wants a copyable callback
     // What is kept over a restart must not bring it back.
     auto done = [held, c](std::size_t emptied) {
-        c.store.forget([held, emptied] { held->respond({{"flushed", emptied}}); });
+        c.store.forget([held, emptied](const tl::expected<void, std::string>& gone) {
+            gone ? held->respond({{"flushed", emptied}})
+                 : held->fail("flushed, but a restart may bring it back: " + gone.error());
+        });
     };
-    bool begun = all     ? c.flushes.flush_all(done)
-                 : zone  ? c.flushes.flush_zone(*name, done)
-                 : group ? c.flushes.flush_outdated({.groups = 1u << index}, done)
-                         : c.flushes.flush_name(*name, done);
+    bool begun = all        ? c.flushes.flush_all(done)
+                 : negative ? c.flushes.flush_negative(done)
+                 : zone     ? c.flushes.flush_zone(*name, done)
+                 : group    ? c.flushes.flush_outdated({.groups = 1u << index}, done)
+                            : c.flushes.flush_name(*name, done);
     if (!begun) held->fail("too many flushes are under way; try again");
 }
 

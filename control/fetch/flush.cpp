@@ -100,6 +100,18 @@ bool Flushes::flush_outdated(const Outdated& what, Done done, std::function<void
     return true;
 }
 
+bool Flushes::flush_negative(Done done) {
+    if (jobs_.size() >= limits::flushes) return false;
+    // What there is none of has an SOA record (RFC 2308 2). A signed answer by way of a wildcard goes, too.
+    auto matches = [](const cache::KeyRef&, const cache::Entry& entry) {
+        return entry.rcode != 0 || entry.authorities > 0 || entry.answers == 0;
+    };
+    ++begun_;
+    jobs_.push_back({matches, fetches_.last_generation(), std::move(done), 0, 0, std::nullopt});
+    fetches_.supersede([](const cache::Key&, const cache::Entry*) { return true; }, nullptr);
+    return true;
+}
+
 bool Flushes::begin(const NamePredicate& matches, Done done, std::function<void()> then) {
     if (jobs_.size() >= limits::flushes) return false;
     ++begun_;

@@ -51,6 +51,9 @@ class Flushes {
         bool is_any() const { return local || routes || groups; }
     };
     bool flush_outdated(const Outdated& what, Done done, std::function<void()> then = nullptr);
+    /// Names and records that there are none of, and failures. Whatever is being asked is asked anew: what
+    /// was said before this must not be published after it.
+    bool flush_negative(Done done);
     /// Nothing; only waits until every worker has seen what was changed before.
     bool wait(Done done);
 

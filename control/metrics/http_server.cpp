@@ -8,6 +8,7 @@
 #include <exception>
 #include <map>
 #include <mutex>
+#include <set>
 #include <string_view>
 #include <thread>
 #include <utility>
@@ -48,6 +49,14 @@ Response make_response(const std::string& text, const std::string& type) {
     return response;
 }
 
+/// "192.0.2.1:9153", "[2001:db8::1]", "localhost".
+bool is_address(std::string_view host) {
+    constexpr std::string_view local = "localhost";
+    constexpr std::uint16_t any_port = 80;
+    if (host.starts_with(local) && (host.size() == local.size() || host[local.size()] == ':')) return true;
+    return dataplane::parse_endpoint(std::string(host), any_port).has_value();
+}
+
 dataplane::Descriptor listen_at(const dataplane::Endpoint& at) {
     sockaddr_storage address{};
     socklen_t size = to_sockaddr(at, address);
@@ -86,6 +95,7 @@ class HttpServer::Impl {
     dataplane::Endpoint at;
     std::map<std::string, MakePage, std::less<>> pages;
     std::map<std::string, Asked, std::less<>> asked;
+    std::set<std::string, std::less<>> kept_from_names;
 
   private:
     static MHD_Result on_request(void* self, MHD_Connection* connection, const char* path, const char* method,
@@ -214,6 +224,9 @@ MHD_Result HttpServer::Impl::answer(MHD_Connection* connection, std::string_view
                                     std::string_view method, void** request) {
     bool is_read = method == MHD_HTTP_METHOD_GET || method == MHD_HTTP_METHOD_HEAD;
     if (!is_read) return respond(connection, {MHD_HTTP_METHOD_NOT_ALLOWED, "text/plain", "GET or HEAD\n"});
+    const char* host = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_HOST);
+    if (kept_from_names.contains(path) && host && !is_address(host))
+        return respond(connection, {MHD_HTTP_FORBIDDEN, "text/plain", "ask by address, not by name\n"});
     bool has_waited = std::exchange(*request, this) != nullptr;
     if (auto page = pages.find(path); page != pages.end()) return respond(connection, page->second());
     if (auto page = asked.find(path); page != asked.end())
@@ -288,6 +301,10 @@ void HttpServer::on_asked(const std::string& path, const std::string& type, std:
     Impl::Asked& page = impl_->asked[path];
     page.type = type;
     page.ask = std::move(ask);
+}
+
+void HttpServer::keep_from_names(const std::string& path) {
+    impl_->kept_from_names.insert(path);
 }
 
 dataplane::Endpoint HttpServer::at() const {

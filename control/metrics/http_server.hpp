@@ -39,6 +39,9 @@ class HttpServer {
     void on(const std::string& path, MakePage make);
     /// Of a media type. `ask`, called on this server's thread, has somebody call deliver(), once each time.
     void on_asked(const std::string& path, const std::string& type, std::function<void()> ask);
+    /// From then on the path is served to who names this server by its address, or localhost: a page from
+    /// elsewhere that a browser shows cannot read it by a name of its own that it leads here (DNS rebinding).
+    void keep_from_names(const std::string& path);
 
     dataplane::Endpoint at() const; ///< where it listens, whatever was asked for
 

@@ -54,6 +54,10 @@ enum Flag : std::uint8_t {
     derived = 32
 };
 
+bool is_sane(std::int64_t time) {
+    return -most_time.count() < time && time < most_time.count();
+}
+
 template <class Value>
 std::span<const std::uint8_t> octets_of(const Value& value) {
     return {reinterpret_cast<const std::uint8_t*>(&value), sizeof value};
@@ -125,6 +129,7 @@ bool BlockReader::is_sound(const EntryHead& head, std::span<const std::uint8_t> 
     }
     if (!in.ok() || in.remaining() > 0 || head.rotating > offsets_.size()) return false;
     std::size_t octets = head.flags & rotates_ipv6 ? 28 : 16;
+    if (head.rotating * octets > records.size()) return false;
     for (std::size_t i = 1; i <= head.rotating; ++i) {
         if (offsets_[offsets_.size() - i] + i * octets != records.size() + ttl_at) return false;
     }
@@ -132,7 +137,6 @@ bool BlockReader::is_sound(const EntryHead& head, std::span<const std::uint8_t> 
 }
 
 bool BlockReader::has_sound_times(const EntryHead& head) const {
-    auto is_sane = [](std::int64_t time) { return std::abs(time) < most_time.count(); };
     return is_sane(head.born) && is_sane(head.expiry) && is_sane(head.stale_until) &&
            head.born <= head.expiry && head.expiry <= head.stale_until;
 }
@@ -305,7 +309,8 @@ tl::expected<std::size_t, std::string> CacheFileWriter::finish() {
 }
 
 tl::expected<CacheFileReader, std::string> CacheFileReader::open(const std::string& path, const Moment& now,
-                                                                 std::uint64_t rules) {
+                                                                 std::uint64_t rules,
+                                                                 const std::function<bool()>& is_wanted) {
     Descriptor file(
         ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)); // a pipe would wait for a writer
     if (!file) return tl::unexpected(failure("cannot be opened", errno));
@@ -314,7 +319,7 @@ tl::expected<CacheFileReader, std::string> CacheFileReader::open(const std::stri
         return tl::unexpected(std::string("is no regular file"));
     CacheFileReader reader(std::move(file));
     Result good = reader.check_head(now, rules);
-    if (good) good = reader.check_blocks();
+    if (good) good = reader.check_blocks(is_wanted);
     if (!good) return tl::unexpected(good.error());
     return reader;
 }
@@ -324,7 +329,9 @@ CacheFileReader::Result CacheFileReader::check_head(const Moment& now, std::uint
     if (!read(&head, sizeof head) || head.magic != magic)
         return tl::unexpected(std::string("is no cache of Millrace's"));
     if (head.version != version) return tl::unexpected(std::string("is of another version of Millrace"));
-    if (head.checksum != checksum_of(head)) return tl::unexpected(std::string("is damaged"));
+    bool has_sane_times = is_sane(head.since_boot) && is_sane(head.wall);
+    if (head.checksum != checksum_of(head) || !has_sane_times)
+        return tl::unexpected(std::string("is damaged"));
     if (head.rules != rules)
         return tl::unexpected(
             std::string("was written under another configuration of upstreams or of answers"));
@@ -335,8 +342,9 @@ CacheFileReader::Result CacheFileReader::check_head(const Moment& now, std::uint
     return {};
 }
 
-CacheFileReader::Result CacheFileReader::check_blocks() {
+CacheFileReader::Result CacheFileReader::check_blocks(const std::function<bool()>& is_wanted) {
     for (;;) {
+        if (!is_wanted()) return tl::unexpected(std::string("given up"));
         auto head = read_next();
         if (!head) return tl::unexpected(head.error());
         if (head->octets == 0) {

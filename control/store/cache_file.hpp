@@ -15,6 +15,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -94,9 +95,10 @@ class CacheFileWriter {
 
 class CacheFileReader {
   public:
-    /// Checks the whole file. `now` and `rules` are those of the reader.
-    static tl::expected<CacheFileReader, std::string> open(const std::string& path, const Moment& now,
-                                                           std::uint64_t rules);
+    /// Checks the whole file, as long as it is wanted. `now` and `rules` are those of the reader.
+    static tl::expected<CacheFileReader, std::string> open(
+        const std::string& path, const Moment& now, std::uint64_t rules,
+        const std::function<bool()>& is_wanted = [] { return true; });
 
     std::size_t entries() const { return entries_; } ///< in all blocks
     Time shift() const { return shift_; }            ///< of its times to the reader's, see Restoring
@@ -112,7 +114,7 @@ class CacheFileReader {
 
     explicit CacheFileReader(dataplane::Descriptor file) : file_(std::move(file)) {}
     Result check_head(const Moment& now, std::uint64_t rules);
-    Result check_blocks();
+    Result check_blocks(const std::function<bool()>& is_wanted);
     tl::expected<BlockHead, std::string> read_next();
     bool read(void* at, std::size_t octets);
     void rewind();

@@ -1,7 +1,10 @@
 #include "control/store/cache_store.hpp"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <exception>
+#include <utility>
 
 #include <asio/post.hpp>
 #include <pthread.h>
@@ -15,6 +18,24 @@ namespace millrace::control {
 
 namespace {
 
+/// A reader that holds something: not for longer than its scope, whatever ends that.
+class Online {
+  public:
+    explicit Online(cache::Grace::Reader* reader) : reader_(reader) {
+        if (reader_) reader_->online();
+    }
+    ~Online() { end(); }
+    Online(const Online&) = delete;
+    Online& operator=(const Online&) = delete;
+    void end() {
+        if (auto* reader = std::exchange(reader_, nullptr)) reader->offline();
+    }
+
+  private:
+    cache::Grace::Reader* reader_;
+};
+
+constexpr const char* too_many = "too many wait for that already; try again";
 constexpr const char* no_reader = "too many lcores and listen addresses for one more reader of the cache";
 
 } // namespace
@@ -27,6 +48,7 @@ std::uint64_t rules_of(const Config::Live& live) {
     rules.limits = usual.limits;
     rules.tcp = usual.tcp;
     rules.dnstap = usual.dnstap;
+    rules.log_level = usual.log_level;
     rules.fanout = usual.fanout;
     rules.stale = usual.stale;
     rules.stale_answer = usual.stale_answer;
@@ -57,13 +79,18 @@ CacheStore::~CacheStore() {
 void CacheStore::set(const Config::Live& live, Time now) {
     std::uint64_t rules = rules_of(live);
     bool is_same = live.file == path_ && rules == rules_;
+    bool is_planned = is_same && live.save_interval == interval_;
     if (!is_same) abort();
     path_ = live.file;
     rules_ = rules;
     bool is_at_once = live.stale_answer == Config::StaleAnswer::at_once;
     policy_ = {.stale = live.stale, .stale_at_once = is_at_once, .prefetch = live.prefetch};
     interval_ = live.save_interval;
-    plan_dump(now);
+    if (!is_planned) { // what was to be written soon still is
+        Time earlier = path_.empty() ? Time::max() : due_;
+        plan_dump(now);
+        due_ = std::min(due_, earlier);
+    }
     if (!is_same && !path_.empty() && !reader_)
         spdlog::warn("{}: {}; it is written at the end alone", path_, no_reader);
 }
@@ -79,17 +106,19 @@ void CacheStore::load_if_there() {
 
 void CacheStore::load(Done done) {
     if (path_.empty()) return done(tl::unexpected(std::string("`cache: file` names no file")));
+    if (loads_.size() >= limits::store_waits) return done(tl::unexpected(std::string(too_many)));
     loads_.push_back(std::move(done));
 }
 
 void CacheStore::dump(Done done) {
     if (path_.empty()) return done(tl::unexpected(std::string("`cache: file` names no file")));
     if (!reader_) return done(tl::unexpected(std::string(no_reader)));
+    if (dumps_.size() >= limits::store_waits) return done(tl::unexpected(std::string(too_many)));
     dumps_.push_back(std::move(done));
 }
 
-void CacheStore::forget(std::function<void()> then) {
-    if (path_.empty()) return then();
+void CacheStore::forget(Forgotten then) {
+    if (path_.empty()) return then({});
     forgotten_.push_back(std::move(then));
     abort(); // of a dump that has begun
 }
@@ -114,6 +143,7 @@ void CacheStore::begin(Job job) {
     if (job == Job::load) {
         how = {p_.fetches.take_generation(), policy_, boot_time(), {}};
         flushes_begun_ = p_.flushes.begun();
+        is_reading_ = true;
         filled_ = 0;
         began_ = how.now;
     }
@@ -122,7 +152,8 @@ void CacheStore::begin(Job job) {
         helper_ =
             std::thread([this, job, path = path_, rules = rules_, how] { help(job, path, rules, how); });
     } catch (const std::exception& error) {
-        on_ended(job, tl::unexpected(std::string("no thread: ") + error.what()));
+        Result result = tl::unexpected(std::string("no thread: ") + error.what());
+        on_ended(job, job == Job::forget ? remove_file(path_) : result);
     }
 }
 
@@ -132,7 +163,7 @@ void CacheStore::help(Job job, const std::string& path, std::uint64_t rules, con
                       &helpers_cpus_); // else EAL's choice for control would be its own
     Result result = 0;
     try {
-        if (job == Job::forget) remove_file(path);
+        if (job == Job::forget) result = remove_file(path);
         if (job == Job::load) result = read_file(path, rules, how);
         if (job == Job::dump) result = write_file(path, rules, reader_);
     } catch (const std::exception& error) { // most likely no memory
@@ -145,8 +176,12 @@ void CacheStore::help(Job job, const std::string& path, std::uint64_t rules, con
     });
 }
 
-void CacheStore::remove_file(const std::string& path) {
-    for (const char* end : {"", ".new"}) ::unlink((path + end).c_str());
+CacheStore::Result CacheStore::remove_file(const std::string& path) {
+    for (const char* end : {".new", ""}) {
+        if (::unlink((path + end).c_str()) == 0 || errno == ENOENT) continue;
+        return tl::unexpected(std::string("cannot be removed: ") + std::strerror(errno));
+    }
+    return 0;
 }
 
 CacheStore::Result CacheStore::write_file(const std::string& path, std::uint64_t rules,
@@ -156,11 +191,11 @@ CacheStore::Result CacheStore::write_file(const std::string& path, std::uint64_t
     CacheFileWriter::Result written;
     for (std::size_t shard = 0; written && shard < p_.table.shard_count(); ++shard) {
         if (abort_.load(std::memory_order_relaxed)) return tl::unexpected(std::string("given up"));
-        if (reader) reader->online();
+        Online online(reader);
         p_.table.for_each(shard, boot_time(), [&](const cache::KeyRef& key, const cache::Entry& entry) {
             if (!entry.failure) writer->add(key, entry);
         });
-        if (reader) reader->offline();
+        online.end();
         if (writer->is_block_full()) written = writer->write_block();
     }
     if (!written) return tl::unexpected(written.error());
@@ -168,7 +203,8 @@ CacheStore::Result CacheStore::write_file(const std::string& path, std::uint64_t
 }
 
 CacheStore::Result CacheStore::read_file(const std::string& path, std::uint64_t rules, Restoring how) {
-    auto file = CacheFileReader::open(path, Moment::now(), rules);
+    auto is_wanted = [this] { return !abort_.load(std::memory_order_relaxed); };
+    auto file = CacheFileReader::open(path, Moment::now(), rules, is_wanted);
     if (!file) return tl::unexpected(file.error());
     how.shift = file->shift();
     for (;;) {
@@ -198,7 +234,7 @@ void CacheStore::abort() {
 
 bool CacheStore::fill_some(Time now) {
     if (!is_loading()) return false;
-    if (p_.flushes.begun() != flushes_begun_) abort();
+    if (is_reading_ && p_.flushes.begun() != flushes_begun_) abort();
     if (batch_.empty()) {
         std::lock_guard lock(mutex_);
         if (!batches_.empty()) {
@@ -227,6 +263,7 @@ void CacheStore::fill(StoredEntry& one) {
 }
 
 void CacheStore::conclude_load() {
+    is_reading_ = false;
     Result result = *std::exchange(read_, std::nullopt);
     bool is_flushed = p_.flushes.begun() != flushes_begun_;
     if (is_flushed) result = tl::unexpected(std::string("was left where it was, as something was flushed"));
@@ -248,9 +285,15 @@ void CacheStore::on_ended(Job job, const Result& result) {
     case Job::dump: on_dumped(result); break;
     case Job::forget:
         due_ = boot_time() + limits::kept_again;
-        for (const auto& then : std::exchange(forgotten_, {})) then();
+        tell_forgotten(result);
         break;
     }
+}
+
+void CacheStore::tell_forgotten(const Result& result) {
+    tl::expected<void, std::string> gone;
+    if (!result) gone = tl::unexpected(path_ + " " + result.error());
+    for (const Forgotten& then : std::exchange(forgotten_, {})) then(gone);
 }
 
 void CacheStore::on_dumped(Result result) {
@@ -269,10 +312,14 @@ void CacheStore::stop() {
     abort();
     if (helper_.joinable()) helper_.join();
     abort_.store(false);
-    if (!forgotten_.empty()) remove_file(path_);
-    for (const auto& then : std::exchange(forgotten_, {})) then();
+    if (!forgotten_.empty()) tell_forgotten(remove_file(path_));
     if (path_.empty() || !is_whole) return;
-    Result written = write_file(path_, rules_, nullptr);
+    Result written = 0;
+    try {
+        written = write_file(path_, rules_, nullptr);
+    } catch (const std::exception& error) { // most likely no memory
+        written = tl::unexpected(std::string(error.what()));
+    }
     written ? spdlog::info("{} answers kept in {}", *written, path_)
             : spdlog::error("the cache is not kept: {} {}", path_, written.error());
 }

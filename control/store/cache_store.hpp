@@ -59,6 +59,7 @@ class CacheStore {
     };
     /// Told once: how many answers were written or filled in, or why none were.
     using Done = std::function<void(const tl::expected<std::size_t, std::string>&)>;
+    using Forgotten = std::function<void(const tl::expected<void, std::string>&)>;
 
     /// Before EAL binds this thread to a CPU.
     CacheStore(const Parts& parts, const Config::Boot& boot);
@@ -72,12 +73,12 @@ class CacheStore {
     void load(Done done);
     void dump(Done done);
     /// The file is removed, and written anew soon: something that
-    /// it holds was flushed. `then` is called when it is gone.
-    void forget(std::function<void()> then);
+    /// it holds was flushed. `then` is called when it is gone, or with the reason why it is not.
+    void forget(Forgotten then);
 
     /// Fills in for a bounded time, or begins what is due. Whether more can be done at once.
     bool tick(Time now);
-    /// At the end, when no worker runs: ends what is under way, and writes the file.
+    /// At the end, when nothing is published any more: ends what is under way, and writes the file.
     void stop();
 
   private:
@@ -88,6 +89,7 @@ class CacheStore {
     void begin(Job job);
     void on_ended(Job job, const Result& result);
     void on_dumped(Result result);
+    void tell_forgotten(const Result& result);
     bool is_loading() const { return !loads_.empty(); }
     bool fill_some(Time now);
     void fill(StoredEntry& one);
@@ -97,7 +99,7 @@ class CacheStore {
 
     // The helper's. Without a helper control may write, too.
     void help(Job job, const std::string& path, std::uint64_t rules, const Restoring& how);
-    static void remove_file(const std::string& path);
+    static Result remove_file(const std::string& path);
     Result write_file(const std::string& path, std::uint64_t rules, cache::Grace::Reader* reader) const;
     Result read_file(const std::string& path, std::uint64_t rules, Restoring how);
     bool offer(std::vector<StoredEntry>&& batch);
@@ -111,13 +113,14 @@ class CacheStore {
     Time interval_{};
     Time due_ = Time::max();          ///< the next dump
     std::vector<Done> loads_, dumps_; ///< asked for, or under way; who waits for them
-    std::vector<std::function<void()>> forgotten_;
+    std::vector<Forgotten> forgotten_;
     bool has_failed_ = false; ///< the latest dump: a change alone is logged
 
     // Of the load under way.
     std::vector<StoredEntry> batch_;  ///< that is being filled in, from its end
     std::optional<Result> read_;      ///< how reading has ended
     std::uint64_t flushes_begun_ = 0; ///< before it
+    bool is_reading_ = false;         ///< the helper has begun
     std::size_t filled_ = 0;
     Time began_{};
 

@@ -98,9 +98,7 @@ bool Dnstap::is_connected(Time now) {
     if (now < retry_) return false;
     retry_ = now + limits::dnstap_retry;
     auto opened = sink_->open();
-    if (!opened && !has_failed_) spdlog::error("dnstap: {} {}", to_string(target_), opened.error());
-    if (opened) spdlog::info("dnstap: {} is written to", to_string(target_));
-    has_failed_ = !opened;
+    say(opened);
     return bool(opened);
 }
 
@@ -117,10 +115,20 @@ bool Dnstap::write_some() {
     auto written = sink_->write(frames_);
     auto& counter = written ? written_ : lost_;
     counter.fetch_add(frames_.size(), std::memory_order_relaxed);
-    if (written) return true;
-    spdlog::error("dnstap: {} {}", to_string(target_), written.error());
-    has_failed_ = true;
-    return false;
+    say(written);
+    return bool(written);
+}
+
+/// What has become of it, when that is another thing than before; not often, as a reader may come and go.
+void Dnstap::say(const tl::expected<void, std::string>& result) {
+    Time now = boot_time();
+    bool has_failed = !result;
+    bool is_soon = said_ && now - *said_ < limits::log_interval;
+    if (has_failed == has_failed_ || (has_failed && is_soon)) return;
+    has_failed_ = has_failed;
+    said_ = now;
+    has_failed ? spdlog::error("dnstap: {} {}", to_string(target_), result.error())
+               : spdlog::info("dnstap: {} is written to", to_string(target_));
 }
 
 } // namespace millrace::control

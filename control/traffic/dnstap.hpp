@@ -15,6 +15,7 @@
 #include <vector>
 
 #include <sched.h>
+#include <tl/expected.hpp>
 
 #include "cache/grace.hpp"
 #include "cache/replaceable.hpp"
@@ -54,6 +55,7 @@ class Dnstap {
     void help();
     bool write_some();
     bool is_connected(Time now);
+    void say(const tl::expected<void, std::string>& result);
 
     Config::DnstapTarget target_;
     DnstapFrame frame_;
@@ -68,8 +70,9 @@ class Dnstap {
 
     // The helper's.
     Time retry_{};
-    bool has_failed_ = false; ///< the latest try: a change alone is logged
-    std::size_t next_ = 0;    ///< whose ring is looked at first
+    std::optional<bool> has_failed_; ///< as it was said last: a change alone is
+    std::optional<Time> said_;
+    std::size_t next_ = 0; ///< whose ring is looked at first
     dataplane::LoggedMessage what_;
     std::vector<std::uint8_t> message_;
     std::vector<std::vector<std::uint8_t>> frames_;

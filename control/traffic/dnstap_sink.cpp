@@ -61,13 +61,19 @@ void DnstapSink::stop() {
     ::eventfd_write(stopped_.get(), 1);
 }
 
-tl::expected<dataplane::Descriptor, std::string> DnstapSink::connect() const {
+tl::expected<dataplane::Descriptor, std::string> DnstapSink::connect() {
     constexpr mode_t owners_alone = 0600; // it says who asked for what
     if (target_.kind == Kind::file) {
-        ::rename(target_.path.c_str(), (target_.path + ".old").c_str());
+        // An own one that was begun in vain, as the disk is full, say, is nothing worth keeping.
+        if (has_made_file_) {
+            ::unlink(target_.path.c_str());
+        } else {
+            ::rename(target_.path.c_str(), (target_.path + ".old").c_str());
+        }
         dataplane::Descriptor file(
             ::open(target_.path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, owners_alone));
         if (!file) return tl::unexpected(failure("cannot be created"));
+        has_made_file_ = true;
         return file;
     }
     sockaddr_storage at{};
@@ -112,9 +118,12 @@ tl::expected<void, std::string> DnstapSink::open() {
 tl::expected<void, std::string> DnstapSink::write(std::span<const std::vector<std::uint8_t>> frames) {
     std::vector<iovec> parts;
     for (const auto& frame : frames) parts.push_back({const_cast<std::uint8_t*>(frame.data()), frame.size()});
+    bool is_file = target_.kind == Kind::file;
+    off_t end = is_file ? ::lseek(to_.get(), 0, SEEK_CUR) : 0;
     if (fstrm_writer_writev(writer_, parts.data(), int(parts.size())) == fstrm_res_success) return {};
     std::string why = error_.empty() ? "cannot be written" : error_;
-    close();
+    bool is_whole = is_file && ::ftruncate(to_.get(), end) == 0 && ::lseek(to_.get(), end, SEEK_SET) == end;
+    if (!is_whole) close();
     return tl::unexpected(why);
 }
 

@@ -29,10 +29,11 @@ class DnstapSink {
     DnstapSink(const DnstapSink&) = delete;
     DnstapSink& operator=(const DnstapSink&) = delete;
 
-    /// Connects, or creates the file; one of the same name becomes NAME.old. Not open before.
+    /// Connects, or creates the file; one of the same name,
+    /// of an earlier run, becomes NAME.old. Not open before.
     tl::expected<void, std::string> open();
     bool is_open() const { return writer_ != nullptr; }
-    /// All frames, or the sink is closed.
+    /// All frames. Else none of them is in the file, which stays open; a connection is closed.
     tl::expected<void, std::string> write(std::span<const std::vector<std::uint8_t>> frames);
     /// Says goodbye; the reader has a moment for its own.
     void close();
@@ -42,7 +43,7 @@ class DnstapSink {
 
   private:
     struct Callbacks;
-    tl::expected<dataplane::Descriptor, std::string> connect() const;
+    tl::expected<dataplane::Descriptor, std::string> connect();
     bool wait(short events, Time longest);
     bool write_all(std::span<const iovec> parts);
     bool read_all(void* to, std::size_t octets);
@@ -52,7 +53,8 @@ class DnstapSink {
     dataplane::Descriptor to_;
     fstrm_writer* writer_ = nullptr;
     std::string error_; ///< the latest of to_
-    Time end_{};        ///< of all waiting, once it is to stop; 0: it is not
+    bool has_made_file_ = false;
+    Time end_{}; ///< of all waiting, once it is to stop; 0: it is not
 };
 
 } // namespace millrace::control

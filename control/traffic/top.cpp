@@ -1,6 +1,7 @@
 #include "control/traffic/top.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 
 #include "cache/dns.hpp"
@@ -65,19 +66,21 @@ void Top::tick(Time now) {
         bool is_taken = samples_[next_ % samples_.size()]->ring().take(what_, message_);
         empty = is_taken ? 0 : empty + 1;
         if (!is_taken) continue;
-        count(what_.peer, message_, stride_);
+        count(what_.peer, message_, what_.stands_for);
         ++taken_;
         --left;
     }
     if (now - adapted_ >= limits::top_adapt) adapt(now);
 }
 
-/// Twice as many, or half, so that what is looked at stays within bounds.
+/// At once where too many are looked at, by halves where too few are.
 void Top::adapt(Time now) {
     std::uint64_t dropped = 0;
     for (const auto& sample : samples_) dropped += sample->ring().dropped();
     double rate = double(taken_ + dropped - dropped_) * 1e6 / double((now - adapted_).count());
-    if (rate > limits::top_rate) stride_ *= 2;
+    if (rate > limits::top_rate)
+        stride_ =
+            std::uint32_t(std::min(double(limits::top_stride), std::ceil(stride_ * rate / limits::top_rate)));
     if (rate < limits::top_rate / 4 && stride_ > 1) stride_ /= 2;
     for (auto& sample : samples_) sample->set_stride(stride_);
     taken_ = 0;

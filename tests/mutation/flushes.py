@@ -142,4 +142,10 @@ MUTATIONS = [
         "",
         "who leads thousands of names to one holds up control with one answer",
         "control_test:Pieces.FollowersOf*"),
+    Mutation(
+        "negative-flush-leaves-the-live", "control/fetch/flush.cpp",
+        "    fetches_.supersede([](const cache::Key&, const cache::Entry*) { return true; }, nullptr);\n",
+        "",
+        "a denial that was on its way is published after the flush of denials",
+        "control_test:FlushOfNegatives.*"),
 ]

@@ -35,7 +35,7 @@ MUTATIONS = [
         "control_test:DnstapTest.ASilent*"),
     Mutation(
         "one-stands-for-one", "control/traffic/top.cpp",
-        "        count(what_.peer, message_, stride_);\n",
+        "        count(what_.peer, message_, what_.stands_for);\n",
         "        count(what_.peer, message_, 1);\n",
         "`top` shows a tenth of the traffic, or a thousandth",
         "control_test:TopTest.OneIn*"),

@@ -20,6 +20,7 @@ usr/lib/tmpfiles.d/millrace.conf
 usr/lib/udev/rules.d/70-millrace.rules
 usr/libexec/millrace/announce
 usr/libexec/millrace/nic
+usr/share/bash-completion/completions/millracectl
 usr/share/doc/millrace/README.md
 usr/share/doc/millrace/examples/bird.conf
 usr/share/doc/millrace/examples/frr.conf
@@ -29,6 +30,7 @@ usr/share/doc/millrace/examples/millrace.yaml
 usr/share/man/man5/millrace.yaml.5
 usr/share/man/man8/millracectl.8
 usr/share/man/man8/millraced.8
+usr/share/zsh/site-functions/_millracectl
 """.split()
 
 

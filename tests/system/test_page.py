@@ -37,7 +37,7 @@ def shown(one, folder, *options):
 
 
 def text_of(markup):
-    return re.sub(r"<[^>]*>", " ", markup)
+    return re.sub(r"<[^>]*>", " ", re.sub(r"<(script|style)>.*?</\1>", "", markup, flags=re.DOTALL))
 
 
 def test_figures(one, lab):

@@ -56,6 +56,7 @@ TEST(Edit, ItemsComeAndGo) {
     EXPECT_EQ(text_of(remove_item("l:\n  - a # A\n  - b # B\n", "l[0]")), "l:\n  - b # B\n");
     EXPECT_EQ(text_of(remove_item("l: [a]\n", "l[0]")), "l: []\n");
     EXPECT_EQ(text_of(remove_item("l:\n  - a\nm: 1\n", "l[0]")), "l: []\nm: 1\n");
+    EXPECT_EQ(text_of(remove_item("l:\n- a it's   # note\n- b\n", "l[0]")), "l:\n- b\n");
 }
 
 TEST(Edit, CommentsThatGoAreNamed) {

@@ -2,6 +2,7 @@
 // acknowledgement waits for.
 #include "control/limits.hpp"
 #include "tests/control/fetch/scenarios_fixture.hpp"
+#include "tests/support/entries.hpp"
 
 namespace millrace::control {
 namespace {
@@ -85,6 +86,50 @@ TEST_F(FlushOfATarget, NothingThatAFetchHasCollectedAppearsAfterIt) {
     run(3s);
     EXPECT_FALSE(cached(a)) << "the merge of what was collected before";
 }
+
+class FlushOfNegatives : public Scenarios {
+  protected:
+    std::size_t flush() {
+        std::size_t removed = 0;
+        EXPECT_TRUE(flushes.flush_negative([&](std::size_t emptied) { removed = emptied; }));
+        for (int turn = 0; flushes.is_waiting() && turn < 1000; ++turn) {
+            run(1ms);
+            flushes.tick();
+        }
+        return removed;
+    }
+    void ask_all(const cache::Key& key, const ReplySpec& reply) {
+        for (unsigned i : {0u, 1u, 2u}) script(i, reply, 1ms);
+        ask(key);
+        run(3s);
+        ASSERT_TRUE(cached(key));
+    }
+};
+
+TEST_F(FlushOfNegatives, TakesWhatThereIsNoneOfAndFailures) {
+    const cache::Key c = test::key_of("c.com"), d = test::key_of("d.com");
+    ask_all(a, {.answer = {"a.com. 600 IN A 1.1.1.1"}});
+    ask_all(b, nxdomain);
+    ask_all(c, nodata);
+    ask_all(d, servfail);
+    EXPECT_GE(flush(), 3u);
+    EXPECT_TRUE(cached(a));
+    EXPECT_FALSE(cached(b));
+    EXPECT_FALSE(cached(c));
+    EXPECT_FALSE(cached(d));
+}
+
+TEST_F(FlushOfNegatives, WhatWasSaidBeforeItIsNotPublishedAfterIt) {
+    for (unsigned i : {0u, 1u, 2u}) script(i, nxdomain, 100ms);
+    auto client = ask(a);
+    run(50ms);
+    for (unsigned i : {0u, 1u, 2u}) script(i, {.answer = {"a.com. 600 IN A 2.2.2.2"}}, 100ms);
+    flush();
+    run(3s);
+    EXPECT_EQ(woken(client).addresses, Hosts{"2.2.2.2"});
+    EXPECT_EQ(cached_addresses(a), Hosts{"2.2.2.2"});
+}
+
 
 class ManyShards : public FetchTest {
   protected:

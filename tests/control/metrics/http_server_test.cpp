@@ -44,6 +44,8 @@ struct HttpServerTest : testing::Test {
         ASSERT_TRUE(server);
         server->on("/page", [] { return HttpServer::Page{201, "text/plain", "a page\n"}; });
         server->on_asked("/asked", "text/x", [this] { ++asked; });
+        server->on("/kept", [] { return HttpServer::Page{200, "text/plain", "a page\n"}; });
+        server->keep_from_names("/kept");
         server->start();
     }
     void deliver(const std::string& text) {
@@ -88,6 +90,16 @@ TEST_F(HttpServerTest, PagesAreForReading) {
     EXPECT_TRUE(request("POST", "/page", "Content-Length: 3\r\n\r\nabc").starts_with("HTTP/1.1 405 "));
     std::string none = request("GET", "/../page");
     EXPECT_TRUE(none.starts_with("HTTP/1.1 404 ") && none.ends_with("/asked\n/page\n")) << none;
+}
+
+TEST_F(HttpServerTest, APathThatIsKeptFromNames) {
+    auto ask = [&](const std::string& host) {
+        return read_all(send("GET /kept HTTP/1.1\r\nHost: " + host + "\r\nConnection: close\r\n\r\n"));
+    };
+    for (const char* host : {"127.0.0.1:9153", "127.0.0.1", "localhost", "localhost:9153", "[::1]:9153"})
+        EXPECT_NE(ask(host).find("a page"), std::string::npos) << host;
+    for (const char* host : {"evil.example", "127.0.0.1.evil.example:9153", "localhost.evil.example"})
+        EXPECT_NE(ask(host).find("403"), std::string::npos) << host;
 }
 
 TEST_F(HttpServerTest, AllWhoAskMeanwhileGetOneAnswer) {
@@ -159,7 +171,7 @@ TEST_F(HttpServerTest, TextThatCannotBeMadeIsNoAnswer) {
 TEST_F(HttpServerTest, SlowOnesGiveWayToQuickOnes) {
     std::vector<Descriptor> slow;
     for (unsigned i = 0; i < 3 * limits::http_connections; ++i)
-        slow.push_back(send("GET /page HTTP/1.1\r\nX: "));
+        slow.push_back(send("GET /kept HTTP/1.1\r\nX: "));
     std::atomic<bool> is_over = false;
     std::thread trickle([&] {
         for (; !is_over; std::this_thread::sleep_for(50ms)) {
@@ -183,8 +195,8 @@ TEST_F(HttpServerTest, RequestsHaveABound) {
 TEST_F(HttpServerTest, WhatIsNoHttpIsSurvived) {
     for (const char* octets :
          {"\0\0\0\0", "GET\r\n\r\n", "\r\n\r\n\r\n", "GET / HTTP/9.9\r\n\r\n",
-          "GET /page HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
-          "GET /page HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n"}) {
+          "GET /kept HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+          "GET /kept HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n"}) {
         Descriptor socket = send(octets);
         shutdown(socket.get(), SHUT_WR);
         read_all(socket, 50ms);

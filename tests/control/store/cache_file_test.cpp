@@ -241,6 +241,39 @@ TEST_F(BlockTest, CutAnywhereItIsNone) {
     }
 }
 
+/// The first is owned by the root, which takes an octet less than where all of them are pointers.
+TEST_F(BlockTest, MoreThatRotatesThanThereIsRoomForIsNone) {
+    cache::EntryDraft draft;
+    const std::vector<std::uint8_t> records{0,  0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1, 0xc0,
+                                            12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 2};
+    const std::vector<std::uint16_t> offsets{5, 21};
+    draft.version = {1, 0};
+    draft.born = 90s;
+    draft.expiry = draft.stale_until = 150s;
+    draft.answers = 2;
+    draft.records = records;
+    draft.ttl_offsets = offsets;
+    block.clear();
+    append_entry(block, {1, key_of("a.com").bytes().data()}, *cache::Entry::make(draft));
+    EXPECT_TRUE(read());
+    constexpr std::size_t rotating_at = 41; // of an EntryHead
+    block[rotating_at] = 1;
+    EXPECT_TRUE(read());
+    ASSERT_EQ(out[0].entry->rotating, 1u);
+    block[rotating_at] = 2;
+    EXPECT_FALSE(read());
+}
+
+TEST_F(BlockTest, TimesThatCannotBeAddedToAreNone) {
+    for (std::size_t at : {7u, 15u, 23u}) { // the highest octet of each
+        auto good = block;
+        for (std::size_t i = at - 7; i <= at; ++i) block[i] = 0;
+        block[at] = 0x80; // the lowest number there is
+        EXPECT_FALSE(read());
+        block = good;
+    }
+}
+
 /// What is read lies within its records, whichever octet is another.
 TEST_F(BlockTest, WhatIsReadIsSound) {
     auto good = block;

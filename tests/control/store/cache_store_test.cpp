@@ -20,9 +20,7 @@ class CacheStoreTest : public FetchTest {
         store.open();
         set();
     }
-    ~CacheStoreTest() override {
-        store.stop();
-    }
+    ~CacheStoreTest() override { store.stop(); }
 
     void set() { store.set(config.live, boot_time()); }
     void publish(const cache::Key& key, std::uint8_t host, Time ttl = 1h) {
@@ -128,8 +126,8 @@ TEST_F(CacheStoreTest, WhatIsForgottenIsGoneBeforeThatIsSaidAndIsWrittenAnew) {
     EXPECT_EQ(dump(), 2u);
     table.withdraw(a, hash(a));
     bool is_said = false, was_there = true;
-    store.forget([&] {
-        is_said = true;
+    store.forget([&](const auto& gone) {
+        is_said = gone.has_value();
         was_there = has_file();
     });
     EXPECT_FALSE(is_said);
@@ -182,6 +180,8 @@ TEST_F(CacheStoreTest, RulesAreWhatAnswersDependOn) {
     EXPECT_FALSE(differs([](auto& live) { live.allow.clear(); }));
     EXPECT_FALSE(differs([](auto& live) { live.upstreams[0].fanout = Config::Fanout{}; }));
     EXPECT_FALSE(differs([](auto& live) { live.stale = 5s; }));
+    EXPECT_FALSE(differs([](auto& live) { live.log_level = Config::LogLevel::error; }));
+    EXPECT_FALSE(differs([](auto& live) { live.dnstap.sample = 9; }));
     EXPECT_TRUE(differs([](auto& live) { live.upstreams[0].name = "h"; }));
     EXPECT_TRUE(differs([](auto& live) { live.min_ttl = 5s; }));
     EXPECT_TRUE(differs([](auto& live) { live.dns64.emplace_back(); }));
@@ -234,13 +234,56 @@ TEST_F(CacheStoreTest, ItIsWrittenAtIntervals) {
     while (!has_file()) turn();
 }
 
+TEST_F(CacheStoreTest, ChangesOfOtherKeysDoNotPutItOff) {
+    publish(a, 1);
+    config.live.save_interval = 1min;
+    Time now = boot_time();
+    store.set(config.live, now);
+    config.live.log_level = Config::LogLevel::error;
+    store.set(config.live, now + 50s);
+    config.live.save_interval = 1h;
+    store.set(config.live, now + 55s);
+    store.tick(now + 1min);
+    while (!has_file()) turn();
+}
+
+TEST_F(CacheStoreTest, WhatCannotBeForgottenIsSaid) {
+    config.live.file = folder / "folder";
+    std::filesystem::create_directory(config.live.file);
+    set();
+    tl::expected<void, std::string> gone;
+    bool is_said = false;
+    store.forget([&](const auto& result) {
+        gone = result;
+        is_said = true;
+    });
+    while (!is_said) turn();
+    ASSERT_FALSE(gone);
+    EXPECT_EQ(gone.error(), config.live.file + " cannot be removed: Is a directory");
+    config.live.file.clear(); // or the end would write it
+    set();
+}
+
+TEST_F(CacheStoreTest, ALoadThatWaitsDoesNotEndTheDumpBeforeIt) {
+    publish(a, 1);
+    flushes.flush_name(b.name, [](std::size_t) {}); // one more than when a load began last
+    while (flushes.is_waiting()) flushes.tick();
+    std::optional<Result> dumped, loaded;
+    store.dump([&](const Result& r) { dumped = r; });
+    store.tick(boot_time()); // begins it
+    store.load([&](const Result& r) { loaded = r; });
+    while (!dumped || !loaded) turn();
+    EXPECT_EQ(*dumped, 1u);
+    EXPECT_EQ(*loaded, 0u) << "all of it is there";
+}
+
 TEST_F(CacheStoreTest, WithoutAFileThereIsNothingToDo) {
     config.live.file.clear();
     set();
     EXPECT_EQ(dump(), tl::unexpected(std::string("`cache: file` names no file")));
     EXPECT_EQ(load(), tl::unexpected(std::string("`cache: file` names no file")));
     bool is_said = false;
-    store.forget([&] { is_said = true; });
+    store.forget([&](const auto& gone) { is_said = gone.has_value(); });
     EXPECT_TRUE(is_said);
 }
 
