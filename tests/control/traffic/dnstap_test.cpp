@@ -1,6 +1,7 @@
 // The query log's thread and its reader: who is slow, gone, or silent.
 #include "control/traffic/dnstap.hpp"
 
+#include <algorithm>
 #include <csignal>
 #include <fstream>
 
@@ -129,7 +130,7 @@ TEST_F(DnstapTest, FramesSayWhoWhenAndHow) {
                                   dataplane::Transport::udp};
     auto packed = to_dnstap(what, query, frame);
     auto has = [&](std::vector<std::uint8_t> octets) {
-        return std::ranges::search(packed, octets).begin() != packed.end();
+        return std::search(packed.begin(), packed.end(), octets.begin(), octets.end()) != packed.end();
     };
     EXPECT_TRUE(has({0x0a, 5, 'e', 'd', 'g', 'e', '1'})) << "identity";
     EXPECT_TRUE(has({0x78, 1})) << "type MESSAGE";
