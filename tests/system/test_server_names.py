@@ -67,7 +67,6 @@ def rows(one):
     return [(row["name"], row["address"]) for row in one.ctl("upstream", "list")["upstreams"]]
 
 
-@pytest.mark.quick
 def test_a_name_is_resolved_at_start_and_kept_fresh(lab, daemon, bootstrap, client, upstreams):
     for upstream, address in zip(upstreams, ("192.0.2.11", "192.0.2.12")):
         for i in range(1000):
@@ -85,7 +84,6 @@ def test_a_name_is_resolved_at_start_and_kept_fresh(lab, daemon, bootstrap, clie
     assert f"upstream dns.example.net:5302: its addresses are {host(upstreams[1])}" in "".join(one.last_lines(60))
 
 
-@pytest.mark.quick
 def test_the_operators_word_of_a_name_goes_for_its_next_address(lab, daemon, bootstrap, upstreams):
     bootstrap.start(host(upstreams[0]))
     one = daemon(config(lab, bootstrap), NOBODY)
