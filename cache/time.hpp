@@ -18,4 +18,13 @@ inline Time boot_time() {
                                             std::chrono::nanoseconds(ts.tv_nsec));
 }
 
+inline double in_seconds(Time time) {
+    return double(time.count()) / 1e6;
+}
+
+/// The time of day, since 1970 (CLOCK_REALTIME): for people and files, as it may be set.
+inline Time wall_time() {
+    return std::chrono::duration_cast<Time>(std::chrono::system_clock::now().time_since_epoch());
+}
+
 } // namespace millrace

@@ -28,6 +28,19 @@ struct Histogram {
         sum_ns += ns;
     }
 
+    Histogram& operator+=(const Histogram& other) {
+        for (std::size_t i = 0; i < counts.size(); ++i) counts[i] += other.counts[i];
+        sum_ns += other.sum_ns;
+        return *this;
+    }
+    /// What was counted since `earlier`, of the same thread or threads.
+    Histogram since(const Histogram& earlier) const {
+        Histogram out;
+        for (std::size_t i = 0; i < counts.size(); ++i) out.counts[i] = counts[i] - earlier.counts[i];
+        out.sum_ns = sum_ns - earlier.sum_ns;
+        return out;
+    }
+
     std::array<std::uint64_t, bounds + 1> counts{};
     std::uint64_t sum_ns = 0;
 };

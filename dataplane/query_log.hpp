@@ -80,7 +80,6 @@ class QueryLog {
         if (is_wanted(what, message)) ring_.put(what, message);
     }
     MessageRing& ring() { return ring_; } ///< the consumer's
-    const MessageRing& ring() const { return ring_; }
 
   private:
     bool is_wanted(const LoggedMessage& what, std::span<const std::uint8_t> message) const;

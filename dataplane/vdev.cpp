@@ -11,9 +11,9 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include "dataplane/frame.hpp"
+#include "dataplane/unix_address.hpp"
 #include "dataplane/xdp_plan.hpp"
 
 namespace millrace::dataplane {
@@ -63,12 +63,10 @@ Descriptor open_swallowing(const Address& address, const std::string& interface)
 
 /// Whether somebody listens on a memif socket. `error`: what connecting to it ended with.
 bool is_served(const std::string& path, int& error) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    path.copy(address.sun_path, sizeof address.sun_path - 1);
+    auto address = unix_address(path.substr(0, sizeof(sockaddr_un::sun_path) - 1)); // as the driver cuts it
     Descriptor socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    bool connected = connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
-    error = connected ? 0 : errno;
+    bool connected = address && connect(socket.get(), address->get(), address->size) == 0;
+    error = connected ? 0 : address ? errno : EINVAL;
     return connected || error == EAGAIN; // more wait to be accepted than the listener has room for
 }
 

@@ -8,10 +8,10 @@
 #include <nlohmann/json.hpp>
 #include <sys/socket.h>
 #include <sys/time.h>
-#include <sys/un.h>
 
 #include "control/command/protocol.hpp"
 #include "dataplane/descriptor.hpp"
+#include "dataplane/unix_address.hpp"
 
 namespace millrace::control {
 
@@ -44,14 +44,12 @@ Text join_reply(int fd, const std::string& path) {
 }
 
 Text exchange(int fd, const std::string& path, std::string_view words, std::chrono::seconds patience) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    if (path.size() >= sizeof address.sun_path) return tl::unexpected(no_daemon(path, ENAMETOOLONG));
-    std::memcpy(address.sun_path, path.data(), path.size());
+    auto address = dataplane::unix_address(path);
+    if (!address) return tl::unexpected(no_daemon(path, path.empty() ? ENOENT : ENAMETOOLONG));
     timeval limit{patience.count(), 0};
     ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     ::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-    if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0) {
+    if (::connect(fd, address->get(), address->size) < 0) {
         return tl::unexpected(no_daemon(path, errno));
     }
     // A daemon that refuses the connection has said why before it hung up: read on after EPIPE.

@@ -214,7 +214,7 @@ void add_commands(CLI::App& app, CommandLine& line) {
         "Ends with 0 when it is done, 1 when the daemon refuses or is unhealthy, 2 when the command line is "
         "wrong or no daemon answers.");
     app.add_flag("--json", line.json, "print the JSON object");
-    app.add_option("--completion", line.completion)->group(""); // for deploy/completions
+    app.add_option("--completion", line.completion)->group(""); // for the build (deploy/meson.build)
     app.fallthrough();                                          // these may also follow the command
     app.require_subcommand(0, 1);
     add_plain(app, line);

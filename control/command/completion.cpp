@@ -10,11 +10,14 @@ struct Choice {
     std::string word, help;
 };
 
+std::vector<const CLI::App*> verbs_of(const CLI::App& app) {
+    return app.get_subcommands([](const CLI::App* verb) { return !verb->get_name().empty(); });
+}
+
 /// Verbs and options that may follow the words of `app`.
 std::vector<Choice> choices_of(const CLI::App& app) {
     std::vector<Choice> choices;
-    for (const CLI::App* verb : app.get_subcommands([](const CLI::App* a) { return !a->get_name().empty(); }))
-        choices.push_back({verb->get_name(), verb->get_description()});
+    for (const CLI::App* verb : verbs_of(app)) choices.push_back({verb->get_name(), verb->get_description()});
     auto add = [&](const CLI::App& of) {
         for (const CLI::Option* option : of.get_options()) {
             bool is_shown = !option->get_positional() && !option->get_group().empty();
@@ -51,8 +54,7 @@ std::string zsh_words(const CLI::App& app) {
 template <class Write>
 std::string cases_of(const CLI::App& app, const std::string& path, Write write) {
     std::string out = fmt::format("    '{}') {} ;;\n", path, write(app));
-    for (const CLI::App* verb : app.get_subcommands([](const CLI::App* a) { return !a->get_name().empty(); }))
-        out += cases_of(*verb, path + " " + verb->get_name(), write);
+    for (const CLI::App* verb : verbs_of(app)) out += cases_of(*verb, path + " " + verb->get_name(), write);
     return out;
 }
 
@@ -64,8 +66,7 @@ constexpr const char* find_place = R"(        case "$place $word" in
 std::string places_of(const CLI::App& app) {
     std::string all;
     auto collect = [&](const CLI::App& of, const std::string& path, auto& self) -> void {
-        for (const CLI::App* verb :
-             of.get_subcommands([](const CLI::App* a) { return !a->get_name().empty(); })) {
+        for (const CLI::App* verb : verbs_of(of)) {
             std::string place = path + " " + verb->get_name();
             all += fmt::format("        '{}') place='{}' ;;\n", place, place);
             self(*verb, place, self);

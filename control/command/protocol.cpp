@@ -10,37 +10,24 @@
 
 namespace millrace::control {
 
-Responder::Responder(Responder&& other) noexcept : sink_(std::exchange(other.sink_, nullptr)) {}
-
-Responder& Responder::operator=(Responder&& other) noexcept {
-    if (this == &other) return *this;
-    drop();
-    sink_ = std::exchange(other.sink_, nullptr);
-    return *this;
-}
-
-Responder::~Responder() {
-    drop();
-}
-
-void Responder::drop() noexcept {
-    if (!sink_) return;
+Responder::Owed::~Owed() {
+    if (!sink) return;
     try {
-        fail("the daemon gave no answer");
+        respond({{"error", "the daemon gave no answer"}});
     } catch (const std::exception&) {
         // Out of memory. The connection's own time limit then ends the client's wait.
     }
 }
 
-void Responder::respond(const nlohmann::json& object) {
-    auto sink = std::exchange(sink_, nullptr);
-    if (!sink) return;
+void Responder::Owed::respond(const nlohmann::json& object) {
+    auto to = std::exchange(sink, nullptr);
+    if (!to) return;
     std::string text = to_text(object);
     if (text.size() > command_limits::reply_octets) text = to_text({{"error", "the answer is too large"}});
-    sink(std::move(text));
+    to(std::move(text));
 }
 
-void Responder::fail(const std::string& sentence) {
+void Responder::fail(const std::string& sentence) const {
     respond({{"error", sentence}});
 }
 
@@ -104,7 +91,7 @@ tl::expected<std::vector<std::string>, std::string> parse_request(std::string_vi
             return tl::unexpected(std::string("a request that begins with [ is a JSON array of strings"));
         words = std::move(*list);
     } else {
-        words = has_control(request) ? std::vector{std::string(request)} : words_of(request);
+        words = words_of(request);
     }
     if (std::any_of(words.begin(), words.end(), has_control)) {
         return tl::unexpected(std::string("a request has no control characters"));

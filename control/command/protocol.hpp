@@ -12,6 +12,7 @@
 #include <cstddef>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,27 +30,31 @@ inline constexpr std::size_t reply_octets = std::size_t(16) << 20; ///< all pack
 inline constexpr char more = '+', last = '.';                      ///< first octet of a reply's packet
 } // namespace command_limits
 
-/// The answer that a request is owed, moved to whoever can give it, now or later. Given once; dropped without
-/// one, it sends an error, so a client never waits in vain.
+/// The answer that a request is owed, given to whoever can answer, now or later. Copies owe the same one: the
+/// first that answers does for all, and when the last goes without one, an error is sent, so that a client
+/// never waits in vain.
 class Responder {
   public:
     using Sink = std::function<void(std::string text)>; ///< called once, with the JSON text
 
-    explicit Responder(Sink sink) : sink_(std::move(sink)) {}
-    Responder(Responder&& other) noexcept;
-    Responder& operator=(Responder&& other) noexcept;
-    ~Responder();
+    explicit Responder(Sink sink) : owed_(std::make_shared<Owed>(std::move(sink))) {}
 
     /// Strings need not be UTF-8: what is not is replaced. Sent before this returns, as far as
     /// the client reads.
-    void respond(const nlohmann::json& object);
+    void respond(const nlohmann::json& object) const { owed_->respond(object); }
     /// {"error": sentence}
-    void fail(const std::string& sentence);
+    void fail(const std::string& sentence) const;
 
   private:
-    void drop() noexcept;
-
-    Sink sink_;
+    struct Owed {
+        explicit Owed(Sink to) : sink(std::move(to)) {}
+        Owed(const Owed&) = delete;
+        Owed& operator=(const Owed&) = delete;
+        ~Owed();
+        void respond(const nlohmann::json& object);
+        Sink sink; ///< none: it has been given
+    };
+    std::shared_ptr<Owed> owed_;
 };
 
 /// What follows the verb, and the reply to give.

@@ -11,14 +11,15 @@
 #include <grp.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "control/command/connection.hpp"
+#include "dataplane/unix_address.hpp"
 
 namespace millrace::control {
 
 using dataplane::Descriptor;
+using dataplane::UnixAddress;
 using group_entry = struct group;
 
 namespace {
@@ -38,14 +39,14 @@ std::string make_directory(const std::filesystem::path& directory) {
 }
 
 /// Whether the socket file that is in the way may be removed; otherwise a sentence.
-tl::expected<void, std::string> check_dead(const sockaddr_un& address) {
+tl::expected<void, std::string> check_dead(const UnixAddress& address) {
     struct stat status {};
-    if (::lstat(address.sun_path, &status) == 0 && !S_ISSOCK(status.st_mode)) {
+    if (::lstat(address.name.sun_path, &status) == 0 && !S_ISSOCK(status.st_mode)) {
         return tl::unexpected(std::string("there is a file in its place that is not a socket"));
     }
     Descriptor socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!socket) return tl::unexpected(reason());
-    int result = ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
+    int result = ::connect(socket.get(), address.get(), address.size);
     if (result == 0 || errno == EAGAIN) {
         return tl::unexpected(std::string("another millraced is listening there"));
     }
@@ -67,21 +68,21 @@ tl::expected<gid_t, std::string> number_of(const std::string& group) {
     return found.gr_gid;
 }
 
-tl::expected<void, std::string> bind_and_listen(int fd, const sockaddr_un& address, mode_t mode,
+tl::expected<void, std::string> bind_and_listen(int fd, const UnixAddress& address, mode_t mode,
                                                 gid_t group) {
-    auto bind = [&] { return ::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address); };
+    auto bind = [&] { return ::bind(fd, address.get(), address.size); };
     // Linux gives the file the socket's own mode less the umask: it
     // is never open wider than it ends up, nor to another group.
     if (::fchmod(fd, mode & S_IRWXU) < 0) return tl::unexpected(reason());
     if (bind() < 0) {
         if (errno != EADDRINUSE) return tl::unexpected(reason());
         if (auto dead = check_dead(address); !dead) return dead;
-        ::unlink(address.sun_path);
+        ::unlink(address.name.sun_path);
         if (bind() < 0) return tl::unexpected(reason());
     }
-    if (::chown(address.sun_path, uid_t(-1), group) < 0)
+    if (::chown(address.name.sun_path, uid_t(-1), group) < 0)
         return tl::unexpected("its group cannot be set (is millraced's user a member?): " + reason());
-    if (::chmod(address.sun_path, mode) < 0) return tl::unexpected(reason());
+    if (::chmod(address.name.sun_path, mode) < 0) return tl::unexpected(reason());
     if (::listen(fd, int(CommandServer::most_connections)) < 0) return tl::unexpected(reason());
     return {};
 }
@@ -95,24 +96,27 @@ CommandServer::~CommandServer() {
     close();
 }
 
+void CommandServer::on_plain(const std::string& verb, std::function<void(Responder)> act) {
+    on(verb, [verb, act = std::move(act)](const std::vector<std::string>& args, const Responder& responder) {
+        args.empty() ? act(responder) : responder.fail(verb + " takes no arguments");
+    });
+}
+
 tl::expected<void, std::string> CommandServer::open(const std::string& path, unsigned mode,
                                                     const std::string& group) {
     auto failed = [&](const std::string& why) {
         return tl::unexpected(fmt::format("cannot open the control socket {}: {}", path, why));
     };
     close();
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    if (path.empty() || path.size() >= sizeof address.sun_path)
-        return failed("the path is empty or too long");
-    std::memcpy(address.sun_path, path.data(), path.size());
+    auto address = dataplane::unix_address(path);
+    if (!address) return failed("the path is empty or too long");
     if (auto why = make_directory(std::filesystem::path(path).parent_path()); !why.empty())
         return failed(why);
     Descriptor socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!socket) return failed(reason());
     auto number = number_of(group);
     if (!number) return failed(number.error());
-    if (auto bound = bind_and_listen(socket.get(), address, mode, *number); !bound)
+    if (auto bound = bind_and_listen(socket.get(), *address, mode, *number); !bound)
         return failed(bound.error());
     struct stat status {};
     if (::lstat(path.c_str(), &status) < 0) return failed(reason());

@@ -40,6 +40,8 @@ class CommandServer {
     CommandServer& operator=(const CommandServer&) = delete;
 
     void on(std::string verb, Handler handler) { commands_.on(std::move(verb), std::move(handler)); }
+    /// A verb without arguments.
+    void on_plain(const std::string& verb, std::function<void(Responder)> act);
 
     /// Listens at `path`, whose file gets `mode` and `group` (empty: the process's
     /// own). Makes the directory (0755) when it is missing, replaces the socket of

@@ -4,20 +4,16 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
 #include <memory>
+#include <span>
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "control/config/config.hpp"
-#include "dataplane/descriptor.hpp"
+#include "control/whole_file.hpp"
 
 namespace millrace::control {
-
-using dataplane::Descriptor;
 
 namespace {
 
@@ -27,33 +23,17 @@ Result failed(const std::string& what, const std::string& path) {
     return tl::unexpected(fmt::format("cannot {} {}: {}", what, path, std::strerror(errno)));
 }
 
-/// On disk when it returns.
-bool write_all(int fd, std::string_view text) {
-    while (!text.empty()) {
-        ssize_t put = ::write(fd, text.data(), text.size());
-        if (put < 0 && errno != EINTR) return false;
-        if (put > 0) text.remove_prefix(std::size_t(put));
-    }
-    return ::fsync(fd) == 0;
-}
-
-/// In one step: whoever reads the file has the old text or the new one.
 Result replace_file(const std::string& path, const std::string& text) {
     struct stat status {};
     if (::stat(path.c_str(), &status) < 0) return failed("look at", path);
-    std::string beside = path + ".XXXXXX";
-    Descriptor file(::mkostemp(beside.data(), O_CLOEXEC));
-    if (!file) return failed("make a file beside", path);
-    bool is_like_it = ::fchown(file.get(), status.st_uid, status.st_gid) == 0 &&
-                      ::fchmod(file.get(), status.st_mode & 07777) == 0;
-    if (!is_like_it || !write_all(file.get(), text) || ::rename(beside.c_str(), path.c_str()) < 0) {
-        Result error = failed("write", path);
-        ::unlink(beside.c_str());
-        return error;
-    }
-    Descriptor folder(::open(std::filesystem::path(path).parent_path().c_str(), O_RDONLY | O_CLOEXEC));
-    if (folder) ::fsync(folder.get());
-    return {};
+    std::span octets(reinterpret_cast<const std::uint8_t*>(text.data()), text.size());
+    return WholeFile::create(path)
+        .and_then([&](WholeFile file) {
+            return file.belong_to(status.st_uid, status.st_gid, status.st_mode & 07777)
+                .and_then([&] { return file.write(octets); })
+                .and_then([&] { return file.finish(); });
+        })
+        .map_error([&](const std::string& why) { return path + " " + why; });
 }
 
 } // namespace

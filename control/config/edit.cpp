@@ -107,28 +107,6 @@ tl::expected<std::string, std::string> nested(Steps steps, std::string value) {
     return value;
 }
 
-std::vector<std::string> comments_of(std::string_view text) {
-    constexpr std::string_view opening = " \n[{,:"; // before a quote that is not a letter of a plain word
-    std::vector<std::string> comments;
-    char quote = 0;
-    for (std::size_t at = 0; at < text.size(); ++at) {
-        char c = text[at];
-        if (quote) {
-            if (c == '\\' && quote == '"')
-                ++at;
-            else if (c == quote)
-                quote = 0;
-        } else if ((c == '"' || c == '\'') && (at == 0 || opening.find(text[at - 1]) != opening.npos)) {
-            quote = c;
-        } else if (c == '#' && (at == 0 || text[at - 1] == ' ' || text[at - 1] == '\n')) {
-            std::size_t end = std::min(text.find('\n', at), text.size());
-            comments.emplace_back(text.substr(at, end - at));
-            at = end;
-        }
-    }
-    return comments;
-}
-
 /// The text in the making.
 class Draft {
   public:
@@ -137,7 +115,7 @@ class Draft {
     /// False: it is not known where what is to be replaced ends.
     bool replace(std::size_t from, std::size_t to, const std::string& with) {
         if (from == Tree::unknown || to == Tree::unknown || from > to || to > text_.size()) return false;
-        lost_ = comments_of(std::string_view(text_).substr(from, to - from));
+        lost_ = yaml::comments_of(std::string_view(text_).substr(from, to - from));
         text_.replace(from, to - from, with);
         return true;
     }
@@ -154,7 +132,7 @@ class Draft {
         std::size_t end = text_.find('\n', to);
         std::string own = text_.substr(to, end == text_.npos ? end : end - to);
         bool removed = replace(line_of(from), end == text_.npos ? text_.size() : end + 1, "");
-        if (!comments_of(own).empty() && !lost_.empty()) lost_.pop_back();
+        if (!yaml::comments_of(own).empty() && !lost_.empty()) lost_.pop_back();
         return removed;
     }
     std::size_t line_of(std::size_t at) const { return at == 0 ? 0 : text_.rfind('\n', at - 1) + 1; }
@@ -197,7 +175,7 @@ bool insert(Draft& draft, const Tree& into, const std::string& what) {
 
 tl::expected<Tree, std::string> parse_value(const std::string& value) {
     // One would pile up behind the value with each change.
-    if (!comments_of(value).empty()) return tl::unexpected(std::string("the value has a comment"));
+    if (!yaml::comments_of(value).empty()) return tl::unexpected(std::string("the value has a comment"));
     return yaml::parse_tree(value).map_error([](const std::string& why) { return "the value is " + why; });
 }
 

@@ -95,14 +95,19 @@ std::size_t end_of_quoted(std::string_view text, std::size_t at) {
     return Tree::unknown;
 }
 
+/// Rather than being a letter of a plain word, such as the one in "it's".
+bool is_opening_quote(std::string_view text, std::size_t at) {
+    bool is_quote = text[at] == '"' || text[at] == '\'';
+    return is_quote && (at == 0 || is_blank(text, at - 1) ||
+                        std::string_view("[{,:").find(text[at - 1]) != std::string_view::npos);
+}
+
 /// Behind the bracket that closes the one at `at`.
 std::size_t end_of_flow(std::string_view text, std::size_t at) {
     unsigned depth = 0;
     while (at < text.size()) {
         char c = text[at];
-        bool opens_word = at > 0 && (is_blank(text, at - 1) ||
-                                     std::string_view("[{,:").find(text[at - 1]) != std::string_view::npos);
-        if ((c == '"' || c == '\'') && opens_word) {
+        if (is_opening_quote(text, at)) {
             at = end_of_quoted(text, at);
             continue;
         }
@@ -169,6 +174,22 @@ tl::expected<Tree, std::string> parse_tree(const std::string& text) {
     } catch (const std::runtime_error& error) {
         return tl::unexpected(std::string(error.what()));
     }
+}
+
+std::vector<std::string> comments_of(std::string_view text) {
+    std::vector<std::string> comments;
+    for (std::size_t at = 0; at < text.size();) {
+        if (is_opening_quote(text, at)) {
+            at = end_of_quoted(text, at);
+        } else if (is_comment(text, at)) {
+            std::size_t end = std::min(text.find_first_of("\r\n", at), text.size());
+            comments.emplace_back(text.substr(at, end - at));
+            at = end;
+        } else {
+            ++at;
+        }
+    }
+    return comments;
 }
 
 bool is_same(const Tree& one, const Tree& other) {

@@ -34,6 +34,9 @@ struct Tree {
 /// stands in another place.
 tl::expected<Tree, std::string> parse_tree(const std::string& text);
 
+/// The comments within a part of a text that begins where no quote is open.
+std::vector<std::string> comments_of(std::string_view text);
+
 /// Whether they mean the same.
 bool is_same(const Tree& one, const Tree& other);
 

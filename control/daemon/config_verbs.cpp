@@ -25,13 +25,12 @@ json to_json(const Reload::Changes& changes) {
     return reply;
 }
 
-void reload_file(Reload& reload, Responder responder) {
-    auto held = std::make_shared<Responder>(std::move(responder)); // std::function wants a copyable callback
-    reload.begin([held](const tl::expected<Reload::Changes, std::string>& result) {
-        if (!result) return held->fail(result.error());
+void reload_file(Reload& reload, const Responder& responder) {
+    reload.begin([responder](const tl::expected<Reload::Changes, std::string>& result) {
+        if (!result) return responder.fail(result.error());
         json reply = to_json(*result);
         reply["reloaded"] = true;
-        held->respond(reply);
+        responder.respond(reply);
     });
 }
 
@@ -64,11 +63,10 @@ Answer diff(const Document& document, const Config& running) {
 }
 
 Answer check(const Document& document, const Config& running) {
-    auto file = load_config(document.path);
+    auto file = read_config_file(document.path).and_then([&](const std::string& text) {
+        return parse_beside(text, document.path, running.boot);
+    });
     if (!file) return tl::unexpected(to_string(file.error()));
-    auto together =
-        parse_config(to_yaml({running.boot, file->live}), document.path + " with what needs a restart");
-    if (!together) return tl::unexpected(to_string(together.error()));
     auto local = build_local_names(file->live);
     if (!local) return tl::unexpected(to_string(local.error()));
     return json{{"file", document.path}, {"valid", true}, {"warnings", warnings_of(file->live)}};
@@ -85,37 +83,39 @@ json refusal(const Document& document, const Config& running, const std::string&
     return reply;
 }
 
-void save(Reload& reload, Responder responder) {
-    auto held = std::make_shared<Responder>(std::move(responder));
-    bool begun = reload.look([held, &reload](const Document& document, const Config& running) {
+void save(Reload& reload, const Responder& responder) {
+    bool begun = reload.look([responder, &reload](const Document& document, const Config& running) {
         auto saved = save_document(document);
         json reply = saved ? json{{"file", document.path}, {"saved", document.edits.size()}}
                            : refusal(document, running, saved.error());
-        return [held, &reload, reply, text = saved ? std::optional(document.text) : std::nullopt] {
+        return [responder, &reload, reply, text = saved ? std::optional(document.text) : std::nullopt] {
             if (text) reload.saved(*text);
-            held->respond(reply);
+            responder.respond(reply);
         };
     });
-    if (!begun) held->fail("too many changes wait; try again");
+    if (!begun) responder.fail("too many changes wait; try again");
 }
 
-void set(Reload& reload, const Args& args, Responder responder) {
+void set(Reload& reload, const Args& args, const Responder& responder) {
     if (args.size() < 2) return responder.fail("usage: config set KEY VALUE");
-    std::string value = joined(args, 1);
-    auto edit = [key = args[0], value](const std::string& text, const Config::Live&) {
-        return set_value(text, key, value);
-    };
-    answer_edit(reload, args[0], edit, {{"key", args[0]}, {"value", value}}, std::move(responder));
+    set_key(reload, args[0], joined(args, 1), responder);
 }
 
 /// `log: level`, by a shorter name.
-void log_level(Reload& reload, const Args& args, Responder responder) {
+void log_level(Reload& reload, const Args& args, const Responder& responder) {
     if (args.size() > 1) return responder.fail("usage: log-level [LEVEL]");
-    if (!args.empty()) return set(reload, {"log.level", args[0]}, std::move(responder));
+    if (!args.empty()) return set_key(reload, "log.level", args[0], responder);
     responder.respond({{"level", name_of(reload.current().log_level, log_levels)}});
 }
 
 } // namespace
+
+void set_key(Reload& reload, const std::string& key, const std::string& value, const Responder& responder) {
+    auto edit = [key, value](const std::string& text, const Config::Live&) {
+        return set_value(text, key, value);
+    };
+    answer_edit(reload, key, edit, {{"key", key}, {"value", value}}, responder);
+}
 
 json config_status(const Reload& reload) {
     const Document& document = reload.document();
@@ -123,27 +123,26 @@ json config_status(const Reload& reload) {
 }
 
 void answer_edit(Reload& reload, const std::string& key, Reload::Edit edit, const json& more,
-                 Responder responder) {
-    auto held = std::make_shared<Responder>(std::move(responder));
+                 const Responder& responder) {
     reload.edit(key, std::move(edit),
-                [held, more, &reload](const tl::expected<Reload::Changes, std::string>& result) {
-                    if (!result) return held->fail(result.error());
+                [responder, more, &reload](const tl::expected<Reload::Changes, std::string>& result) {
+                    if (!result) return responder.fail(result.error());
                     json reply = to_json(*result);
                     reply.erase("needs_restart"); // is refused
                     reply.update(more);
                     reply["unsaved"] = reload.document().differs();
-                    held->respond(reply);
+                    responder.respond(reply);
                 });
 }
 
-void answer_look(Reload& reload, MakeAnswer make, Responder responder) {
-    auto held = std::make_shared<Responder>(std::move(responder));
-    bool begun = reload.look([held, make = std::move(make)](const Document& document, const Config& running) {
-        return [held, answer = make(document, running)] {
-            answer ? held->respond(*answer) : held->fail(answer.error());
-        };
-    });
-    if (!begun) held->fail("too many changes wait; try again");
+void answer_look(Reload& reload, MakeAnswer make, const Responder& responder) {
+    bool begun =
+        reload.look([responder, make = std::move(make)](const Document& document, const Config& running) {
+            return [responder, answer = make(document, running)] {
+                answer ? responder.respond(*answer) : responder.fail(answer.error());
+            };
+        });
+    if (!begun) responder.fail("too many changes wait; try again");
 }
 
 std::string joined(const std::vector<std::string>& words, std::size_t from) {
@@ -151,27 +150,22 @@ std::string joined(const std::vector<std::string>& words, std::size_t from) {
 }
 
 void add_config_verbs(CommandServer& server, Reload& reload) {
-    auto plain = [&server](const std::string& verb, const std::function<void(Responder)>& act) {
-        server.on(verb, [verb, act](const Args& args, Responder responder) {
-            args.empty() ? act(std::move(responder)) : responder.fail(verb + " takes no arguments");
-        });
-    };
-    server.on("config show", [&reload](const Args& args, Responder responder) {
+    server.on("config show", [&reload](const Args& args, const Responder& responder) {
         if (args.size() > 1) return responder.fail("usage: config show [KEY]");
         auto make = [prefix = args.empty() ? "" : args[0]](const Document& document, const Config& running) {
             return show(document, running, prefix);
         };
-        answer_look(reload, make, std::move(responder));
+        answer_look(reload, make, responder);
     });
     server.on("config set",
-              [&reload](const Args& args, Responder responder) { set(reload, args, std::move(responder)); });
-    server.on("log-level", [&reload](const Args& args, Responder responder) {
-        log_level(reload, args, std::move(responder));
+              [&reload](const Args& args, const Responder& responder) { set(reload, args, responder); });
+    server.on("log-level", [&reload](const Args& args, const Responder& responder) {
+        log_level(reload, args, responder);
     });
-    plain("config diff", [&reload](Responder r) { answer_look(reload, diff, std::move(r)); });
-    plain("config check", [&reload](Responder r) { answer_look(reload, check, std::move(r)); });
-    plain("config save", [&reload](Responder r) { save(reload, std::move(r)); });
-    plain("config reload", [&reload](Responder r) { reload_file(reload, std::move(r)); });
+    server.on_plain("config diff", [&reload](const Responder& r) { answer_look(reload, diff, r); });
+    server.on_plain("config check", [&reload](const Responder& r) { answer_look(reload, check, r); });
+    server.on_plain("config save", [&reload](const Responder& r) { save(reload, r); });
+    server.on_plain("config reload", [&reload](const Responder& r) { reload_file(reload, r); });
 }
 
 } // namespace millrace::control

@@ -20,12 +20,15 @@ nlohmann::json config_status(const Reload& reload);
 
 /// Changes the running configuration and answers with what came of that, and `more`.
 void answer_edit(Reload& reload, const std::string& key, Reload::Edit edit, const nlohmann::json& more,
-                 Responder responder);
+                 const Responder& responder);
+
+/// One value, by its dotted key, written as in the file.
+void set_key(Reload& reload, const std::string& key, const std::string& value, const Responder& responder);
 
 /// Answers with what `make` returns on the helper thread; an error is a sentence.
 using MakeAnswer =
     std::function<tl::expected<nlohmann::json, std::string>(const Document& document, const Config& running)>;
-void answer_look(Reload& reload, MakeAnswer make, Responder responder);
+void answer_look(Reload& reload, MakeAnswer make, const Responder& responder);
 
 /// With a space between.
 std::string joined(const std::vector<std::string>& words, std::size_t from = 0);

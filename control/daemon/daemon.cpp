@@ -101,8 +101,11 @@ Daemon::Result Daemon::run() {
     if (eal_) telemetry.emplace(workers_);
     std::optional<Metrics> metrics;
     std::optional<StatusPage> page;
-    if (http_) page.emplace(*http_, Context{parts_, reload_, loop});
-    if (http_) metrics.emplace(*http_, parts_, config_.boot, reload_, loop, eal_ ? rte_get_tsc_hz() : 0);
+    if (http_) {
+        Context context{parts_, reload_, loop};
+        page.emplace(*http_, context);
+        metrics.emplace(*http_, context, eal_ ? rte_get_tsc_hz() : 0);
+    }
     signals_.async_wait([&](asio::error_code error, int signal) {
         if (error) return;
         spdlog::info("signal {}: stopping", signal);

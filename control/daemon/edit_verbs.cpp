@@ -5,9 +5,11 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "cache/dns.hpp"
 #include "control/config/choices.hpp"
 #include "control/config/differences.hpp"
 #include "control/daemon/config_verbs.hpp"
+#include "control/daemon/upstream_verbs.hpp"
 #include "control/message/record_text.hpp"
 
 namespace millrace::control {
@@ -18,7 +20,6 @@ using nlohmann::json;
 namespace {
 
 using Args = std::vector<std::string>;
-using Act = std::function<void(const Args&, Responder)>;
 
 tl::unexpected<std::string> none(const std::string& what) {
     return tl::unexpected(what);
@@ -54,7 +55,7 @@ json list_prefixes(const Config::Live& live) {
 }
 
 /// All prefixes that have the address; one is enough.
-void test_address(const Config::Live& live, const Args& args, Responder responder) {
+void test_address(const Config::Live& live, const Args& args, const Responder& responder) {
     auto address = args.size() == 1 ? dataplane::parse_address(args[0]) : std::nullopt;
     if (!address) return responder.fail("usage: acl test ADDRESS, such as 192.0.2.1");
     json within = json::array();
@@ -122,7 +123,8 @@ const char* word_of(LocalNames::Action action) {
 }
 
 /// Which rule decides on the name, of lists or any other.
-void test_name(const Config::Live& live, const LocalNames& names, const Args& args, Responder responder) {
+void test_name(const Config::Live& live, const LocalNames& names, const Args& args,
+               const Responder& responder) {
     auto name = args.size() == 1 ? cache::parse_name(args[0]) : std::nullopt;
     if (!name) return responder.fail("usage: block test NAME");
     json reply{{"name", cache::to_string(name->bytes())}, {"blocked", false}, {"action", "asked upstream"}};
@@ -140,21 +142,30 @@ void test_name(const Config::Live& live, const LocalNames& names, const Args& ar
 
 // local
 
+/// One more edit of the text. What it takes of comments goes with what the earlier ones took.
+bool add(Edited& all, EditResult next, std::string& why) {
+    if (!next) {
+        why = next.error();
+        return false;
+    }
+    next->lost.insert(next->lost.begin(), all.lost.begin(), all.lost.end());
+    all = std::move(*next);
+    return true;
+}
+
 /// A record's place, by its text or by its owner's name; from the last to the first.
 EditResult remove_records(const std::string& text, const Config::Live& running, const std::string& what) {
     Edited edited{text};
+    std::string why = "there is no such record; see `local list`";
     bool is_found = false;
     for (std::size_t i = running.local.records.size(); i-- > 0;) {
         const std::string& record = running.local.records[i];
         std::string owner = canonical(record.substr(0, record.find_first_of(" \t")));
         if (record != what && (owner.empty() || owner != canonical(what))) continue;
-        auto next = remove_item(edited.text, fmt::format("local.records[{}]", i));
-        if (!next) return next;
-        next->lost.insert(next->lost.begin(), edited.lost.begin(), edited.lost.end());
-        edited = std::move(*next);
-        is_found = true;
+        is_found = add(edited, remove_item(edited.text, fmt::format("local.records[{}]", i)), why);
+        if (!is_found) break;
     }
-    return is_found ? EditResult(std::move(edited)) : none("there is no such record; see `local list`");
+    return is_found ? EditResult(std::move(edited)) : none(why);
 }
 
 // upstream
@@ -172,24 +183,23 @@ EditResult add_server(const std::string& text, const Config::Live& running, cons
 
 EditResult remove_server(const std::string& text, const Config::Live& running, const std::string& server,
                          const std::string& group) {
-    auto endpoint = dataplane::parse_endpoint(server, 53);
-    std::string name = endpoint ? to_string(*endpoint) : server;
+    auto endpoint = dataplane::parse_endpoint(server, dns::port);
+    auto is_meant = [&](const Config::Server& s) {
+        return is_name_of(s, server) || (endpoint && !s.is_named() && s.endpoint == *endpoint);
+    };
     Edited edited{text};
+    std::string why = "there is no such server; see `upstream list`";
     bool is_found = false;
     for (std::size_t g = 0; g < running.upstreams.size(); ++g) {
         if (!group.empty() && running.upstreams[g].name != group) continue;
         const auto& servers = running.upstreams[g].servers;
-        auto found = std::ranges::find_if(servers, [&](const Config::Server& s) {
-            return to_string(s) == name || to_string(s) == name + ":53";
-        });
+        auto found = std::ranges::find_if(servers, is_meant);
         if (found == servers.end()) continue;
-        auto next =
-            remove_item(edited.text, fmt::format("{}[{}]", group_key(running, g), found - servers.begin()));
-        if (!next) return next;
-        edited = std::move(*next);
-        is_found = true;
+        std::string place = fmt::format("{}[{}]", group_key(running, g), found - servers.begin());
+        is_found = add(edited, remove_item(edited.text, place), why);
+        if (!is_found) break;
     }
-    return is_found ? EditResult(std::move(edited)) : none("there is no such server; see `upstream list`");
+    return is_found ? EditResult(std::move(edited)) : none(why);
 }
 
 /// A verb that edits: its arguments are given to `edit` as one text.
@@ -197,44 +207,39 @@ using EditWord = EditResult (*)(const std::string& text, const Config::Live& run
                                 const std::string& word);
 
 void on_edit(CommandServer& server, Reload& reload, const std::string& verb, const char* key, EditWord edit) {
-    server.on(verb, [&reload, verb, key = std::string(key), edit](const Args& args, Responder responder) {
-        if (args.empty()) return responder.fail("usage: " + verb + " WHAT");
-        auto apply = [edit, what = joined(args)](const std::string& text, const Config::Live& running) {
-            return edit(text, running, what);
-        };
-        answer_edit(reload, key, apply, json::object(), std::move(responder));
-    });
+    server.on(
+        verb, [&reload, verb, key = std::string(key), edit](const Args& args, const Responder& responder) {
+            if (args.empty()) return responder.fail("usage: " + verb + " WHAT");
+            auto apply = [edit, what = joined(args)](const std::string& text, const Config::Live& running) {
+                return edit(text, running, what);
+            };
+            answer_edit(reload, key, apply, json::object(), responder);
+        });
 }
 
 using EditServer = EditResult (*)(const std::string&, const Config::Live&, const std::string&,
                                   const std::string&);
 
 void on_server(CommandServer& server, Reload& reload, const std::string& verb, EditServer edit) {
-    server.on(verb, [&reload, verb, edit](const Args& args, Responder responder) {
+    server.on(verb, [&reload, verb, edit](const Args& args, const Responder& responder) {
         if (args.empty() || args.size() > 2) return responder.fail("usage: " + verb + " SERVER [GROUP]");
         auto apply = [edit, args](const std::string& text, const Config::Live& running) {
             return edit(text, running, args[0], args.size() > 1 ? args[1] : "");
         };
-        answer_edit(reload, "upstreams", apply, json::object(), std::move(responder));
+        answer_edit(reload, "upstreams", apply, json::object(), responder);
     });
 }
 
 void on_look(CommandServer& server, const std::string& verb, const std::function<json()>& make) {
-    server.on(verb, [verb, make](const Args& args, Responder responder) {
-        args.empty() ? responder.respond(make()) : responder.fail(verb + " takes no arguments");
-    });
+    server.on_plain(verb, [make](const Responder& responder) { responder.respond(make()); });
 }
 
-void set_limit(Reload& reload, const Args& args, Responder responder) {
+void set_limit(Reload& reload, const Args& args, const Responder& responder) {
     if (args.size() != 2) return responder.fail("usage: ratelimit set KEY VALUE; see `ratelimit show`");
-    std::string key = "limits." + args[0];
-    auto apply = [key, value = args[1]](const std::string& text, const Config::Live&) {
-        return set_value(text, key, value);
-    };
-    answer_edit(reload, key, apply, {{"key", key}, {"value", args[1]}}, std::move(responder));
+    set_key(reload, "limits." + args[0], args[1], responder);
 }
 
-void show_limits(Reload& reload, Responder responder) {
+void show_limits(Reload& reload, const Responder& responder) {
     auto make = [](const Document&, const Config& running) -> tl::expected<json, std::string> {
         json limits = json::object();
         constexpr std::string_view prefix = "limits.";
@@ -243,7 +248,7 @@ void show_limits(Reload& reload, Responder responder) {
         }
         return limits;
     };
-    answer_look(reload, make, std::move(responder));
+    answer_look(reload, make, responder);
 }
 
 } // namespace
@@ -253,14 +258,14 @@ void add_edit_verbs(CommandServer& server, Reload& reload,
     on_edit(server, reload, "acl add", "allow", add_prefix);
     on_edit(server, reload, "acl remove", "allow", remove_prefix);
     on_look(server, "acl list", [&reload] { return list_prefixes(reload.current()); });
-    server.on("acl test", [&reload](const Args& args, Responder responder) {
-        test_address(reload.current(), args, std::move(responder));
+    server.on("acl test", [&reload](const Args& args, const Responder& responder) {
+        test_address(reload.current(), args, responder);
     });
     on_edit(server, reload, "block add", "block", block_name);
     on_edit(server, reload, "block remove", "block", unblock_name);
     on_look(server, "block list", [&reload] { return list_blocks(reload); });
-    server.on("block test", [&reload, &local](const Args& args, Responder responder) {
-        test_name(reload.current(), local.get(), args, std::move(responder));
+    server.on("block test", [&reload, &local](const Args& args, const Responder& responder) {
+        test_name(reload.current(), local.get(), args, responder);
     });
     on_edit(server, reload, "local add", "local.records",
             [](const std::string& text, const Config::Live&, const std::string& record) {
@@ -271,13 +276,11 @@ void add_edit_verbs(CommandServer& server, Reload& reload,
         const Config::Local& own = reload.current().local;
         return json{{"records", own.records}, {"forward", own.forward}, {"special_names", own.special_names}};
     });
-    server.on("ratelimit set", [&reload](const Args& args, Responder responder) {
-        set_limit(reload, args, std::move(responder));
+    server.on("ratelimit set", [&reload](const Args& args, const Responder& responder) {
+        set_limit(reload, args, responder);
     });
-    server.on("ratelimit show", [&reload](const Args& args, Responder responder) {
-        args.empty() ? show_limits(reload, std::move(responder))
-                     : responder.fail("ratelimit show takes no arguments");
-    });
+    server.on_plain("ratelimit show",
+                    [&reload](const Responder& responder) { show_limits(reload, responder); });
     on_server(server, reload, "upstream add", add_server);
     on_server(server, reload, "upstream remove", remove_server);
 }

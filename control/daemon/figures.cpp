@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "control/daemon/config_verbs.hpp"
+#include "control/daemon/counter_rows.hpp"
 #include "control/message/record_text.hpp"
 
 namespace millrace::control {
@@ -18,10 +19,6 @@ using nlohmann::json;
 
 namespace {
 
-double seconds(Time t) {
-    return double(t.count()) / 1e6;
-}
-
 json workers_of(const Context& c) {
     json list = json::array();
     for (std::size_t i = 0; i < c.workers.size(); ++i) {
@@ -30,7 +27,7 @@ json workers_of(const Context& c) {
                     {"received", worker.counters.received()},
                     {"busy_cycles", worker.busy_cycles}};
         if (worker.lcore) one["lcore"] = *worker.lcore;
-        if (worker.stalled > Time{}) one["stalled_s"] = seconds(worker.stalled);
+        if (worker.stalled > Time{}) one["stalled_s"] = in_seconds(worker.stalled);
         list.push_back(std::move(one));
     }
     return list;
@@ -83,58 +80,40 @@ json dropped_of(const Totals& totals, std::uint64_t& received) {
     return dropped;
 }
 
-std::uint64_t breakers_opened(std::span<const Upstreams> groups) {
-    std::uint64_t opened = 0;
-    for (const Upstreams& upstreams : groups) {
-        for (unsigned i = 0; i < upstreams.size(); ++i) opened += upstreams.counters(i).opened;
+/// Adds to what the keys have: see CounterRow::stat.
+void count(json& all, std::string_view keys, std::uint64_t number) {
+    while (!keys.empty()) {
+        std::string_view key = keys.substr(0, keys.find(", "));
+        keys.remove_prefix(std::min(keys.size(), key.size() + 2));
+        json* place = &all;
+        std::size_t dot = key.find('.');
+        if (dot != key.npos) place = &all[std::string(key.substr(0, dot))];
+        json& sum = (*place)[std::string(dot == key.npos ? key : key.substr(dot + 1))];
+        sum = (sum.is_null() ? 0 : sum.get<std::uint64_t>()) + number;
     }
-    return opened;
 }
 
-/// What became of questions to upstreams, and of their answers.
-json upstream_stats(const Context& c) {
-    const ExchangeCounters& exchanges = c.exchanges.counters();
-    const PublishCounters& publications = c.publisher.counters();
-    return {{"displaced", exchanges.displaced},
-            {"limbo", c.grace.limbo_entries()},
-            {"upstream_queries", exchanges.sent},
-            {"upstream_resent", exchanges.resent},
-            {"upstream_spared", exchanges.spared},
-            {"upstream_without_edns", exchanges.without_edns},
-            {"upstream_tcp", exchanges.tcp},
-            {"upstream_tcp_tries", exchanges.tcp_tries},
-            {"upstream_tcp_tries_refused", exchanges.tcp_tries_refused},
-            {"upstream_tcp_displaced", exchanges.tcp_displaced},
-            {"upstream_accepted", exchanges.accepted},
-            {"upstream_timeouts", exchanges.timeouts},
-            {"upstream_unreachable", exchanges.unreachable},
-            {"upstream_icmp", exchanges.icmp},
-            {"upstream_refused", exchanges.refused_full},
-            {"upstream_not_asked", exchanges.refused_open},
-            {"breakers_opened", breakers_opened(c.groups)},
-            {"cancelled", exchanges.cancelled},
-            {"late", exchanges.late},
-            {"mismatched", exchanges.mismatched},
-            {"malformed", exchanges.malformed},
-            {"large_rrsets", exchanges.large_rrsets},
-            {"published", publications.published},
-            {"merged", publications.merged},
-            {"superseded", publications.superseded},
-            {"cache_full", publications.full},
-            {"evicted", c.table.evicted()},
-            {"rebuilt", c.table.rebuilt()}};
+template <class Counts, std::size_t N>
+void count(json& all, const CounterRow<Counts> (&rows)[N], const Counts& counts) {
+    for (const auto& row : rows) count(all, row.stat, counts.*row.count);
 }
 
-json ranking_stats(const Prober& prober) {
-    const RankingCounters& n = prober.counters();
-    return {{"rankings", n.rankings}, {"refused", n.refused},  {"ordered", n.ordered},
-            {"cached", n.cached},     {"special", n.special},  {"probes", n.probes},
-            {"answered", n.answered}, {"failed", n.failed},    {"limited", n.limited},
-            {"unsent", n.unsent},     {"open", prober.open()}, {"measured", prober.measured()}};
+void count(json& all, const Totals& totals) {
+    for (const EventRow& row : event_rows) {
+        std::string keys = row.stat, label = row.label;
+        std::ranges::transform(label, label.begin(), [](char c) { return char(c - 'a' + 'A'); });
+        if (!label.empty()) keys.replace(keys.find(label), label.size(), row.value);
+        count(all, keys, totals.of(row.event));
+    }
 }
 
-json dnstap_stats(const Dnstap::Counters& n) {
-    return {{"connected", n.is_connected}, {"written", n.written}, {"dropped", n.dropped}};
+json sizes_of(const Context& c) {
+    return {{"entries", c.table.entries()},
+            {"slots", c.table.slots()},
+            {"bytes", c.table.bytes()},
+            {"limbo_bytes", c.grace.limbo_bytes()},
+            {"limbo_entries", c.grace.limbo_entries()},
+            {"reserve_bytes", c.publisher.reserve().bytes()}};
 }
 
 json by_limit(const FetchCounters::ByLimit& counts) {
@@ -146,16 +125,20 @@ json by_limit(const FetchCounters::ByLimit& counts) {
             {"fetches_per_zone", of(Limit::zone)}};
 }
 
-/// What `limits: dry-run` has let pass.
-json dry_run_stats(const Totals& totals, const FetchCounters& fetches) {
-    json all = by_limit(fetches.dry_run);
-    all["queries"] = totals.of(Event::dry_queries);
-    all["errors"] = totals.of(Event::dry_errors);
-    all["responses"] = totals.of(Event::dry_responses);
+} // namespace
+
+Traffic traffic_of(const Parts& parts) {
+    Traffic all;
+    auto add = [&](const Counters& one) {
+        all.received += one.received();
+        all.hits += one.get(Event::hit) + one.get(Event::stale_hit);
+        all.misses += one.get(Verdict::missed);
+        all.miss_time += one.miss_time.read();
+    };
+    add(parts.tcp.counters());
+    for (std::size_t i = 0; i < parts.workers.size(); ++i) add(parts.workers.view(i).counters);
     return all;
 }
-
-} // namespace
 
 json health(const Context& c) {
     json one = {{"healthy", c.loop.health().is_good()}};
@@ -166,20 +149,14 @@ json health(const Context& c) {
 json status(const Context& c) {
     return {{"version", MILLRACE_VERSION},
             {"pid", getpid()},
-            {"uptime", seconds(boot_time() - c.started)},
+            {"uptime", in_seconds(boot_time() - c.started)},
             {"health", health(c)},
             {"config", config_status(c.reload)},
             {"workers", workers_of(c)},
             {"ports", c.ports.summary()},
             {"kernel_interfaces", kernels_of(c)},
             {"upstreams", upstreams_of(c.named())},
-            {"cache",
-             {{"entries", c.table.entries()},
-              {"slots", c.table.slots()},
-              {"bytes", c.table.bytes()},
-              {"limbo_bytes", c.grace.limbo_bytes()},
-              {"limbo_entries", c.grace.limbo_entries()},
-              {"reserve_bytes", c.publisher.reserve().bytes()}}},
+            {"cache", sizes_of(c)},
             {"local", {{"names", c.local.get().size()}, {"bytes", c.local.get().bytes()}}},
             {"keep_warm",
              {{"questions", c.warm.questions()},
@@ -196,89 +173,50 @@ json stats(const Context& c) {
     std::uint64_t received = 0;
     json dropped = dropped_of(totals, received);
     const FetchCounters& fetches = c.fetches.counters();
-    const TcpCounters& tcp = c.tcp.connections();
-    json all = upstream_stats(c);
-    all.update({{"received", received},
-                {"answered", totals.of(Verdict::answered)},
-                {"hits", totals.of(Event::hit) + totals.of(Event::stale_hit)},
-                {"stale_hits", totals.of(Event::stale_hit)},
-                {"misses", totals.of(Verdict::missed)},
-                {"refused", totals.of(Verdict::refused)},
-                {"to_kernel", totals.of(Verdict::to_kernel)},
-                {"from_kernel", totals.of(Event::from_kernel)},
-                {"unrouted", totals.of(Event::unrouted)},
-                {"dropped", dropped},
-                {"ports", c.ports.losses()},
-                {"woken", totals.of(Event::wake_answered)},
-                {"abandoned", totals.of(Event::wake_abandoned)},
-                {"local", totals.of(Event::local)},
-                {"blocked", totals.of(Event::blocked)},
-                {"chains_blocked", fetches.chains_blocked},
-                {"aliased", fetches.aliased},
-                {"dns64_synthesised", fetches.dns64_synthesised},
-                {"rate_queries", totals.of(Event::rate_queries)},
-                {"rate_errors", totals.of(Event::rate_errors)},
-                {"rate_responses", totals.of(Event::rate_responses)},
-                {"slipped", totals.of(Event::slipped)},
-                {"rate_table_full", totals.of(Event::rate_table_full) + fetches.rate_table_full},
-                {"overloaded", totals.of(Event::servfail_full)},
-                {"refresh_asked", totals.of(Event::refresh_asked)},
-                {"refresh_dropped", totals.of(Event::refresh_dropped) + fetches.refreshes_dropped},
-                {"refreshes", fetches.refreshes},
-                {"keep_warm", fetches.warmed},
-                {"chains_renewed", fetches.chains_renewed},
-                {"ranked_late", fetches.ranked_late},
-                {"dnstap", dnstap_stats(c.dnstap.counters())},
-                {"send_failed", totals.of(Event::send_failed)},
-                {"buffer_exhausted", totals.of(Event::buffer_exhausted)},
-                {"coalesced", fetches.coalesced},
-                {"answered_late", fetches.answered_late},
-                {"fetches", fetches.fetches},
-                {"failed", fetches.failed},
-                {"stale_served", fetches.stale},
-                {"limited", fetches.refused + fetches.limited},
-                {"limited_by", by_limit(fetches.limited_by)},
-                {"dry_run", dry_run_stats(totals, fetches)},
-                {"below_denied", fetches.below_denied},
-                {"disagreements", fetches.disagreements},
-                {"ranking", ranking_stats(c.prober)},
-                {"loops", fetches.loops},
-                {"fetches_displaced", fetches.displaced},
-                {"bogus", fetches.bogus},
-                {"revoked", fetches.revoked},
-                {"tcp",
-                 {{"open", c.tcp.open()},
-                  {"accepted", tcp.accepted},
-                  {"foreign", tcp.foreign},
-                  {"refused", tcp.refused},
-                  {"displaced", tcp.displaced},
-                  {"unfinished", tcp.unfinished},
-                  {"timeouts", tcp.timeouts}}}});
+    const Dnstap::Counters log = c.dnstap.counters();
+    json all = {
+        {"received", received},
+        {"answered", totals.of(Verdict::answered)},
+        {"misses", totals.of(Verdict::missed)},
+        {"refused", totals.of(Verdict::refused)},
+        {"to_kernel", totals.of(Verdict::to_kernel)},
+        {"dropped", dropped},
+        {"ports", c.ports.losses()},
+        {"limbo", c.grace.limbo_entries()},
+        {"evicted", c.table.evicted()},
+        {"rebuilt", c.table.rebuilt()},
+        {"limited", fetches.limited},
+        {"limited_by", by_limit(fetches.limited_by)},
+        {"dry_run", by_limit(fetches.dry_run)},
+        {"ranking", {{"open", c.prober.open()}, {"measured", c.prober.measured()}}},
+        {"tcp", {{"open", c.tcp.open()}}},
+        {"dnstap", {{"connected", log.is_connected}, {"written", log.written}, {"dropped", log.dropped}}}};
+    count(all, totals);
+    count(all, fetch_rows, fetches);
+    count(all, exchange_rows, c.exchanges.counters());
+    count(all, publish_rows, c.publisher.counters());
+    count(all, ranking_rows, c.prober.counters());
+    count(all, tcp_rows, c.tcp.connections());
+    all["breakers_opened"] = 0; // without servers, too
+    for (const Upstreams& upstreams : c.groups) {
+        for (unsigned i = 0; i < upstreams.size(); ++i) count(all, upstream_rows, upstreams.counters(i));
+    }
     return all;
 }
 
 json cache_stats(const Context& c) {
-    Totals totals(c);
-    std::uint64_t hits = totals.of(Event::hit) + totals.of(Event::stale_hit);
-    std::uint64_t misses = totals.of(Verdict::missed);
-    const PublishCounters& publications = c.publisher.counters();
-    return {{"entries", c.table.entries()},
-            {"most_entries", c.reload.boot().cache_entries},
-            {"slots", c.table.slots()},
-            {"bytes", c.table.bytes()},
-            {"most_bytes", c.reload.boot().cache_memory},
-            {"limbo_bytes", c.grace.limbo_bytes()},
-            {"reserve_bytes", c.publisher.reserve().bytes()},
-            {"hits", hits},
-            {"stale_hits", totals.of(Event::stale_hit)},
-            {"misses", misses},
-            {"hit_ratio", hits + misses == 0 ? json() : json(double(hits) / double(hits + misses))},
-            {"published", publications.published},
-            {"merged", publications.merged},
-            {"superseded", publications.superseded},
-            {"full", publications.full},
-            {"evicted", c.table.evicted()},
-            {"rebuilt", c.table.rebuilt()}};
+    Traffic traffic = traffic_of(c);
+    std::uint64_t all = traffic.hits + traffic.misses;
+    json one = sizes_of(c);
+    one.update({{"most_entries", c.reload.boot().cache_entries},
+                {"most_bytes", c.reload.boot().cache_memory},
+                {"hits", traffic.hits},
+                {"misses", traffic.misses},
+                {"hit_ratio", all == 0 ? json() : json(double(traffic.hits) / double(all))},
+                {"evicted", c.table.evicted()},
+                {"rebuilt", c.table.rebuilt()}});
+    count(one, publish_rows, c.publisher.counters());
+    return one;
 }
 
 json inflight(const Context& c) {

@@ -3,12 +3,15 @@
 // Control thread only. Nothing here is proportional to clients, names or the table.
 #pragma once
 
+#include <cstdint>
+
 #include <nlohmann/json_fwd.hpp>
 
 #include "control/daemon/loop.hpp"
 #include "control/daemon/parts.hpp"
 #include "control/daemon/reload.hpp"
 #include "control/daemon/upstream_verbs.hpp"
+#include "dataplane/histogram.hpp"
 
 namespace millrace::control {
 
@@ -20,6 +23,13 @@ struct Context : Parts {
 
     NamedGroups named() const { return {groups, reload.current()}; }
 };
+
+/// What all workers and the TCP connections have counted.
+struct Traffic {
+    std::uint64_t received = 0, hits = 0, misses = 0;
+    dataplane::Histogram miss_time;
+};
+Traffic traffic_of(const Parts& parts);
 
 nlohmann::json health(const Context& c);
 nlohmann::json status(const Context& c);

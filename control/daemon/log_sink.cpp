@@ -9,7 +9,6 @@
 #include <fmt/format.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -46,11 +45,11 @@ std::string journal_fields(spdlog::level::level_enum level, std::string_view tex
     return fields + "\n";
 }
 
-} // namespace
-
 std::string words_of_dropped(std::uint64_t lines) {
     return fmt::format("({} lines of this log found no reader)", lines);
 }
+
+} // namespace
 
 LogSink::LogSink(int descriptor) : own_(open_again(descriptor)), descriptor_(descriptor) {}
 
@@ -77,8 +76,9 @@ bool LogSink::write(const char* text, std::size_t size) {
     return sent == ssize_t(size);
 }
 
-JournalSink::JournalSink(std::string path)
-    : socket_(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)), path_(std::move(path)) {}
+JournalSink::JournalSink(const std::string& path)
+    : socket_(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)),
+      address_(dataplane::unix_address(path).value_or(dataplane::UnixAddress{})) {}
 
 void JournalSink::sink_it_(const spdlog::details::log_msg& message) {
     if (dropped_ > 0 && send(spdlog::level::warn, words_of_dropped(dropped_))) dropped_ = 0;
@@ -88,12 +88,9 @@ void JournalSink::sink_it_(const spdlog::details::log_msg& message) {
 
 /// False: it would have had to wait, or nobody is there.
 bool JournalSink::send(spdlog::level::level_enum level, std::string_view text) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    path_.copy(address.sun_path, sizeof address.sun_path - 1);
     std::string fields = journal_fields(level, text);
     ssize_t sent = ::sendto(socket_.get(), fields.data(), fields.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
-                            reinterpret_cast<const sockaddr*>(&address), sizeof address);
+                            address_.get(), address_.size);
     return sent == ssize_t(fields.size());
 }
 

@@ -11,6 +11,7 @@
 #include <spdlog/sinks/base_sink.h>
 
 #include "dataplane/descriptor.hpp"
+#include "dataplane/unix_address.hpp"
 
 namespace millrace::control {
 
@@ -35,7 +36,7 @@ class LogSink final : public spdlog::sinks::base_sink<std::mutex> {
 class JournalSink final : public spdlog::sinks::base_sink<std::mutex> {
   public:
     static constexpr const char* usual_socket = "/run/systemd/journal/socket";
-    explicit JournalSink(std::string path = usual_socket);
+    explicit JournalSink(const std::string& path = usual_socket);
 
   protected:
     void sink_it_(const spdlog::details::log_msg& message) override;
@@ -45,11 +46,8 @@ class JournalSink final : public spdlog::sinks::base_sink<std::mutex> {
     bool send(spdlog::level::level_enum level, std::string_view text);
 
     dataplane::Descriptor socket_;
-    std::string path_;
+    dataplane::UnixAddress address_;
     std::uint64_t dropped_ = 0;
 };
-
-/// What the sinks say of lines that nobody has read.
-std::string words_of_dropped(std::uint64_t lines);
 
 } // namespace millrace::control

@@ -106,9 +106,7 @@ void Loop::rank() {
 
 /// Why clients would be served better elsewhere.
 std::string_view Loop::fault() const {
-    for (std::size_t i = 0; i < p_.workers.size(); ++i) {
-        if (p_.workers.view(i).stalled > Time{}) return "a worker is stalled";
-    }
+    if (p_.workers.is_any_stalled()) return "a worker is stalled";
     if (p_.eal &&
         std::ranges::any_of(p_.eal->kernels(), [](auto& kernel) { return kernel.counts->is_gone(); }))
         return "a port's kernel interface has been removed; restart millraced to have it again";

@@ -30,114 +30,103 @@ HttpServer::Page health_page(std::string_view reason) {
 
 } // namespace
 
-Metrics::Metrics(HttpServer& server, const Parts& parts, const Config::Boot& boot, const Reload& reload,
-                 Loop& loop, std::uint64_t tsc_hz)
-    : server_(server), p_(parts), boot_(boot), reload_(reload), loop_(loop), tsc_hz_(tsc_hz),
-      started_(double(std::chrono::duration_cast<std::chrono::milliseconds>(
-                          std::chrono::system_clock::now().time_since_epoch())
-                          .count()) /
-               1000) {
-    const Health& health = loop.health();
+Metrics::Metrics(HttpServer& server, const Context& context, std::uint64_t tsc_hz)
+    : server_(server), c_(context), tsc_hz_(tsc_hz), started_(in_seconds(wall_time())) {
+    const Health& health = c_.loop.health();
     server.on("/health", [&health] { return health_page(health.seen_from_outside(boot_time())); });
-    server.on_asked("/metrics", text_format,
-                    [this] { asio::post(p_.io, [this] { take_step(std::make_shared<Snapshot>(), 0); }); });
-}
-
-Snapshot Metrics::take() const {
-    Snapshot out;
-    for (std::size_t step = 0; step < steps(); ++step) take_piece(out, step);
-    return out;
+    server.on_asked("/metrics", text_format, HttpServer::For::all,
+                    [this] { asio::post(c_.io, [this] { take_step(std::make_shared<Snapshot>(), 0); }); });
 }
 
 void Metrics::take_step(const std::shared_ptr<Snapshot>& out, std::size_t step) {
     if (step == steps()) return server_.deliver("/metrics", [out] { return metrics_text(*out); });
     take_piece(*out, step);
-    asio::post(p_.io, [this, out, step] { take_step(out, step + 1); });
+    asio::post(c_.io, [this, out, step] { take_step(out, step + 1); });
 }
 
 /// Groups may come and go with a reload between two steps: they come last, so that no port is taken twice.
 std::size_t Metrics::steps() const {
-    return 2 + p_.ports.size() + cache::limits::groups;
+    return 2 + c_.ports.size() + cache::limits::groups;
 }
 
 void Metrics::take_piece(Snapshot& out, std::size_t step) const {
     if (step == 0) return take_workers(out);
     if (step == 1) return take_counters(out);
     std::size_t rest = step - 2;
-    if (rest < p_.ports.size()) return take_port(out, rest);
-    rest -= p_.ports.size();
-    if (rest < reload_.current().upstreams.size()) take_group(out, unsigned(rest));
+    if (rest < c_.ports.size()) return take_port(out, rest);
+    rest -= c_.ports.size();
+    if (rest < c_.reload.current().upstreams.size()) take_group(out, unsigned(rest));
 }
 
 void Metrics::take_workers(Snapshot& out) const {
-    for (std::size_t i = 0; i < p_.workers.size(); ++i) {
-        Workers::View view = p_.workers.view(i);
+    for (std::size_t i = 0; i < c_.workers.size(); ++i) {
+        Workers::View view = c_.workers.view(i);
         Snapshot::Worker worker = counts_of(view.name, view.counters);
         worker.lcore = view.lcore;
         worker.stalled = view.stalled;
         if (view.lcore && tsc_hz_ > 0) worker.busy_seconds = double(view.busy_cycles) / double(tsc_hz_);
         out.workers.push_back(std::move(worker));
     }
-    out.workers.push_back(counts_of("tcp", p_.tcp.counters()));
+    out.workers.push_back(counts_of("tcp", c_.tcp.counters()));
     out.workers.back().hit_time.reset(); // control answers those, between its other work
 }
 
 void Metrics::take_counters(Snapshot& out) const {
-    out.fetches = p_.fetches.counters();
-    out.exchanges = p_.exchanges.counters();
-    out.publications = p_.publisher.counters();
-    out.ranking = p_.prober.counters();
-    out.tcp = p_.tcp.connections();
-    out.dnstap = p_.dnstap.counters();
-    out.generations = p_.fetches.last_generation();
-    out.evicted = p_.table.evicted();
-    out.rebuilt = p_.table.rebuilt();
-    out.warm_asked = p_.warm.asked();
-    out.ticks = loop_.ticks();
+    out.fetches = c_.fetches.counters();
+    out.exchanges = c_.exchanges.counters();
+    out.publications = c_.publisher.counters();
+    out.ranking = c_.prober.counters();
+    out.tcp = c_.tcp.connections();
+    out.dnstap = c_.dnstap.counters();
+    out.generations = c_.fetches.last_generation();
+    out.evicted = c_.table.evicted();
+    out.rebuilt = c_.table.rebuilt();
+    out.warm_asked = c_.warm.asked();
+    out.ticks = c_.loop.ticks();
     out.started = started_;
     take_gauges(out.gauges);
-    if (!p_.eal) return;
-    for (const auto& kernel : p_.eal->kernels()) {
+    if (!c_.eal) return;
+    for (const auto& kernel : c_.eal->kernels()) {
         out.kernels.push_back({kernel.interface, kernel.port, kernel.counts->written(),
                                kernel.counts->refused(), kernel.counts->read(), kernel.counts->too_long()});
     }
 }
 
 void Metrics::take_gauges(Snapshot::Gauges& out) const {
-    out.is_healthy = loop_.health().is_good();
-    out.is_drained = loop_.health().is_drained();
-    out.cache_entries = p_.table.entries();
-    out.cache_entries_limit = boot_.cache_entries;
-    out.cache_slots = p_.table.slots();
-    out.cache_bytes = p_.table.bytes();
-    out.cache_bytes_limit = boot_.cache_memory;
-    out.limbo_entries = p_.grace.limbo_entries();
-    out.limbo_bytes = p_.grace.limbo_bytes();
-    out.reserve_bytes = p_.publisher.reserve().bytes();
-    out.live_fetches = p_.fetches.live();
-    out.waiting = p_.fetches.waiting();
-    out.tcp_connections = p_.tcp.open();
-    out.probes_open = p_.prober.open();
-    out.measured = p_.prober.measured();
-    out.local_names = p_.local.get().size();
-    out.local_bytes = p_.local.get().bytes();
-    out.warm_questions = p_.warm.questions();
-    out.warm_fresh = p_.warm.fresh();
-    out.longest_tick = loop_.longest_tick();
+    out.is_healthy = c_.loop.health().is_good();
+    out.is_drained = c_.loop.health().is_drained();
+    out.cache_entries = c_.table.entries();
+    out.cache_entries_limit = c_.reload.boot().cache_entries;
+    out.cache_slots = c_.table.slots();
+    out.cache_bytes = c_.table.bytes();
+    out.cache_bytes_limit = c_.reload.boot().cache_memory;
+    out.limbo_entries = c_.grace.limbo_entries();
+    out.limbo_bytes = c_.grace.limbo_bytes();
+    out.reserve_bytes = c_.publisher.reserve().bytes();
+    out.live_fetches = c_.fetches.live();
+    out.waiting = c_.fetches.waiting();
+    out.tcp_connections = c_.tcp.open();
+    out.probes_open = c_.prober.open();
+    out.measured = c_.prober.measured();
+    out.local_names = c_.local.get().size();
+    out.local_bytes = c_.local.get().bytes();
+    out.warm_questions = c_.warm.questions();
+    out.warm_fresh = c_.warm.fresh();
+    out.longest_tick = c_.loop.longest_tick();
 }
 
 void Metrics::take_port(Snapshot& out, std::size_t index) const {
-    out.ports.push_back({boot_.ports[index].device, p_.ports.view_of(index),
-                         p_.ports.device(index).is_serving, p_.ports.device(index).resets,
-                         p_.ports.device(index).removals, p_.eal->pools(index)});
+    out.ports.push_back({c_.reload.boot().ports[index].device, c_.ports.view_of(index),
+                         c_.ports.device(index).is_serving, c_.ports.device(index).resets,
+                         c_.ports.device(index).removals, c_.eal->pools(index)});
 }
 
 /// Places of a server given by name that have no address are left out.
 void Metrics::take_group(Snapshot& out, unsigned group) const {
-    const Upstreams& upstreams = p_.groups[group];
+    const Upstreams& upstreams = c_.groups[group];
     for (unsigned i = 0; i < upstreams.size(); ++i) {
         if (upstreams.is_vacant(i)) continue;
-        Snapshot::Upstream one{reload_.current().upstreams[group].name,
+        Snapshot::Upstream one{c_.reload.current().upstreams[group].name,
                                upstreams.endpoint(i),
                                {},
                                upstreams.counters(i),

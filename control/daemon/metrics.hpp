@@ -9,10 +9,7 @@
 
 #include <memory>
 
-#include "control/config/config.hpp"
-#include "control/daemon/loop.hpp"
-#include "control/daemon/parts.hpp"
-#include "control/daemon/reload.hpp"
+#include "control/daemon/figures.hpp"
 #include "control/daemon/snapshot.hpp"
 #include "control/metrics/http_server.hpp"
 
@@ -21,11 +18,7 @@ namespace millrace::control {
 class Metrics {
   public:
     /// Everything outlives it; the server is stopped before it goes. `tsc_hz`: 0 without lcores.
-    Metrics(HttpServer& server, const Parts& parts, const Config::Boot& boot, const Reload& reload,
-            Loop& loop, std::uint64_t tsc_hz);
-
-    /// Everything at once.
-    Snapshot take() const;
+    Metrics(HttpServer& server, const Context& context, std::uint64_t tsc_hz);
 
   private:
     void take_step(const std::shared_ptr<Snapshot>& out, std::size_t step);
@@ -38,10 +31,7 @@ class Metrics {
     void take_group(Snapshot& out, unsigned group) const;
 
     HttpServer& server_;
-    Parts p_;
-    const Config::Boot& boot_;
-    const Reload& reload_;
-    Loop& loop_;
+    Context c_;
     std::uint64_t tsc_hz_;
     double started_;
 };

@@ -6,23 +6,20 @@
 #include <set>
 #include <utility>
 
+#include <fmt/format.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "control/daemon/counter_rows.hpp"
 #include "control/daemon/snapshot.hpp"
 #include "control/metrics/exposition.hpp"
 
 namespace millrace::control {
 
-using dataplane::Event;
 using dataplane::Verdict;
 using Labels = Exposition::Labels;
 
 namespace {
-
-double seconds(Time t) {
-    return double(t.count()) / 1e6;
-}
 
 // What is shown of each histogram, as each bound is a series.
 constexpr Exposition::Range hit_range{256, 1 << 25};               // 256 ns to 34 ms
@@ -30,213 +27,15 @@ constexpr Exposition::Range miss_range{1 << 16, 1ull << 32};       // 66 us to 4
 constexpr Exposition::Range round_trip_range{1 << 17, 1ull << 32}; // 131 us to 4.3 s
 constexpr Exposition::Range tick_range{1 << 13, 1 << 27};          // 8 us to 134 ms
 
-struct EventRow {
-    Event event;
-    const char* name;
-    const char* help;
-    const char *label = "", *value = "";
-};
-
-constexpr const char* rate_help =
-    "Dropped, refused or slipped for their client's rate, by limit (stats: rate_LIMIT)";
-constexpr const char* dry_help =
-    "What rate_limited would count, were `limits: dry-run` off (stats: dry_run.LIMIT)";
-
-constexpr EventRow event_rows[] = {
-    {Event::hit, "hits_total", "Questions answered from the cache, fresh (stats: hits)"},
-    {Event::stale_hit, "stale_hits_total",
-     "Questions answered from the cache with what has expired (stats: hits, stale_hits)"},
-    {Event::refresh_asked, "refreshes_asked_total",
-     "Hits at the end of a life that told control (stats: refresh_asked)"},
-    {Event::refresh_dropped, "refreshes_unheard_total",
-     "Hits at the end of a life that found the ring to control full (stats: refresh_dropped)"},
-    {Event::local, "local_answers_total",
-     "Questions answered by special-use zones or the operator's records (stats: local)"},
-    {Event::blocked, "blocked_answers_total", "Questions answered by a block list (stats: blocked)"},
-    {Event::rate_queries, "rate_limited_total", rate_help, "limit", "queries"},
-    {Event::rate_errors, "rate_limited_total", rate_help, "limit", "errors"},
-    {Event::rate_responses, "rate_limited_total", rate_help, "limit", "responses"},
-    {Event::dry_queries, "rate_limited_dry_run_total", dry_help, "limit", "queries"},
-    {Event::dry_errors, "rate_limited_dry_run_total", dry_help, "limit", "errors"},
-    {Event::dry_responses, "rate_limited_dry_run_total", dry_help, "limit", "responses"},
-    {Event::slipped, "slipped_total", "Questions over a rate that were answered with TC (stats: slipped)"},
-    {Event::rate_table_full, "rate_table_full_total",
-     "Counts towards a rate that were forgotten for others (stats: rate_table_full)"},
-    {Event::servfail_full, "overloaded_total",
-     "Questions that got SERVFAIL or stale data for want of a waiter's place (stats: overloaded)"},
-    {Event::wake_answered, "waits_answered_total", "Misses answered in the end (stats: woken)"},
-    {Event::wake_abandoned, "waits_abandoned_total", "Misses given up (stats: abandoned)"},
-    {Event::send_failed, "send_failures_total", "Replies that the port did not take (stats: send_failed)"},
-    {Event::buffer_exhausted, "buffers_exhausted_total",
-     "Replies to misses that found no packet buffer (stats: buffer_exhausted)"},
-    {Event::from_kernel, "from_kernel_total",
-     "Frames of the kernel interface that the port took (stats: from_kernel)"},
-    {Event::unrouted, "unrouted_total",
-     "Queries whose reply went back to their sender for want of a route (stats: unrouted)"},
-};
-static_assert(std::size(event_rows) == dataplane::events, "every event is a metric");
-
-template <class Counts>
-struct Row {
-    const char* name;
-    const char* help;
-    std::uint64_t Counts::*count;
-};
-
-constexpr Row<FetchCounters> fetch_rows[] = {
-    {"fetches_total", "Fetches started: questions on which upstreams were asked (stats: fetches)",
-     &FetchCounters::fetches},
-    {"coalesced_total", "Misses that joined a running fetch (stats: coalesced)", &FetchCounters::coalesced},
-    {"answered_late_total", "Misses answered by what was published meanwhile (stats: answered_late)",
-     &FetchCounters::answered_late},
-    {"disagreements_total", "Positive replies against negative ones (stats: disagreements)",
-     &FetchCounters::disagreements},
-    {"fetch_failures_total", "Fetches that ended without an answer (stats: failed)", &FetchCounters::failed},
-    {"bogus_total", "Of fetch_failures, by a validator's word (stats: bogus)", &FetchCounters::bogus},
-    {"revoked_total", "Of bogus, after another server's answer was published (stats: revoked)",
-     &FetchCounters::revoked},
-    {"stale_served_total", "Waiting questions that got stale data (stats: stale_served)",
-     &FetchCounters::stale},
-    {"fetch_refused_total", "Waiting questions that got SERVFAIL for a bound of ours (stats: limited)",
-     &FetchCounters::refused},
-    {"below_denied_total",
-     "Questions answered because a name above theirs does not exist (stats: below_denied)",
-     &FetchCounters::below_denied},
-    {"fetch_rate_table_full_total",
-     "Counts towards a limit of fetches that were forgotten for others (stats: rate_table_full)",
-     &FetchCounters::rate_table_full},
-    {"fetches_displaced_total", "Fetches ended as whoever held most gave way (stats: fetches_displaced)",
-     &FetchCounters::displaced},
-    {"loops_total", "Questions of our own that came back (stats: loops)", &FetchCounters::loops},
-    {"refreshes_total", "Fetches started ahead of an expiry (stats: refreshes)", &FetchCounters::refreshes},
-    {"refreshes_dropped_total",
-     "Requests for a refresh that came too late, twice, or under pressure (stats: refresh_dropped)",
-     &FetchCounters::refreshes_dropped},
-    {"keep_warm_fetches_total", "Fetches started for names that are kept warm (stats: keep_warm)",
-     &FetchCounters::warmed},
-    {"chains_renewed_total",
-     "Stale chains of CNAMEs with something fresh behind them (stats: chains_renewed)",
-     &FetchCounters::chains_renewed},
-    {"aliased_total", "Questions answered by way of another name's answer (stats: aliased)",
-     &FetchCounters::aliased},
-    {"chains_blocked_total", "Replies whose CNAME chain led to a blocked name (stats: chains_blocked)",
-     &FetchCounters::chains_blocked},
-    {"dns64_synthesised_total", "Answers made of A records (stats: dns64_synthesised)",
-     &FetchCounters::dns64_synthesised},
-    {"ranked_late_total", "Orders of addresses that came too late (stats: ranked_late)",
-     &FetchCounters::ranked_late},
-};
-
-constexpr Row<ExchangeCounters> exchange_rows[] = {
-    {"exchanges_total", "Questions to upstreams: first datagrams (stats: upstream_queries)",
-     &ExchangeCounters::sent},
-    {"exchanges_resent_total", "Datagrams to upstreams sent again (stats: upstream_resent)",
-     &ExchangeCounters::resent},
-    {"exchanges_spared_total", "Resends that a question's budget did not allow (stats: upstream_spared)",
-     &ExchangeCounters::spared},
-    {"exchanges_without_edns_total", "Questions that went on without EDNS (stats: upstream_without_edns)",
-     &ExchangeCounters::without_edns},
-    {"exchanges_tcp_total", "Questions that went on over TCP (stats: upstream_tcp)", &ExchangeCounters::tcp},
-    {"exchanges_tcp_tries_total",
-     "Connections made on the side, for silence or doubt (stats: upstream_tcp_tries)",
-     &ExchangeCounters::tcp_tries},
-    {"exchanges_tcp_tries_refused_total",
-     "Connections on the side that were not made: too many (stats: upstream_tcp_tries_refused)",
-     &ExchangeCounters::tcp_tries_refused},
-    {"exchanges_tcp_displaced_total",
-     "Connections closed because another question needed one (stats: upstream_tcp_displaced)",
-     &ExchangeCounters::tcp_displaced},
-    {"exchanges_accepted_total", "Replies accepted (stats: upstream_accepted)", &ExchangeCounters::accepted},
-    {"exchanges_timeouts_total", "Questions ended by their deadline (stats: upstream_timeouts)",
-     &ExchangeCounters::timeouts},
-    {"exchanges_unreachable_total",
-     "Questions ended by an error of the network (stats: upstream_unreachable)",
-     &ExchangeCounters::unreachable},
-    {"exchanges_icmp_total", "ICMP errors, which end nothing (stats: upstream_icmp)",
-     &ExchangeCounters::icmp},
-    {"exchanges_refused_total", "Questions not asked: a bound, a cap, no port (stats: upstream_refused)",
-     &ExchangeCounters::refused_full},
-    {"exchanges_not_asked_total", "Questions not asked: the server is out (stats: upstream_not_asked)",
-     &ExchangeCounters::refused_open},
-    {"exchanges_displaced_total", "Collections ended because their place was needed (stats: displaced)",
-     &ExchangeCounters::displaced},
-    {"exchanges_cancelled_total", "Questions ended as nobody waited any more (stats: cancelled)",
-     &ExchangeCounters::cancelled},
-    {"exchanges_late_total", "Replies to another question than the socket's (stats: late)",
-     &ExchangeCounters::late},
-    {"exchanges_mismatched_total",
-     "Replies to the right question with a wrong ID or letter case: old, or forged (stats: mismatched)",
-     &ExchangeCounters::mismatched},
-    {"exchanges_malformed_total", "Replies that cannot be understood (stats: malformed)",
-     &ExchangeCounters::malformed},
-    {"exchanges_large_rrsets_total", "Replies with more records than `max-rrset` (stats: large_rrsets)",
-     &ExchangeCounters::large_rrsets},
-};
-
-constexpr Row<PublishCounters> publish_rows[] = {
-    {"published_total", "Answers that the cache took (stats: published)", &PublishCounters::published},
-    {"merged_total", "Of published, completed by other servers' replies (stats: merged)",
-     &PublishCounters::merged},
-    {"superseded_total", "Results that a newer generation or a flush made void (stats: superseded)",
-     &PublishCounters::superseded},
-    {"cache_full_total", "Answers given but not stored: no slot, or no memory (stats: cache_full)",
-     &PublishCounters::full},
-    {"cached_failures_total", "Of published, failures", &PublishCounters::failures},
-};
-
-constexpr Row<RankingCounters> ranking_rows[] = {
-    {"rankings_total", "Answers whose addresses were to be ranked (stats: ranking.rankings)",
-     &RankingCounters::rankings},
-    {"rankings_refused_total", "Rankings not begun: too many under way (stats: ranking.refused)",
-     &RankingCounters::refused},
-    {"rankings_ordered_total", "Rankings that came to an order (stats: ranking.ordered)",
-     &RankingCounters::ordered},
-    {"ranking_known_addresses_total", "Addresses that were known already (stats: ranking.cached)",
-     &RankingCounters::cached},
-    {"ranking_special_addresses_total", "Addresses that nothing is sent to (stats: ranking.special)",
-     &RankingCounters::special},
-    {"ranking_probes_total", "Probes sent to addresses (stats: ranking.probes)", &RankingCounters::probes},
-    {"ranking_answered_total", "Addresses that answered (stats: ranking.answered)",
-     &RankingCounters::answered},
-    {"ranking_failed_total", "Addresses that did not answer (stats: ranking.failed)",
-     &RankingCounters::failed},
-    {"ranking_limited_total", "Probes kept back by a limit (stats: ranking.limited)",
-     &RankingCounters::limited},
-    {"ranking_unsent_total", "Probes that this machine could not send (stats: ranking.unsent)",
-     &RankingCounters::unsent},
-};
-
-constexpr Row<TcpCounters> tcp_rows[] = {
-    {"tcp_accepted_total", "Connections of clients (stats: tcp.accepted)", &TcpCounters::accepted},
-    {"tcp_foreign_total", "Connections from outside `allow`, closed (stats: tcp.foreign)",
-     &TcpCounters::foreign},
-    {"tcp_refused_total", "Connections closed at once: too many (stats: tcp.refused)", &TcpCounters::refused},
-    {"tcp_displaced_total", "Connections closed for who holds fewer (stats: tcp.displaced)",
-     &TcpCounters::displaced},
-    {"tcp_unfinished_total", "Connections closed in the midst of a question (stats: tcp.unfinished)",
-     &TcpCounters::unfinished},
-    {"tcp_timeouts_total", "Connections closed as idle, or not read from (stats: tcp.timeouts)",
-     &TcpCounters::timeouts},
-};
-
-constexpr Row<UpstreamCounters> upstream_rows[] = {
-    {"upstream_queries_total", "Questions to the server: first datagrams", &UpstreamCounters::sent},
-    {"upstream_replies_total", "Its answers, but for SERVFAIL and REFUSED", &UpstreamCounters::replies},
-    {"upstream_timeouts_total", "Questions that it did not answer until their deadline",
-     &UpstreamCounters::timeouts},
-    {"upstream_failures_total", "Its replies that say SERVFAIL or REFUSED", &UpstreamCounters::failures},
-    {"upstream_probes_total", "Of its questions, our own", &UpstreamCounters::probes},
-    {"upstream_breaker_opened_total", "Times that it was given up (stats: breakers_opened)",
-     &UpstreamCounters::opened},
-    {"upstream_over_outstanding_total", "Questions kept from it by `fanout: outstanding`",
-     &UpstreamCounters::over_outstanding},
-    {"upstream_over_rate_total", "Questions kept from it by `fanout: rate`", &UpstreamCounters::over_rate},
-};
+template <class Row>
+std::string help_of(const Row& row) {
+    return *row.stat ? fmt::format("{} (stats: {})", row.help, row.stat) : row.help;
+}
 
 /// Writes them under the product's name.
 class Writer {
   public:
-    void counter(const char* name, const char* help, double value, const Labels& labels = {}) {
+    void counter(const char* name, const std::string& help, double value, const Labels& labels = {}) {
         out_.counter(prefix + name, help, labels, value);
     }
     void gauge(const char* name, const char* help, double value, const Labels& labels = {}) {
@@ -247,8 +46,8 @@ class Writer {
         out_.histogram(prefix + name, help, labels, counts, range);
     }
     template <class Counts, std::size_t N>
-    void rows(const Row<Counts> (&rows)[N], const Counts& counts, const Labels& labels = {}) {
-        for (const Row<Counts>& row : rows) counter(row.name, row.help, double(counts.*row.count), labels);
+    void rows(const CounterRow<Counts> (&rows)[N], const Counts& counts, const Labels& labels = {}) {
+        for (const auto& row : rows) counter(row.name, help_of(row), double(counts.*row.count), labels);
     }
     /// One of those that every process has.
     Exposition& plain() { return out_; }
@@ -272,7 +71,7 @@ void write_worker(Writer& out, const Snapshot::Worker& worker) {
     }
     for (const EventRow& row : event_rows) {
         double count = double(worker.events[std::size_t(row.event)]);
-        out.counter(row.name, row.help, count, *row.label ? with(row.label, row.value) : labels);
+        out.counter(row.name, help_of(row), count, *row.label ? with(row.label, row.value) : labels);
     }
     if (worker.hit_time) {
         out.histogram("hit_duration_seconds",
@@ -281,7 +80,7 @@ void write_worker(Writer& out, const Snapshot::Worker& worker) {
     }
     out.histogram("miss_duration_seconds", "From asking control to the answer, for each miss that got one",
                   worker.miss_time, miss_range, labels);
-    out.gauge("worker_stalled_seconds", "How long it has not turned; 0: it turns", seconds(worker.stalled),
+    out.gauge("worker_stalled_seconds", "How long it has not turned; 0: it turns", in_seconds(worker.stalled),
               labels);
     if (worker.busy_seconds) {
         out.counter("lcore_busy_seconds_total", "Time of turns that had something to do",
@@ -335,7 +134,7 @@ void write_gauges(Writer& out, const Snapshot::Gauges& g) {
     out.gauge("keep_warm_questions", "Questions that are kept warm", double(g.warm_questions));
     out.gauge("keep_warm_fresh_questions", "Of these, fresh when last looked at", double(g.warm_fresh));
     out.gauge("control_longest_tick_seconds", "The longest tick of the control thread since the start",
-              seconds(g.longest_tick));
+              in_seconds(g.longest_tick));
 }
 
 void write_control(Writer& out, const Snapshot& s) {
@@ -373,7 +172,7 @@ void write_upstream(Writer& out, const Snapshot::Upstream& upstream) {
               upstream.is_closed, labels);
     out.gauge("upstream_down_by_operator", "1: `millracectl upstream down`", upstream.is_down, labels);
     if (upstream.srtt)
-        out.gauge("upstream_smoothed_round_trip_seconds", "Smoothed round trip", seconds(*upstream.srtt),
+        out.gauge("upstream_smoothed_round_trip_seconds", "Smoothed round trip", in_seconds(*upstream.srtt),
                   labels);
     if (upstream.loss)
         out.gauge("upstream_loss_ratio", "Share of its latest 32 questions that heard nothing",

@@ -32,8 +32,10 @@ void hide_memory();
 /// them as they were at the end; `next-hop: routed`, to ask the kernel for neighbours.
 /// CAP_IPC_LOCK: PCI ports, whose memory is pinned again when a NIC comes back. Without an
 /// IOMMU also CAP_SYS_RAWIO, to open it, and CAP_SYS_ADMIN, to know where its memory is.
+/// CAP_NET_ADMIN and CAP_NET_RAW: NICs that stay with their kernel driver (`shares_nics`), to make raw queue
+/// pairs and their steering once more.
 /// CAP_NET_RAW: `ranking: icmp` where ping sockets are not allowed.
-Capabilities capabilities_to_run(const Config& config, bool has_iommu, bool shares_nics = false);
+Capabilities capabilities_to_run(const Config& config, bool has_iommu, bool shares_nics);
 bool machine_has_iommu();
 /// Whether a port's NIC is one that its kernel driver and DPDK's work on at once.
 bool shares_nics(const Config& config);

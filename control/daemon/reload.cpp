@@ -11,7 +11,6 @@
 #include "control/config/yaml.hpp"
 #include "control/daemon/log.hpp"
 #include "control/limits.hpp"
-#include "control/store/helper_cpus.hpp"
 
 namespace millrace::control {
 
@@ -173,7 +172,7 @@ dataplane::ClientPolicy client_policy(const Config::Live& live) {
 }
 
 Reload::Reload(Document document, Config current, std::vector<ReadList> lists, const Parts& parts)
-    : document_(std::move(document)), helpers_cpus_(cpus_beside(current.boot)), current_(std::move(current)),
+    : document_(std::move(document)), helper_cpus_(current.boot), current_(std::move(current)),
       lists_(std::move(lists)), p_(parts) {}
 
 Reload::~Reload() {

@@ -26,12 +26,12 @@
 #include <thread>
 #include <vector>
 
-#include <sched.h>
 #include <tl/expected.hpp>
 
 #include "control/config/config.hpp"
 #include "control/config/document.hpp"
 #include "control/config/edit.hpp"
+#include "control/config/helper_cpus.hpp"
 #include "control/daemon/parts.hpp"
 #include "control/local/build.hpp"
 #include "dataplane/access.hpp"
@@ -50,6 +50,10 @@ void ask_for_names(const Parts& parts, const Config::Live& live);
 void put_groups_in_place(const Parts& parts, const Config::Live& live);
 
 unsigned server_count(std::span<const Upstreams> groups); ///< of all groups
+
+/// A file's text, checked once more together with what needs a restart and so stays as it is. Any thread.
+tl::expected<Config, ConfigError> parse_beside(const std::string& text, const std::string& path,
+                                               const Config::Boot& boot);
 
 void warn_of(const Config::Live& live); ///< logs warnings_of()
 
@@ -142,7 +146,7 @@ class Reload {
     void finish(const tl::expected<Changes, std::string>& result);
 
     Document document_;
-    cpu_set_t helpers_cpus_; ///< those that this process was started on, but for the polling lcores'
+    HelperCpus helper_cpus_;
     Config current_;
     std::vector<ReadList> lists_;
     Parts p_;

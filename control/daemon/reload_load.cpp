@@ -14,17 +14,6 @@ namespace millrace::control {
 
 namespace {
 
-/// Checked once more together with what stays as it is.
-tl::expected<Config, ConfigError> parse_beside(const Document& document, const Config::Boot& boot) {
-    return parse_config(document.text, document.path)
-        .and_then([&](const Config& config) -> tl::expected<Config, ConfigError> {
-            auto together =
-                parse_config(to_yaml({boot, config.live}), document.path + " with what needs a restart");
-            if (!together) return tl::unexpected(together.error());
-            return config;
-        });
-}
-
 std::vector<std::string> restart_keys(const Config::Boot& now, const Config::Boot& next) {
     std::vector<std::string> keys;
     if (now.eal != next.eal) keys.push_back("eal");
@@ -57,6 +46,15 @@ std::string not_changed(ConfigError error, const Document& document) {
 }
 
 } // namespace
+
+tl::expected<Config, ConfigError> parse_beside(const std::string& text, const std::string& path,
+                                               const Config::Boot& boot) {
+    return parse_config(text, path).and_then([&](const Config& config) -> tl::expected<Config, ConfigError> {
+        auto together = parse_config(to_yaml({boot, config.live}), path + " with what needs a restart");
+        if (!together) return tl::unexpected(together.error());
+        return config;
+    });
+}
 
 bool Reload::is_full() const {
     auto count = [](std::size_t sum, const Job& job) {
@@ -106,8 +104,7 @@ void Reload::start() {
 
 /// Reads what is to come, and frees what was: both may take as long as lists are large.
 void Reload::help(const Document& document, const Config& running, std::future<Replaced> replaced) {
-    // Else it would share the one CPU that EAL has bound control to.
-    sched_setaffinity(0, sizeof helpers_cpus_, &helpers_cpus_);
+    helper_cpus_.enter("millrace-reload");
     try {
         if (job_.look) {
             help_to_look(document, running);
@@ -157,7 +154,7 @@ Reload::LoadResult Reload::load(const Job& job, Document document, const Config&
         if (!text) return tl::unexpected(to_string(text.error()));
         document.take(*text);
     }
-    auto config = parse_beside(document, running.boot);
+    auto config = parse_beside(document.text, document.path, running.boot);
     auto failed = [&](const ConfigError& error) {
         return tl::unexpected(job.edit ? not_changed(error, document) : to_string(error));
     };

@@ -1,7 +1,6 @@
 #include "control/daemon/service_manager.hpp"
 
 #include <charconv>
-#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -11,7 +10,6 @@
 
 #include <fmt/format.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "control/limits.hpp"
@@ -28,15 +26,10 @@ std::optional<std::uint64_t> number(const char* text) {
     return fits ? std::optional(value) : std::nullopt;
 }
 
-/// A sockaddr_un, as long as it is; empty: the name is none.
-std::string address_of(std::string_view name) {
-    sockaddr_un address{};
-    bool fits = (name.starts_with('/') || name.starts_with('@')) && name.size() < sizeof address.sun_path;
-    if (!fits) return {};
-    address.sun_family = AF_UNIX;
-    name.copy(address.sun_path, name.size());
-    if (name.starts_with('@')) address.sun_path[0] = 0;
-    return {reinterpret_cast<const char*>(&address), offsetof(sockaddr_un, sun_path) + name.size()};
+/// None: the name is none.
+std::optional<dataplane::UnixAddress> address_of(const char* name) {
+    bool fits = name && (name[0] == '/' || name[0] == '@');
+    return fits ? dataplane::unix_or_abstract_address(name) : std::nullopt;
 }
 
 /// CLOCK_MONOTONIC, by which the manager tells a reload's end from one before.
@@ -49,8 +42,8 @@ std::uint64_t monotonic_us() {
 } // namespace
 
 ServiceManager::ServiceManager(const char* socket, const char* watchdog, const char* watchdog_pid)
-    : address_(address_of(socket ? socket : "")) {
-    if (address_.empty()) return;
+    : address_(address_of(socket)) {
+    if (!address_) return;
     socket_ = dataplane::Descriptor(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     auto patience = number(watchdog);
     bool is_for_us = !watchdog_pid || number(watchdog_pid) == std::uint64_t(getpid());
@@ -96,8 +89,8 @@ void ServiceManager::say(std::string words) {
 }
 
 bool ServiceManager::send(const std::string& words) const {
-    return ::sendto(socket_.get(), words.data(), words.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
-                    reinterpret_cast<const sockaddr*>(address_.data()), socklen_t(address_.size())) >= 0;
+    return ::sendto(socket_.get(), words.data(), words.size(), MSG_DONTWAIT | MSG_NOSIGNAL, address_->get(),
+                    address_->size) >= 0;
 }
 
 } // namespace millrace::control

@@ -12,6 +12,7 @@
 
 #include "cache/time.hpp"
 #include "dataplane/descriptor.hpp"
+#include "dataplane/unix_address.hpp"
 
 namespace millrace::control {
 
@@ -42,7 +43,7 @@ class ServiceManager {
     bool send(const std::string& words) const;
 
     dataplane::Descriptor socket_;
-    std::string address_; ///< sockaddr_un
+    std::optional<dataplane::UnixAddress> address_;
     std::deque<std::string> unsent_;
     std::optional<Time> pulse_; ///< from one sign of life to the next; none: nobody waits for them
     Time pulse_due_{};

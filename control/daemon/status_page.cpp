@@ -9,7 +9,6 @@
 namespace millrace::control {
 
 using dataplane::Histogram;
-using dataplane::Verdict;
 using nlohmann::json;
 
 namespace {
@@ -20,19 +19,6 @@ constexpr char page[] =
 
 json in_ms(const std::optional<double>& seconds) {
     return seconds ? json(*seconds * 1000) : json();
-}
-
-Histogram difference(const Histogram& now, const Histogram& before) {
-    Histogram out;
-    for (std::size_t i = 0; i < out.counts.size(); ++i) out.counts[i] = now.counts[i] - before.counts[i];
-    return out;
-}
-
-void add(History::Counts& sum, const dataplane::Counters& one) {
-    sum.queries += one.received();
-    sum.misses += one.get(Verdict::missed);
-    Histogram times = one.miss_time.read();
-    for (std::size_t i = 0; i < times.counts.size(); ++i) sum.miss_time.counts[i] += times.counts[i];
 }
 
 } // namespace
@@ -53,34 +39,31 @@ std::optional<double> quantile(const Histogram& counts, double part) {
     return double(Histogram::bound(Histogram::bounds - 1)) / 1e9;
 }
 
-void History::add(const Counts& counts, double seconds, std::size_t most) {
+void History::add(const Traffic& now, double seconds, std::size_t most) {
     if (before_) {
-        Histogram times = difference(counts.miss_time, before_->miss_time);
-        points_.push_back({double(counts.queries - before_->queries) / seconds,
-                           double(counts.misses - before_->misses) / seconds, quantile(times, 0.5),
+        Histogram times = now.miss_time.since(before_->miss_time);
+        points_.push_back({double(now.received - before_->received) / seconds,
+                           double(now.misses - before_->misses) / seconds, quantile(times, 0.5),
                            quantile(times, 0.99)});
     }
     if (points_.size() > most) points_.pop_front();
-    before_ = counts;
+    before_ = now;
 }
 
 StatusPage::StatusPage(HttpServer& server, const Context& context)
     : server_(server), c_(context), shows_names_(server.at() != Config::default_metrics()),
       timer_(context.io) {
     server.on("/", [] { return HttpServer::Page{200, "text/html; charset=utf-8", page}; });
-    server.on_asked("/status.json", "application/json", [this] {
+    server.on_asked("/status.json", "application/json", HttpServer::For::by_address, [this] {
         asio::post(c_.io, [this] { make_step(std::make_shared<json>(json::object()), 0); });
     });
-    server.keep_from_names("/status.json");
     look();
 }
 
 void StatusPage::look() {
-    History::Counts counts;
-    add(counts, c_.tcp.counters());
-    for (std::size_t i = 0; i < c_.workers.size(); ++i) add(counts, c_.workers.view(i).counters);
     Time now = boot_time();
-    history_.add(counts, double(std::max<Time>(now - looked_, 1ms).count()) / 1e6, limits::history_points);
+    double seconds = in_seconds(std::max<Time>(now - looked_, 1ms));
+    history_.add(traffic_of(c_), seconds, limits::history_points);
     looked_ = now;
     timer_.expires_after(limits::history_step);
     timer_.async_wait([this](asio::error_code error) {
@@ -96,7 +79,7 @@ json StatusPage::history() const {
                           {"miss_p50_ms", in_ms(p.miss_p50)},
                           {"miss_p99_ms", in_ms(p.miss_p99)}});
     }
-    return {{"step_s", double(limits::history_step.count()) / 1e6}, {"points", std::move(points)}};
+    return {{"step_s", in_seconds(limits::history_step)}, {"points", std::move(points)}};
 }
 
 void StatusPage::make_step(const std::shared_ptr<json>& out, unsigned step) {

@@ -24,21 +24,17 @@ namespace millrace::control {
 /// How much was asked, and how long misses took, in steps of the same length. Its own thread's.
 class History {
   public:
-    struct Counts { ///< since the start
-        std::uint64_t queries = 0, misses = 0;
-        dataplane::Histogram miss_time;
-    };
     struct Point { ///< of one step: a second's queries and misses; seconds, none: nothing was missed
         double queries = 0, misses = 0;
         std::optional<double> miss_p50, miss_p99;
     };
 
     /// The oldest of more than `most` points goes.
-    void add(const Counts& counts, double seconds, std::size_t most);
+    void add(const Traffic& now, double seconds, std::size_t most);
     const std::deque<Point>& points() const { return points_; }
 
   private:
-    std::optional<Counts> before_;
+    std::optional<Traffic> before_;
     std::deque<Point> points_;
 };
 

@@ -6,10 +6,6 @@
 
 namespace millrace::control {
 
-using dataplane::Counters;
-using dataplane::Event;
-using dataplane::Verdict;
-
 namespace {
 
 constexpr auto look_interval = std::chrono::milliseconds(100);
@@ -19,7 +15,7 @@ constexpr Time status_interval = 2s;
 
 std::string status_line(const Traffic& before, const Traffic& now, Time length, std::string_view trouble) {
     std::string line = trouble.empty() ? "" : fmt::format("not healthy: {}; ", trouble);
-    double s = double(length.count()) / 1e6;
+    double s = in_seconds(length);
     fmt::format_to(std::back_inserter(line), "{:.0f} queries/s", double(now.received - before.received) / s);
     std::uint64_t hits = now.hits - before.hits, all = hits + now.misses - before.misses;
     if (all > 0)
@@ -46,31 +42,12 @@ void Supervision::wait() {
 void Supervision::look(Time now) {
     if (!manager_.is_ready() && p_.workers.have_turned()) manager_.ready();
     if (Time length = now - counted_at_; length >= status_interval) {
-        Traffic all = traffic();
+        Traffic all = traffic_of(p_);
         status_ = status_line(counted_, all, length, loop_.health().reason());
         counted_ = all;
         counted_at_ = now;
     }
-    manager_.tick(is_alive(), status_, now);
-}
-
-bool Supervision::is_alive() const {
-    for (std::size_t i = 0; i < p_.workers.size(); ++i) {
-        if (p_.workers.view(i).stalled > Time{}) return false;
-    }
-    return true;
-}
-
-Traffic Supervision::traffic() const {
-    Traffic all;
-    auto add = [&](const Counters& one) {
-        all.received += one.received();
-        all.hits += one.get(Event::hit) + one.get(Event::stale_hit);
-        all.misses += one.get(Verdict::missed);
-    };
-    add(p_.tcp.counters());
-    for (std::size_t i = 0; i < p_.workers.size(); ++i) add(p_.workers.view(i).counters);
-    return all;
+    manager_.tick(!p_.workers.is_any_stalled(), status_, now);
 }
 
 } // namespace millrace::control

@@ -6,23 +6,18 @@
 
 #include <utility> // asio 1.22 with GCC 12 needs it first
 
-#include <cstdint>
 #include <string>
 #include <string_view>
 
 #include <asio/steady_timer.hpp>
 
+#include "control/daemon/figures.hpp"
 #include "control/daemon/loop.hpp"
 #include "control/daemon/parts.hpp"
 #include "control/daemon/reload.hpp"
 #include "control/daemon/service_manager.hpp"
 
 namespace millrace::control {
-
-/// Queries as the workers have counted them.
-struct Traffic {
-    std::uint64_t received = 0, hits = 0, misses = 0;
-};
 
 /// "1234 queries/s, 98.7 % hits": of what came within `length`. `trouble` goes before it.
 std::string status_line(const Traffic& before, const Traffic& now, Time length, std::string_view trouble);
@@ -35,8 +30,6 @@ class Supervision {
   private:
     void wait();
     void look(Time now);
-    bool is_alive() const;
-    Traffic traffic() const;
 
     Parts p_;
     Loop& loop_;

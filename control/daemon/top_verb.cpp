@@ -44,7 +44,7 @@ json top_of(const Top& top, std::size_t rows) {
 }
 
 void add_top_verb(CommandServer& server, const Top& top) {
-    server.on("top", [&top](const std::vector<std::string>& args, Responder responder) {
+    server.on("top", [&top](const std::vector<std::string>& args, const Responder& responder) {
         std::size_t rows = usual_rows;
         const std::string text = args.empty() ? "" : args[0];
         bool is_number = args.empty() || std::from_chars(text.data(), text.data() + text.size(), rows).ptr ==

@@ -15,10 +15,6 @@ using nlohmann::json;
 
 namespace {
 
-double seconds(Time t) {
-    return double(t.count()) / 1e6;
-}
-
 /// A server of a group.
 struct Place {
     unsigned group, upstream;
@@ -64,7 +60,7 @@ json row_of(const NamedGroups& named, const Place& place, Time now) {
         one["name_override"] = to_string(upstreams.name_override(i));
     }
     bool is_tried = upstreams.breaker(i) == Breaker::open && upstreams.next_probe(i) != Time::max();
-    if (is_tried) one["probe_s"] = seconds(std::max(Time{}, upstreams.next_probe(i) - now));
+    if (is_tried) one["probe_s"] = in_seconds(std::max(Time{}, upstreams.next_probe(i) - now));
     if (upstreams.is_measured(i)) one["srtt_ms"] = double(upstreams.srtt(i).count()) / 1000;
     return one;
 }
@@ -78,7 +74,7 @@ json listed(const NamedGroups& named, const Place& place) {
     one["tcp_only"] = upstreams.is_tcp_only(place.upstream);
     if (auto loss = upstreams.loss(place.upstream)) one["loss"] = std::round(*loss * 1000) / 1000;
     if (const auto& changed = upstreams.changed(place.upstream)) {
-        one["changed_s"] = seconds(now - changed->at);
+        one["changed_s"] = in_seconds(now - changed->at);
         one["reason"] = changed->reason;
     }
     return one;
@@ -90,17 +86,9 @@ json list(const NamedGroups& named) {
     return {{"upstreams", std::move(rows)}};
 }
 
-/// "dns.example.net", with any port, or "dns.example.net:53".
-bool is_name_of(const Config::Server& server, std::string text) {
-    std::ranges::transform(text, text.begin(), [](char c) { return char(cache::fold(std::uint8_t(c))); });
-    std::string with_port = to_string(server);
-    return server.is_named() &&
-           (text == server.name || text == with_port || text == with_port.substr(0, with_port.rfind(':')));
-}
-
 /// In every group that has the server.
 void set_override(const NamedGroups& named, Override word, const std::vector<std::string>& args,
-                  Responder responder) {
+                  const Responder& responder) {
     if (args.size() != 1) return responder.fail("usage: upstream up|down|auto NAME");
     auto endpoint = dataplane::parse_endpoint(args[0], dns::port);
     json rows = json::array();
@@ -131,6 +119,13 @@ void set_override(const NamedGroups& named, Override word, const std::vector<std
 
 } // namespace
 
+bool is_name_of(const Config::Server& server, std::string text) {
+    std::ranges::transform(text, text.begin(), [](char c) { return char(cache::fold(std::uint8_t(c))); });
+    std::string with_port = to_string(server);
+    return server.is_named() &&
+           (text == server.name || text == with_port || text == with_port.substr(0, with_port.rfind(':')));
+}
+
 json upstreams_of(const NamedGroups& named) {
     json rows = json::array();
     Time now = boot_time();
@@ -146,13 +141,12 @@ json upstreams_of(const NamedGroups& named) {
 }
 
 void add_upstream_verbs(CommandServer& server, const NamedGroups& named) {
-    server.on("upstream list", [named](auto args, Responder responder) {
-        args.empty() ? responder.respond(list(named)) : responder.fail("upstream list takes no arguments");
-    });
+    server.on_plain("upstream list", [named](const Responder& responder) { responder.respond(list(named)); });
     for (Override word : {Override::automatic, Override::up, Override::down}) {
-        server.on("upstream " + std::string(to_string(word)), [named, word](auto args, Responder responder) {
-            set_override(named, word, args, std::move(responder));
-        });
+        server.on("upstream " + std::string(to_string(word)),
+                  [named, word](auto args, const Responder& responder) {
+                      set_override(named, word, args, responder);
+                  });
     }
 }
 

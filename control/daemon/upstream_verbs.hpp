@@ -23,6 +23,9 @@ struct NamedGroups {
     unsigned size() const { return unsigned(live.upstreams.size()); }
 };
 
+/// Whether the text names the server: "dns.example.net", with any port, or "dns.example.net:53".
+bool is_name_of(const Config::Server& server, std::string text);
+
 /// Of `status`: one object for each server.
 nlohmann::json upstreams_of(const NamedGroups& named);
 

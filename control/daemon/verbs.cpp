@@ -18,6 +18,8 @@ using nlohmann::json;
 
 namespace {
 
+using Args = std::vector<std::string>;
+
 /// The key of a question, in its group.
 tl::expected<cache::Key, std::string> key_of(const Context& c, const std::string& name,
                                              const std::string& type) {
@@ -55,7 +57,7 @@ json lookup(const Context& c, const cache::Key& key) {
     return found;
 }
 
-void cache_lookup(const Context& c, const std::vector<std::string>& args, Responder responder) {
+void cache_lookup(const Context& c, const Args& args, const Responder& responder) {
     if (args.size() != 2) return responder.fail("usage: cache lookup NAME TYPE");
     auto key = key_of(c, args[0], args[1]);
     key ? responder.respond(lookup(c, *key)) : responder.fail(key.error());
@@ -76,12 +78,12 @@ json ranked(const Prober& prober, const dataplane::Address& address) {
     one["failures"] = m->failures;
     one["probes"] = m->probes;
     one["last_port"] = m->last_port == 0 ? json("icmp") : json(m->last_port);
-    one["age_s"] = double((boot_time() - m->measured).count()) / 1e6;
+    one["age_s"] = in_seconds(boot_time() - m->measured);
     return one;
 }
 
 /// What is known of each address that the name is answered with, in the order of the answers.
-void rank(const Context& c, const std::vector<std::string>& args, Responder responder) {
+void rank(const Context& c, const Args& args, const Responder& responder) {
     if (args.size() != 1) return responder.fail("usage: rank NAME");
     json rows = json::array();
     for (const char* type : {"A", "AAAA"}) {
@@ -96,7 +98,7 @@ void rank(const Context& c, const std::vector<std::string>& args, Responder resp
     responder.respond({{"addresses", std::move(rows)}});
 }
 
-void cache_flush(const Context& c, const std::vector<std::string>& args, Responder responder) {
+void cache_flush(const Context& c, const Args& args, const Responder& responder) {
     bool all = args.size() == 1 && args[0] == "--all", negative = args.size() == 1 && args[0] == "--negative";
     bool zone = args.size() == 2 && args[0] == "--zone", group = args.size() == 2 && args[0] == "--group";
     if (args.size() != 1 && !zone && !group)
@@ -106,12 +108,11 @@ void cache_flush(const Context& c, const std::vector<std::string>& args, Respond
         return responder.fail("'" + args.back() + "' is not a domain name");
     std::size_t index = group ? c.reload.current().index_of(args.back()) : 0;
     if (index == c.named().size()) return responder.fail("'" + args.back() + "' is no group of upstreams");
-    auto held = std::make_shared<Responder>(std::move(responder)); // std::function wants a copyable callback
     // What is kept over a restart must not bring it back.
-    auto done = [held, c](std::size_t emptied) {
-        c.store.forget([held, emptied](const tl::expected<void, std::string>& gone) {
-            gone ? held->respond({{"flushed", emptied}})
-                 : held->fail("flushed, but a restart may bring it back: " + gone.error());
+    auto done = [responder, c](std::size_t emptied) {
+        c.store.forget([responder, emptied](const tl::expected<void, std::string>& gone) {
+            gone ? responder.respond({{"flushed", emptied}})
+                 : responder.fail("flushed, but a restart may bring it back: " + gone.error());
         });
     };
     bool begun = all        ? c.flushes.flush_all(done)
@@ -119,20 +120,18 @@ void cache_flush(const Context& c, const std::vector<std::string>& args, Respond
                  : zone     ? c.flushes.flush_zone(*name, done)
                  : group    ? c.flushes.flush_outdated({.groups = 1u << index}, done)
                             : c.flushes.flush_name(*name, done);
-    if (!begun) held->fail("too many flushes are under way; try again");
+    if (!begun) responder.fail("too many flushes are under way; try again");
 }
 
-void cache_dump(const Context& c, Responder responder) {
-    auto held = std::make_shared<Responder>(std::move(responder));
-    c.store.dump([held](const tl::expected<std::size_t, std::string>& written) {
-        written ? held->respond({{"dumped", *written}}) : held->fail(written.error());
+void cache_dump(const Context& c, const Responder& responder) {
+    c.store.dump([responder](const tl::expected<std::size_t, std::string>& written) {
+        written ? responder.respond({{"dumped", *written}}) : responder.fail(written.error());
     });
 }
 
-void cache_load(const Context& c, Responder responder) {
-    auto held = std::make_shared<Responder>(std::move(responder));
-    c.store.load([held](const tl::expected<std::size_t, std::string>& filled) {
-        filled ? held->respond({{"loaded", *filled}}) : held->fail(filled.error());
+void cache_load(const Context& c, const Responder& responder) {
+    c.store.load([responder](const tl::expected<std::size_t, std::string>& filled) {
+        filled ? responder.respond({{"loaded", *filled}}) : responder.fail(filled.error());
     });
 }
 
@@ -147,20 +146,19 @@ json timeline(const Upstreams& upstreams, const std::vector<TraceEvent>& events)
     return list;
 }
 
-void trace(const Context& c, const std::vector<std::string>& args, Responder responder) {
+void trace(const Context& c, const Args& args, const Responder& responder) {
     if (args.size() != 2) return responder.fail("usage: trace NAME TYPE");
     auto key = key_of(c, args[0], args[1]);
     if (!key) return responder.fail(key.error());
     if (!dataplane::is_data_type(key->qtype)) return responder.fail("'" + args[1] + "' is never forwarded");
-    auto held = std::make_shared<Responder>(std::move(responder));
-    auto done = [held, c, group = key->group](cache::Generation generation,
-                                              const std::vector<TraceEvent>& events) {
-        held->respond({{"generation", generation},
-                       {"group", c.named().name(group)},
-                       {"events", timeline(c.groups[group], events)}});
+    auto done = [responder, c, group = key->group](cache::Generation generation,
+                                                   const std::vector<TraceEvent>& events) {
+        responder.respond({{"generation", generation},
+                           {"group", c.named().name(group)},
+                           {"events", timeline(c.groups[group], events)}});
     };
     if (!c.fetches.trace(*key, c.table.hasher()(*key), boot_time(), done)) {
-        held->fail("too many questions are traced or in flight; try again");
+        responder.fail("too many questions are traced or in flight; try again");
     }
 }
 
@@ -169,10 +167,7 @@ void trace(const Context& c, const std::vector<std::string>& args, Responder res
 void add_verbs(CommandServer& server, const Parts& parts, Reload& reload, Loop& loop) {
     Context c{parts, reload, loop};
     auto plain = [&server](const char* verb, const std::function<json()>& make) {
-        server.on(verb, [verb, make](const std::vector<std::string>& args, Responder responder) {
-            args.empty() ? responder.respond(make())
-                         : responder.fail(std::string(verb) + " takes no arguments");
-        });
+        server.on_plain(verb, [make](const Responder& responder) { responder.respond(make()); });
     };
     plain("status", [c] { return status(c); });
     plain("stats", [c] { return stats(c); });
@@ -192,22 +187,18 @@ void add_verbs(CommandServer& server, const Parts& parts, Reload& reload, Loop& 
         c.loop.health().resume();
         return json{{"drained", false}};
     });
-    server.on("rank", [c](auto args, Responder responder) { rank(c, args, std::move(responder)); });
-    server.on("trace", [c](auto args, Responder responder) { trace(c, args, std::move(responder)); });
+    server.on("rank", [c](const Args& args, const Responder& responder) { rank(c, args, responder); });
+    server.on("trace", [c](const Args& args, const Responder& responder) { trace(c, args, responder); });
     server.on("cache lookup",
-              [c](auto args, Responder responder) { cache_lookup(c, args, std::move(responder)); });
-    server.on("cache dump", [c](auto args, Responder responder) {
-        args.empty() ? cache_dump(c, std::move(responder)) : responder.fail("cache dump takes no arguments");
-    });
-    server.on("cache load", [c](auto args, Responder responder) {
-        args.empty() ? cache_load(c, std::move(responder)) : responder.fail("cache load takes no arguments");
-    });
+              [c](const Args& args, const Responder& responder) { cache_lookup(c, args, responder); });
+    server.on("cache flush",
+              [c](const Args& args, const Responder& responder) { cache_flush(c, args, responder); });
+    server.on_plain("cache dump", [c](const Responder& responder) { cache_dump(c, responder); });
+    server.on_plain("cache load", [c](const Responder& responder) { cache_load(c, responder); });
     add_upstream_verbs(server, c.named());
     add_top_verb(server, parts.top);
     add_config_verbs(server, reload);
     add_edit_verbs(server, reload, parts.local);
-    server.on("cache flush",
-              [c](auto args, Responder responder) { cache_flush(c, args, std::move(responder)); });
 }
 
 } // namespace millrace::control

@@ -143,6 +143,10 @@ void Workers::watch(Time now) {
     }
 }
 
+bool Workers::is_any_stalled() const {
+    return std::ranges::any_of(units_, [](const auto& unit) { return unit->is_stalled; });
+}
+
 Workers::View Workers::view(std::size_t index) const {
     const Unit& unit = *units_[index];
     return {unit.name, unit.lcore, unit.counters, unit.worker->busy_cycles(),

@@ -49,6 +49,7 @@ class Workers {
     /// Names, in the log, workers whose loop has stopped turning: they hold up flushes and the freeing of
     /// memory. Once per tick.
     void watch(Time now);
+    bool is_any_stalled() const;       ///< as of the latest watch()
     bool have_turned() const;          ///< each of them, once at least
     std::uint64_t outstanding() const; ///< Wakes sent and not finished
 

@@ -8,7 +8,6 @@
 #include <exception>
 #include <map>
 #include <mutex>
-#include <set>
 #include <string_view>
 #include <thread>
 #include <utility>
@@ -77,6 +76,7 @@ class HttpServer::Impl {
     /// A page that somebody else makes.
     struct Asked {
         std::string type;
+        For whom = For::all;
         std::function<void()> ask;
         Response response; ///< the latest; null: none that is of use
         Time made{}, asked{};
@@ -95,7 +95,6 @@ class HttpServer::Impl {
     dataplane::Endpoint at;
     std::map<std::string, MakePage, std::less<>> pages;
     std::map<std::string, Asked, std::less<>> asked;
-    std::set<std::string, std::less<>> kept_from_names;
 
   private:
     static MHD_Result on_request(void* self, MHD_Connection* connection, const char* path, const char* method,
@@ -224,9 +223,6 @@ MHD_Result HttpServer::Impl::answer(MHD_Connection* connection, std::string_view
                                     std::string_view method, void** request) {
     bool is_read = method == MHD_HTTP_METHOD_GET || method == MHD_HTTP_METHOD_HEAD;
     if (!is_read) return respond(connection, {MHD_HTTP_METHOD_NOT_ALLOWED, "text/plain", "GET or HEAD\n"});
-    const char* host = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_HOST);
-    if (kept_from_names.contains(path) && host && !is_address(host))
-        return respond(connection, {MHD_HTTP_FORBIDDEN, "text/plain", "ask by address, not by name\n"});
     bool has_waited = std::exchange(*request, this) != nullptr;
     if (auto page = pages.find(path); page != pages.end()) return respond(connection, page->second());
     if (auto page = asked.find(path); page != asked.end())
@@ -235,6 +231,9 @@ MHD_Result HttpServer::Impl::answer(MHD_Connection* connection, std::string_view
 }
 
 MHD_Result HttpServer::Impl::answer_asked(MHD_Connection* connection, Asked& page, bool has_waited) {
+    const char* host = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_HOST);
+    if (page.whom == For::by_address && host && !is_address(host))
+        return respond(connection, {MHD_HTTP_FORBIDDEN, "text/plain", "ask by address, not by name\n"});
     Time now = boot_time();
     if (page.response && (has_waited || now - page.made < limits::http_fresh))
         return MHD_queue_response(connection, MHD_HTTP_OK, page.response.get());
@@ -297,14 +296,12 @@ void HttpServer::on(const std::string& path, MakePage make) {
     impl_->pages[path] = std::move(make);
 }
 
-void HttpServer::on_asked(const std::string& path, const std::string& type, std::function<void()> ask) {
+void HttpServer::on_asked(const std::string& path, const std::string& type, For whom,
+                          std::function<void()> ask) {
     Impl::Asked& page = impl_->asked[path];
     page.type = type;
+    page.whom = whom;
     page.ask = std::move(ask);
-}
-
-void HttpServer::keep_from_names(const std::string& path) {
-    impl_->kept_from_names.insert(path);
 }
 
 dataplane::Endpoint HttpServer::at() const {

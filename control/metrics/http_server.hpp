@@ -37,11 +37,11 @@ class HttpServer {
 
     /// `make` is called for each request, on this server's thread, and must not wait.
     void on(const std::string& path, MakePage make);
+    /// To whom. By address: who names this server by its address, or localhost. A page from elsewhere that a
+    /// browser shows cannot read that by a name of its own that it leads here (DNS rebinding).
+    enum class For : std::uint8_t { all, by_address };
     /// Of a media type. `ask`, called on this server's thread, has somebody call deliver(), once each time.
-    void on_asked(const std::string& path, const std::string& type, std::function<void()> ask);
-    /// From then on the path is served to who names this server by its address, or localhost: a page from
-    /// elsewhere that a browser shows cannot read it by a name of its own that it leads here (DNS rebinding).
-    void keep_from_names(const std::string& path);
+    void on_asked(const std::string& path, const std::string& type, For whom, std::function<void()> ask);
 
     dataplane::Endpoint at() const; ///< where it listens, whatever was asked for
 

@@ -194,10 +194,7 @@ Moment Moment::now() {
     ::readlink("/proc/self/ns/time", moment.boot.data() + boot_id_octets,
                moment.boot.size() - boot_id_octets);
     moment.since_boot = boot_time();
-    timespec ts{};
-    clock_gettime(CLOCK_REALTIME, &ts);
-    moment.wall = std::chrono::duration_cast<Time>(std::chrono::seconds(ts.tv_sec) +
-                                                   std::chrono::nanoseconds(ts.tv_nsec));
+    moment.wall = wall_time();
     return moment;
 }
 
@@ -245,22 +242,15 @@ bool read_block(std::span<const std::uint8_t> block, std::size_t count, const Re
 
 tl::expected<CacheFileWriter, std::string>
 CacheFileWriter::create(const std::string& path, const Moment& moment, std::uint64_t rules) {
-    constexpr mode_t owners_alone = 0600; // it says what was asked for
-    std::string beside = path + ".new";
-    ::unlink(beside.c_str()); // of a writer that was ended; never written through a link
-    Descriptor file(
-        ::open(beside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, owners_alone));
-    if (!file) return tl::unexpected(failure("cannot be created", errno));
-    CacheFileWriter writer(path, std::move(file));
+    auto file = WholeFile::create(path); // for its owner alone: it says what was asked for
+    if (!file) return tl::unexpected(file.error());
+    CacheFileWriter writer(std::move(*file));
     FileHead head{magic, version, rules, {}, moment.since_boot.count(), moment.wall.count(), 0};
     head.boot = moment.boot;
     head.checksum = checksum_of(head);
-    if (Result written = writer.write(octets_of(head)); !written) return tl::unexpected(written.error());
+    if (Result written = writer.file_.write(octets_of(head)); !written)
+        return tl::unexpected(written.error());
     return writer;
-}
-
-CacheFileWriter::~CacheFileWriter() {
-    if (file_) ::unlink(beside().c_str());
 }
 
 void CacheFileWriter::add(const cache::KeyRef& key, const cache::Entry& entry) {
@@ -272,21 +262,11 @@ bool CacheFileWriter::is_block_full() const {
     return block_.size() >= limits::cache_block_octets;
 }
 
-CacheFileWriter::Result CacheFileWriter::write(std::span<const std::uint8_t> octets) const {
-    while (!octets.empty()) {
-        ssize_t written = ::write(file_.get(), octets.data(), octets.size());
-        if (written < 0 && errno == EINTR) continue;
-        if (written < 0) return tl::unexpected(failure("cannot be written", errno));
-        octets = octets.subspan(std::size_t(written));
-    }
-    return {};
-}
-
 CacheFileWriter::Result CacheFileWriter::write_block_of(std::span<const std::uint8_t> octets,
                                                         std::uint64_t entries) {
     std::uint64_t head[] = {octets.size(), entries, checksum_of(octets, entries, blocks_++)};
-    Result written = write(octets_of(head));
-    return written ? write(octets) : written;
+    Result written = file_.write(octets_of(head));
+    return written ? file_.write(octets) : written;
 }
 
 CacheFileWriter::Result CacheFileWriter::write_block() {
@@ -300,11 +280,8 @@ CacheFileWriter::Result CacheFileWriter::write_block() {
 tl::expected<std::size_t, std::string> CacheFileWriter::finish() {
     Result written = write_block();
     if (written) written = write_block_of({}, entries_);
+    if (written) written = file_.finish();
     if (!written) return tl::unexpected(written.error());
-    if (::fsync(file_.get()) != 0) return tl::unexpected(failure("cannot be brought to the disk", errno));
-    if (::rename(beside().c_str(), path_.c_str()) != 0)
-        return tl::unexpected(failure("cannot be put in its place", errno));
-    file_ = Descriptor();
     return entries_;
 }
 

@@ -4,8 +4,8 @@
 //     blocks          each: octets, Entries, checksum; then the Entries, one behind the other
 //     an empty block  says how many Entries there were: without it the file is not whole
 //
-// For this machine and this version alone: numbers as they are in memory. It is written beside its name and
-// takes it when it is whole and on the disk, so whatever ends the writer loses that dump and nothing else.
+// For this machine and this version alone: numbers as they are in memory. A WholeFile: whatever ends the
+// writer loses that dump and nothing else.
 // Whoever reads it checks every block before the first Entry is believed, and each Entry for itself: a file
 // that is damaged, of another version or of other rules is refused whole. Failures and what has expired for
 // good are not written.
@@ -27,6 +27,7 @@
 #include "cache/key.hpp"
 #include "cache/slot.hpp"
 #include "control/message/entry_build.hpp"
+#include "control/whole_file.hpp"
 #include "dataplane/descriptor.hpp"
 
 namespace millrace::control {
@@ -69,8 +70,6 @@ class CacheFileWriter {
     /// `rules`: a digest of the configuration that the answers were made under.
     static tl::expected<CacheFileWriter, std::string> create(const std::string& path, const Moment& moment,
                                                              std::uint64_t rules);
-    CacheFileWriter(CacheFileWriter&&) = default;
-    ~CacheFileWriter(); ///< removes what is not finished
 
     /// Collects it; write_block() puts it into the file.
     void add(const cache::KeyRef& key, const cache::Entry& entry);
@@ -81,14 +80,10 @@ class CacheFileWriter {
     tl::expected<std::size_t, std::string> finish();
 
   private:
-    CacheFileWriter(const std::string& path, dataplane::Descriptor file)
-        : path_(path), file_(std::move(file)) {}
-    Result write(std::span<const std::uint8_t> octets) const;
+    explicit CacheFileWriter(WholeFile file) : file_(std::move(file)) {}
     Result write_block_of(std::span<const std::uint8_t> octets, std::uint64_t entries);
-    std::string beside() const { return path_ + ".new"; }
 
-    std::string path_;
-    dataplane::Descriptor file_; ///< none: finished, or moved from
+    WholeFile file_;
     std::vector<std::uint8_t> block_;
     std::uint64_t blocks_ = 0, in_block_ = 0, entries_ = 0;
 };

@@ -7,12 +7,10 @@
 #include <utility>
 
 #include <asio/post.hpp>
-#include <pthread.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include "control/limits.hpp"
-#include "control/store/helper_cpus.hpp"
 
 namespace millrace::control {
 
@@ -68,8 +66,7 @@ std::uint64_t rules_of(const Config::Live& live) {
     return digest_of(to_yaml({{}, std::move(rules)}));
 }
 
-CacheStore::CacheStore(const Parts& parts, const Config::Boot& boot)
-    : p_(parts), helpers_cpus_(cpus_beside(boot)) {}
+CacheStore::CacheStore(const Parts& parts, const Config::Boot& boot) : p_(parts), helper_cpus_(boot) {}
 
 CacheStore::~CacheStore() {
     abort();
@@ -158,9 +155,7 @@ void CacheStore::begin(Job job) {
 }
 
 void CacheStore::help(Job job, const std::string& path, std::uint64_t rules, const Restoring& how) {
-    pthread_setname_np(pthread_self(), "millrace-store");
-    sched_setaffinity(0, sizeof helpers_cpus_,
-                      &helpers_cpus_); // else EAL's choice for control would be its own
+    helper_cpus_.enter("millrace-store");
     Result result = 0;
     try {
         if (job == Job::forget) result = remove_file(path);
@@ -177,8 +172,8 @@ void CacheStore::help(Job job, const std::string& path, std::uint64_t rules, con
 }
 
 CacheStore::Result CacheStore::remove_file(const std::string& path) {
-    for (const char* end : {".new", ""}) {
-        if (::unlink((path + end).c_str()) == 0 || errno == ENOENT) continue;
+    for (const std::string& name : {WholeFile::beside(path), path}) {
+        if (::unlink(name.c_str()) == 0 || errno == ENOENT) continue;
         return tl::unexpected(std::string("cannot be removed: ") + std::strerror(errno));
     }
     return 0;

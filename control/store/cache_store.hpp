@@ -28,13 +28,13 @@
 #include <vector>
 
 #include <asio/io_context.hpp>
-#include <sched.h>
 #include <tl/expected.hpp>
 
 #include "cache/grace.hpp"
 #include "cache/replaceable.hpp"
 #include "cache/table.hpp"
 #include "control/config/config.hpp"
+#include "control/config/helper_cpus.hpp"
 #include "control/fetch/flush.hpp"
 #include "control/fetch/table.hpp"
 #include "control/store/cache_file.hpp"
@@ -105,7 +105,7 @@ class CacheStore {
     bool offer(std::vector<StoredEntry>&& batch);
 
     Parts p_;
-    cpu_set_t helpers_cpus_;
+    HelperCpus helper_cpus_;
     cache::Grace::Reader* reader_ = nullptr; ///< null: too many, and the end alone can write the file
     TtlPolicy policy_;
     std::string path_;

@@ -3,25 +3,11 @@
 #include <algorithm>
 #include <exception>
 
-#include <pthread.h>
 #include <spdlog/spdlog.h>
-#include <time.h>
 
 #include "control/limits.hpp"
-#include "control/store/helper_cpus.hpp"
 
 namespace millrace::control {
-
-namespace {
-
-Time wall_offset() {
-    timespec ts{};
-    clock_gettime(CLOCK_REALTIME, &ts);
-    auto wall = std::chrono::seconds(ts.tv_sec) + std::chrono::nanoseconds(ts.tv_nsec);
-    return std::chrono::duration_cast<Time>(wall) - boot_time();
-}
-
-} // namespace
 
 std::unique_ptr<const dataplane::LogRules> build_log_rules(const Config::Dnstap& dnstap) {
     auto rules = std::make_unique<dataplane::LogRules>();
@@ -37,7 +23,7 @@ Dnstap::Dnstap(const Config& config)
     : target_(config.boot.dnstap_to), frame_{config.boot.dnstap_identity,
                                              std::string("millraced ") + MILLRACE_VERSION,
                                              {}},
-      helpers_cpus_(cpus_beside(config.boot)), rules_(build_log_rules(config.live.dnstap)) {}
+      helper_cpus_(config.boot), rules_(build_log_rules(config.live.dnstap)) {}
 
 Dnstap::~Dnstap() {
     stop();
@@ -74,9 +60,7 @@ Dnstap::Counters Dnstap::counters() const {
 }
 
 void Dnstap::help() {
-    pthread_setname_np(pthread_self(), "millrace-dnstap");
-    sched_setaffinity(0, sizeof helpers_cpus_,
-                      &helpers_cpus_); // else EAL's choice for control would be its own
+    helper_cpus_.enter("millrace-dnstap");
     try {
         for (bool is_last = false; !is_last;) {
             is_last = stop_.load(); // what was logged before is in the rings
@@ -104,7 +88,7 @@ bool Dnstap::is_connected(Time now) {
 
 /// A batch, of each ring its share. False: there was nothing, or the reader has gone.
 bool Dnstap::write_some() {
-    frame_.wall_offset = wall_offset();
+    frame_.wall_offset = wall_time() - boot_time();
     frames_.clear();
     for (std::size_t empty = 0; empty < logs_.size() && frames_.size() < limits::dnstap_batch; ++next_) {
         bool is_taken = logs_[next_ % logs_.size()]->ring().take(what_, message_);

@@ -14,12 +14,12 @@
 #include <thread>
 #include <vector>
 
-#include <sched.h>
 #include <tl/expected.hpp>
 
 #include "cache/grace.hpp"
 #include "cache/replaceable.hpp"
 #include "control/config/config.hpp"
+#include "control/config/helper_cpus.hpp"
 #include "control/traffic/dnstap_frame.hpp"
 #include "control/traffic/dnstap_sink.hpp"
 #include "dataplane/query_log.hpp"
@@ -59,7 +59,7 @@ class Dnstap {
 
     Config::DnstapTarget target_;
     DnstapFrame frame_;
-    cpu_set_t helpers_cpus_;
+    HelperCpus helper_cpus_;
     cache::Replaceable<dataplane::LogRules> rules_;
     std::vector<std::unique_ptr<dataplane::QueryLog>> logs_;
     std::thread helper_;

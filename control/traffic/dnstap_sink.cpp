@@ -12,9 +12,9 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <sys/un.h>
 
 #include "control/limits.hpp"
+#include "dataplane/unix_address.hpp"
 
 namespace millrace::control {
 
@@ -77,13 +77,12 @@ tl::expected<dataplane::Descriptor, std::string> DnstapSink::connect() {
         return file;
     }
     sockaddr_storage at{};
-    socklen_t size = sizeof(sockaddr_un);
+    socklen_t size = 0;
     if (target_.kind == Kind::tcp) {
         size = dataplane::to_sockaddr(target_.endpoint, at);
-    } else {
-        auto& name = reinterpret_cast<sockaddr_un&>(at);
-        name.sun_family = AF_UNIX;
-        target_.path.copy(name.sun_path, sizeof name.sun_path - 1);
+    } else if (auto name = dataplane::unix_address(target_.path)) {
+        size = name->size;
+        std::memcpy(&at, &name->name, size);
     }
     dataplane::Descriptor socket(::socket(at.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!socket) return tl::unexpected(failure("no socket"));

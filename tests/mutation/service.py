@@ -29,8 +29,8 @@ MUTATIONS = [
         "control_test:Privileges.NothingCanBeGained*"),
     Mutation(
         "any-group-commands", "control/command/server.cpp",
-        "    if (::chmod(address.sun_path, mode) < 0)",
-        "    if (::chmod(address.sun_path, 0660) < 0)",
+        "    if (::chmod(address.name.sun_path, mode) < 0)",
+        "    if (::chmod(address.name.sun_path, 0660) < 0)",
         "a group commands that was not to",
         "control_test:CommandSocket.ModeAndGroup*"),
 ]

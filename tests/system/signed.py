@@ -38,13 +38,13 @@ def start(lab):
         zones = _zones(servers.folder, anchors, edition)
         nsd, unbound = f"127.0.{lab.names.number}.5{edition}", f"127.0.{lab.names.number}.6{edition}"
         servers.nsd(nsd, PORT, zones)
-        stubs = "".join(f"stub-zone:\n  name: {zone}\n  stub-addr: {nsd}@{PORT}\n" for zone in zones)
+        below = "".join(f"stub-zone:\n  name: {zone}\n  stub-addr: {nsd}@{PORT}\n" for zone in zones)
         servers.unbound(unbound, PORT, f"""\
   module-config: "validator iterator"
   trust-anchor-file: "{with_anchors}"
   local-zone: "up.test" static
   ede: yes
-  val-log-level: 2""", stubs)
+  val-log-level: 2""", below)
         addresses.nsd.append(f"{nsd}:{PORT}")
         addresses.unbound.append(f"{unbound}:{PORT}")
     _write_delv_anchors(servers.folder, anchors)

@@ -8,18 +8,13 @@ import subprocess
 
 import pytest
 
-from conftest import LCORE, NOBODY, loopback, socket_config
+from conftest import LCORE, NOBODY, socket_config
 from lab.children import run
 from lab.daemon import write_config, xdp_config
-from support import Client, Subscriber, until
+from support import Subscriber, until
 from upstream import Script
 
 pytestmark = pytest.mark.timeout(120)
-
-
-@pytest.fixture
-def client(lab):
-    return Client(loopback(lab), 5300)
 
 
 class Reader:
@@ -90,11 +85,11 @@ def end(one):
 
 
 @pytest.mark.quick
-def test_clients_and_upstreams_over_udp_and_tcp(lab, daemon, client, upstreams, reader):
+def test_clients_and_upstreams_over_udp_and_tcp(lab, daemon, local, upstreams, reader):
     one = start(daemon, lab, upstreams, reader, identity="edge1")
-    client.ask("one.example.")
-    client.ask("one.example.")
-    client.ask("one.example.", tcp=True)
+    local.ask("one.example.")
+    local.ask("one.example.")
+    local.ask("one.example.", tcp=True)
     end(one)
     kinds = collections.Counter((kind, transport) for kind, _, transport, name, _ in reader.lines() if name == "one.example")
     assert kinds == {("CQ", "UDP"): 2, ("CR", "UDP"): 2, ("CQ", "TCP"): 1, ("CR", "TCP"): 1, ("FQ", "UDP"): 1, ("FR", "UDP"): 1}
@@ -120,11 +115,11 @@ def test_on_a_polling_lcore(lab, daemon, nsd, reader):
     assert {kind for kind, *_ in lines} == {"CQ", "CR"}
 
 
-def test_what_is_wanted_changes_by_a_reload(lab, daemon, client, upstreams, reader):
+def test_what_is_wanted_changes_by_a_reload(lab, daemon, local, upstreams, reader):
     upstreams[0].scripts["denied.example."] = Script(rcode="NXDOMAIN", authority=(
         "example. 900 IN SOA ns. host. 1 3600 600 86400 900",))
     one = start(daemon, lab, upstreams, reader, messages=["client-query"])
-    client.ask("first.example.")
+    local.ask("first.example.")
 
     def change(**dnstap):
         write_config(one.config, {**socket_config(lab, [upstreams[0].endpoint], dnstap={"to": f"unix:{reader.socket}", **dnstap}),
@@ -132,21 +127,21 @@ def test_what_is_wanted_changes_by_a_reload(lab, daemon, client, upstreams, read
         return one.ctl("config", "reload")
 
     assert change(messages=["client-response"], rcodes=["NXDOMAIN"])["changed"] == ["dnstap"]
-    client.ask("second.example.")
-    client.ask("denied.example.")
+    local.ask("second.example.")
+    local.ask("denied.example.")
     change(clients=["192.0.2.0/24"], messages=["client-query", "upstream-query"])
-    client.ask("third.example.")
+    local.ask("third.example.")
     assert change(clients=["192.0.2.0/24"], messages=[], identity="other")["needs_restart"] == ["dnstap.identity"]
-    client.ask("fourth.example.")
+    local.ask("fourth.example.")
     end(one)
     assert [(kind, name) for kind, _, _, name, _ in reader.lines() if name.endswith(".example")] == [
         ("CQ", "first.example"), ("CR", "denied.example"), ("FQ", "third.example")]
 
 
-def test_a_sample(lab, daemon, client, upstreams, reader):
+def test_a_sample(lab, daemon, local, upstreams, reader):
     one = start(daemon, lab, upstreams, reader, sample=4, messages=["client-query", "client-response"])
     for i in range(200):
-        client.ask(f"s{i}.example.")
+        local.ask(f"s{i}.example.")
     end(one)
     kinds = collections.defaultdict(set)
     for kind, _, _, name, _ in reader.lines():
@@ -155,11 +150,11 @@ def test_a_sample(lab, daemon, client, upstreams, reader):
     assert all(both == {"CQ", "CR"} for both in kinds.values()), "queries and their responses, or neither"
 
 
-def test_a_reader_that_stops_and_one_that_goes_hold_up_nobody(lab, daemon, client, upstreams, reader):
+def test_a_reader_that_stops_and_one_that_goes_hold_up_nobody(lab, daemon, local, upstreams, reader):
     one = start(daemon, lab, upstreams, reader)
-    client.ask("stopped.example.")
+    local.ask("stopped.example.")
     reader.process.send_signal(signal.SIGSTOP)
-    with client.socket() as s:
+    with local.socket() as s:
         query = b"\x12\x34\1\0\0\1\0\0\0\0\0\0\7stopped\7example\0\0\1\0\1"
         for _ in range(60):
             if one.ctl("stats")["dnstap"]["dropped"] > 0:
@@ -172,44 +167,44 @@ def test_a_reader_that_stops_and_one_that_goes_hold_up_nobody(lab, daemon, clien
     assert until(lambda: one.ctl("stats")["dnstap"]["written"] > 1000, 20)
     reader.process.kill()
     reader.process.wait(10)
-    client.ask("alone.example.")
-    assert until(lambda: (client.ask("alone.example."), not one.ctl("stats")["dnstap"]["connected"])[1], 20)
+    local.ask("alone.example.")
+    assert until(lambda: (local.ask("alone.example."), not one.ctl("stats")["dnstap"]["connected"])[1], 20)
     reader.socket.unlink()
     again = Reader(reader.socket.parent)
     try:
         assert until(lambda: one.ctl("stats")["dnstap"]["connected"], 20), "it is found again"
-        client.ask("again.example.")
+        local.ask("again.example.")
         end(one)
         assert ("CQ", "again.example") in {(kind, name) for kind, _, _, name, _ in again.lines()}
     finally:
         again.end()
 
 
-def test_a_stopped_reader_does_not_hold_up_the_end(lab, daemon, client, upstreams, reader):
+def test_a_stopped_reader_does_not_hold_up_the_end(lab, daemon, local, upstreams, reader):
     one = start(daemon, lab, upstreams, reader)
     reader.process.send_signal(signal.SIGSTOP)
     for i in range(100):
-        client.ask(f"e{i}.example.")
+        local.ask(f"e{i}.example.")
     end(one)
 
 
-def test_a_file(lab, daemon, client, upstreams):
+def test_a_file(lab, daemon, local, upstreams):
     folder = lab.folder / "dnstap-file"
     folder.mkdir(exist_ok=True)
     os.chown(folder, 65534, 65534)
     file = folder / "log"
     for name in ("a", "b"):
         one = daemon(socket_config(lab, [upstreams[0].endpoint], dnstap={"to": f"file:{file}", "messages": ["client-query"]}), NOBODY)
-        client.ask(f"{name}.example.")
+        local.ask(f"{name}.example.")
         assert logged(one)["written"] == 1
         end(one)
     assert [name for *_, name, _ in lines_of(file)] == ["b.example"]
     assert [name for *_, name, _ in lines_of(f"{file}.old")] == ["a.example"]
 
 
-def test_where_it_cannot_be_written_that_is_said_once(lab, daemon, client, upstreams):
+def test_where_it_cannot_be_written_that_is_said_once(lab, daemon, local, upstreams):
     one = daemon(socket_config(lab, [upstreams[0].endpoint], dnstap={"to": "unix:/nowhere/dnstap.sock"}), NOBODY)
     assert until(lambda: "dnstap: unix:/nowhere/dnstap.sock cannot be connected to: No such file" in one.last_lines(), 20)
-    client.ask("a.example.")
+    local.ask("a.example.")
     assert not one.ctl("stats")["dnstap"]["connected"]
     assert one.last_lines().count("/nowhere/dnstap.sock") == 1

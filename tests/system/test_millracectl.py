@@ -112,10 +112,9 @@ def options_of(words):
     return set(re.findall(r"^  (?:-\w,)?(--[a-z-]+)", help_of(*words), re.MULTILINE))
 
 
-@pytest.mark.parametrize("shell, file", [("bash", "millracectl"), ("zsh", "_millracectl")])
-def test_completions_are_those_of_the_program(shell, file):
-    script = (ROOT / "deploy/completions" / file).read_text(encoding="utf-8")
-    assert script == run([CTL, "--completion", shell]).stdout, f"write it anew: millracectl --completion {shell}"
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completions_have_all_verbs_and_options(shell):
+    script = run([CTL, "--completion", shell]).stdout
     places = set(re.findall(r"^    '([a-z -]*)'\)", script, re.MULTILINE))
     assert places == {"".join(f" {word}" for word in path) for path in [(), *verbs_of()]}
     for path in [(), *verbs_of()]:
@@ -137,7 +136,7 @@ def test_completions_are_installed():
 def test_bash_completes():
     def complete(*words):
         line = " ".join(words)
-        done = run(["bash", "-c", f"source {ROOT}/deploy/completions/millracectl; COMP_WORDS=({line} ''); COMP_CWORD={len(words)}; "
+        done = run(["bash", "-c", f"source <({CTL} --completion bash); COMP_WORDS=({line} ''); COMP_CWORD={len(words)}; "
                     "_millracectl; echo ${COMPREPLY[*]}"])
         assert done.returncode == 0, done.stdout
         return done.stdout.split()
@@ -149,8 +148,9 @@ def test_bash_completes():
 
 
 def test_completions_are_scripts_without_faults():
-    assert run(["bash", "-n", ROOT / "deploy/completions/millracectl"]).returncode == 0
-    zsh = run(["sh", "-c", f"command -v zsh >/dev/null || exit 0; zsh -n {ROOT}/deploy/completions/_millracectl"])
+    bash = run(["bash", "-c", f"{CTL} --completion bash | bash -n"])
+    assert bash.returncode == 0, bash.stdout
+    zsh = run(["bash", "-c", f"command -v zsh >/dev/null || exit 0; {CTL} --completion zsh | zsh -n"])
     assert zsh.returncode == 0, zsh.stdout
 
 

@@ -7,21 +7,15 @@ import pytest
 
 from conftest import NOBODY, loopback, socket_config
 from lab.daemon import write_config
-from support import Client, addresses, until
-from upstream import Script
+from support import addresses, until
+from upstream import tell_apart
 
 NAME = "reload.script.example."
 
 
 @pytest.fixture
-def client(lab):
-    return Client(loopback(lab), 5300)
-
-
-@pytest.fixture
 def one(lab, daemon, upstreams):
-    for i, upstream in enumerate(upstreams, 1):
-        upstream.scripts[NAME] = Script((f"{NAME} 300 IN A 192.0.2.{i}",))
+    tell_apart(upstreams, NAME)
     return daemon(config(lab, upstreams[:1]), NOBODY)
 
 
@@ -34,38 +28,38 @@ def write(one, content):
 
 
 @pytest.mark.quick
-def test_other_upstreams_answer_once_it_is_acknowledged(one, lab, client, upstreams):
-    assert addresses(client.ask(NAME)) == ["192.0.2.1"]
+def test_other_upstreams_answer_once_it_is_acknowledged(one, lab, local, upstreams):
+    assert addresses(local.ask(NAME)) == ["192.0.2.1"]
     write(one, config(lab, upstreams[1:2]))
     assert one.ctl("config", "reload") == {"reloaded": True, "changed": ["upstreams"], "needs_restart": []}
-    assert addresses(client.ask(NAME)) == ["192.0.2.2"]
+    assert addresses(local.ask(NAME)) == ["192.0.2.2"]
     assert [row["address"] for row in one.ctl("status")["upstreams"]] == [upstreams[1].endpoint]
 
 
-def test_a_hangup_does_the_same(one, lab, client, upstreams):
-    assert addresses(client.ask(NAME)) == ["192.0.2.1"]
+def test_a_hangup_does_the_same(one, lab, local, upstreams):
+    assert addresses(local.ask(NAME)) == ["192.0.2.1"]
     write(one, config(lab, upstreams[2:], cache={"stale": "1h"}))
     one.process.send_signal(signal.SIGHUP)
-    assert until(lambda: addresses(client.ask(NAME)) == ["192.0.2.3"])
+    assert until(lambda: addresses(local.ask(NAME)) == ["192.0.2.3"])
     assert until(lambda: "reloaded; changed: upstreams, cache.stale" in one.last_lines())
 
 
-def test_who_may_ask_and_the_cache_stays(one, lab, client, upstreams):
-    client.ask(NAME)
+def test_who_may_ask_and_the_cache_stays(one, lab, local, upstreams):
+    local.ask(NAME)
     write(one, config(lab, upstreams[:1]) | {"allow": ["192.0.2.0/24"]})
     assert one.ctl("config", "reload")["changed"] == ["allow"]
-    assert client.ask(NAME).rcode() == dns.rcode.REFUSED
+    assert local.ask(NAME).rcode() == dns.rcode.REFUSED
     write(one, config(lab, upstreams[:1]))
     one.ctl("config", "reload")
     before = one.ctl("stats")["upstream_queries"]
-    assert addresses(client.ask(NAME)) == ["192.0.2.1"]
+    assert addresses(local.ask(NAME)) == ["192.0.2.1"]
     assert one.ctl("stats")["upstream_queries"] == before, "from the cache, which was not flushed"
 
 
-def test_what_needs_a_restart_is_named_and_not_changed(one, lab, client, upstreams):
+def test_what_needs_a_restart_is_named_and_not_changed(one, lab, local, upstreams):
     write(one, config(lab, upstreams[:1], cache={"entries": 5}) | {"listen": [f"{loopback(lab)}:5399"]})
     assert one.ctl("config", "reload") == {"reloaded": True, "changed": [], "needs_restart": ["listen", "cache.entries"]}
-    assert addresses(client.ask(NAME)) == ["192.0.2.1"]
+    assert addresses(local.ask(NAME)) == ["192.0.2.1"]
 
 
 @pytest.mark.parametrize("content, words", [
@@ -73,14 +67,14 @@ def test_what_needs_a_restart_is_named_and_not_changed(one, lab, client, upstrea
     ("cash: 1\n", "unknown key"),
     (None, "expected a readable file"),
 ], ids=["not YAML", "unknown key", "no file"])
-def test_a_bad_file_changes_nothing(one, client, content, words):
-    assert addresses(client.ask(NAME)) == ["192.0.2.1"]
+def test_a_bad_file_changes_nothing(one, local, content, words):
+    assert addresses(local.ask(NAME)) == ["192.0.2.1"]
     one.config.unlink() if content is None else one.config.write_text(content)
     done = one.ctl_process("config", "reload")
     assert done.returncode == 1 and words in done.stdout and str(one.config) in done.stdout
     one.process.send_signal(signal.SIGHUP)
     assert until(lambda: "not reloaded" in one.last_lines())
-    assert addresses(client.ask(NAME)) == ["192.0.2.1"]
+    assert addresses(local.ask(NAME)) == ["192.0.2.1"]
 
 
 def test_it_does_not_forward_to_itself_by_way_of_a_restart(one, lab, upstreams):

@@ -6,16 +6,11 @@ import socket
 
 import pytest
 
-from conftest import NOBODY, loopback, socket_config
-from support import Client, addresses, until
+from conftest import NOBODY, socket_config
+from support import addresses, until
 from upstream import Script
 
 pytestmark = pytest.mark.timeout(120)
-
-
-@pytest.fixture
-def client(lab):
-    return Client(loopback(lab), 5300)
 
 
 @pytest.fixture
@@ -49,28 +44,28 @@ def is_loaded(one):
 
 
 @pytest.mark.quick
-def test_a_restart_does_not_begin_cold(start, client, upstreams, folder):
+def test_a_restart_does_not_begin_cold(start, local, upstreams, folder):
     one = start()
     names = [f"s{i}.example." for i in range(20)]
     for name in names:
-        assert addresses(client.ask(name)) == ["192.0.2.200"]
-    ttl = client.ask(names[0]).answer[0].ttl
+        assert addresses(local.ask(name)) == ["192.0.2.200"]
+    ttl = local.ask(names[0]).answer[0].ttl
     end(one)
     assert (folder / "cache").stat().st_mode & 0o777 == 0o600
     one = start()
     assert is_loaded(one), one.last_lines()
     before = sum(upstreams[0].asked.values())
     for name in names:
-        reply = client.ask(name)
+        reply = local.ask(name)
         assert addresses(reply) == ["192.0.2.200"] and reply.answer[0].ttl <= ttl, "no life is longer than it was"
     assert sum(upstreams[0].asked.values()) == before and hits(one) == len(names)
 
 
-def test_on_command_and_what_is_flushed_does_not_come_back(start, client, upstreams, folder):
+def test_on_command_and_what_is_flushed_does_not_come_back(start, local, upstreams, folder):
     upstreams[0].scripts["gone.example."] = Script(("gone.example. 300 IN A 192.0.2.1",))
     one = start()
-    client.ask("gone.example.")
-    client.ask("kept.example.")
+    local.ask("gone.example.")
+    local.ask("kept.example.")
     assert one.ctl("cache", "dump") == {"dumped": 4}, "each question's answer without DO and with it"
     assert one.ctl("cache", "load") == {"loaded": 0}, "it takes the place of nothing"
     assert one.ctl("cache", "flush", "gone.example")["flushed"] == 2
@@ -80,14 +75,14 @@ def test_on_command_and_what_is_flushed_does_not_come_back(start, client, upstre
     upstreams[0].scripts["gone.example."] = Script(("gone.example. 300 IN A 192.0.2.2",))
     one = start()
     assert is_loaded(one), one.last_lines()
-    assert addresses(client.ask("gone.example.")) == ["192.0.2.2"]
-    client.ask("kept.example.")
+    assert addresses(local.ask("gone.example.")) == ["192.0.2.2"]
+    local.ask("kept.example.")
     assert hits(one) == 1
 
 
-def test_a_damaged_or_foreign_file_is_refused_and_the_service_starts(start, client, folder):
+def test_a_damaged_or_foreign_file_is_refused_and_the_service_starts(start, local, folder):
     one = start()
-    client.ask("a.example.")
+    local.ask("a.example.")
     end(one)
     file = folder / "cache"
     good = file.read_bytes()
@@ -96,26 +91,26 @@ def test_a_damaged_or_foreign_file_is_refused_and_the_service_starts(start, clie
         file.write_bytes(bad)
         one = start()
         assert until(lambda one=one, why=why: f"{file} {why}" in one.last_lines()), one.last_lines()
-        assert addresses(client.ask("a.example.")) == ["192.0.2.200"]
+        assert addresses(local.ask("a.example.")) == ["192.0.2.200"]
         assert hits(one) == 0
         end(one)
         assert file.read_bytes()[:8] == good[:8], "it is replaced"
 
 
-def test_of_other_upstreams_nothing_is_taken(start, client, upstreams):
+def test_of_other_upstreams_nothing_is_taken(start, local, upstreams):
     one = start()
-    client.ask("a.example.")
+    local.ask("a.example.")
     end(one)
     one = start([upstreams[1].endpoint])
     assert until(lambda: "was written under another configuration" in one.last_lines()), one.last_lines()
-    client.ask("a.example.")
+    local.ask("a.example.")
     assert hits(one) == 0
 
 
-def test_killed_while_it_writes_it_loses_that_dump_alone(start, client, folder):
+def test_killed_while_it_writes_it_loses_that_dump_alone(start, local, folder):
     one = start()
     for i in range(50):
-        client.ask(f"k{i}.example.")
+        local.ask(f"k{i}.example.")
     assert one.ctl("cache", "dump") == {"dumped": 100}
     for _ in range(3):
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
@@ -125,13 +120,13 @@ def test_killed_while_it_writes_it_loses_that_dump_alone(start, client, folder):
             one.wait(10)
         one = start()
         assert is_loaded(one), one.last_lines()
-        client.ask("k7.example.")
+        local.ask("k7.example.")
         assert hits(one) == 1
 
 
-def test_it_is_written_at_intervals_and_where_it_cannot_be_that_is_said(start, client, folder):
+def test_it_is_written_at_intervals_and_where_it_cannot_be_that_is_said(start, local, folder):
     one = start(**{"save-interval": "1s"})
-    client.ask("a.example.")
+    local.ask("a.example.")
     assert until((folder / "cache").exists, 10)
     one.process.kill()
     one.wait(10)

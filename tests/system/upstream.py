@@ -66,6 +66,12 @@ class Upstream:
             pass  # the test is over
 
 
+def tell_apart(upstreams, name, **more):
+    """Each has an address of its own for the name: 192.0.2.1, .2, ... more: of Script."""
+    for i, upstream in enumerate(upstreams, 1):
+        upstream.scripts[name] = Script((f"{name} 300 IN A 192.0.2.{i}",), **more)
+
+
 def compose(query, script):
     reply = dns.message.make_response(query, recursion_available=True)
     reply.set_rcode(dns.rcode.from_text(script.rcode))

@@ -87,7 +87,19 @@ TEST(Responder, IsGivenOnce) {
         second.respond({{"a", 2}});
     }
     EXPECT_EQ(answers, 1);
-    static_assert(!std::is_copy_constructible_v<Responder>);
+}
+
+TEST(Responder, CopiesOweOneAnswer) {
+    std::vector<std::string> answers;
+    {
+        Responder first([&](std::string text) { answers.push_back(text); });
+        Responder second = first;
+        { Responder third = first; }
+        EXPECT_TRUE(answers.empty()) << "somebody can still give it";
+        second.respond({{"a", 1}});
+        first.fail("x");
+    }
+    EXPECT_EQ(answers, std::vector<std::string>{R"({"a":1})"});
 }
 
 TEST(Responder, AssignmentAnswersTheOneThatIsLost) {

@@ -70,6 +70,12 @@ TEST(Edit, CommentsThatGoAreNamed) {
     EXPECT_TRUE(item->lost.empty()) << "what stands behind the item on its line goes with it";
 }
 
+TEST(Edit, CommentsBehindTabsAreSome) {
+    auto edited = set_value("allow: [10.0.0.0/8,\t# office\n  'x']\n", "allow", "[]");
+    ASSERT_TRUE(edited) << edited.error();
+    EXPECT_EQ(edited->lost, std::vector<std::string>{"# office"});
+}
+
 TEST(Edit, RefusesWhatItCannotDoAlone) {
     for (const char* key : {"", ".", "a..b", "a.", "a[", "a[x]", "a[1", "[0]", "a b", "a: b"})
         EXPECT_FALSE(set_value("a: 1\n", key, "1")) << key;

@@ -15,12 +15,12 @@
 #include <spdlog/sinks/ostream_sink.h>
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "control/daemon/log.hpp"
 #include "control/daemon/log_sink.hpp"
 #include "control/limits.hpp"
+#include "tests/support/datagrams.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace millrace::control {
@@ -75,25 +75,6 @@ TEST(JsonLog, DroppedLinesAreTold) {
     ::close(ends[1]);
 }
 
-/// journald's end.
-class Journal {
-  public:
-    explicit Journal(const std::string& path) : socket_(::socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0)) {
-        sockaddr_un address{};
-        address.sun_family = AF_UNIX;
-        path.copy(address.sun_path, sizeof address.sun_path - 1);
-        EXPECT_EQ(::bind(socket_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-    }
-    std::string read() {
-        char buffer[65536];
-        ssize_t size = ::recv(socket_.get(), buffer, sizeof buffer, 0);
-        return size < 0 ? "" : std::string(buffer, std::size_t(size));
-    }
-
-  private:
-    dataplane::Descriptor socket_;
-};
-
 std::string fields(const std::string& priority, const std::string& message) {
     std::uint64_t size = message.size();
     std::string length(sizeof size, 0);
@@ -104,7 +85,7 @@ std::string fields(const std::string& priority, const std::string& message) {
 TEST(JournalLog, Fields) {
     test::TemporaryFolder folder;
     std::string path = folder / "journal";
-    Journal journal(path);
+    test::Datagrams journal(path);
     spdlog::logger log("t", std::make_shared<JournalSink>(path));
     log.info("one\ntwo=three");
     log.warn("w");
@@ -122,12 +103,12 @@ TEST(JournalLog, DoesNotWaitAndSaysWhatIsMissing) {
     std::string path = folder / "journal";
     spdlog::logger log("t", std::make_shared<JournalSink>(path));
     log.info("nobody is there yet");
-    Journal journal(path);
+    test::Datagrams journal(path);
     constexpr unsigned lines = 5000; // more than a socket holds
     for (unsigned i = 0; i < lines; ++i) log.info(std::string(1000, 'x'));
     EXPECT_EQ(journal.read(), fields("4", "(1 lines of this log found no reader)"));
     unsigned got = 0;
-    while (!journal.read().empty()) ++got;
+    while (journal.read()) ++got;
     EXPECT_GT(got, 0u);
     ASSERT_LT(got, lines);
     log.info("back");

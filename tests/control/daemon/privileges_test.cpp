@@ -19,8 +19,8 @@
 namespace millrace::control {
 namespace {
 
-std::string needs(const std::string& text, bool has_iommu = true) {
-    return to_string(capabilities_to_run(parsed(text), has_iommu));
+std::string needs(const std::string& text, bool has_iommu = true, bool shares_nics = false) {
+    return to_string(capabilities_to_run(parsed(text), has_iommu, shares_nics));
 }
 
 TEST(Privileges, ByWhatIsConfigured) {
@@ -35,6 +35,8 @@ TEST(Privileges, ByWhatIsConfigured) {
     EXPECT_EQ(needs(on("net_memif0", "kernel: {interface: dns0}, next-hop: routed")), "CAP_NET_ADMIN");
     EXPECT_EQ(needs(on("0000:03:00.0")), "CAP_IPC_LOCK");
     EXPECT_EQ(needs(on("0000:03:00.0"), false), "CAP_IPC_LOCK CAP_SYS_RAWIO CAP_SYS_ADMIN");
+    EXPECT_EQ(needs(on("0000:03:00.0"), true, true), "CAP_NET_ADMIN CAP_NET_RAW CAP_IPC_LOCK");
+    EXPECT_EQ(needs(on("net_memif0"), true, true), "none") << "of no NIC";
 }
 
 TEST(Privileges, Words) {

@@ -5,13 +5,12 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "control/daemon/service_manager.hpp"
 #include "control/daemon/supervision.hpp"
 #include "control/limits.hpp"
+#include "tests/support/datagrams.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 namespace millrace::control {
@@ -20,19 +19,8 @@ namespace {
 /// A socket that nobody reads yet. `name`: a path, or "@name".
 class Manager {
   public:
-    explicit Manager(const std::string& name) : socket_(::socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0)) {
-        sockaddr_un address{};
-        address.sun_family = AF_UNIX;
-        name.copy(address.sun_path, sizeof address.sun_path - 1);
-        if (name[0] == '@') address.sun_path[0] = 0;
-        auto size = socklen_t(offsetof(sockaddr_un, sun_path) + name.size());
-        EXPECT_EQ(::bind(socket_.get(), reinterpret_cast<sockaddr*>(&address), size), 0);
-    }
-    std::string read() {
-        char buffer[4096];
-        ssize_t size = ::recv(socket_.get(), buffer, sizeof buffer, 0);
-        return size < 0 ? "nothing" : std::string(buffer, std::size_t(size));
-    }
+    explicit Manager(const std::string& name) : datagrams_(name) {}
+    std::string read() { return datagrams_.read().value_or("nothing"); }
     std::vector<std::string> read_all() {
         std::vector<std::string> all;
         for (std::string one; (one = read()) != "nothing";) all.push_back(one);
@@ -40,7 +28,7 @@ class Manager {
     }
 
   private:
-    dataplane::Descriptor socket_;
+    test::Datagrams datagrams_;
 };
 
 using Words = std::vector<std::string>;
@@ -144,7 +132,7 @@ TEST(ServiceManager, EnvironmentIsTaken) {
 
 TEST(Supervision, StatusLine) {
     EXPECT_EQ(status_line({}, {}, 2s, ""), "0 queries/s");
-    EXPECT_EQ(status_line({100, 10, 5}, {2100, 985, 30}, 2s, ""), "1000 queries/s, 97.5 % hits");
+    EXPECT_EQ(status_line({100, 10, 5, {}}, {2100, 985, 30, {}}, 2s, ""), "1000 queries/s, 97.5 % hits");
     EXPECT_EQ(status_line({}, {}, 2s, "drained"), "not healthy: drained; 0 queries/s");
 }
 

@@ -31,15 +31,15 @@ TEST(Quantile, WhatWasLongerThanAllBoundsIsTheLast) {
 
 TEST(HistoryTest, PointsAreOfOneStep) {
     History history;
-    History::Counts counts;
-    counts.queries = 1000;
+    Traffic counts;
+    counts.received = 1000;
     history.add(counts, 5, 10);
     EXPECT_TRUE(history.points().empty()) << "what was before the first look is of no step";
-    counts.queries += 500;
+    counts.received += 500;
     counts.misses += 50;
     counts.miss_time.add(3ms);
     history.add(counts, 5, 10);
-    counts.queries += 10;
+    counts.received += 10;
     history.add(counts, 5, 10);
     ASSERT_EQ(history.points().size(), 2u);
     EXPECT_DOUBLE_EQ(history.points()[0].queries, 100);

@@ -43,9 +43,9 @@ struct HttpServerTest : testing::Test {
     void SetUp() override {
         ASSERT_TRUE(server);
         server->on("/page", [] { return HttpServer::Page{201, "text/plain", "a page\n"}; });
-        server->on_asked("/asked", "text/x", [this] { ++asked; });
-        server->on("/kept", [] { return HttpServer::Page{200, "text/plain", "a page\n"}; });
-        server->keep_from_names("/kept");
+        server->on_asked("/asked", "text/x", HttpServer::For::all, [this] { ++asked; });
+        server->on_asked("/kept", "text/plain", HttpServer::For::by_address,
+                         [this] { server->deliver("/kept", [] { return "a page\n"; }); });
         server->start();
     }
     void deliver(const std::string& text) {
@@ -89,7 +89,8 @@ TEST_F(HttpServerTest, PagesAreForReading) {
     EXPECT_TRUE(request("HEAD", "/page").ends_with("\r\n\r\n"));
     EXPECT_TRUE(request("POST", "/page", "Content-Length: 3\r\n\r\nabc").starts_with("HTTP/1.1 405 "));
     std::string none = request("GET", "/../page");
-    EXPECT_TRUE(none.starts_with("HTTP/1.1 404 ") && none.ends_with("/asked\n/kept\n/page\n")) << none;
+    EXPECT_TRUE(none.starts_with("HTTP/1.1 404 ") && none.ends_with("There is:\n/asked\n/kept\n/page\n"))
+        << none;
 }
 
 TEST_F(HttpServerTest, APathThatIsKeptFromNames) {

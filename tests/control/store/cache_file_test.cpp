@@ -200,7 +200,7 @@ TEST_F(CacheFileTest, AWriterThatDoesNotFinishLeavesWhatWasThere) {
 }
 
 TEST_F(CacheFileTest, WhatAnEndedWriterLeftIsNotInTheWay) {
-    std::filesystem::create_symlink(folder / "other", path + ".new");
+    std::filesystem::create_symlink(folder / "other", WholeFile::beside(path));
     write();
     EXPECT_EQ(fault(written), "");
     EXPECT_FALSE(std::filesystem::exists(folder / "other")) << "nothing is written through a link";

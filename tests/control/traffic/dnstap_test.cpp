@@ -8,8 +8,8 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 
+#include "dataplane/unix_address.hpp"
 #include "tests/control/config/config_text.hpp"
 #include "tests/support/temporary_folder.hpp"
 
@@ -42,11 +42,9 @@ class DnstapTest : public testing::Test {
         }
     }
     static dataplane::Descriptor listen_at(const std::string& path) {
-        sockaddr_un name{};
-        name.sun_family = AF_UNIX;
-        path.copy(name.sun_path, sizeof name.sun_path - 1);
+        auto address = dataplane::unix_address(path);
         dataplane::Descriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-        EXPECT_EQ(::bind(socket.get(), reinterpret_cast<sockaddr*>(&name), sizeof name), 0);
+        EXPECT_EQ(::bind(socket.get(), address->get(), address->size), 0);
         EXPECT_EQ(::listen(socket.get(), 8), 0);
         return socket;
     }
