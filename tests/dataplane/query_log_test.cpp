@@ -103,7 +103,7 @@ TEST(QueryLog, WhatIsShorterThanAHeaderIsNoMessage) {
 
 TEST(QueryLog, RcodesConcernResponsesAlone) {
     auto rules = everything();
-    rules->rcodes = 1 << 2 | 1 << 3;
+    rules->rcodes = 1 << 0 | 1 << 3; // 0, which is what queries have there, too
     EXPECT_EQ(logged(std::move(rules), {{of(LoggedKind::client_query), query},
                                         {of(LoggedKind::upstream_query), query},
                                         {of(LoggedKind::client_response), response(0)},
@@ -222,10 +222,13 @@ TEST(LoggedPort, QueriesAndRepliesWithTheirTimes) {
     port.send(burst, counters);
     ASSERT_EQ(inner.replies.size(), 1u);
 
+    inner.queries.push_back({client, query}); // a later one, which is not answered yet
     burst.now = 30ms;
+    port.receive(burst, counters);
     ASSERT_TRUE(port.compose(burst, path));
-    std::ranges::copy(response(3), burst.packets[0].data);
-    burst.packets[0].reply = std::uint16_t(query.size());
+    ASSERT_EQ(burst.count, 2u);
+    std::ranges::copy(response(3), burst.packets[1].data);
+    burst.packets[1].reply = std::uint16_t(query.size());
     clock.set(31ms);
     port.send(burst, counters);
     EXPECT_EQ(inner.replies.size(), 2u);
@@ -243,6 +246,10 @@ TEST(LoggedPort, QueriesAndRepliesWithTheirTimes) {
     EXPECT_EQ(what.asked, Time(10ms));
     EXPECT_EQ(what.answered, Time(11ms));
     ASSERT_TRUE(log.ring().take(what, octets));
+    EXPECT_EQ(what.kind, LoggedKind::client_query);
+    EXPECT_EQ(what.asked, Time(30ms));
+    ASSERT_TRUE(log.ring().take(what, octets));
+    EXPECT_EQ(what.kind, LoggedKind::client_response);
     EXPECT_EQ(what.asked, Time(10ms)) << "that of the query, which was long ago";
     EXPECT_EQ(what.answered, Time(31ms));
     EXPECT_EQ(octets, response(3));
