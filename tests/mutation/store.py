@@ -16,6 +16,36 @@ MUTATIONS = [
         "what is flushed while the file is loaded comes back",
         "control_test:CacheStoreTest.AFlush*"),
     Mutation(
+        "loaded-while-a-flush-goes-on", "control/store/cache_store.cpp",
+        "read_ || p_.flushes.is_waiting() ?",
+        "read_ ?",
+        "what is flushed comes back with a later generation than the flush's",
+        "control_test:CacheStoreTest.AFlushUnder*"),
+    Mutation(
+        "the-helper-is-not-told-of-room", "control/store/cache_store.cpp",
+        "            room_.notify_all();\n        }\n",
+        "        }\n",
+        "a large file is never loaded to its end, nor written again",
+        "control_test:CacheStoreTest.MoreBlocks*"),
+    Mutation(
+        "dumped-without-being-a-reader", "control/store/cache_store.cpp",
+        "        if (reader_) reader_->online();\n",
+        "",
+        "what is dumped is freed meanwhile",
+        "control_test:CacheStoreTest.PublishedAnd*"),
+    Mutation(
+        "an-expired-block-is-the-end", "control/store/cache_file.cpp",
+        "    while (out.empty()) {\n",
+        "    for (bool once = true; once; once = false) {\n",
+        "a block of what has expired hides all that is behind it",
+        "control_test:CacheFileTest.ABlock*"),
+    Mutation(
+        "stale-as-is-configured-now-alone", "control/store/cache_file.cpp",
+        "std::min(Time(head.stale_until) + how.shift, draft.expiry + how.policy.stale)",
+        "draft.expiry + how.policy.stale",
+        "a longer `stale` brings back what had expired for good",
+        "control_test:CacheFileTest.TheStale*"),
+    Mutation(
         "forgotten-after-it-is-said", "control/store/cache_store.cpp",
         "        if (job == Job::forget) result = remove_file(path);\n",
         "",

@@ -109,6 +109,71 @@ TEST_F(CacheFileTest, EveryPropertyIsKept) {
     EXPECT_EQ(std::string(e.info_text().begin(), e.info_text().end()), "no thanks");
 }
 
+TEST_F(CacheFileTest, NoFlagIsTakenForAnother) {
+    auto of_one = [](unsigned one) {
+        std::array<bool, 6> flags{};
+        flags[one] = true;
+        return flags;
+    };
+    auto writer = CacheFileWriter::create(path, written, rules);
+    ASSERT_TRUE(writer);
+    for (unsigned i = 0; i < 6; ++i) {
+        cache::EntryDraft draft;
+        auto flags = of_one(i);
+        draft.authentic = flags[0];
+        draft.chained = flags[1];
+        draft.rewritten = flags[2];
+        draft.crossed = flags[3];
+        draft.rotates_ipv6 = flags[4];
+        draft.source = flags[5] ? 9 : 0;
+        draft.expiry = draft.stale_until = 300s;
+        add(*writer, a, cache::Entry::make(draft));
+    }
+    ASSERT_TRUE(writer->finish());
+    auto entries = read();
+    ASSERT_EQ(entries.size(), 6u);
+    for (unsigned i = 0; i < 6; ++i) {
+        const cache::Entry& e = *entries[i].entry;
+        std::array<bool, 6> flags{e.authentic, e.chained, e.rewritten, e.crossed, e.rotates_ipv6, e.derived};
+        EXPECT_EQ(flags, of_one(i)) << i;
+    }
+}
+
+TEST_F(CacheFileTest, TheStaleLifeIsTheShorterOfThenAndNow) {
+    write();
+    restoring.policy.stale = 90min;
+    auto entries = read();
+    ASSERT_EQ(entries.size(), 2u);
+    EXPECT_EQ(entries[0].entry->stale_until, 150s + 1h) << "as was written";
+    EXPECT_EQ(entries[1].entry->stale_until, 390s + 90min) << "as is configured now";
+}
+
+TEST_F(CacheFileTest, ABlockOfNothingOfUseIsNotTheEnd) {
+    auto writer = CacheFileWriter::create(path, written, rules);
+    ASSERT_TRUE(writer);
+    add(*writer, a, entry_of({1, 0}, {1}, 90s, 60s, 1h));
+    ASSERT_TRUE(writer->write_block());
+    add(*writer, b, entry_of({2, 0}, {2}, 90s, 300s, 2h));
+    ASSERT_TRUE(writer->write_block());
+    EXPECT_EQ(writer->finish(), 2u);
+    auto keys = [&] {
+        std::vector<cache::Key> out;
+        auto reader = open(written);
+        for (auto batch = reader->next(restoring); !batch->empty(); batch = reader->next(restoring)) {
+            EXPECT_EQ(batch->size(), 1u) << "of one block";
+            out.push_back(batch->front().key);
+        }
+        return out;
+    };
+    auto both = keys();
+    ASSERT_EQ(both.size(), 2u);
+    EXPECT_TRUE(both[0] == a && both[1] == b);
+    restoring.now = 150s + 1h; // a.com's stale life has ended
+    auto rest = keys();
+    ASSERT_EQ(rest.size(), 1u);
+    EXPECT_TRUE(rest[0] == b);
+}
+
 TEST_F(CacheFileTest, WhatHasExpiredForGoodIsLeftOut) {
     write();
     restoring.now = 150s + 1h; // a.com's stale life has ended

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include <gtest/gtest.h>
 
@@ -15,7 +16,7 @@ namespace {
 
 class CacheStoreTest : public FetchTest {
   protected:
-    CacheStoreTest() {
+    CacheStoreTest() : FetchTest(3, {}, 65'536) {
         config.live.file = folder / "cache";
         store.open();
         set();
@@ -48,6 +49,22 @@ class CacheStoreTest : public FetchTest {
         store.load([&](const Result& r) { result = r; });
         while (!result) turn();
         return *result;
+    }
+    /// Many, of several blocks of the file's.
+    void publish_large(unsigned count) {
+        constexpr std::size_t records = 4000; // 72 kB
+        for (unsigned i = 0; i < count; ++i) {
+            cache::Key key = make_key("large" + std::to_string(i) + ".com", LDNS_RR_TYPE_A);
+            auto entry = test::entry_of({fetches.take_generation(), 0}, std::vector<std::uint8_t>(records, 1),
+                                        boot_time(), 1h);
+            ASSERT_EQ(table.publish(key, hash(key), entry), cache::Publication::accepted);
+        }
+    }
+    std::size_t blocks() const {
+        auto reader = CacheFileReader::open(config.live.file, Moment::now(), rules_of(config.live));
+        std::size_t count = 0;
+        while (!reader->next({})->empty()) ++count;
+        return count;
     }
     bool has_file() const { return std::filesystem::exists(config.live.file); }
 
@@ -118,6 +135,32 @@ TEST_F(CacheStoreTest, AFlushEndsTheLoading) {
     EXPECT_FALSE(*result);
     EXPECT_EQ(cached(a), nullptr);
     while (flushes.is_waiting()) flushes.tick();
+}
+
+/// A flush under way would not find what is loaded now: it has the later generation.
+TEST_F(CacheStoreTest, AFlushUnderWayIsWaitedFor) {
+    publish(a, 1);
+    publish(b, 2);
+    EXPECT_EQ(dump(), 2u);
+    empty();
+    bool is_flushed = false;
+    auto forget = [&](std::size_t) {
+        store.forget([&](const auto& gone) { is_flushed = gone.has_value(); });
+    };
+    ASSERT_TRUE(flushes.flush_name(a.name, forget));
+    std::optional<Result> result;
+    store.load([&](const Result& r) { result = r; });
+    for (int i = 0; i < 50; ++i) { // a helper that had begun would be through
+        turn();
+        std::this_thread::sleep_for(1ms);
+    }
+    EXPECT_FALSE(result);
+    EXPECT_EQ(table.entries(), 0u);
+    while (flushes.is_waiting()) flushes.tick();
+    while (!result) turn();
+    EXPECT_TRUE(is_flushed);
+    EXPECT_FALSE(*result) << "the file has gone first";
+    EXPECT_EQ(table.entries(), 0u);
 }
 
 TEST_F(CacheStoreTest, WhatIsForgottenIsGoneBeforeThatIsSaidAndIsWrittenAnew) {
@@ -227,8 +270,12 @@ TEST_F(CacheStoreTest, ItIsWrittenAtIntervals) {
     config.live.save_interval = 1min;
     Time now = boot_time();
     store.set(config.live, now);
-    store.tick(now + 1min - 1us);
-    io.run_one_for(1ms);
+    for (int i = 0; i < 50; ++i) { // a helper that had begun would be through
+        io.restart();
+        io.poll();
+        store.tick(now + 1min - 1us);
+        std::this_thread::sleep_for(1ms);
+    }
     EXPECT_FALSE(has_file());
     store.tick(now + 1min);
     while (!has_file()) turn();
@@ -293,6 +340,51 @@ TEST_F(CacheStoreTest, WhereNothingCanBeWrittenThatIsSaid) {
     auto dumped = dump();
     ASSERT_FALSE(dumped);
     EXPECT_EQ(dumped.error(), config.live.file + " cannot be created: No such file or directory");
+}
+
+TEST_F(CacheStoreTest, MoreBlocksThanAreReadAhead) {
+    publish_large(160);
+    EXPECT_EQ(dump(), 160u);
+    EXPECT_GT(blocks(), limits::cache_blocks_ahead);
+    empty();
+    std::optional<Result> result;
+    store.load([&](const Result& r) { result = r; });
+    store.tick(boot_time());
+    std::this_thread::sleep_for(100ms); // the helper reads as far as it may, and waits
+    while (!result) turn();
+    EXPECT_EQ(*result, 160u);
+    EXPECT_EQ(table.entries(), 160u);
+}
+
+/// What a dump reads is replaced, withdrawn and freed meanwhile.
+TEST_F(CacheStoreTest, PublishedAndFlushedBesideADump) {
+    std::vector<cache::Key> keys;
+    for (unsigned i = 0; i < 500; ++i) {
+        keys.push_back(make_key("n" + std::to_string(i) + ".com", LDNS_RR_TYPE_A));
+        publish(keys.back(), 0);
+    }
+    unsigned published = 0, done = 0;
+    for (unsigned dumps = 1; dumps <= 20; ++dumps) {
+        store.dump([&](const Result& result) {
+            EXPECT_TRUE(result) << result.error();
+            ++done;
+        });
+        while (done < dumps) {
+            const cache::Key& key = keys[published++ % keys.size()];
+            publish(key, std::uint8_t(published));
+            if (published % 8 == 0) flushes.flush_name(key.name, [](std::size_t) {});
+            flushes.tick();
+            grace.reclaim();
+            io.restart();
+            io.poll();
+            store.tick(boot_time());
+        }
+    }
+    while (flushes.is_waiting()) flushes.tick();
+    std::size_t entries = table.entries();
+    EXPECT_EQ(dump(), entries);
+    empty();
+    EXPECT_EQ(load(), entries);
 }
 
 TEST_F(CacheStoreTest, ATickFillsInALittle) {
