@@ -40,6 +40,12 @@ MUTATIONS = [
         "`top` shows a tenth of the traffic, or a thousandth",
         "control_test:TopTest.OneIn*"),
     Mutation(
+        "one-worker-takes-the-whole-tick", "control/traffic/top.cpp",
+        "left > 0; ++next_)",
+        "left > 0; next_ += empty > 0)",
+        "`top` shows one worker's traffic alone when all are busy",
+        "control_test:TopTest.NoWorker*"),
+    Mutation(
         "a-newcomer-begins-at-nothing", "control/traffic/hitters.hpp",
         "            row = {own, row.count + count, row.count};\n",
         "            row = {own, count, 0};\n",

@@ -63,7 +63,7 @@ class TopTest : public testing::Test {
     }
 
     Top top;
-    dataplane::QuerySample& sample = top.add();
+    dataplane::QuerySample &sample = top.add(), &other = top.add(); // two workers'
     dataplane::Endpoint client = *dataplane::parse_endpoint("192.0.2.7:4000", 0);
     Time now = 100s;
 };
@@ -107,7 +107,7 @@ TEST_F(TopTest, OneInSoManyStandsForThem) {
     top.tick(now);
     for (int second = 0; second < 8; ++second) {
         for (unsigned part = 0; part < 100; ++part) {
-            burst(sample, "busy.example", rate / 100);
+            burst(part % 2 ? other : sample, "busy.example", rate / 100);
             for (int tick = 0; tick < 8; ++tick) top.tick(now);
             now += 10ms;
         }
@@ -117,7 +117,7 @@ TEST_F(TopTest, OneInSoManyStandsForThem) {
     EXPECT_LE(stride, 32u);
     // Whatever was counted before: from now on each stands for `stride`.
     double before = top.view(now, 1).names[0].rate * top.view(now, 1).seconds;
-    burst(sample, "busy.example", 100 * stride);
+    burst(other, "busy.example", 100 * stride);
     for (int tick = 0; tick < 8; ++tick) top.tick(now);
     double more = top.view(now, 1).names[0].rate * top.view(now, 1).seconds - before;
     EXPECT_GT(more, 50.0 * stride);
@@ -131,6 +131,27 @@ TEST_F(TopTest, ATickIsBounded) {
     burst(sample, "a.example", 600);
     top.tick(now);
     EXPECT_EQ(top.view(now + 1s, 1).names[0].rate, limits::top_per_tick);
+}
+
+TEST_F(TopTest, EachWorkersQueriesCount) {
+    burst(sample, "one.example", 2);
+    burst(other, "two.example", 3);
+    top.tick(now);
+    auto view = top.view(now + 1s, 10);
+    ASSERT_EQ(view.names.size(), 2u);
+    EXPECT_EQ(view.names[0].name, "two.example. A");
+    EXPECT_DOUBLE_EQ(view.names[0].rate, 3);
+    EXPECT_DOUBLE_EQ(view.names[1].rate, 2);
+}
+
+TEST_F(TopTest, NoWorkerTakesTheWholeTick) {
+    burst(sample, "one.example", 600);
+    burst(other, "two.example", 600);
+    top.tick(now);
+    auto view = top.view(now + 1s, 10);
+    ASSERT_EQ(view.names.size(), 2u);
+    EXPECT_DOUBLE_EQ(view.names[0].rate, limits::top_per_tick / 2);
+    EXPECT_DOUBLE_EQ(view.names[1].rate, limits::top_per_tick / 2);
 }
 
 TEST_F(TopTest, WindowsPass) {
