@@ -1,6 +1,7 @@
 """Prometheus, load balancers and DPDK's telemetry see what there is to see; nobody who looks disturbs the service."""
 
 import ctypes
+import itertools
 import json
 import os
 import pathlib
@@ -10,6 +11,7 @@ import subprocess
 import urllib.error
 import urllib.request
 
+import dns.message
 import pytest
 
 from conftest import LCORE, ROOT, loopback, socket_config
@@ -69,9 +71,9 @@ def served(lab, build, nsd):
 @pytest.fixture
 def with_metrics(lab, daemon, upstreams):
     """Starts one on kernel sockets, with scripted upstreams."""
-    def start(listen=None, ready=True, **more):
+    def start(listen=None, ready=True, count=3, **more):
         http = f"{loopback(lab)}:9154" if listen is None else listen
-        servers = [server.endpoint for server in upstreams]
+        servers = [server.endpoint for server in upstreams[:count]]
         one = daemon(socket_config(lab, servers, metrics={"listen": http}, **more), ready=ready)
         one.http = http
         return one
@@ -218,11 +220,34 @@ def test_health(with_metrics):
     one = with_metrics()
     assert get(one, "/health")[1] == "just started\n" or get(one, "/health") == (200, "healthy\n")
     assert until(lambda: get(one, "/health") == (200, "healthy\n"), 60)
+    assert total(scrape_fresh(one), "millrace_healthy") == 1
     one.ctl("drain")
     assert get(one, "/health") == (503, "drained\n")
-    assert total(scrape_fresh(one), "millrace_drained") == 1
+    text = scrape_fresh(one)
+    assert total(text, "millrace_drained") == 1 and total(text, "millrace_healthy") == 0
     one.ctl("resume")
     assert get(one, "/health") == (200, "healthy\n")
+
+
+def test_an_upstream_that_falls_silent(with_metrics, lab, upstreams):
+    here = upstreams[0].endpoint
+    one = with_metrics(count=1)
+    client, names = Client(loopback(lab), 5300), itertools.count()
+
+    def shows(name, value, **labels):
+        client.send(dns.message.make_query(f"n{next(names)}.example.", "A").to_wire(), timeout=0.1)
+        return total(scrape(one), f"millrace_{name}", **labels) == value
+
+    assert until(lambda: shows("healthy", 1), 60) and shows("upstream_up", 1, upstream=here)
+    upstreams[0].is_silent = True
+    assert until(lambda: shows("upstream_up", 0, upstream=here), 60), scrape(one)
+    before = one.ctl("upstream", "list")["upstreams"][0]["timeouts"]
+    counted = total(scrape_fresh(one), "millrace_upstream_timeouts_total", upstream=here)
+    assert 0 < before <= counted <= one.ctl("upstream", "list")["upstreams"][0]["timeouts"]
+    assert until(lambda: shows("healthy", 0), 60), "it is the only one"
+    assert get(one, "/health") == (503, "no upstream of the first group is up\n")
+    upstreams[0].is_silent = False
+    assert until(lambda: shows("upstream_up", 1, upstream=here), 60), scrape(one)
 
 
 def scrape_fresh(one):

@@ -29,6 +29,7 @@ class Upstream:
         self.endpoint = f"{address}:{port}"
         self.scripts = {}
         self.asked = collections.Counter()
+        self.is_silent = False
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind((address, port))
         self._thread = threading.Thread(target=self._run)
@@ -49,7 +50,7 @@ class Upstream:
             name = query.question[0].name.to_text().lower()
             self.asked[name] += 1
             script = self.scripts.get(name, Script((f"{name} 300 IN A 192.0.2.200",)))
-            if self.asked[name] <= script.silent:
+            if self.is_silent or self.asked[name] <= script.silent:
                 continue
             reply = compose(query, script)
             if script.delay:
