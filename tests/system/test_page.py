@@ -1,14 +1,20 @@
 """The page for people, as a browser shows it."""
 
+import contextlib
+import itertools
 import json
 import re
 import subprocess
+import threading
+import urllib.error
 import urllib.request
 
+import dns.message
 import pytest
 
 from conftest import NOBODY, loopback, socket_config
-from support import Client, until
+from support import Client, namespace, until
+from upstream import Script
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -21,10 +27,14 @@ def one(lab, daemon, upstreams):
     return run
 
 
-def figures(one):
-    with urllib.request.urlopen(f"{one.http}/status.json", timeout=30) as reply:
+def status_json(one, **headers):
+    with urllib.request.urlopen(urllib.request.Request(f"{one.http}/status.json", headers=headers), timeout=30) as reply:
         assert reply.headers["Content-Type"] == "application/json"
-        return json.loads(reply.read())
+        return reply.read().decode()
+
+
+def figures(one):
+    return json.loads(status_json(one))
 
 
 def shown(one, folder, *options):
@@ -52,6 +62,71 @@ def test_figures(one, lab):
     assert seen["inflight"]["fetches"] == []
     assert until(lambda: figures(one)["history"]["points"], 30), "a point for each step"
     assert set(figures(one)["history"]["points"][0]) == {"queries", "misses", "miss_p50_ms", "miss_p99_ms"}
+
+
+def test_they_are_for_who_asks_by_address(one):
+    """Who is led here by a name of somebody else's says that name (DNS rebinding)."""
+    for host in ("evil.example", "evil.example:9154"):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            status_json(one, Host=host)
+        assert refused.value.code == 403
+    for headers in ({}, {"Host": "localhost:9154"}):
+        assert "status" in json.loads(status_json(one, **headers))
+
+
+def test_at_the_default_address_no_names_and_clients_are_in_it(lab, daemon, upstreams):
+    """In a namespace, as another daemon may have that port."""
+    config = socket_config(lab, [upstreams[0].endpoint], listen=["127.0.0.1:5300"], metrics={"listen": "127.0.0.1:9153"})
+    one = daemon(config, ["ip", "netns", "exec", lab.names.namespace, *NOBODY])
+    one.http = "http://127.0.0.1:9153"
+    with namespace(lab.names.namespace):
+        Client("127.0.0.1", 5300, bind="127.0.0.77").ask("secret.localhost.")
+        assert until(lambda: one.ctl("top")["names"])
+        text = status_json(one)
+    assert "secret" not in text and "127.0.0.77" not in text
+    assert set(json.loads(text)) == {"status", "history"}
+
+
+@contextlib.contextmanager
+def slow_questions(lab, upstream, delay):
+    """Ten new names a second, for each of which the upstream takes so long."""
+    ends = threading.Event()
+
+    def ask():
+        with Client(loopback(lab), 5300).socket() as s:
+            for i in itertools.count():
+                name = f"slow{i}.example."
+                upstream.scripts[name] = Script((f"{name} 300 IN A 192.0.2.1",), delay=delay)
+                s.send(dns.message.make_query(name, "A").to_wire())
+                if ends.wait(0.1):
+                    return
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield
+    finally:
+        ends.set()
+        thread.join()
+
+
+def test_a_browser_shows_what_is_slow(one, lab, upstreams, tmp_path):
+    def is_drawn():
+        times = [point["miss_p50_ms"] for point in figures(one)["history"]["points"]]
+        return any(first and second for first, second in itertools.pairwise(times))
+
+    with slow_questions(lab, upstreams[0], 1):
+        assert until(is_drawn, 90), "two points make a line"
+        page = shown(one, tmp_path / "chromium")
+    text = text_of(page)
+    assert "nothing is being asked" not in text and re.search(r"slow\d+\.example\. A", text[text.index("In flight"):])
+    assert page.count("<polyline") >= 4 and re.search(r"\d+ (s|min) ago", text)
+    seen = figures(one)
+    times = [p[key] for p in seen["history"]["points"] for key in ("miss_p50_ms", "miss_p99_ms") if p[key]]
+    times.append(seen["status"]["upstreams"][0]["srtt_ms"])
+    assert all(500 < time < 10_000 for time in times), "milliseconds, of what takes a second"
+    tile = re.search(r"<b>([\d.]+) ms</b><span[^>]*>misses, p99", page)
+    assert tile and 500 < float(tile[1]) < 10_000
 
 
 def test_a_browser_shows_it(one, lab, upstreams, tmp_path):
