@@ -3,6 +3,7 @@
 import threading
 
 import dns.message
+import dns.rcode
 import pytest
 
 from conftest import NOBODY, loopback, socket_config
@@ -94,6 +95,28 @@ def test_a_zone_is_flushed_and_nothing_beside_it(one, lab, upstreams):
     assert one.ctl("cache", "flush", "--zone", "zone.example") == {"flushed": 4}, "two names, each without DO and with it"
     assert one.ctl("cache", "lookup", "www.zone.example", "A")["found"] is False
     assert one.ctl("cache", "lookup", "otherzone.example", "A")["found"] is True
+
+
+def test_denials_are_flushed_and_nothing_beside_them(one, lab, upstreams):
+    soa = ("example. 900 IN SOA ns. host. 1 3600 600 86400 900",)
+    for upstream in upstreams:
+        upstream.scripts["late.example."] = Script(rcode="NXDOMAIN", authority=soa)
+    client = Client(loopback(lab), 5300)
+
+    def ask_both():
+        assert addresses(client.ask("there.example.")) == ["192.0.2.200"]
+        reply = client.ask("late.example.")
+        assert until(lambda: one.ctl("status")["fetches"] == 0)
+        return reply, [sum(upstream.asked[name] for upstream in upstreams) for name in ("there.example.", "late.example.")]
+
+    reply, asked = ask_both()
+    assert reply.rcode() == dns.rcode.NXDOMAIN
+    assert ask_both()[1] == asked, "both are cached"
+    for upstream in upstreams:
+        upstream.scripts["late.example."] = Script(("late.example. 300 IN A 192.0.2.9",))
+    assert one.ctl("cache", "flush", "--negative") == {"flushed": 2}, "the answer without DO and with it"
+    reply, again = ask_both()
+    assert addresses(reply) == ["192.0.2.9"] and again[0] == asked[0] and again[1] > asked[1]
 
 
 def _query(name):
