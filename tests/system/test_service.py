@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from conftest import LCORE, NOBODY, ROOT, socket_config
+from conftest import LCORE, NOBODY, ROOT, loopback, socket_config
 from lab.children import run
 from lab.daemon import xdp_config
 from support import until
@@ -99,6 +99,36 @@ def test_hears_of_each_step(daemon, manager, on_sockets, local):
     one.ctl("quit")
     assert one.wait() == 0
     assert manager.listen()[-1] == "STOPPING=1"
+
+
+HOLD = r"""
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int recvmmsg(int s, struct mmsghdr* messages, unsigned count, int flags, struct timespec* timeout) {
+    struct sockaddr_in at = {0};
+    getsockname(s, (struct sockaddr*)&at, &(socklen_t){sizeof at});
+    while (at.sin_port == htons(5301) && access(getenv("HELD_UNTIL"), F_OK)) usleep(10000);
+    return syscall(SYS_recvmmsg, s, messages, count, flags, timeout);
+}
+"""
+
+
+def test_is_not_ready_before_each_worker_has_turned(lab, daemon, manager, on_sockets, local, tmp_path):
+    """One of two is held up where it first looks for queries."""
+    library, go = lab.folder / "hold.so", tmp_path / "go"
+    made = subprocess.run(["cc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-x", "c", "-", "-o", library], input=HOLD, text=True, check=False)
+    assert made.returncode == 0
+    asan = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
+    one = daemon(on_sockets(listen=[f"{loopback(lab)}:5300", f"{loopback(lab)}:5301"]), ["env", f"LD_PRELOAD={library}", f"HELD_UNTIL={go}", f"ASAN_OPTIONS={asan}"])
+    try:
+        assert local.ask("www.lab.example").answer, "the other and control are at work"
+        assert not manager.hears("READY=1", 1)
+    finally:
+        go.touch()
+    assert manager.hears("READY=1")
 
 
 def stands_still(one, manager, thread):
