@@ -106,7 +106,7 @@ def test_a_reload_of_one_group_leaves_the_other_alone(lab, daemon, world, client
     one = daemon(config(lab, world), NOBODY)
     for name in ("www.public.example", "www.corp.example", "out.public.example"):
         client.ask(name)
-    time.sleep(0.5)  # completed
+    assert until(lambda: one.ctl("status")["fetches"] == 0), "completed"
     before = one.ctl("cache", "lookup", "www.public.example", "A")
     assert reload(one, config(lab, world, [world.other]))["changed"] == ["upstreams"]
     assert addresses(client.ask("www.corp.example")) == ["10.0.0.2"]
@@ -120,7 +120,7 @@ def test_a_group_is_flushed_and_what_was_made_of_it(lab, daemon, world, client):
     one = daemon(config(lab, world), NOBODY)
     for name in ("www.public.example", "www.corp.example", "out.public.example"):
         client.ask(name)
-    time.sleep(0.5)  # completed
+    assert until(lambda: one.ctl("status")["fetches"] == 0), "completed"
     assert one.ctl("cache", "flush", "--group", "internal")["flushed"] >= 2
     found = {name: one.ctl("cache", "lookup", f"{name}.example", "A")["found"]
              for name in ("www.public", "www.corp", "out.public")}
