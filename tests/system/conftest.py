@@ -12,7 +12,7 @@ sys.path.insert(0, str(ROOT / "deploy"))
 
 from lab import Daemon, Lab, LabError, Names  # noqa: E402
 from lab.daemon import xdp_config  # noqa: E402
-from support import Client, Subscriber  # noqa: E402
+from support import Client, Subscriber, stop  # noqa: E402
 from upstream import Upstream  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("MILLRACE_BUILD", ROOT / "build"))
@@ -132,6 +132,4 @@ def end(one):
     """A daemon that a test has not ended itself must end well."""
     if one.process is None or one.process.poll() is not None:
         return
-    one.process.terminate()
-    code = one.wait(20)
-    assert code == 0, f"millraced ended with {code}:\n{one.last_lines(60)}"
+    stop(one)

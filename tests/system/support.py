@@ -12,7 +12,9 @@ import dns.message
 import dns.query
 
 CLONE_NEWNET = 0x40000000
+PTRACE_ATTACH, PTRACE_DETACH, WALL = 16, 17, 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
 
 
 @contextmanager
@@ -110,6 +112,28 @@ def burst(client, queries):
 def addresses(reply):
     """Of all A and AAAA records, sorted."""
     return sorted(record.address for rrset in reply.answer for record in rrset if record.rdtype in (1, 28))
+
+
+class Frozen:
+    """One thread of a process stands still, as if the kernel ran another in its place; the others go on."""
+
+    def __init__(self, pid, name):
+        tasks = pathlib.Path(f"/proc/{pid}/task").iterdir()
+        self._tid = next(int(task.name) for task in tasks if (task / "comm").read_text().startswith(name))
+
+    def __enter__(self):
+        assert _libc.ptrace(PTRACE_ATTACH, self._tid, None, None) == 0, os.strerror(ctypes.get_errno())
+        os.waitpid(self._tid, WALL)
+
+    def __exit__(self, *_):
+        assert _libc.ptrace(PTRACE_DETACH, self._tid, None, None) == 0, os.strerror(ctypes.get_errno())
+
+
+def stop(daemon):
+    """It ends, and well."""
+    daemon.process.terminate()
+    code = daemon.wait(20)
+    assert code == 0, f"millraced ended with {code}:\n{daemon.last_lines(60)}"
 
 
 def is_sanitized(daemon):

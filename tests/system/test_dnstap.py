@@ -13,7 +13,7 @@ from conftest import LCORE, NOBODY, socket_config
 from hostile import Hostile, reply_to, send_tcp
 from lab.children import run
 from lab.daemon import write_config, xdp_config
-from support import Subscriber, addresses, until
+from support import Subscriber, addresses, stop, until
 from upstream import Script
 
 pytestmark = pytest.mark.timeout(120)
@@ -86,19 +86,13 @@ def start(daemon, lab, upstreams, reader, **dnstap):
     return one
 
 
-def end(one):
-    """What was logged before is with the reader then."""
-    one.process.terminate()
-    assert one.wait(20) == 0
-
-
 @pytest.mark.quick
 def test_clients_and_upstreams_over_udp_and_tcp(lab, daemon, local, upstreams, reader):
     one = start(daemon, lab, upstreams, reader, identity="edge1")
     local.ask("one.example.")
     local.ask("one.example.")
     local.ask("one.example.", tcp=True)
-    end(one)
+    stop(one)
     kinds = collections.Counter((kind, transport) for kind, _, transport, name, _ in reader.lines() if name == "one.example")
     of_clients = {what: count for what, count in kinds.items() if what[0].startswith("C")}
     assert of_clients == {("CQ", "UDP"): 2, ("CR", "UDP"): 2, ("CQ", "TCP"): 1, ("CR", "TCP"): 1}
@@ -115,7 +109,7 @@ def test_clients_and_upstreams_over_udp_and_tcp(lab, daemon, local, upstreams, r
 def test_a_reader_over_tcp(lab, daemon, local, upstreams, tcp_reader):
     one = start(daemon, lab, upstreams, tcp_reader)
     local.ask("one.example.")
-    end(one)
+    stop(one)
     assert {kind for kind, _, _, name, _ in tcp_reader.lines() if name == "one.example"} == {"CQ", "CR", "FQ", "FR"}
 
 
@@ -127,7 +121,7 @@ def test_what_went_on_over_tcp(lab, daemon, local, reader):
     try:
         one = start(daemon, lab, [upstream], reader)
         assert addresses(local.ask("big.example.")) == ["192.0.2.7"]
-        end(one)
+        stop(one)
     finally:
         upstream.close()
     seen = {(kind, transport) for kind, _, transport, name, _ in reader.lines() if name == "big.example"}
@@ -142,7 +136,7 @@ def test_on_a_polling_lcore(lab, daemon, nsd, reader):
     subscriber = Subscriber(lab)
     for _ in range(3):
         subscriber.ask("www.lab.example")
-    end(one)
+    stop(one)
     lines = reader.lines()
     assert collections.Counter(kind for kind, _, _, name, _ in lines if name == "www.lab.example") == {"CQ": 3, "CR": 3}
     assert {kind for kind, *_ in lines} == {"CQ", "CR"}
@@ -166,7 +160,7 @@ def test_what_is_wanted_changes_by_a_reload(lab, daemon, local, upstreams, reade
     local.ask("third.example.")
     assert change(clients=["192.0.2.0/24"], messages=[], identity="other")["needs_restart"] == ["dnstap.identity"]
     local.ask("fourth.example.")
-    end(one)
+    stop(one)
     assert {(kind, name) for kind, _, _, name, _ in reader.lines() if name.endswith(".example")} == {
         ("CQ", "first.example"), ("CR", "denied.example"), ("FQ", "third.example")}
 
@@ -175,7 +169,7 @@ def test_a_sample(lab, daemon, local, upstreams, reader):
     one = start(daemon, lab, upstreams, reader, sample=4, messages=["client-query", "client-response"])
     for i in range(200):
         local.ask(f"s{i}.example.")
-    end(one)
+    stop(one)
     kinds = collections.defaultdict(set)
     for kind, _, _, name, _ in reader.lines():
         kinds[name].add(kind)
@@ -207,7 +201,7 @@ def test_a_reader_that_stops_and_one_that_goes_hold_up_nobody(lab, daemon, local
     try:
         assert until(lambda: one.ctl("stats")["dnstap"]["connected"], 20), "it is found again"
         local.ask("again.example.")
-        end(one)
+        stop(one)
         assert ("CQ", "again.example") in {(kind, name) for kind, _, _, name, _ in again.lines()}
     finally:
         again.end()
@@ -218,7 +212,7 @@ def test_a_stopped_reader_does_not_hold_up_the_end(lab, daemon, local, upstreams
     reader.process.send_signal(signal.SIGSTOP)
     for i in range(100):
         local.ask(f"e{i}.example.")
-    end(one)
+    stop(one)
 
 
 def test_a_file(lab, daemon, local, upstreams):
@@ -230,7 +224,7 @@ def test_a_file(lab, daemon, local, upstreams):
         one = daemon(socket_config(lab, [upstreams[0].endpoint], dnstap={"to": f"file:{file}", "messages": ["client-query"]}), NOBODY)
         local.ask(f"{name}.example.")
         assert until(lambda one=one: one.ctl("stats")["dnstap"]["written"] == 1, 20)
-        end(one)
+        stop(one)
     assert [name for *_, name, _ in lines_of(file)] == ["b.example"]
     assert [name for *_, name, _ in lines_of(f"{file}.old")] == ["a.example"]
 

@@ -6,24 +6,16 @@ import subprocess
 
 import pytest
 
-from conftest import BUILD, ROOT
+from conftest import ROOT
+from help_text import options, verbs
 
 PAGES = sorted((ROOT / "deploy/man").iterdir())
 
 
-def help_of(program, *words):
-    return subprocess.run([BUILD / program, *words, "--help"], capture_output=True, text=True, check=True).stdout
-
-
-def commands(*words):
-    """Those below, as millracectl's help lists them."""
-    _, _, listed = help_of("millracectl", *words).partition("Subcommands:\n")
-    names = re.findall(r"^  ([\w-]+)", listed, re.MULTILINE)
-    return [command for name in names for command in commands(*words, name)] if names else [" ".join(words)]
-
-
-def options(program, *words):
-    return set(re.findall(r"^ +(?:-\w,)?(--[\w-]+)", help_of(program, *words), re.MULTILINE))
+def commands():
+    """Paths of verbs with none below."""
+    paths = [" ".join(path) for path in verbs()]
+    return [path for path in paths if not any(other.startswith(path + " ") for other in paths)]
 
 
 def page(name):

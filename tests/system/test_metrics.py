@@ -1,6 +1,5 @@
 """Prometheus, load balancers and DPDK's telemetry see what there is to see; nobody who looks disturbs the service."""
 
-import ctypes
 import itertools
 import json
 import os
@@ -17,11 +16,9 @@ import pytest
 from conftest import LCORE, ROOT, loopback, socket_config
 from lab import Daemon
 from lab.daemon import xdp_config
-from support import Client, Subscriber, until
+from support import Client, Frozen, Subscriber, until
 
 DEPLOY = ROOT / "deploy/metrics"
-PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH = 0x4206, 0x4207, 17
-WALL = 0x40000000
 # Shown by labels of one family; the others say in their help which key of `stats` they are.
 BY_VERDICT = {"answered": "answered", "misses": "missed", "refused": "refused", "to_kernel": "to_kernel"}
 
@@ -260,18 +257,10 @@ def test_health_does_not_wait_for_control(with_metrics, lab):
     """Control's thread alone is held up, as by a fault of ours or of a driver's."""
     one = with_metrics()
     assert until(lambda: get(one, "/health")[0] == 200, 60)
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
-    pid = one.process.pid
-    assert libc.ptrace(PTRACE_SEIZE, pid, None, None) == 0, os.strerror(ctypes.get_errno())
-    try:
-        assert libc.ptrace(PTRACE_INTERRUPT, pid, None, None) == 0
-        os.waitpid(pid, WALL)
+    with Frozen(one.process.pid, "millraced"):
         assert until(lambda: get(one, "/health") == (503, "the control thread is stalled\n"), 30)
         assert until(lambda: get(one) == (503, "the control thread does not answer\n"), 30)
         assert Client(loopback(lab), 5300).ask("localhost").rcode() == 0, "workers go on"
-    finally:
-        libc.ptrace(PTRACE_DETACH, pid, None, None)
     assert until(lambda: get(one, "/health")[0] == 200, 60)
     assert scrape(one)
 

@@ -12,7 +12,8 @@ from fcntl import ioctl
 
 import pytest
 
-from conftest import BUILD, NOBODY, ROOT, socket_config
+from conftest import BUILD, NOBODY, socket_config
+from help_text import help_of, options, verbs
 from lab.children import run
 from support import until
 from upstream import Script
@@ -96,31 +97,15 @@ def test_watching_refreshes_a_terminal_in_place(sockets):
     assert code == 0
 
 
-def help_of(*words):
-    return run([CTL, *words, "--help"]).stdout
-
-
-def verbs_of(*words):
-    """Each path of verbs that --help leads to."""
-    block = re.search(r"^Subcommands:\n((?:  .*\n?)+)", help_of(*words), re.MULTILINE)
-    for verb in re.findall(r"^  ([a-z-]+)", block[1], re.MULTILINE) if block else []:
-        yield (*words, verb)
-        yield from verbs_of(*words, verb)
-
-
-def options_of(words):
-    return set(re.findall(r"^  (?:-\w,)?(--[a-z-]+)", help_of(*words), re.MULTILINE))
-
-
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
 def test_completions_have_all_verbs_and_options(shell):
     script = run([CTL, "--completion", shell]).stdout
     places = set(re.findall(r"^    '([a-z -]*)'\)", script, re.MULTILINE))
-    assert places == {"".join(f" {word}" for word in path) for path in [(), *verbs_of()]}
-    for path in [(), *verbs_of()]:
+    assert places == {"".join(f" {word}" for word in path) for path in [(), *verbs()]}
+    for path in [(), *verbs()]:
         place = "".join(f" {word}" for word in path)
         line = re.search(rf"^    '{place}'\) (.*)$", script, re.MULTILINE)[1]
-        for option in options_of(path):
+        for option in options("millracectl", *path):
             assert option in line, (path, option)
 
 
@@ -155,7 +140,7 @@ def test_completions_are_scripts_without_faults():
 
 
 def test_exit_codes_are_as_help_says(sockets):
-    assert "0 when it is done, 1 when the daemon refuses" in re.sub(r"\s+", " ", help_of())
+    assert "0 when it is done, 1 when the daemon refuses" in re.sub(r"\s+", " ", help_of("millracectl"))
     assert sockets.ctl_process("status").returncode == 0
     assert sockets.ctl_process("cache", "lookup", "a..b", "A").returncode == 1
     for words in ([], ["frobnicate"], ["config", "set", "cache.stale"], ["acl"], ["--watch", "status"]):

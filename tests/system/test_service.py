@@ -1,6 +1,5 @@
 """Under a service manager: what it hears, what is left of privileges, where the log goes, who may give commands."""
 
-import ctypes
 import json
 import os
 import pathlib
@@ -14,13 +13,10 @@ import pytest
 from conftest import LCORE, NOBODY, ROOT, loopback, socket_config
 from lab.children import run
 from lab.daemon import xdp_config
-from support import until
+from support import Frozen, until
 
-PTRACE_ATTACH, PTRACE_DETACH, WALL = 16, 17, 0x40000000
 NET_ADMIN, NET_RAW = 1 << 12, 1 << 13
 WATCHDOG_SECONDS = 1
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
 
 
 class Manager:
@@ -62,21 +58,6 @@ def manager(lab, monkeypatch):
 @pytest.fixture
 def on_sockets(lab, nsd):
     return lambda **more: socket_config(lab, nsd, **more)
-
-
-class Frozen:
-    """One thread of a process stands still, as if the kernel ran another in its place; the others go on."""
-
-    def __init__(self, pid, name):
-        tasks = pathlib.Path(f"/proc/{pid}/task").iterdir()
-        self._tid = next(int(task.name) for task in tasks if (task / "comm").read_text().startswith(name))
-
-    def __enter__(self):
-        assert _libc.ptrace(PTRACE_ATTACH, self._tid, None, None) == 0, os.strerror(ctypes.get_errno())
-        os.waitpid(self._tid, WALL)
-
-    def __exit__(self, *_):
-        assert _libc.ptrace(PTRACE_DETACH, self._tid, None, None) == 0, os.strerror(ctypes.get_errno())
 
 
 @pytest.mark.quick

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from conftest import NOBODY, socket_config
-from support import addresses, until
+from support import addresses, stop, until
 from upstream import Script
 
 pytestmark = pytest.mark.timeout(120)
@@ -30,11 +30,6 @@ def start(lab, daemon, upstreams, folder):
     return run
 
 
-def end(one):
-    one.process.terminate()
-    assert one.wait(20) == 0
-
-
 def hits(one):
     return one.ctl("stats")["hits"]
 
@@ -50,7 +45,7 @@ def test_a_restart_does_not_begin_cold(start, local, upstreams, folder):
     for name in names:
         assert addresses(local.ask(name)) == ["192.0.2.200"]
     ttl = local.ask(names[0]).answer[0].ttl
-    end(one)
+    stop(one)
     assert (folder / "cache").stat().st_mode & 0o777 == 0o600
     one = start()
     assert is_loaded(one), one.last_lines()
@@ -83,7 +78,7 @@ def test_on_command_and_what_is_flushed_does_not_come_back(start, local, upstrea
 def test_a_damaged_or_foreign_file_is_refused_and_the_service_starts(start, local, folder):
     one = start()
     local.ask("a.example.")
-    end(one)
+    stop(one)
     file = folder / "cache"
     good = file.read_bytes()
     for bad, why in ((good[:-1], "is damaged"), (b"x" * 100, "is no cache of Millrace's"),
@@ -93,14 +88,14 @@ def test_a_damaged_or_foreign_file_is_refused_and_the_service_starts(start, loca
         assert until(lambda one=one, why=why: f"{file} {why}" in one.last_lines()), one.last_lines()
         assert addresses(local.ask("a.example.")) == ["192.0.2.200"]
         assert hits(one) == 0
-        end(one)
+        stop(one)
         assert file.read_bytes()[:8] == good[:8], "it is replaced"
 
 
 def test_of_other_upstreams_nothing_is_taken(start, local, upstreams):
     one = start()
     local.ask("a.example.")
-    end(one)
+    stop(one)
     one = start([upstreams[1].endpoint])
     assert until(lambda: "was written under another configuration" in one.last_lines()), one.last_lines()
     local.ask("a.example.")
