@@ -28,12 +28,6 @@ MUTATIONS = [
         "a large file is never loaded to its end, nor written again",
         "control_test:CacheStoreTest.MoreBlocks*"),
     Mutation(
-        "dumped-without-being-a-reader", "control/store/cache_store.cpp",
-        "        if (reader_) reader_->online();\n",
-        "",
-        "what is dumped is freed meanwhile",
-        "control_test:CacheStoreTest.PublishedAnd*"),
-    Mutation(
         "an-expired-block-is-the-end", "control/store/cache_file.cpp",
         "    while (out.empty()) {\n",
         "    for (bool once = true; once; once = false) {\n",
