@@ -55,7 +55,7 @@ std::string missing_part(const PortPlan& port) {
            "; is the name right, and is Debian's package " + driver_package(port.device) + " installed?";
 }
 
-/// Why EAL has started without the device, whose files gave no reason before.
+/// Why DPDK does not take the device, whose files gave no reason before.
 std::string why_missing(const std::string& device) {
     std::string name = ethdev_name(device);
     if (!is_pci_device(device))
@@ -64,6 +64,17 @@ std::string why_missing(const std::string& device) {
            "): either no driver that is installed knows it (Debian's package librte-meta-net has them all), "
            "or "
            "its driver's own words are above";
+}
+
+/// Its ethdev; none: DPDK does not take the device.
+std::optional<std::uint16_t> probe(const std::string& device) {
+    std::string name = ethdev_name(device);
+    // Under the name that DPDK lists it by, whatever the operator wrote.
+    std::string arguments = device.substr(std::min(device.find(','), device.size()));
+    std::uint16_t id = 0;
+    auto find = [&] { return rte_eth_dev_get_port_by_name(name.c_str(), &id) == 0; };
+    bool is_there = find() || (rte_dev_probe((name + arguments).c_str()) == 0 && find());
+    return is_there ? std::optional(id) : std::nullopt;
 }
 
 /// The NUMA nodes of a port's NIC and its lcores. Virtual devices are on none that means anything.
@@ -128,6 +139,7 @@ Device::Result Eal::OpenPort::remove() {
         Result one = ethdev.remove();
         if (done) done = one;
     }
+    vdev.let_go();
     return done;
 }
 
@@ -135,16 +147,12 @@ Device::Result Eal::OpenPort::remove() {
 tl::expected<bool, std::string> Eal::OpenPort::bring_back() {
     std::string name = ethdev_name(device);
     if (!fault_of(Nic::inspect(name)).empty()) return false;
-    std::uint16_t id = 0;
-    // Under the name that DPDK lists it by, whatever the operator wrote.
-    std::string arguments = device.substr(std::min(device.find(','), device.size()));
-    if (rte_dev_probe((name + arguments).c_str()) != 0 ||
-        rte_eth_dev_get_port_by_name(name.c_str(), &id) != 0)
-        return tl::unexpected(std::string("DPDK does not take it; its driver's own words are above"));
-    return ethdevs.front().attach(id).map([] { return true; });
+    auto id = probe(device);
+    if (!id) return tl::unexpected(std::string("DPDK does not take it; its driver's own words are above"));
+    return ethdevs.front().attach(*id).map([] { return true; });
 }
 
-Eal::Eal() = default;
+Eal::Eal(const EalPlan& plan) : plan_(plan) {}
 
 Eal::~Eal() {
     close();
@@ -154,54 +162,110 @@ tl::expected<std::unique_ptr<Eal>, std::string> Eal::start(const EalPlan& wanted
     static std::atomic_flag started;
     if (started.test_and_set())
         return tl::unexpected(std::string("DPDK can be started only once in a process"));
-    EalPlan plan = wanted;
-    std::unique_ptr<Eal> eal(new Eal);
-    eal->warnings_ = warnings_of(plan);
-    Result done = eal->prepare(plan);
-    if (done) done = eal->watch_routes(plan);
-    if (done) done = eal->initialise(plan);
-    for (std::size_t i = 0; done && i < plan.ports.size(); ++i) done = eal->open(plan.ports[i], i);
-    if (done && eal->watch_) done = eal->watch_->start(); // all interfaces are there
-    if (!done) return tl::unexpected(done.error());
-    std::vector<KernelPort*> kernels;
-    for (auto& port : eal->ports_) {
-        if (port->kernel) kernels.push_back(port->kernel.get());
+    std::unique_ptr<Eal> eal(new Eal(wanted));
+    eal->warnings_ = warnings_of(wanted);
+    for (const PortPlan& port : wanted.ports) {
+        if (Result possible = Vdev::check(port); !possible) return tl::unexpected(possible.error());
     }
-    eal->exceptions_.start(std::move(kernels));
+    eal->nics_ = Machine::inspect(pci_addresses(wanted)).nics;
+    Result done;
+    if (wanted.iova_mode.empty()) done = eal->claim();
+    if (done) done = eal->initialise();
+    if (!done) return tl::unexpected(done.error());
     return eal;
 }
 
+Eal::Result Eal::open(Taps taps) {
+    Result done;
+    if (ports_.empty()) done = claim();
+    if (done) done = watch_routes();
+    for (std::size_t i = 0; done && i < plan_.ports.size(); ++i) done = open(plan_.ports[i], i, taps);
+    if (done && watch_) done = watch_->start(); // all interfaces are there
+    if (!done) return done;
+    std::vector<KernelPort*> kernels;
+    for (auto& port : ports_) {
+        if (port->kernel) kernels.push_back(port->kernel.get());
+    }
+    exceptions_.start(std::move(kernels));
+    return {};
+}
+
+Eal::Result Eal::serve() {
+    Result done;
+    for (auto& port : ports_) {
+        if (done) done = port->vdev.serve(port->service.addresses);
+    }
+    return done;
+}
+
+tl::expected<std::string, std::string> Eal::handed_iova_mode() const {
+    for (const auto& port : ports_) {
+        if (!port->vdev.may_be_handed())
+            return tl::unexpected(
+                "port " + ethdev_name(port->device) +
+                " has an XDP program of the operator's own, whose sockets DPDK's driver keeps; "
+                "restart instead");
+    }
+    return std::string(rte_eal_iova_mode() == RTE_IOVA_VA ? "va" : "pa");
+}
+
+Eal::Result Eal::leave() {
+    Result done;
+    for (auto& port : ports_) {
+        if (done) done = port->vdev.leave(port->service.addresses);
+    }
+    return done;
+}
+
+void Eal::let_go() {
+    exceptions_.stop();
+    locks_.clear();
+}
+
+Time Eal::settling() const {
+    bool is_any =
+        std::ranges::any_of(ports_, [](auto& port) { return is_driver(port->device, "net_af_xdp"); });
+    return is_any ? limits::xdp_settling : Time{};
+}
+
+/// Nobody else gets the devices from here on.
+Eal::Result Eal::claim() {
+    Result done;
+    for (const Nic& nic : nics_) {
+        if (done) done = lock(nic);
+    }
+    return done.and_then([this] { return prepare(); });
+}
+
 /// What has to be in place before EAL probes the devices; completes their device strings.
-Eal::Result Eal::prepare(EalPlan& plan) {
-    for (PortPlan& port : plan.ports) {
+Eal::Result Eal::prepare() {
+    for (PortPlan& port : plan_.ports) {
         auto vdev = Vdev::prepare(port);
         if (!vdev) return tl::unexpected(vdev.error());
         warnings_.insert(warnings_.end(), vdev->warnings().begin(), vdev->warnings().end());
-        Service service{port.addresses, plan.own, vdev->partial_checksums(), port.next_hop};
+        Service service{port.addresses, plan_.own, vdev->partial_checksums(), port.next_hop};
         ports_.push_back(std::make_unique<OpenPort>(port.device, std::move(service), std::move(*vdev)));
     }
     return {};
 }
 
-Eal::Result Eal::initialise(const EalPlan& plan) {
+Eal::Result Eal::initialise() {
     raise_lock_limit();
-    Machine machine = Machine::inspect(pci_addresses(plan));
-    auto arguments = eal_arguments(plan, machine);
+    Machine machine = Machine::inspect(pci_addresses(plan_));
+    auto arguments = eal_arguments(plan_, machine);
     if (!arguments) return tl::unexpected(arguments.error());
-    for (const Nic& nic : machine.nics) {
-        if (Result locked = lock(nic); !locked) return locked;
-    }
     words_ = std::move(*arguments);
     words_.insert(words_.begin(), "millraced");
     for (std::string& word : words_) argv_.push_back(word.data());
     take_eal_log();
-    if (rte_eal_init(int(argv_.size()), argv_.data()) < 0) {
-        for (const PortPlan& port : plan.ports) {
-            std::string missing = missing_part(port);
-            if (!missing.empty()) return tl::unexpected("DPDK does not start: " + missing);
-        }
-        std::string hint = rte_errno == EACCES || rte_errno == EPERM ? " (root is needed)" : "";
-        return tl::unexpected("DPDK does not start: " + std::string(std::strerror(rte_errno)) + hint +
+    int started = rte_eal_init(int(argv_.size()), argv_.data()), error = rte_errno;
+    for (const PortPlan& port : plan_.ports) {
+        std::string missing = missing_part(port);
+        if (!missing.empty()) return tl::unexpected("DPDK does not start: " + missing);
+    }
+    if (started < 0) {
+        std::string hint = error == EACCES || error == EPERM ? " (root is needed)" : "";
+        return tl::unexpected("DPDK does not start: " + std::string(std::strerror(error)) + hint +
                               "; its own words are above");
     }
     initialised_ = true;
@@ -218,7 +282,7 @@ Eal::Result Eal::lock(const Nic& nic) {
     return {};
 }
 
-Eal::Result Eal::open(const PortPlan& port, std::size_t index) {
+Eal::Result Eal::open(const PortPlan& port, std::size_t index, Taps& taps) {
     OpenPort& open = *ports_[index];
     if (Result opened = open_ethdevs(port, open); !opened) return opened;
     std::string name = ethdev_name(port.device);
@@ -227,8 +291,8 @@ Eal::Result Eal::open(const PortPlan& port, std::size_t index) {
     }
     if (std::string far = warning_of_nodes(port, open.ethdevs.front().port()); !far.empty())
         warnings_.push_back(far);
-    if (Result serving = open.vdev.serve(port.addresses); !serving) return serving;
-    if (Result kernel = open_kernel(port, open); !kernel) return kernel;
+    if (Result connected = open.vdev.connect(); !connected) return connected;
+    if (Result kernel = open_kernel(port, open, taps); !kernel) return kernel;
     for (std::uint16_t i = 0; i < port.lcores.size(); ++i) {
         const Ethdev& ethdev = open.ethdev_of(i);
         std::uint16_t queue = open.ethdevs.size() > 1 ? 0 : i;
@@ -253,11 +317,11 @@ Eal::Result Eal::open_ethdevs(const PortPlan& port, OpenPort& open) {
     for (const auto& prefix : port.kernel.addresses) addresses.push_back(prefix.address);
     for (const std::string& device : port.devices()) {
         std::string name = ethdev_name(device);
-        std::uint16_t id = 0;
-        if (rte_eth_dev_get_port_by_name(name.c_str(), &id) != 0) return tl::unexpected(why_missing(device));
+        auto id = probe(device);
+        if (!id) return tl::unexpected(why_missing(device));
         if (Result free = open.vdev.make_way(); !free) return free;
         std::size_t count = port.siblings.empty() ? lcores.size() : 1;
-        auto ethdev = Ethdev::start(id, name, lcores.first(count), port.kernel.is_wanted(), addresses);
+        auto ethdev = Ethdev::start(*id, name, lcores.first(count), port.kernel.is_wanted(), addresses);
         if (!ethdev) return tl::unexpected(ethdev.error() + open.vdev.hint());
         open.vdev.note_started(device);
         lcores = lcores.subspan(count);
@@ -269,11 +333,12 @@ Eal::Result Eal::open_ethdevs(const PortPlan& port, OpenPort& open) {
 }
 
 /// Ports that share an interface, a queue of it each, have one place.
-Eal::Result Eal::watch_routes(const EalPlan& plan) {
+Eal::Result Eal::watch_routes() {
     std::vector<std::string> interfaces;
-    for (std::size_t i = 0; i < plan.ports.size(); ++i) {
-        if (!plan.ports[i].is_routed) continue;
-        std::string name = routing_interface(plan.ports[i].device, plan.ports[i].kernel);
+    for (std::size_t i = 0; i < plan_.ports.size(); ++i) {
+        const PortPlan& port = plan_.ports[i];
+        if (!port.is_routed) continue;
+        std::string name = routing_interface(port.device, port.kernel);
         auto place = std::ranges::find(interfaces, name);
         ports_[i]->routed = std::size_t(place - interfaces.begin());
         if (place == interfaces.end()) interfaces.push_back(std::move(name));
@@ -285,21 +350,22 @@ Eal::Result Eal::watch_routes(const EalPlan& plan) {
     return {};
 }
 
-Eal::Result Eal::open_kernel(const PortPlan& port, OpenPort& open) {
+Eal::Result Eal::open_kernel(const PortPlan& port, OpenPort& open, Taps& taps) {
     if (!port.kernel.is_wanted()) return {};
     std::string name = ethdev_name(port.device);
     if (unsigned mtu = open.ethdevs.front().mtu(); mtu > 0 && mtu < port.kernel.mtu) {
         return tl::unexpected("port " + name + " has an MTU of " + std::to_string(mtu) +
                               "; its kernel interface " + port.kernel.name + " must not have more (`mtu`)");
     }
-    auto tap = open_tap(port.kernel, open.ethdevs.front().mac());
+    auto tap = open_tap(port.kernel, open.ethdevs.front().mac(), std::move(taps[port.kernel.name]));
     if (!tap) return tl::unexpected(tap.error());
+    int descriptor = tap->get();
     KernelPort::Setup setup{"port" + std::to_string(open.ethdevs.front().port()), port.lcores.size(),
                             port.kernel.rate, rte_eth_dev_socket_id(open.ethdevs.front().port())};
     auto kernel = KernelPort::make(std::move(*tap), setup);
     if (!kernel) return tl::unexpected(kernel.error());
     open.kernel = std::move(*kernel);
-    kernels_.push_back({port.kernel.name, name, open.kernel.get()});
+    kernels_.push_back({port.kernel.name, name, open.kernel.get(), descriptor});
     return {};
 }
 

@@ -1,11 +1,15 @@
 // DPDK's environment and every port in it: started once per process, closed at the end.
 //
+//     start ── open ── serve ──────────── close            a daemon's life
+//                        └─ leave ─ let_go ─┘              of one that hands its ports over
+//
 // Threads: all of it belongs to the thread that calls start(). That thread becomes EAL's main lcore and is
 // bound to the control CPU; threads it makes later inherit that. Workers run on the queues' lcores
 // (rte_eal_remote_launch) and must have returned before close(). Errors: sentences that say what to do; the
 // drivers' own words are on stderr.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -13,6 +17,7 @@
 
 #include <tl/expected.hpp>
 
+#include "cache/time.hpp"
 #include "dataplane/device.hpp"
 #include "dataplane/eal_plan.hpp"
 #include "dataplane/ethdev_port.hpp"
@@ -32,8 +37,27 @@ class Eal {
         unsigned receive_ring = 0; ///< places, as EthdevView says
     };
 
-    /// Starts EAL and the plan's ports. Once per process, even when it fails: DPDK cannot be started again.
+    using Result = tl::expected<void, std::string>;
+    /// By their names: kernel interfaces that a predecessor has made.
+    using Taps = std::map<std::string, Descriptor>;
+
+    /// Starts EAL, with memory for the plan's ports, and with their devices unless the plan leaves these to
+    /// open(). Once per process, even when it fails: DPDK cannot be started again.
     static tl::expected<std::unique_ptr<Eal>, std::string> start(const EalPlan& plan);
+    /// The plan's ports.
+    Result open(Taps taps = {});
+    /// Once the lcores turn. A port beside the kernel (AF_XDP) gets its packets from here on.
+    Result serve();
+
+    /// For a successor's EalPlan::iova_mode. An error: which port cannot be another process's.
+    tl::expected<std::string, std::string> handed_iova_mode() const;
+    /// The ports beside the kernel get no more packets, which are the kernel's: what was asked can still be
+    /// answered. serve() ends it.
+    Result leave();
+    /// All devices are removed. Locks that keep another process from the ports go, and the kernel interfaces
+    /// are no longer served.
+    void let_go();
+    Time settling() const; ///< how long it takes from then until another process can have the ports
 
     Eal(const Eal&) = delete;
     Eal& operator=(const Eal&) = delete;
@@ -59,6 +83,7 @@ class Eal {
     struct Kernel {
         std::string interface, port; ///< names
         const KernelPort* counts;
+        int descriptor; ///< the interface's, for a successor
     };
     std::span<const Kernel> kernels() const { return kernels_; }
 
@@ -79,17 +104,19 @@ class Eal {
 
   private:
     struct OpenPort;
-    using Result = tl::expected<void, std::string>;
 
-    Eal();
-    Result prepare(EalPlan& plan);
-    Result initialise(const EalPlan& plan);
+    explicit Eal(const EalPlan& plan);
+    Result claim();
+    Result prepare();
+    Result initialise();
     Result lock(const Nic& nic);
-    Result open(const PortPlan& port, std::size_t index);
+    Result open(const PortPlan& port, std::size_t index, Taps& taps);
     Result open_ethdevs(const PortPlan& port, OpenPort& open);
-    Result open_kernel(const PortPlan& port, OpenPort& open);
-    Result watch_routes(const EalPlan& plan);
+    Result open_kernel(const PortPlan& port, OpenPort& open, Taps& taps);
+    Result watch_routes();
 
+    EalPlan plan_; ///< its device strings completed by prepare()
+    std::vector<Nic> nics_;
     std::vector<std::string> words_; ///< EAL keeps pointers to its arguments
     std::vector<char*> argv_;
     std::vector<LockFile> locks_;

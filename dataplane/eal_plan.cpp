@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
 #include <map>
 #include <set>
 
@@ -119,8 +120,10 @@ Check check_arguments(const Arguments& given) {
     return {};
 }
 
-Check check_nics(const Machine& machine) {
-    for (const Nic& nic : machine.nics) {
+/// Of devices that are opened later another process may have one yet.
+Check check_nics(const EalPlan& plan, const Machine& machine) {
+    for (Nic nic : machine.nics) {
+        if (!plan.iova_mode.empty() && nic.open_error == EBUSY) nic.open_error = 0;
         if (std::string fault = fault_of(nic); !fault.empty()) return error(fault);
     }
     return {};
@@ -149,13 +152,20 @@ Arguments lcore_arguments(const EalPlan& plan, const Machine& machine) {
     return {"--lcores=" + map, "--main-lcore=" + std::to_string(main)};
 }
 
+/// Where none is wanted yet EAL would take every PCI function that a driver of its own is bound to, unless it
+/// is told of one that it may, here one that cannot be.
 Arguments device_arguments(const EalPlan& plan) {
+    bool is_later = !plan.iova_mode.empty();
     Arguments out;
     for (const PortPlan& port : plan.ports) {
         const char* option = is_pci_device(port.device) ? "--allow=" : "--vdev=";
-        for (const std::string& device : port.devices()) out.push_back(option + device);
+        for (const std::string& device : port.devices()) {
+            if (!is_later) out.push_back(option + device);
+        }
     }
     if (!any_pci(plan)) out.push_back("--no-pci");
+    if (any_pci(plan) && is_later) out.push_back("--allow=ffff:ff:1f.7");
+    if (is_later) out.push_back("--iova-mode=" + plan.iova_mode);
     return out;
 }
 
@@ -169,8 +179,8 @@ std::vector<std::string> PortPlan::devices() const {
 
 tl::expected<Arguments, std::string> eal_arguments(const EalPlan& plan, const Machine& machine) {
     Arguments given = split_eal_arguments(plan.arguments);
-    for (const Check& check :
-         {check_ports(plan), check_lcores(plan, machine), check_arguments(given), check_nics(machine)}) {
+    for (const Check& check : {check_ports(plan), check_lcores(plan, machine), check_arguments(given),
+                               check_nics(plan, machine)}) {
         if (!check) return tl::unexpected(check.error());
     }
     auto memory = memory_arguments(plan, control_cpu(plan, machine), machine, given);

@@ -37,6 +37,8 @@ struct EalPlan {
     std::vector<std::string> arguments;  ///< the operator's; each may hold several, separated by blanks
     std::optional<unsigned> control_cpu; ///< where the calling thread goes; chosen when absent
     std::vector<Endpoint> own;           ///< every endpoint of this program: never answered as clients
+    /// "pa" or "va": EAL takes no device as it starts, but this mode, which else the devices decide.
+    std::string iova_mode{};
 };
 
 /// Whether a device string names a PCI function, which arguments for its driver may follow.

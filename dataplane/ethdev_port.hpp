@@ -51,6 +51,7 @@ class EthdevPort final : public Port {
     void save(const Packet& packet, ReturnPath& path) override;
     bool compose(Burst& burst, const ReturnPath& path) override;
     void send(Burst& burst, Counters& counters) override;
+    int wait_descriptor() const override { return is_suspended() ? away : polled; }
 
     // Control.
     void suspend() { is_suspended_.store(true, std::memory_order_relaxed); } ///< a grace period orders it

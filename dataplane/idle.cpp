@@ -37,6 +37,11 @@ void Idler::after(bool busy) {
     }
 }
 
+void Idler::rest() {
+    length_ = longest_nap_;
+    nap();
+}
+
 void Idler::pause() const {
     std::uint64_t end = rte_rdtsc() + rte_get_tsc_hz() * std::uint64_t(limits::pause.count()) / 1'000'000;
     while (rte_rdtsc() < end) rte_pause();

@@ -37,6 +37,8 @@ class Idler {
 
     /// After a turn. `busy`: it had something to do.
     void after(bool busy);
+    /// After a turn of a port that is away: a nap, whatever Idle says. Its CPU may be somebody else's by now.
+    void rest();
 
   private:
     void pause() const;

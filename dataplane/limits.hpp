@@ -38,6 +38,9 @@ inline constexpr std::size_t mbufs_per_queue =
     + burst               // replies to woken waiters
     + mbuf_cache * 3 / 2; // in the lcore's cache, at its flush threshold
 
+/// For the kernel to let go of a closed AF_XDP socket's queue, by a work item (xp_release_deferred).
+inline constexpr Time xdp_settling = 200ms;
+
 // An lcore that finds nothing (Idle). What arrives while it naps, and until the kernel has woken it, at the
 // rate that one queue is made for, has to find room in the receive ring: (100 us + 100 us) x 5 packets/us =
 // 1000. A driver whose ring is shorter (virtio: 256, af_packet: 512) gets shorter naps: see rest_of().

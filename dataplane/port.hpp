@@ -27,8 +27,10 @@ class Port {
     /// take is freed and counted as send_failed, never retried.
     virtual void send(Burst& burst, Counters& counters) = 0;
 
-    /// A descriptor that becomes readable when packets arrive, or -1 for a port that must be polled.
-    virtual int wait_descriptor() const { return -1; }
+    static constexpr int polled = -1, away = -2;
+    /// A descriptor that becomes readable when packets arrive; or `polled`, of a port that must be;
+    /// or `away`: nothing comes for now.
+    virtual int wait_descriptor() const { return polled; }
 };
 
 } // namespace millrace::dataplane

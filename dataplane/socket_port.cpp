@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include <netinet/in.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 namespace millrace::dataplane {
@@ -72,6 +73,34 @@ std::string failure(const Endpoint& local, const char* what) {
     return to_string(local) + " (UDP): " + what + ": " + std::strerror(errno);
 }
 
+/// Also on a predecessor's, which may have known others.
+void set_options(int fd, int family) {
+    int one = 1, octets = 4 << 20, no_discovery = IP_PMTUDISC_OMIT;
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &octets, sizeof octets); // the kernel gives what it allows
+    if (family == AF_INET6) {
+        setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &one, sizeof one);
+    } else {
+        setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &one, sizeof one);
+        // Forged "fragmentation needed" must not make the kernel fragment our replies (RFC 9715).
+        setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &no_discovery, sizeof no_discovery);
+    }
+}
+
+tl::expected<Descriptor, std::string> bound(const Endpoint& local, bool held) {
+    sockaddr_storage address;
+    socklen_t size = to_sockaddr(local, address);
+    Descriptor made(socket(address.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    if (!made) return tl::unexpected(failure(local, "socket"));
+    int one = 1;
+    if (address.ss_family == AF_INET6) setsockopt(made.get(), IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
+    // For IPv6, too: it is one flag.
+    if (!held && setsockopt(made.get(), IPPROTO_IP, IP_FREEBIND, &one, sizeof one) < 0)
+        return tl::unexpected(failure(local, "IP_FREEBIND"));
+    if (bind(made.get(), reinterpret_cast<sockaddr*>(&address), size) < 0)
+        return tl::unexpected(failure(local, "bind"));
+    return made;
+}
+
 } // namespace
 
 struct SocketPort::Buffers {
@@ -79,31 +108,20 @@ struct SocketPort::Buffers {
     std::array<mmsghdr, limits::burst> headers;
 };
 
-tl::expected<std::unique_ptr<SocketPort>, std::string> SocketPort::open(const Endpoint& local,
-                                                                        std::vector<Endpoint> own) {
-    int family = local.address.is_v4() ? AF_INET : AF_INET6;
-    Descriptor made(socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    if (!made) return tl::unexpected(failure(local, "socket"));
-    int fd = made.get();
-    int one = 1, octets = 4 << 20, no_discovery = IP_PMTUDISC_OMIT;
-    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &octets, sizeof octets); // the kernel gives what it allows
-    if (family == AF_INET6) {
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
-        setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &one, sizeof one);
-    } else {
-        setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &one, sizeof one);
-        // Forged "fragmentation needed" must not make the kernel fragment our replies (RFC 9715).
-        setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &no_discovery, sizeof no_discovery);
-    }
-    sockaddr_storage address;
-    socklen_t size = to_sockaddr(local, address);
-    if (bind(fd, reinterpret_cast<sockaddr*>(&address), size) < 0)
-        return tl::unexpected(failure(local, "bind"));
-    return std::unique_ptr<SocketPort>(new SocketPort(std::move(made), std::move(own)));
+tl::expected<std::unique_ptr<SocketPort>, std::string>
+SocketPort::open(const Endpoint& local, std::vector<Endpoint> own, Descriptor handed, bool held) {
+    Descriptor silence(eventfd(0, EFD_CLOEXEC));
+    if (!silence) return tl::unexpected(failure(local, "eventfd"));
+    tl::expected<Descriptor, std::string> made(std::move(handed));
+    if (!*made) made = bound(local, held);
+    if (!made) return tl::unexpected(made.error());
+    set_options(made->get(), local.address.is_v4() ? AF_INET : AF_INET6);
+    return std::unique_ptr<SocketPort>(new SocketPort(std::move(*made), std::move(silence), std::move(own)));
 }
 
-SocketPort::SocketPort(Descriptor socket, std::vector<Endpoint> own)
-    : socket_(std::move(socket)), own_(std::move(own)), buffers_(std::make_unique<Buffers>()) {}
+SocketPort::SocketPort(Descriptor socket, Descriptor silence, std::vector<Endpoint> own)
+    : socket_(std::move(socket)), silence_(std::move(silence)), own_(std::move(own)),
+      buffers_(std::make_unique<Buffers>()) {}
 
 SocketPort::~SocketPort() = default;
 
@@ -112,6 +130,8 @@ bool SocketPort::is_acceptable(const Endpoint& source) const {
 }
 
 void SocketPort::receive(Burst& burst, Counters& counters) {
+    burst.count = 0;
+    if (is_retired()) return;
     for (unsigned i = 0; i < limits::burst; ++i) {
         Message& m = buffers_->messages[i];
         m.vector = {m.octets.data(), m.octets.size()};
@@ -119,7 +139,6 @@ void SocketPort::receive(Burst& burst, Counters& counters) {
                                         m.control.data(), m.control.size(), 0};
     }
     int received = recvmmsg(socket_.get(), buffers_->headers.data(), limits::burst, MSG_DONTWAIT, nullptr);
-    burst.count = 0;
     for (int i = 0; i < received; ++i) {
         Message& m = buffers_->messages[i];
         m.route.client = from_sockaddr(m.peer);

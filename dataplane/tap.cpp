@@ -100,7 +100,7 @@ int add_address(int netlink, unsigned index, const Prefix& address) {
     return -reply.error.error;
 }
 
-Result add_addresses(const KernelInterface& wanted) {
+Result add_addresses(const KernelInterface& wanted, bool is_handed) {
     Descriptor netlink(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
     unsigned index = if_nametoindex(wanted.name.c_str());
     for (const Prefix& address : wanted.addresses) {
@@ -110,6 +110,7 @@ Result add_addresses(const KernelInterface& wanted) {
                                   to_string(address) +
                                   ": this machine has no IPv6 for new interfaces (sysctl "
                                   "net.ipv6.conf.default.disable_ipv6)");
+        if (error == EEXIST && is_handed) continue;
         if (error != 0) return failure(wanted, "cannot get the address " + to_string(address), error);
     }
     return {};
@@ -117,11 +118,16 @@ Result add_addresses(const KernelInterface& wanted) {
 
 } // namespace
 
-tl::expected<Descriptor, std::string> open_tap(const KernelInterface& wanted, const Mac& mac) {
-    auto tap = make(wanted);
+tl::expected<Descriptor, std::string> open_tap(const KernelInterface& wanted, const Mac& mac,
+                                               Descriptor handed) {
+    bool is_handed = bool(handed);
+    unsigned carrier = 1; // as a new one has it, whatever the predecessor saw last
+    if (is_handed) ioctl(handed.get(), TUNSETCARRIER, &carrier);
+    tl::expected<Descriptor, std::string> tap(std::move(handed));
+    if (!is_handed) tap = make(wanted);
     if (!tap) return tap;
     Result done = set_up(wanted, mac);
-    if (done) done = add_addresses(wanted);
+    if (done) done = add_addresses(wanted, is_handed);
     if (!done) return tl::unexpected(done.error());
     return tap;
 }

@@ -18,7 +18,9 @@ namespace millrace::dataplane {
 
 /// Makes the interface, with this MAC address (all zero, of a port that has none: one by chance), and
 /// brings it up with its MTU and addresses. It lives as long as the descriptor, which gives and takes one
-/// whole frame with each read() and write(), and never blocks. An error is a sentence that says what to do.
-tl::expected<Descriptor, std::string> open_tap(const KernelInterface& wanted, const Mac& mac);
+/// whole frame with each read() and write(), and never blocks. `handed`: the interface as a predecessor has
+/// made it, or none. An error is a sentence that says what to do.
+tl::expected<Descriptor, std::string> open_tap(const KernelInterface& wanted, const Mac& mac,
+                                               Descriptor handed = {});
 
 } // namespace millrace::dataplane

@@ -70,7 +70,44 @@ bool is_served(const std::string& path, int& error) {
     return connected || error == EAGAIN; // more wait to be accepted than the listener has room for
 }
 
+bool serves_memif(const PortPlan& port) {
+    std::string role = device_option(port.device, "role");
+    return role == "server" || role == "master";
+}
+
+/// Its socket's; empty: it has none.
+std::string memif_file(const PortPlan& port) {
+    if (device_option(port.device, "socket-abstract") != "no") return {};
+    std::string path = device_option(port.device, "socket");
+    return path.empty() ? default_memif_socket : path;
+}
+
+/// Of a server's queues, the driver takes those that the peer does not set up for its first one, and two
+/// lcores would share a ring.
+Result check_memif(const PortPlan& port) {
+    if (port.lcores.size() > 1) {
+        return tl::unexpected("port " + ethdev_name(port.device) + " is a memif, which has one queue, but " +
+                              std::to_string(port.lcores.size()) +
+                              " lcores; give each lcore a port of its own, with an id of its own");
+    }
+    std::string path = memif_file(port);
+    auto folder = std::filesystem::path(path).parent_path();
+    std::error_code none;
+    if (path.empty() || std::filesystem::is_directory(folder, none)) return {};
+    return tl::unexpected("port " + ethdev_name(port.device) + ": there is no directory " + folder.string() +
+                          " to make the memif socket in");
+}
+
 } // namespace
+
+Result Vdev::check(PortPlan port) {
+    if (is_driver(port.device, "net_memif")) return check_memif(port);
+    bool is_xdp = is_driver(port.device, "net_af_xdp");
+    if (!is_xdp && !is_driver(port.device, "net_af_packet")) return {};
+    auto interface = Vdev().find_interface(port);
+    if (!interface) return tl::unexpected(interface.error());
+    return is_xdp ? plan_xdp(port, *interface).map([](auto&&) {}) : Result();
+}
 
 tl::expected<Vdev, std::string> Vdev::prepare(PortPlan& port) {
     Vdev vdev;
@@ -104,7 +141,8 @@ Result Vdev::prepare_af_xdp(PortPlan& port) {
     partial_checksums_ = interface->driver == "veth";
     port.device = plan->devices.front();
     port.siblings.assign(plan->devices.begin() + 1, plan->devices.end());
-    if (!device_option(port.device, "xdp_prog").empty()) return {}; // the operator's own program decides
+    has_own_program_ = !device_option(port.device, "xdp_prog").empty();
+    if (has_own_program_) return {}; // it decides
     auto filter = XdpFilter::prepare(interface->name);
     if (!filter) return tl::unexpected(filter.error());
     port.device += ",xdp_prog=" + filter->program_path();
@@ -143,29 +181,15 @@ Result Vdev::prepare_af_packet(PortPlan& port) {
     return {};
 }
 
-/// Of a server's queues, the driver takes those that the peer does not set up for its first one, and two
-/// lcores would share a ring.
 Result Vdev::prepare_memif(const PortPlan& port) {
-    if (port.lcores.size() > 1) {
-        return tl::unexpected("port " + ethdev_name(port.device) + " is a memif, which has one queue, but " +
-                              std::to_string(port.lcores.size()) +
-                              " lcores; give each lcore a port of its own, with an id of its own");
-    }
-    std::string role = device_option(port.device, "role"), path = device_option(port.device, "socket");
-    bool server = role == "server" || role == "master";
-    if (!server) {
+    if (Result possible = check_memif(port); !possible) return possible;
+    if (!serves_memif(port)) {
         hint_ = "; as a memif client millraced cannot wait for its peer: start that one first, or give this "
                 "port role=server";
     }
-    if (device_option(port.device, "socket-abstract") != "no") return {}; // no file
-    if (path.empty()) path = default_memif_socket;
+    std::string path = memif_file(port);
     std::error_code none;
-    if (auto folder = std::filesystem::path(path).parent_path();
-        !std::filesystem::is_directory(folder, none)) {
-        return tl::unexpected("port " + ethdev_name(port.device) + ": there is no directory " +
-                              folder.string() + " to make the memif socket in");
-    }
-    if (!server || !std::filesystem::exists(path, none)) return {};
+    if (!serves_memif(port) || path.empty() || !std::filesystem::exists(path, none)) return {};
     int error = 0;
     if (is_served(path, error)) {
         return tl::unexpected("another program serves the memif socket " + path + "; give each its own");
@@ -192,8 +216,21 @@ std::optional<XdpMode> Vdev::xdp_mode() const {
     return filter_ ? std::optional(filter_->mode()) : std::nullopt;
 }
 
+Result Vdev::connect() {
+    return filter_ ? filter_->connect() : Result();
+}
+
 Result Vdev::serve(std::span<const Address> addresses) const {
     return filter_ ? filter_->serve(addresses) : Result();
+}
+
+Result Vdev::leave(std::span<const Address> addresses) const {
+    return filter_ ? filter_->leave(addresses) : Result();
+}
+
+void Vdev::let_go() {
+    filter_.reset();
+    swallowing_.clear();
 }
 
 } // namespace millrace::dataplane

@@ -6,8 +6,8 @@
 //                  unreachable, a socket of ours swallows there what comes for the served addresses.
 //   net_memif      a socket file that a killed daemon left would keep the driver from making its own.
 //
-// Other devices need nothing. Threads: the control thread's, at start and at the end; made before the ethdev,
-// destroyed after it. Errors are sentences that say what to do.
+// Other devices need nothing. Threads: the control thread's, at start and at the end, and a helper's while
+// the device is removed; made before the ethdev, destroyed after it. Errors are sentences and say what to do.
 #pragma once
 
 #include <optional>
@@ -26,6 +26,8 @@ namespace millrace::dataplane {
 
 class Vdev {
   public:
+    /// What prepare() would complain of, as far as it can be told while another process has the device.
+    static tl::expected<void, std::string> check(PortPlan port);
     /// Completes `port.device` with what its driver has to know, and the port with siblings of the device.
     static tl::expected<Vdev, std::string> prepare(PortPlan& port);
 
@@ -38,8 +40,17 @@ class Vdev {
     tl::expected<void, std::string> make_way();
     void note_started(const std::string& device);
 
-    /// After all of them have: from now on DNS to these addresses is ours.
+    /// After all of them have.
+    tl::expected<void, std::string> connect();
+
+    /// Of an AF_XDP port: DNS to these addresses is ours, or the kernel's again, while what we send still
+    /// goes out. Other ports have it as long as they run.
     tl::expected<void, std::string> serve(std::span<const Address> addresses) const;
+    tl::expected<void, std::string> leave(std::span<const Address> addresses) const;
+
+    /// After the end of the ethdevs: another process may prepare the same device. It takes some time.
+    void let_go();
+    bool may_be_handed() const { return !has_own_program_; } ///< to another process, while this one lives
 
     /// Of an AF_XDP port, once it serves.
     std::optional<XdpMode> xdp_mode() const;
@@ -75,6 +86,7 @@ class Vdev {
     std::vector<std::string> warnings_;
     unsigned receive_ring_ = 0;
     bool partial_checksums_ = false;
+    bool has_own_program_ = false; ///< the operator's, that is
 };
 
 } // namespace millrace::dataplane

@@ -45,7 +45,7 @@ void Worker::run(const std::atomic<bool>& stop) {
         bool busy = turn();
         int descriptor = c_.port.wait_descriptor();
         if (descriptor < 0) {
-            idler.after(busy);
+            descriptor == Port::polled ? idler.after(busy) : idler.rest();
             continue;
         }
         if (c_.control) c_.handoff.end_sleep_of(*c_.control);

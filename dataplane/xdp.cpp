@@ -122,7 +122,14 @@ tl::expected<XdpFilter, std::string> XdpFilter::prepare(const std::string& inter
     return filter;
 }
 
+/// DPDK's driver never frees an ethdev's umem, and so leaves its socket open, which has the queue.
 XdpFilter::~XdpFilter() {
+    std::vector<int> open = open_xdp_sockets();
+    for (const Sockets& one : sockets_) {
+        for (int socket : one.descriptors) {
+            if (std::ranges::binary_search(open, socket)) ::close(socket);
+        }
+    }
     if (program_) (void)clear();
 }
 
@@ -197,7 +204,7 @@ void XdpFilter::note_sockets(unsigned queue) {
 }
 
 /// The sockets of all ethdevs, one of each, to the program that stays.
-Result XdpFilter::connect(int program) const {
+Result XdpFilter::give_sockets(int program) const {
     Descriptor map = open_map(program, sockets_name);
     if (!map) return failure("cannot open the socket map of the XDP program on " + interface_, errno);
     for (const Sockets& one : sockets_) {
@@ -222,7 +229,7 @@ XdpMode XdpFilter::mode() const {
     return mode;
 }
 
-Result XdpFilter::serve(std::span<const Address> addresses) const {
+Result XdpFilter::connect() {
     auto attached = query(index_);
     if (!attached) return failure("cannot ask for the XDP program of " + interface_, attached.error());
     Descriptor program(attached->id == 0 ? -1 : bpf_prog_get_fd_by_id(attached->id));
@@ -230,16 +237,29 @@ Result XdpFilter::serve(std::span<const Address> addresses) const {
         return tl::unexpected("the XDP program is not on " + interface_ + ": the driver has not attached it");
     }
     if (sockets_.size() > 1) {
-        if (Result connected = connect(program.get()); !connected) return connected;
+        if (Result given = give_sockets(program.get()); !given) return given;
     }
-    Descriptor map = open_map(program.get(), map_name);
-    if (!map) return failure("cannot open the address map of the XDP program on " + interface_, errno);
+    addresses_ = open_map(program.get(), map_name);
+    if (!addresses_) return failure("cannot open the address map of the XDP program on " + interface_, errno);
+    return {};
+}
+
+Result XdpFilter::serve(std::span<const Address> addresses) const {
     for (const Address& address : addresses) {
         std::uint8_t present = 1;
-        if (bpf_map_update_elem(map.get(), address.octets.data(), &present, BPF_ANY) != 0) {
+        if (bpf_map_update_elem(addresses_.get(), address.octets.data(), &present, BPF_ANY) != 0) {
             return failure("cannot give " + to_string(address) + " to the XDP program on " + interface_,
                            errno);
         }
+    }
+    return {};
+}
+
+Result XdpFilter::leave(std::span<const Address> addresses) const {
+    for (const Address& address : addresses) {
+        if (bpf_map_delete_elem(addresses_.get(), address.octets.data()) != 0 && errno != ENOENT)
+            return failure("cannot take " + to_string(address) + " from the XDP program on " + interface_,
+                           errno);
     }
     return {};
 }

@@ -36,7 +36,8 @@ class XdpFilter {
     XdpFilter(const XdpFilter&) = delete;
     XdpFilter& operator=(XdpFilter&&) = delete;
     XdpFilter& operator=(const XdpFilter&) = delete;
-    /// Detaches the program if it is (still) there: nothing of ours stays behind.
+    /// After the end of the ethdevs. Detaches the program if it is (still) there, and closes their sockets:
+    /// nothing of ours stays behind.
     ~XdpFilter();
 
     /// For the driver's xdp_prog=. Good while this object lives, in this process.
@@ -47,8 +48,13 @@ class XdpFilter {
     /// After it has started. `queue`: of the interface, its first.
     void note_sockets(unsigned queue);
 
-    /// Takes UDP port 53 to these addresses off the kernel. Until then the attached program takes nothing.
+    /// After all of them have.
+    tl::expected<void, std::string> connect();
+
+    /// From then on takes UDP port 53 to these addresses off the kernel, or no longer: the attached program
+    /// begins with none. Both need no privileges.
     tl::expected<void, std::string> serve(std::span<const Address> addresses) const;
+    tl::expected<void, std::string> leave(std::span<const Address> addresses) const;
 
     /// Of the attached program and the sockets that were noted.
     XdpMode mode() const;
@@ -65,13 +71,14 @@ class XdpFilter {
     tl::expected<void, std::string> check_unserved() const;
     std::string served() const;
     tl::expected<void, std::string> clear() const;
-    tl::expected<void, std::string> connect(int program) const;
+    tl::expected<void, std::string> give_sockets(int program) const;
     tl::expected<void, std::string> write_program();
 
     std::string interface_;
     unsigned index_;
-    LockFile lock_;      ///< whose name says that this interface is being served
-    Descriptor program_; ///< memfd with the program's ELF object
+    LockFile lock_;        ///< whose name says that this interface is being served
+    Descriptor program_;   ///< memfd with the program's ELF object
+    Descriptor addresses_; ///< the attached program's map of them
     std::vector<Sockets> sockets_;
     std::vector<int> before_; ///< AF_XDP sockets that were there before the ethdev that is starting
 };

@@ -126,11 +126,14 @@ int main(int argc, char** argv) {
     plan.arguments = {"--single-file-segments", "--no-telemetry", "--file-prefix=dns_echo"};
     plan.control_cpu = cpu;
     auto eal = dataplane::Eal::start(plan);
-    std::uint16_t port = 0;
-    if (!eal || rte_eth_dev_get_port_by_name(dataplane::ethdev_name(device).c_str(), &port) != 0) {
-        std::fprintf(stderr, "dns_echo: %s\n", eal ? "no such device" : eal.error().c_str());
+    auto served =
+        eal.and_then([](auto& one) { return one->open({}).and_then([&] { return one->serve(); }); });
+    if (!served) {
+        std::fprintf(stderr, "dns_echo: %s\n", served.error().c_str());
         return 1;
     }
+    std::uint16_t port = 0;
+    rte_eth_dev_get_port_by_name(dataplane::ethdev_name(device).c_str(), &port);
     std::signal(SIGTERM, [](int) { stop = true; });
     std::signal(SIGINT, [](int) { stop = true; });
     std::signal(SIGUSR1, [](int) { show = true; });

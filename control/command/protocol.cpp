@@ -35,12 +35,18 @@ void Commands::on(std::string verb, Handler handler) {
     handlers_[std::move(verb)] = std::move(handler);
 }
 
+void Commands::hold(std::set<std::string, std::less<>> but, std::string sentence) {
+    not_held_ = std::move(but);
+    held_ = std::move(sentence);
+}
+
 void Commands::run(std::string_view request, Responder responder) const {
     auto words = parse_request(request);
     if (!words) return responder.fail(words.error());
     for (std::size_t length = std::min<std::size_t>(2, words->size()); length > 0; --length) {
         auto handler = handlers_.find(length == 2 ? (*words)[0] + " " + (*words)[1] : (*words)[0]);
         if (handler == handlers_.end()) continue;
+        if (!held_.empty() && !not_held_.contains(handler->first)) return responder.fail(held_);
         words->erase(words->begin(), words->begin() + std::ptrdiff_t(length));
         try {
             return handler->second(std::move(*words), std::move(responder));

@@ -13,6 +13,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -64,12 +65,18 @@ class Commands {
   public:
     /// `verb` is one word or two, "status" or "cache lookup"; the longest that fits a request gets it.
     void on(std::string verb, Handler handler);
+    /// Verbs but these fail with the sentence, until release().
+    void hold(std::set<std::string, std::less<>> but, std::string sentence);
+    void release() { held_.clear(); }
+    bool is_holding() const { return !held_.empty(); }
 
     /// Runs one request. Whatever is wrong with it becomes the reply.
     void run(std::string_view request, Responder responder) const;
 
   private:
     std::map<std::string, Handler, std::less<>> handlers_;
+    std::set<std::string, std::less<>> not_held_;
+    std::string held_; ///< why; empty: nothing is
 };
 
 /// The words of a request, or what is wrong with it: too long, too many words, none, control characters.

@@ -68,6 +68,13 @@ tl::expected<gid_t, std::string> number_of(const std::string& group) {
     return found.gr_gid;
 }
 
+tl::expected<void, std::string> give_access(const UnixAddress& address, mode_t mode, gid_t group) {
+    if (::chown(address.name.sun_path, uid_t(-1), group) < 0)
+        return tl::unexpected("its group cannot be set (is millraced's user a member?): " + reason());
+    if (::chmod(address.name.sun_path, mode) < 0) return tl::unexpected(reason());
+    return {};
+}
+
 tl::expected<void, std::string> bind_and_listen(int fd, const UnixAddress& address, mode_t mode,
                                                 gid_t group) {
     auto bind = [&] { return ::bind(fd, address.get(), address.size); };
@@ -80,9 +87,7 @@ tl::expected<void, std::string> bind_and_listen(int fd, const UnixAddress& addre
         ::unlink(address.name.sun_path);
         if (bind() < 0) return tl::unexpected(reason());
     }
-    if (::chown(address.name.sun_path, uid_t(-1), group) < 0)
-        return tl::unexpected("its group cannot be set (is millraced's user a member?): " + reason());
-    if (::chmod(address.name.sun_path, mode) < 0) return tl::unexpected(reason());
+    if (auto done = give_access(address, mode, group); !done) return done;
     if (::listen(fd, int(CommandServer::most_connections)) < 0) return tl::unexpected(reason());
     return {};
 }
@@ -103,7 +108,7 @@ void CommandServer::on_plain(const std::string& verb, std::function<void(Respond
 }
 
 tl::expected<void, std::string> CommandServer::open(const std::string& path, unsigned mode,
-                                                    const std::string& group) {
+                                                    const std::string& group, Descriptor handed) {
     auto failed = [&](const std::string& why) {
         return tl::unexpected(fmt::format("cannot open the control socket {}: {}", path, why));
     };
@@ -112,34 +117,46 @@ tl::expected<void, std::string> CommandServer::open(const std::string& path, uns
     if (!address) return failed("the path is empty or too long");
     if (auto why = make_directory(std::filesystem::path(path).parent_path()); !why.empty())
         return failed(why);
-    Descriptor socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    if (!socket) return failed(reason());
     auto number = number_of(group);
     if (!number) return failed(number.error());
-    if (auto bound = bind_and_listen(socket.get(), *address, mode, *number); !bound)
-        return failed(bound.error());
     struct stat status {};
+    if (handed && ::lstat(path.c_str(), &status) < 0) handed = Descriptor(); // its file is gone: of no use
+    owns_file_ = !handed;
+    Descriptor socket = std::move(handed);
+    tl::expected<void, std::string> ready;
+    if (socket) {
+        ready = give_access(*address, mode, *number);
+    } else {
+        socket = Descriptor(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+        if (!socket) return failed(reason());
+        ready = bind_and_listen(socket.get(), *address, mode, *number);
+    }
+    if (!ready) return failed(ready.error());
     if (::lstat(path.c_str(), &status) < 0) return failed(reason());
     asio::error_code error;
     if (listener_.assign(socket.get(), error)) return failed(error.message());
     socket.release();
-    open_ = std::make_shared<bool>(true);
     path_ = path;
     device_ = status.st_dev;
     inode_ = status.st_ino;
+    open_ = std::make_shared<bool>(true);
     wait_for_client();
     return {};
 }
 
-void CommandServer::close() {
+void CommandServer::stop_listening() {
     open_.reset();
-    while (!connections_.empty()) (*connections_.begin())->close();
     pause_.cancel();
     asio::error_code ignored;
     listener_.close(ignored);
+}
+
+void CommandServer::close() {
+    stop_listening();
+    while (!connections_.empty()) (*connections_.begin())->close();
     struct stat status {};
-    bool ours = !path_.empty() && ::lstat(path_.c_str(), &status) == 0 && status.st_dev == device_ &&
-                status.st_ino == inode_;
+    bool ours = owns_file_ && !path_.empty() && ::lstat(path_.c_str(), &status) == 0 &&
+                status.st_dev == device_ && status.st_ino == inode_;
     if (ours) ::unlink(path_.c_str());
     path_.clear();
 }

@@ -45,9 +45,21 @@ class CommandServer {
 
     /// Listens at `path`, whose file gets `mode` and `group` (empty: the process's
     /// own). Makes the directory (0755) when it is missing, replaces the socket of
-    /// a dead process and refuses a live one's. The error is a sentence.
+    /// a dead process and refuses a live one's. `handed`: a socket that a predecessor listens there
+    /// with, or none. The error is a sentence.
     tl::expected<void, std::string> open(const std::string& path, unsigned mode = 0660,
-                                         const std::string& group = {});
+                                         const std::string& group = {}, dataplane::Descriptor handed = {});
+
+    int descriptor() { return listener_.native_handle(); } ///< that listens, for a successor
+    /// Whether the socket's file goes with this process: else another one has the socket, too, and the file.
+    /// At first it is of who made it.
+    void own_file(bool is_ours) { owns_file_ = is_ours; }
+    void hold(std::set<std::string, std::less<>> but, std::string sentence) { ///< see Commands
+        commands_.hold(std::move(but), std::move(sentence));
+    }
+    void release() { commands_.release(); }
+    bool is_holding() const { return commands_.is_holding(); }
+    void stop_listening(); ///< who connects from here on is for whoever else has the socket
 
     /// Ends every connection and removes the socket. A handler may call it, after it has answered.
     void close();
@@ -72,6 +84,7 @@ class CommandServer {
     std::set<std::shared_ptr<CommandConnection>> connections_;
     std::shared_ptr<bool> open_; ///< lives from open to close: the io_context's handlers look at it first
     std::string path_;
+    bool owns_file_ = true;
     dev_t device_ = 0; ///< with inode_, our socket file: a successor's is not ours to remove
     ino_t inode_ = 0;
 };

@@ -8,6 +8,7 @@
 #include <spdlog/spdlog.h>
 
 #include "control/config/own_endpoints.hpp"
+#include "control/daemon/hand_over.hpp"
 #include "control/daemon/metrics.hpp"
 #include "control/daemon/signal_patience.hpp"
 #include "control/daemon/status_page.hpp"
@@ -85,17 +86,35 @@ Daemon::Daemon(const Config& config, const Document& document, LocalRules local)
     warm_.set(std::move(local.warm), config.live.keep_warm_rate);
 }
 
-Daemon::Result Daemon::start() {
-    return open_metrics()
-        .and_then([&] { return open_sockets(); })
-        .and_then([&] { return open_ports(); })
-        .and_then([&] { return open_streams(); })
-        .and_then([&] { return open_commands(); });
+Daemon::Result Daemon::start(bool takes_over) {
+    signals_.async_wait([this](asio::error_code error, int signal) {
+        if (error) return;
+        spdlog::info("signal {}: stopping", signal);
+        is_ending_ = true;
+        if (loop_) loop_->stop();
+    });
+    Result done;
+    if (takes_over) done = find_predecessor();
+    if (done) done = open_metrics();
+    if (done) done = open_sockets();
+    if (done) done = start_eal();
+    if (!done) return done;
+    resolve_names();
+    if (predecessor_) load_its_cache();
+    if (predecessor_ && is_told_to_end()) return tl::unexpected(std::string("told to end"));
+    done = open_streams(); // whatever can fail before another daemon's ports are left
+    if (done) done = open_commands();
+    if (done && predecessor_) done = predecessor_->leave_ports(config_.boot.ports.size());
+    if (done) done = open_ports();
+    return done;
 }
 
 Daemon::Result Daemon::run() {
     Loop loop(parts_, clock_ ? &*clock_ : nullptr);
+    loop_ = &loop;
+    if (is_ending_) loop.stop();
     add_verbs(commands_, parts_, reload_, loop);
+    HandOver hand_over(parts_, loop, commands_, {[this] { return descriptors(); }, [this] { retire(); }});
     Supervision supervision(parts_, loop, reload_, manager_);
     std::optional<Telemetry> telemetry;
     if (eal_) telemetry.emplace(workers_);
@@ -106,19 +125,16 @@ Daemon::Result Daemon::run() {
         page.emplace(*http_, context);
         metrics.emplace(*http_, context, eal_ ? rte_get_tsc_hz() : 0);
     }
-    signals_.async_wait([&](asio::error_code error, int signal) {
-        if (error) return;
-        spdlog::info("signal {}: stopping", signal);
-        loop.stop();
-    });
     reload_on_hangup();
-    resolve_names();
-    store_.open();
     store_.set(config_.live, boot_time());
+    store_.open();
     dnstap_.start();
     Result started = workers_.start();
+    if (started && eal_) started = eal_->serve();
+    if (started && predecessor_ && is_told_to_end()) started = tl::unexpected(std::string("told to end"));
+    bool is_serving = bool(started);
     if (started) {
-        store_.load_if_there();
+        if (!predecessor_) store_.load_if_there();
         std::size_t upstreams = 0;
         for (const Config::Group& group : config_.live.upstreams) upstreams += group.servers.size();
         spdlog::info("ready: {} workers, {} upstreams", workers_.size(), upstreams);
@@ -128,6 +144,13 @@ Daemon::Result Daemon::run() {
                          ports);
         }
         if (http_) http_->start();
+        if (predecessor_) {
+            loop.health().go_on_from(predecessor_->fault());
+            predecessor_->end();
+        }
+        commands_.own_file(true);
+        predecessor_.reset();
+        handed_ = {};
         try {
             loop.run();
         } catch (const std::exception& error) {
@@ -136,10 +159,11 @@ Daemon::Result Daemon::run() {
             std::_Exit(1);
         }
     }
+    if (started && !loop.failure().empty()) started = tl::unexpected(loop.failure());
     manager_.stopping();
     if (http_) http_->stop();
     fetches_.close();
-    if (started) store_.stop(); // what it takes its time for is answered meanwhile
+    if (is_serving) store_.stop(); // what it takes its time for is answered meanwhile
     workers_.stop();
     dnstap_.stop();
     loop.refuse_the_rest();
@@ -160,6 +184,10 @@ void Daemon::resolve_names() {
 void Daemon::reload_on_hangup() {
     hangups_.async_wait([this](asio::error_code error, int) {
         if (error) return;
+        if (commands_.is_holding()) {
+            spdlog::error("not reloaded: another millraced is taking over");
+            return reload_on_hangup();
+        }
         reload_.begin([](const tl::expected<Reload::Changes, std::string>& result) {
             if (!result) return spdlog::error("not reloaded: {}", result.error());
             spdlog::info("reloaded; changed: {}; needs a restart: {}", list_text(result->changed),
@@ -179,24 +207,90 @@ dataplane::Port& Daemon::logged(dataplane::Port& port, const dataplane::TscClock
     return *logged_.back();
 }
 
+Daemon::Result Daemon::find_predecessor() {
+    auto found = Predecessor::find(config_.boot.control_socket, handed_);
+    if (!found) return tl::unexpected(found.error());
+    predecessor_ = std::move(*found);
+    if (!predecessor_) spdlog::info("nobody to take over from at {}", config_.boot.control_socket);
+    return {};
+}
+
+/// Whether a signal has come since the start began.
+bool Daemon::is_told_to_end() {
+    io_.poll();
+    return is_ending_;
+}
+
+/// As it is known there at this moment: what is not loaded is asked anew.
+void Daemon::load_its_cache() {
+    if (config_.live.file.empty()) return spdlog::info("`cache: file` names no file: the cache begins empty");
+    if (auto saved = predecessor_->save_cache(); !saved)
+        spdlog::warn("the cache begins with what an earlier file holds: {}", saved.error());
+    store_.set(config_.live, boot_time());
+    store_.load_if_there();
+    for (Time end = boot_time() + limits::taken_cache; store_.is_loading() && boot_time() < end;) {
+        io_.run_one_for(1ms);
+        while (store_.tick(boot_time())) {
+        }
+    }
+}
+
+Daemon::Result Daemon::open_socket(const Endpoint& local, std::string name, bool held) {
+    auto port =
+        dataplane::SocketPort::open(local, own_endpoints(config_.boot), handed_.take_udp(local), held);
+    if (!port) return tl::unexpected(port.error());
+    sockets_.push_back(std::move(*port));
+    Result added = workers_.add(logged(*sockets_.back(), nullptr), std::move(name), {}, nullptr);
+    if (added) return added;
+    logged_.pop_back();
+    sockets_.pop_back(); // or it would take in what nobody reads
+    return added;
+}
+
 Daemon::Result Daemon::open_sockets() {
     for (const Endpoint& local : config_.boot.listen) {
-        auto port = dataplane::SocketPort::open(local, own_endpoints(config_.boot));
-        if (!port) return tl::unexpected(port.error());
-        sockets_.push_back(std::move(*port));
-        if (auto added = workers_.add(logged(*sockets_.back(), nullptr), to_string(local), {}, nullptr);
-            !added)
-            return added;
+        if (auto opened = open_socket(local, to_string(local), true); !opened) return opened;
     }
     return {};
 }
 
-Daemon::Result Daemon::open_ports() {
+/// For what reaches the kernel while an AF_XDP port is being left or taken, and what its XDP program
+/// passes on. A port can do without.
+void Daemon::open_beside_ports() {
+    std::vector<Endpoint> open = config_.boot.listen;
+    for (const Config::Port& port : config_.boot.ports) {
+        if (!dataplane::is_driver(port.device, "net_af_xdp")) continue;
+        for (const auto& address : port.addresses) {
+            Endpoint local{address, dataplane::Service::port};
+            if (std::ranges::find(open, local) != open.end()) continue;
+            open.push_back(local);
+            if (grace_.reader_count() + 1 >= cache::limits::workers)
+                return; // the cache's file wants one, too
+            auto opened = open_socket(local, to_string(local) + " beside the port", kernel_holds(address));
+            if (!opened) {
+                spdlog::warn(
+                    "{}; what the kernel gets for that address, as during an upgrade, is not answered",
+                    opened.error());
+            }
+        }
+    }
+}
+
+Daemon::Result Daemon::start_eal() {
     if (config_.boot.ports.empty()) return {};
     SignalPatience patience(start_patience(config_.boot.ports.size()));
-    auto eal = dataplane::Eal::start(eal_plan(config_.boot));
+    dataplane::EalPlan plan = eal_plan(config_.boot);
+    if (predecessor_) plan.iova_mode = predecessor_->iova_mode();
+    auto eal = dataplane::Eal::start(plan);
     if (!eal) return tl::unexpected(eal.error());
     eal_ = std::move(*eal);
+    return {};
+}
+
+Daemon::Result Daemon::open_ports() {
+    if (!eal_) return {};
+    SignalPatience patience(start_patience(config_.boot.ports.size()));
+    if (auto opened = eal_->open(handed_.take_taps()); !opened) return opened;
     for (const std::string& warning : eal_->warnings()) spdlog::warn("{}", warning);
     ports_.open(*eal_, config_.boot.ports);
     clock_.emplace(rte_get_tsc_hz());
@@ -207,13 +301,15 @@ Daemon::Result Daemon::open_ports() {
             workers_.add(logged(*queue.front, &*clock_), port.device, queue.lcore, &*clock_, port.idle, nap);
         if (!added) return added;
     }
+    open_beside_ports();
     return {};
 }
 
 Daemon::Result Daemon::open_streams() {
     std::vector<Endpoint> open; // what several ports have is listened on once
     for (const Endpoint& local : config_.boot.listen) {
-        if (auto listening = tcp_.listen(local); !listening) return listening;
+        auto listening = tcp_.listen(local, true, handed_.take_tcp(local));
+        if (!listening) return listening;
         open.push_back(local);
     }
     for (const Config::Port& port : config_.boot.ports) {
@@ -222,7 +318,8 @@ Daemon::Result Daemon::open_streams() {
             if (!held && !port.kernel.is_wanted()) continue; // whose addresses may come later
             Endpoint local{address, dataplane::Service::port};
             if (std::ranges::find(open, local) != open.end()) continue;
-            if (auto listening = tcp_.listen(local, held); !listening) return listening;
+            auto listening = tcp_.listen(local, held, handed_.take_tcp(local));
+            if (!listening) return listening;
             open.push_back(local);
         }
     }
@@ -234,7 +331,7 @@ Daemon::Result Daemon::open_streams() {
 Daemon::Result Daemon::open_metrics() {
     const auto& at = config_.boot.metrics;
     if (!at) return {};
-    auto server = HttpServer::open(*at);
+    auto server = HttpServer::open(*at, handed_.take_tcp(*at));
     if (server) {
         http_ = std::move(*server);
         spdlog::info("metrics are served on http://{}/metrics", to_string(http_->at()));
@@ -248,11 +345,29 @@ Daemon::Result Daemon::open_metrics() {
 
 Daemon::Result Daemon::open_commands() {
     const Config::ControlAccess& access = config_.boot.control_access;
-    return commands_.open(config_.boot.control_socket, access.mode, access.group)
+    const std::string& path = config_.boot.control_socket;
+    return commands_.open(path, access.mode, access.group, handed_.take_unix(path))
         .map_error([](const std::string& why) {
             return why + "; `control: socket` in the configuration names another place, or for an ordinary "
                          "user $XDG_RUNTIME_DIR";
         });
+}
+
+/// What this process receives from, for a successor.
+std::vector<int> Daemon::descriptors() {
+    std::vector<int> all = tcp_.listeners();
+    for (const auto& socket : sockets_) all.push_back(socket->descriptor());
+    all.push_back(commands_.descriptor());
+    if (http_) all.push_back(http_->descriptor());
+    if (!eal_) return all;
+    for (const auto& kernel : eal_->kernels()) all.push_back(kernel.descriptor);
+    return all;
+}
+
+void Daemon::retire() {
+    for (const auto& socket : sockets_) socket->retire();
+    tcp_.stop_listening();
+    if (http_) http_->ask_to_stop();
 }
 
 } // namespace millrace::control

@@ -16,6 +16,7 @@
 #include "control/config/config.hpp"
 #include "control/daemon/loop.hpp"
 #include "control/daemon/parts.hpp"
+#include "control/daemon/predecessor.hpp"
 #include "control/daemon/reload.hpp"
 #include "control/daemon/service_manager.hpp"
 #include "control/local/build.hpp"
@@ -36,7 +37,8 @@ class Daemon {
     Daemon(const Config& config, const Document& document, LocalRules local);
 
     /// Opens everything that can fail; sockets first, so that a port in use is known before a NIC is touched.
-    Result start();
+    /// `takes_over`: from the daemon at the same control socket, which serves until this one can.
+    Result start(bool takes_over);
     /// Serves until a signal or `quit`, then answers or abandons everybody. This thread is control.
     Result run();
 
@@ -44,11 +46,19 @@ class Daemon {
     void reload_on_hangup();
     void resolve_names();
     dataplane::Port& logged(dataplane::Port& port, const dataplane::TscClock* clock);
+    bool is_told_to_end();
+    Result find_predecessor();
+    void load_its_cache();
+    Result open_socket(const dataplane::Endpoint& local, std::string name, bool held);
     Result open_sockets();
+    Result start_eal();
     Result open_ports();
+    void open_beside_ports();
     Result open_streams();
     Result open_commands();
     Result open_metrics();
+    std::vector<int> descriptors();
+    void retire();
 
     const Config& config_;
     ServiceManager manager_ = ServiceManager::of_environment();
@@ -87,6 +97,10 @@ class Daemon {
     CommandServer commands_;
     std::unique_ptr<HttpServer> http_; ///< null: no metrics
     asio::signal_set signals_, hangups_;
+    Handed handed_;
+    Loop* loop_ = nullptr; ///< while it runs
+    bool is_ending_ = false;
+    std::optional<Predecessor> predecessor_;
 };
 
 } // namespace millrace::control

@@ -34,7 +34,7 @@ void Devices::tick(Time now) {
     if (helper_.valid() && helper_.wait_for(0s) == std::future_status::ready)
         on_done(all_[helped_], helper_.get(), now);
     for (One& one : all_) {
-        hear(one, now);
+        is_given_up_ ? part_with(one, now) : hear(one, now);
         if (one.step == Step::leaving && grace_.passed(one.period)) one.step = Step::waiting;
         if (one.step == Step::waiting && now >= one.due && !helper_.valid()) start(one, now);
     }
@@ -64,6 +64,17 @@ void Devices::hear(One& one, Time now) {
         spdlog::warn("port {}: its driver asks for a reset", one.name);
     }
     leave(one, is_reset ? Job::reset : Job::remove, now);
+}
+
+void Devices::part_with(One& one, Time now) {
+    bool is_going = one.step != Step::serving && one.job != Job::reset;
+    if (one.step != Step::at_work && !is_going) leave(one, Job::remove, now);
+    if (one.job == Job::bring_back) one.due = Time::max();
+}
+
+bool Devices::is_none_left() const {
+    return std::ranges::all_of(
+        all_, [](const One& one) { return one.step == Step::waiting && one.job == Job::bring_back; });
 }
 
 void Devices::leave(One& one, Job job, Time now) {
@@ -101,8 +112,9 @@ void Devices::on_done(One& one, const Outcome& outcome, Time now) {
     if (one.job == Job::remove) {
         ++one.removals;
         one.job = Job::bring_back;
-        one.due = one.device->may_return() ? now + look_interval : Time::max();
         if (!outcome) spdlog::error("port {}: {}", one.name, outcome.error());
+        one.due = is_given_up_ || !one.device->may_return() ? Time::max() : now + look_interval;
+        if (is_given_up_) return;
         spdlog::warn("port {}: given back; {}", one.name,
                      one.device->may_return()
                          ? "it serves again once the device is there and bound as before (`deploy/nic bind`)"

@@ -8,7 +8,7 @@
 //
 // Leaving is a grace period: when it is over no lcore is in the driver. The work may block, so a helper
 // thread does it, of one device at a time. A reset or a return that fails is tried again, ever less often,
-// once in 64 s at the least.
+// once in 64 s at the least. Another process may be given all of them, for good.
 //
 // Control thread, but for the helper, which shares nothing with it but the Device.
 #pragma once
@@ -33,6 +33,11 @@ class Devices {
 
     void add(dataplane::Device& device, std::string name); ///< which outlives this, is serving
     void tick(Time now);
+
+    /// Gives all of them to another process, and looks for none again.
+    void give_up() { is_given_up_ = true; }
+    bool is_giving_up() const { return is_given_up_; }
+    bool is_none_left() const; ///< of those that were given up
 
     struct View {
         bool is_serving, is_removed; ///< neither: it is being reset
@@ -63,6 +68,7 @@ class Devices {
 
     static Outcome work(dataplane::Device& device, Job job);
     void hear(One& one, Time now);
+    void part_with(One& one, Time now);
     void leave(One& one, Job job, Time now);
     void start(One& one, Time now);
     void on_done(One& one, const Outcome& outcome, Time now);
@@ -71,6 +77,7 @@ class Devices {
 
     cache::Grace& grace_;
     std::vector<One> all_;
+    bool is_given_up_ = false;
     std::future<Outcome> helper_; ///< valid while it works,
     std::size_t helped_ = 0;      ///< on this one
 };

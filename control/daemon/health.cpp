@@ -6,6 +6,12 @@
 
 namespace millrace::control {
 
+void Health::go_on_from(std::string_view reason) {
+    is_drained_ = reason == "drained";
+    if (reason.empty()) fault_ = "";
+    show();
+}
+
 void Health::drain() {
     is_drained_ = true;
     show();

@@ -20,6 +20,8 @@ class Health {
 
     /// What is wrong at this moment, a literal; empty: nothing. To be called several times a second.
     void look(std::string_view fault, Time now);
+    /// Begins with a predecessor's reason(), so that its clients need not go away and come back.
+    void go_on_from(std::string_view reason);
     /// No more clients, please: until resume().
     void drain();
     void resume();

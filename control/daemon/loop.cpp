@@ -107,6 +107,8 @@ void Loop::rank() {
 /// Why clients would be served better elsewhere.
 std::string_view Loop::fault() const {
     if (p_.workers.is_any_stalled()) return "a worker is stalled";
+    if (p_.ports.are_lost())
+        return "its ports were given to another millraced, which has ended; restart millraced";
     if (p_.eal &&
         std::ranges::any_of(p_.eal->kernels(), [](auto& kernel) { return kernel.counts->is_gone(); }))
         return "a port's kernel interface has been removed; restart millraced to have it again";

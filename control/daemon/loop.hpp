@@ -31,6 +31,12 @@ class Loop {
     bool tick();
     /// From a handler on the control thread (a signal's, a command's).
     void stop() { stopping_ = true; }
+    /// Stops because it is of no use any more.
+    void fail(std::string why) {
+        failure_ = std::move(why);
+        stop();
+    }
+    const std::string& failure() const { return failure_; } ///< empty: none
 
     /// The longest tick so far, without the handler that ended a sleep before it. Nothing that a tick does
     /// may take more than 5 ms.
@@ -51,6 +57,7 @@ class Loop {
     dataplane::TscClock* clock_;
     asio::posix::stream_descriptor wanted_; ///< readable when a worker has ended our sleep
     bool stopping_ = false;
+    std::string failure_;
     bool flushing_ = false, freeing_ = false, filling_ = false; ///< more of it can be done at once
     Time longest_{};
     dataplane::Histogram ticks_;

@@ -19,6 +19,8 @@
 namespace millrace::control {
 namespace {
 
+constexpr int beside_another = 3; // which goes on: no reason for a service manager to try again
+
 /// As many sockets towards upstreams as this process may have.
 void raise_descriptor_limit() {
     rlimit limit{};
@@ -36,22 +38,34 @@ Daemon::Result drop_privileges(const Config& config, bool dumps_core) {
     return {};
 }
 
-int serve(const Config& config, const Document& document, LocalRules local, bool dumps_core) {
+int serve(const Config& config, const Document& document, LocalRules local, bool takes_over,
+          bool dumps_core) {
     raise_descriptor_limit();
+    const std::string& socket = config.boot.control_socket;
+    bool is_another = Predecessor::is_there(socket);
+    if (is_another && !takes_over) {
+        spdlog::critical("cannot open the control socket {}: another millraced is listening there; stop it, "
+                         "or have this one --take-over",
+                         socket);
+        return beside_another;
+    }
     Daemon daemon(config, document, std::move(local));
-    Daemon::Result result = daemon.start();
+    Daemon::Result result = daemon.start(takes_over);
     if (result) result = drop_privileges(config, dumps_core);
     if (result) result = daemon.run();
     if (!result) spdlog::critical("{}", result.error());
-    return result ? 0 : 1;
+    return result ? 0 : is_another ? beside_another : 1;
 }
 
 int main(int argc, char** argv) {
     CLI::App app("millraced: a DNS resolver that answers from a DPDK port or a kernel socket");
     std::string path;
-    bool check = false, dumps_core = false;
+    bool check = false, takes_over = false, dumps_core = false;
     app.add_option("--config", path, "YAML configuration file")->required();
     app.add_flag("--check", check, "print the configuration in effect and exit; 2 if it has an error");
+    app.add_flag("--take-over", takes_over,
+                 "take over from the millraced at the same control socket, which serves meanwhile and then "
+                 "ends, if there is one");
     app.add_flag("--core-dumps", dumps_core,
                  "let a crash leave a core; secrets and what clients asked are in it");
     app.footer("The control socket is what `control: socket` says, else /run/millrace/control.sock, or for a "
@@ -84,7 +98,7 @@ int main(int argc, char** argv) {
         }
         set_log_level(config->live.log_level);
         dataplane::send_eal_log_to(log_of_eal);
-        return serve(*config, {path, *text, *text}, std::move(*local), dumps_core);
+        return serve(*config, {path, *text, *text}, std::move(*local), takes_over, dumps_core);
     }
     for (const std::string& warning : warnings_of(config->live)) {
         std::fprintf(stderr, "%s: warning: %s\n", path.c_str(), warning.c_str());

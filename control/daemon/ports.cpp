@@ -153,7 +153,7 @@ json Ports::losses() const {
 
 void Ports::tick(Time now) {
     devices_.tick(now);
-    if (now < due_) return;
+    if (now < due_ || devices_.is_giving_up()) return; // what is behind a port is another process's
     due_ = now + look_interval;
     for (std::size_t i = 0; i < ports_.size(); ++i) {
         devices_.view(i).is_serving ? look_at_link(i, now) : eal_->set_no_link(i);

@@ -26,6 +26,10 @@ class Ports {
     /// Of one that is away: nothing but its name.
     dataplane::EthdevView view_of(std::size_t index) const;
     Devices::View device(std::size_t index) const { return devices_.view(index); }
+    void give_up() { devices_.give_up(); } ///< see Devices
+    bool is_none_left() const { return devices_.is_none_left(); }
+    bool are_lost() const { return are_lost_; } ///< given up, and nobody has them
+    void note_lost() { are_lost_ = true; }
 
     nlohmann::json show() const;
     nlohmann::json summary() const; ///< a row for each: what it is, its link, and what it lost
@@ -53,6 +57,7 @@ class Ports {
     std::vector<Port> ports_; ///< in the order of EalPlan::ports
     Devices devices_;         ///< likewise
     Time due_{};
+    bool are_lost_ = false;
 };
 
 } // namespace millrace::control

@@ -47,6 +47,19 @@ std::size_t room_for(const dataplane::Head& head, const cache::Entry& entry) {
     return room_for(head, std::size_t(entry.records_size) + entry.info_size);
 }
 
+asio::error_code bind_and_listen(tcp::acceptor& acceptor, const tcp::endpoint& local, bool held) {
+    asio::error_code error;
+    acceptor.open(local.protocol(), error);
+    if (!error && local.protocol() == tcp::v6()) acceptor.set_option(asio::ip::v6_only(true), error);
+    if (!error) acceptor.set_option(tcp::acceptor::reuse_address(true), error);
+    int on = 1; // for IPv6, too: it is one flag
+    if (!error && !held && setsockopt(acceptor.native_handle(), IPPROTO_IP, IP_FREEBIND, &on, sizeof on) != 0)
+        error.assign(errno, asio::error::get_system_category());
+    if (!error) acceptor.bind(local, error);
+    if (!error) acceptor.listen(tcp::acceptor::max_listen_connections, error);
+    return error;
+}
+
 } // namespace
 
 TcpServer::TcpServer(asio::io_context& io, const cache::Table& table, FetchTable& fetches,
@@ -87,27 +100,40 @@ TcpServer::~TcpServer() {
     close();
 }
 
-tl::expected<void, std::string> TcpServer::listen(const dataplane::Endpoint& endpoint, bool held) {
+tl::expected<void, std::string> TcpServer::listen(const dataplane::Endpoint& endpoint, bool held,
+                                                  dataplane::Descriptor handed) {
     auto listener = std::make_unique<Listener>(io_);
-    tcp::acceptor* acceptor = &listener->acceptor;
     tcp::endpoint local = endpoint_of(endpoint);
     asio::error_code error;
-    acceptor->open(local.protocol(), error);
-    if (!error && local.protocol() == tcp::v6()) acceptor->set_option(asio::ip::v6_only(true), error);
-    if (!error) acceptor->set_option(tcp::acceptor::reuse_address(true), error);
-    int on = 1; // for IPv6, too: it is one flag
-    if (!error && !held &&
-        setsockopt(acceptor->native_handle(), IPPROTO_IP, IP_FREEBIND, &on, sizeof on) != 0)
-        error.assign(errno, asio::error::get_system_category());
-    if (!error) acceptor->bind(local, error);
-    if (!error) acceptor->listen(tcp::acceptor::max_listen_connections, error);
+    if (!handed) {
+        error = bind_and_listen(listener->acceptor, local, held);
+    } else if (!listener->acceptor.assign(local.protocol(), handed.get(), error)) {
+        handed.release();
+    }
     if (error) return tl::unexpected(to_string(endpoint) + " (TCP): " + error.message());
     listeners_.push_back(std::move(listener));
     accept(*listeners_.back());
     return {};
 }
 
+std::vector<int> TcpServer::listeners() {
+    std::vector<int> all;
+    for (auto& listener : listeners_) all.push_back(listener->acceptor.native_handle());
+    return all;
+}
+
+void TcpServer::stop_listening() {
+    for (auto& listener : listeners_) {
+        asio::error_code error;
+        // Not closed by asio, which leaves it to the kernel to end the watch; and that lasts as long as a
+        // successor has the socket.
+        dataplane::Descriptor socket(listener->acceptor.release(error));
+        listener->retry.cancel();
+    }
+}
+
 void TcpServer::accept(Listener& listener) {
+    if (!listener.acceptor.is_open()) return; // a successor's
     listener.acceptor.async_accept([this, &listener](asio::error_code error, tcp::socket socket) {
         if (error == asio::error::operation_aborted) return;
         if (!error) {

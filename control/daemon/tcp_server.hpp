@@ -22,6 +22,7 @@
 #include "control/daemon/tcp_places.hpp"
 #include "control/fetch/table.hpp"
 #include "control/traffic/top.hpp"
+#include "dataplane/descriptor.hpp"
 #include "dataplane/gate.hpp"
 #include "dataplane/query_log.hpp"
 
@@ -45,9 +46,13 @@ class TcpServer {
               const Config::Tcp& policy, const cache::Replaceable<dataplane::Routes>* routes = nullptr);
     ~TcpServer();
 
-    /// Listens on one more endpoint, which the kernel holds,
-    /// or will: then it is not `held`. An error is a sentence.
-    tl::expected<void, std::string> listen(const dataplane::Endpoint& endpoint, bool held = true);
+    /// Listens on one more endpoint, which the kernel holds, or will: then it is not `held`. `handed`: a
+    /// socket that a predecessor listens there with, or none. An error is a sentence.
+    tl::expected<void, std::string> listen(const dataplane::Endpoint& endpoint, bool held = true,
+                                           dataplane::Descriptor handed = {});
+    std::vector<int> listeners(); ///< their descriptors, for a successor
+    /// Who connects from here on is somebody else's. Who is connected is served on.
+    void stop_listening();
 
     /// The end of a wait of one of our waiters.
     void wake(const Waiter& waiter, const cache::Entry* entry, dataplane::Wake::Kind kind);
@@ -69,7 +74,8 @@ class TcpServer {
 
     const dataplane::Counters& counters() const { return counters_; } ///< of the questions, as a worker's
     const TcpCounters& connections() const { return connections_; }
-    std::size_t open() const { return places_.size(); } ///< connections now
+    std::size_t open() const { return places_.size(); }     ///< connections now
+    std::size_t waiting() const { return pending_.size(); } ///< questions in the FetchTable
 
   private:
     class Connection;

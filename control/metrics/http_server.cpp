@@ -84,15 +84,17 @@ class HttpServer::Impl {
         std::vector<MHD_Connection*> waiting;
     };
 
-    bool open(dataplane::Descriptor listener);
+    bool open(dataplane::Descriptor handed);
     ~Impl();
     void start() {
         thread_ = std::thread([this] { run(); });
     }
+    void ask_to_stop();
     void stop();
     void deliver(const std::string& path, MakeText make);
 
     dataplane::Endpoint at;
+    int listener = -1; ///< libmicrohttpd's
     std::map<std::string, MakePage, std::less<>> pages;
     std::map<std::string, Asked, std::less<>> asked;
 
@@ -122,17 +124,18 @@ class HttpServer::Impl {
     std::deque<int> open_; ///< sockets of connections, the oldest first; not those that had to give way
 };
 
-bool HttpServer::Impl::open(dataplane::Descriptor listener) {
+bool HttpServer::Impl::open(dataplane::Descriptor handed) {
     daemon_ =
         MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, nullptr, nullptr, &Impl::on_request,
-                         this, MHD_OPTION_LISTEN_SOCKET, listener.get(), MHD_OPTION_CONNECTION_LIMIT,
+                         this, MHD_OPTION_LISTEN_SOCKET, handed.get(), MHD_OPTION_CONNECTION_LIMIT,
                          limits::http_connections, MHD_OPTION_CONNECTION_MEMORY_LIMIT, limits::http_request,
                          MHD_OPTION_CONNECTION_TIMEOUT, unsigned(limits::http_idle / 1s),
                          MHD_OPTION_NOTIFY_CONNECTION, &Impl::on_connection, this, MHD_OPTION_END);
     if (!daemon_) return false;
     sockaddr_storage address{};
     socklen_t size = sizeof address;
-    getsockname(listener.release(), reinterpret_cast<sockaddr*>(&address), &size);
+    listener = handed.release();
+    getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size);
     at = dataplane::from_sockaddr(address);
     return true;
 }
@@ -142,9 +145,13 @@ HttpServer::Impl::~Impl() {
     if (daemon_) MHD_stop_daemon(daemon_);
 }
 
-void HttpServer::Impl::stop() {
+void HttpServer::Impl::ask_to_stop() {
     stop_.store(true, std::memory_order_relaxed);
     sleeper_.nudge();
+}
+
+void HttpServer::Impl::stop() {
+    ask_to_stop();
     if (thread_.joinable()) thread_.join();
 }
 
@@ -168,7 +175,8 @@ void HttpServer::Impl::run() {
         }
         MHD_run(daemon_);
     }
-    for (auto& [path, page] : asked) end_waits(page); // libmicrohttpd stops with none suspended
+    for (auto& [path, page] : asked) end_waits(page);        // libmicrohttpd stops with none suspended
+    dataplane::Descriptor ours(MHD_quiesce_daemon(daemon_)); // a successor may have it as well
     MHD_stop_daemon(std::exchange(daemon_, nullptr));
 }
 
@@ -281,11 +289,12 @@ void HttpServer::Impl::note_open(int descriptor) {
 HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 HttpServer::~HttpServer() = default;
 
-tl::expected<std::unique_ptr<HttpServer>, std::string> HttpServer::open(const dataplane::Endpoint& at) {
+tl::expected<std::unique_ptr<HttpServer>, std::string> HttpServer::open(const dataplane::Endpoint& at,
+                                                                        dataplane::Descriptor handed) {
     auto failed = [&](const char* why) {
         return tl::unexpected(fmt::format("cannot serve metrics on {}: {}", to_string(at), why));
     };
-    dataplane::Descriptor listener = listen_at(at);
+    dataplane::Descriptor listener = handed ? std::move(handed) : listen_at(at);
     if (!listener) return failed(std::strerror(errno));
     auto impl = std::make_unique<Impl>();
     if (!impl->open(std::move(listener))) return failed("libmicrohttpd does not start");
@@ -308,8 +317,16 @@ dataplane::Endpoint HttpServer::at() const {
     return impl_->at;
 }
 
+int HttpServer::descriptor() const {
+    return impl_->listener;
+}
+
 void HttpServer::start() {
     impl_->start();
+}
+
+void HttpServer::ask_to_stop() {
+    impl_->ask_to_stop();
 }
 
 void HttpServer::stop() {

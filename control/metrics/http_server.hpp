@@ -17,6 +17,7 @@
 #include <tl/expected.hpp>
 
 #include "dataplane/address.hpp"
+#include "dataplane/descriptor.hpp"
 
 namespace millrace::control {
 
@@ -29,8 +30,10 @@ class HttpServer {
     using MakePage = std::function<Page()>;
     using MakeText = std::function<std::string()>;
 
-    /// Listens; nobody is served yet. The error is a sentence.
-    static tl::expected<std::unique_ptr<HttpServer>, std::string> open(const dataplane::Endpoint& at);
+    /// Listens; nobody is served yet. `handed`: a socket that a predecessor listens there with, or none. The
+    /// error is a sentence.
+    static tl::expected<std::unique_ptr<HttpServer>, std::string> open(const dataplane::Endpoint& at,
+                                                                       dataplane::Descriptor handed = {});
     ~HttpServer(); ///< stops
 
     // Before start(). What is served on which path, to GET and HEAD.
@@ -44,9 +47,11 @@ class HttpServer {
     void on_asked(const std::string& path, const std::string& type, For whom, std::function<void()> ask);
 
     dataplane::Endpoint at() const; ///< where it listens, whatever was asked for
+    int descriptor() const;         ///< the socket that listens, for a successor; until stop()
 
     void start();
-    void stop(); ///< returns when the thread has ended. Idempotent
+    void ask_to_stop(); ///< soon nobody new is served
+    void stop();        ///< returns when the thread has ended. Idempotent
 
     /// What was asked for the path, if the server still runs. `make` runs on its thread.
     void deliver(const std::string& path, MakeText make);

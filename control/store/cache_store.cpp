@@ -88,8 +88,18 @@ void CacheStore::set(const Config::Live& live, Time now) {
         plan_dump(now);
         due_ = std::min(due_, earlier);
     }
-    if (!is_same && !path_.empty() && !reader_)
-        spdlog::warn("{}: {}; it is written at the end alone", path_, no_reader);
+}
+
+void CacheStore::open() {
+    reader_ = p_.grace.add_reader();
+    if (!path_.empty() && !reader_) spdlog::warn("{}: {}; it is written at the end alone", path_, no_reader);
+}
+
+void CacheStore::give_up() {
+    abort();
+    path_.clear();
+    is_given_away_ = true;
+    due_ = Time::max();
 }
 
 void CacheStore::plan_dump(Time now) {
@@ -293,7 +303,7 @@ void CacheStore::tell_forgotten(const Result& result) {
 
 void CacheStore::on_dumped(Result result) {
     bool is_given_up = !result && abort_.load(std::memory_order_relaxed);
-    if (is_given_up && !path_.empty()) return; // it is written anew when what came in between is done
+    if (is_given_up && (!path_.empty() || is_given_away_)) return; // it is written anew later, or by another
     plan_dump(boot_time());
     if (!result && !has_failed_) spdlog::error("the cache is not kept: {} {}", path_, result.error());
     if (result && has_failed_) spdlog::info("the cache is kept again in {}", path_);

@@ -65,11 +65,12 @@ class CacheStore {
     CacheStore(const Parts& parts, const Config::Boot& boot);
     ~CacheStore(); ///< ends the helper
 
-    /// After all workers were added, whose readers come first.
-    void open() { reader_ = p_.grace.add_reader(); }
     void set(const Config::Live& live, Time now); ///< at start, and after a reload
+    /// After all workers were added, whose readers come first.
+    void open();
 
     void load_if_there(); ///< at start
+    bool is_loading() const { return !loads_.empty(); }
     void load(Done done);
     void dump(Done done);
     /// The file is removed, and written anew soon: something that
@@ -78,6 +79,8 @@ class CacheStore {
 
     /// Fills in for a bounded time, or begins what is due. Whether more can be done at once.
     bool tick(Time now);
+    /// From here on the file is another process's.
+    void give_up();
     /// At the end, when nothing is published any more: ends what is under way, and writes the file.
     void stop();
 
@@ -90,7 +93,6 @@ class CacheStore {
     void on_ended(Job job, const Result& result);
     void on_dumped(Result result);
     void tell_forgotten(const Result& result);
-    bool is_loading() const { return !loads_.empty(); }
     bool fill_some(Time now);
     void fill(StoredEntry& one);
     void conclude_load();
@@ -109,6 +111,7 @@ class CacheStore {
     cache::Grace::Reader* reader_ = nullptr; ///< null: too many, and the end alone can write the file
     TtlPolicy policy_;
     std::string path_;
+    bool is_given_away_ = false;
     std::uint64_t rules_ = 0;
     Time interval_{};
     Time due_ = Time::max();          ///< the next dump

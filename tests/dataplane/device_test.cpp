@@ -50,7 +50,9 @@ TEST_F(DeviceTest, ASuspendedPortLeavesTheDriverAloneAndDropsWhatItSends) {
     ReturnPath path;
     port_->save(burst_.packets[0], path);
     answer(burst_.packets[0], 44);
+    EXPECT_EQ(port_->wait_descriptor(), Port::polled);
     port_->suspend();
+    EXPECT_EQ(port_->wait_descriptor(), Port::away);
     arrive(Query{});
     port_->send(burst_, counters_);
     EXPECT_EQ(counters_.get(Event::send_failed), 1U);

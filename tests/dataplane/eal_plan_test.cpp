@@ -1,6 +1,8 @@
 // EAL's arguments from configured ports, without EAL.
 #include "dataplane/eal_plan.hpp"
 
+#include <cerrno>
+
 #include <gtest/gtest.h>
 
 #include "dataplane/eal_arguments.hpp"
@@ -44,6 +46,12 @@ Machine machine(std::vector<unsigned> cpus, std::uint64_t free_octets) {
     return {cpus, {{0, cpus, free_octets, free_octets == 0 ? 0 : page, 0}}};
 }
 
+EalPlan later(const char* device) {
+    EalPlan plan = one(device, {1});
+    plan.iova_mode = "pa";
+    return plan;
+}
+
 const Machine two = machine({0, 1}, 0), two_huge = machine({0, 1}, plenty);
 
 const Row rows[] = {
@@ -82,6 +90,16 @@ const Row rows[] = {
      two_huge,
      {"--allow=0000:03:0A.0,mprq_en=1 "},
      {"error: ", "--no-pci", "--vdev"}},
+    {"later",
+     later("net_af_xdp0,iface=edge0"),
+     two_huge,
+     {"--no-pci ", "--iova-mode=pa "},
+     {"--vdev", "--allow"}},
+    {"pci_later",
+     later("03:00.0"),
+     two_huge,
+     {"--allow=ffff:ff:1f.7 ", "--iova-mode=pa "},
+     {"error: ", "03:00.0", "--no-pci"}},
     {"pci_no_huge",
      one("0000:03:00.0", {1}, {"--no-huge"}),
      two_huge,
@@ -268,6 +286,23 @@ TEST(EalArguments, RefusesWhatIsDerived) {
           "--iova-mode=va", "--no-telemetry", "--single-file-segments", "--in-memory", "--file-prefix=x"}) {
         EXPECT_EQ(refusal_of(argument), nullptr) << argument;
     }
+}
+
+/// It is the predecessor's then.
+TEST(EalPlan, ANicThatAnotherProcessHasIsAFaultUnlessItIsOpenedLater) {
+    Machine one_nic = two_huge;
+    Nic nic;
+    nic.address = "0000:03:00.0";
+    nic.present = nic.vfio_loaded = true;
+    nic.pci_class = 0x020000;
+    nic.driver = "vfio-pci";
+    nic.group = "7";
+    nic.open_error = EBUSY;
+    one_nic.nics = {nic};
+    EXPECT_FALSE(eal_arguments(one("0000:03:00.0", {1}), one_nic));
+    EXPECT_TRUE(eal_arguments(later("0000:03:00.0"), one_nic));
+    one_nic.nics[0].open_error = EACCES;
+    EXPECT_FALSE(eal_arguments(later("0000:03:00.0"), one_nic));
 }
 
 } // namespace

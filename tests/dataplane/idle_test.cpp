@@ -228,6 +228,19 @@ TEST_F(IdleTest, JunkIsNotSilence) {
     reader_->offline();
 }
 
+/// Its CPU may be another process's by then.
+TEST_F(IdleTest, APortThatIsAwayIsNoReasonToPoll) {
+    start(Idle::poll);
+    unsigned before = naps();
+    port_->suspend();
+    for (Time end = boot_time() + 60s; naps() < before + 10 && boot_time() < end;) sleep_for(1ms);
+    EXPECT_GE(naps(), before + 10);
+    EXPECT_EQ(longest_asked, std::chrono::nanoseconds(limits::longest_nap).count());
+    port_->resume(ethdev_->port(), ethdev_->offload());
+    send(1, query());
+    EXPECT_EQ(replies(1), 1U);
+}
+
 } // namespace
 
 } // namespace millrace::tests

@@ -72,7 +72,6 @@ class WorkerTest : public testing::Test {
     cache::Key a = key_of("a.com");
     Time now = boot_time();
 
-  private:
     Endpoint service_{*parse_address("127.0.77.1"), 5377};
     Access access_{{{*parse_prefix("127.0.0.0/8")}}};
     std::unique_ptr<SocketPort> port_;
@@ -80,7 +79,6 @@ class WorkerTest : public testing::Test {
     Descriptor client_;
     std::uint64_t sent_ = 0;
 
-  protected:
     void turn() { worker_->turn(); }
     void follow(const cache::Replaceable<Routes>& routes) {
         worker_.emplace(
@@ -258,6 +256,38 @@ TEST_F(WorkerTest, EveryKindOfPacketHasItsVerdict) {
     EXPECT_EQ(counters.get(Verdict::drop_response), 1u);
     EXPECT_EQ(ask(header(1, 0, 1) + question("a")), header(1, 0x8085, 1) + question("a"));
     EXPECT_EQ(counters.get(Verdict::answered), 1u);
+}
+
+/// As of an endpoint of `service_`'s, that a predecessor has bound.
+TEST_F(WorkerTest, ARetiredSocketsPacketsAreASuccessorsWhoHasTheSocketToo) {
+    auto entry = entry_of({1, 0}, {7}, boot_time(), 600s);
+    publish(key_of("a"), std::move(entry));
+    Bytes message = header(3, rd, 1) + question("a");
+    send(message);
+    auto& socket = static_cast<SocketPort&>(*port_);
+    Bytes miss = header(4, rd, 1) + question("b");
+    send(miss);
+    worker_->turn();
+    EXPECT_FALSE(receive().empty());
+    auto waiting = misses();
+    ASSERT_EQ(waiting.size(), 1u);
+
+    socket.retire();
+    EXPECT_NE(port_->wait_descriptor(), socket.descriptor()) << "it would never sleep";
+    ASSERT_EQ(::send(client_.get(), message.data(), message.size(), 0), ssize_t(message.size()));
+    worker_->turn();
+    EXPECT_TRUE(receive().empty());
+    auto answer = entry_of({2, 0}, {8}, boot_time(), 600s);
+    wake(waiting[0], answer.get());
+    worker_->turn();
+    EXPECT_FALSE(receive().empty()) << "who waits gets his reply all the same";
+
+    auto second = SocketPort::open(service_, {service_}, Descriptor(dup(socket.descriptor())));
+    ASSERT_TRUE(second) << second.error();
+    Burst burst;
+    Counters others;
+    (*second)->receive(burst, others);
+    EXPECT_EQ(burst.count, 1u);
 }
 
 TEST(WorkerAccess, ForeignersAreRefused) {

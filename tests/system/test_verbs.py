@@ -80,7 +80,7 @@ def test_a_save_that_cannot_be_says_what_to_write_by_hand(one, build):
     one.ctl("config", "set", "cache.stale", "5s")
     before = one.config.read_text(encoding="utf-8")
     said = one.ctl("config", "save")  # the file is root's, the daemon nobody
-    assert "cannot be created" in said["error"] and said["by_hand"] == ["cache.stale: 5s"]
+    assert "cannot be given to its owner" in said["error"] and said["by_hand"] == ["cache.stale: 5s"]
     one.config.write_text(before + "# another hand\n", encoding="utf-8")
     text = run([build / "millracectl", "--socket", one.socket, "config", "save"])
     assert text.returncode == 1 and "has been changed since it was read" in text.stdout and "  cache.stale: 5s\n" in text.stdout

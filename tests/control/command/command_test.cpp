@@ -78,6 +78,17 @@ TEST(Commands, AJsonArrayHasWordsWithSpaces) {
               R"({"error":"a request that begins with [ is a JSON array of strings"})");
 }
 
+TEST(Commands, WhatIsHeldIsRefusedUntilItIsReleased) {
+    Commands commands;
+    for (const char* verb : {"look", "change it"})
+        commands.on(verb, [](auto, const Responder& responder) { responder.respond({{"done", true}}); });
+    commands.hold({"look"}, "not now");
+    EXPECT_EQ(run(commands, "look"), R"({"done":true})");
+    EXPECT_EQ(run(commands, "change it"), R"({"error":"not now"})");
+    commands.release();
+    EXPECT_EQ(run(commands, "change it"), R"({"done":true})");
+}
+
 TEST(Responder, IsGivenOnce) {
     int answers = 0;
     {
@@ -434,6 +445,32 @@ TEST_F(CommandSocket, LeavesASuccessorsSocketAlone) {
     ASSERT_TRUE(second.open(path_));
     control([&] { server_.close(); });
     EXPECT_TRUE(std::filesystem::exists(path_));
+}
+
+TEST_F(CommandSocket, ASuccessorMayHaveTheSameSocket) {
+    open();
+    asio::io_context io;
+    CommandServer second(io);
+    second.on_plain("who", [](const Responder& responder) { responder.respond({{"name", "second"}}); });
+    int socket = -1;
+    control([&] { socket = dup(server_.descriptor()); });
+    ASSERT_TRUE(second.open(path_, 0600, {}, dataplane::Descriptor(socket)));
+    EXPECT_EQ(std::filesystem::status(path_).permissions(), std::filesystem::perms(0600)) << "as it wants it";
+    control([&] { server_.stop_listening(); });
+    int fd = client();
+    send(fd, "who");
+    while (second.connections() == 0) io.run_one_for(1s);
+    io.run_one_for(60s);
+    EXPECT_EQ(receive(fd), R"(.{"name":"second"})");
+    ::close(fd);
+    control([&] {
+        server_.own_file(false);
+        server_.close();
+    });
+    EXPECT_TRUE(std::filesystem::exists(path_));
+    second.own_file(true);
+    second.close();
+    EXPECT_FALSE(std::filesystem::exists(path_));
 }
 
 TEST_F(CommandSocket, ServerMayGoWhileTheContextStillHoldsItsWork) {

@@ -33,6 +33,8 @@ class DevicesOnEal : public testing::Test {
         auto started = dataplane::Eal::start(plan);
         ASSERT_TRUE(started) << started.error();
         eal = std::move(*started);
+        auto opened = eal->open({});
+        ASSERT_TRUE(opened) << opened.error();
         clock.emplace(rte_get_tsc_hz());
         for (auto& queue : eal->queues()) {
             ASSERT_TRUE(workers.add(*queue.front, "", queue.lcore, &*clock, dataplane::Idle::sleep));

@@ -80,6 +80,12 @@ class DevicesTest : public testing::Test {
             }
         }
     }
+    void pass_without_waiting(unsigned seconds) {
+        while (seconds-- > 0) {
+            reader.quiescent();
+            devices.tick(now += 1s);
+        }
+    }
     std::size_t lines(std::string_view with) const {
         std::istringstream all(text.str());
         std::size_t count = 0;
@@ -115,14 +121,36 @@ TEST_F(DevicesTest, NoTickWaitsForADriverAndNoOtherDeviceIsTouchedMeanwhile) {
     one.wished = Wish::reset;
     ASSERT_TRUE(until([&] { return one.is_begun.load(); })); // a tick that waited would never end
     two.wished = Wish::reset;
-    for (int tick = 0; tick < 100; ++tick) {
-        reader.quiescent();
-        devices.tick(now += 1s);
-    }
+    pass_without_waiting(100);
     EXPECT_EQ(two.calls, Words{"suspend"});
     comes_back.set_value();
     ASSERT_TRUE(until([&] { return devices.view(0).is_serving && devices.view(1).is_serving; }));
     EXPECT_EQ(two.calls, (Words{"suspend", "reset", "resume"}));
+}
+
+TEST_F(DevicesTest, AllAreGivenUpForAnotherProcessWhateverTheirState) {
+    FakeDevice three;
+    devices.add(two, "two");
+    devices.add(three, "three");
+    two.wished = Wish::removal;
+    ASSERT_TRUE(until([&] { return devices.view(1).removals == 1; }));
+    std::promise<void> comes_back;
+    three.driver = comes_back.get_future();
+    three.wished = Wish::reset;
+    ASSERT_TRUE(until([&] { return three.is_begun.load(); }));
+    two.is_there = true;
+    EXPECT_FALSE(devices.is_none_left());
+    devices.give_up();
+    pass_without_waiting(10);
+    EXPECT_FALSE(devices.is_none_left()) << "one is being reset";
+    comes_back.set_value();
+    ASSERT_TRUE(until([&] { return devices.is_none_left(); }));
+    one.wished = Wish::reset;
+    pass(100);
+    EXPECT_EQ(one.calls, (Words{"suspend", "remove"}));
+    EXPECT_EQ(two.calls, (Words{"suspend", "remove"})) << "it is there, and another's";
+    EXPECT_EQ(three.calls, (Words{"suspend", "reset", "resume", "suspend", "remove"}));
+    EXPECT_EQ(lines("restart millraced"), 0u);
 }
 
 TEST_F(DevicesTest, AResetThatFailsIsTriedAgainEverLessOften) {

@@ -226,6 +226,22 @@ TEST_F(TcpServerTest, AClientHasALimitedNumberOfQuestionsInWork) {
     EXPECT_EQ(fetches.waiting(), 8u);
 }
 
+TEST_F(TcpServerTest, WhoComesAfterItsEndIsASuccessorsAndWhoWasThereIsServedOn) {
+    auto known = accepted("127.0.0.2");
+    TcpServer second{io, table, fetches, access, nullptr, policy};
+    dataplane::Descriptor socket(dup(server.listeners().at(0)));
+    ASSERT_TRUE(second.listen(endpoint, true, std::move(socket)));
+    server.stop_listening();
+    TcpClient other(endpoint, "127.0.0.3");
+    until([&] { return second.connections().accepted == 1; });
+    EXPECT_EQ(server.connections().accepted, 1u);
+    publish_huge(key_of("a"));
+    ask(*known, header(1, rd, 1) + question("a"));
+    EXPECT_EQ(answered(), 1u);
+    second.close();
+    io.poll(); // what its connections have begun
+}
+
 TEST_F(TcpServerTest, AForeignClientIsClosedAtOnce) {
     access.replace({{*dataplane::parse_prefix("127.0.0.0/9")}}, grace);
     TcpClient foreign(endpoint, "127.201.0.1");
