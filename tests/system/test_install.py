@@ -15,6 +15,7 @@ usr/bin/millracectl
 usr/bin/millraced
 usr/lib/systemd/system/millrace-anycast.service
 usr/lib/systemd/system/millraced.service
+usr/lib/systemd/system/millraced@.service
 usr/lib/sysusers.d/millrace.conf
 usr/lib/tmpfiles.d/millrace.conf
 usr/lib/udev/rules.d/70-millrace.rules
@@ -48,6 +49,8 @@ def tree(tmp_path_factory):
     assert made.returncode == 0, made.stdout
     for program in ("millraced", "millracectl"):  # as long as it takes to compile them, they are the tests' own
         shutil.copy(BUILD / program, build / program)
+    for shell, file in (("bash", "millracectl"), ("zsh", "_millracectl")):
+        (build / "deploy" / file).write_text(call(BUILD / "millracectl", "--completion", shell).stdout)
     tags = call("meson", "install", "-C", build, "--no-rebuild", env={**os.environ, "DESTDIR": str(root)})
     assert tags.returncode == 0, tags.stdout
     return root
@@ -86,7 +89,7 @@ def test_systemd_has_nothing_to_complain_about(tree, tmp_path):
         (root / program).parent.mkdir(parents=True, exist_ok=True)
         (root / program).touch()
         (root / program).chmod(0o755)
-    verified = call("systemd-analyze", "verify", "--man=no", f"--root={root}", "millraced.service")
+    verified = call("systemd-analyze", "verify", "--man=no", f"--root={root}", "millraced.service", "millraced@1.service", "millrace-anycast.service")
     assert (verified.returncode, verified.stdout) == (0, "")
 
 
