@@ -187,7 +187,8 @@ void add_lists(CLI::App& app, CommandLine& line) {
 void add_plain(CLI::App& app, CommandLine& line) {
     add_verb(app, line, {"status"}, "what the daemon is and does");
     add_watch(*add_verb(app, line, {"stats"}, "its counters"), line, true);
-    CLI::App* top = add_verb(app, line, {"top"}, "names, zones and clients that make up most of the queries",
+    CLI::App* top = add_verb(app, line, {"top"},
+                             "names, zones and clients that make up most of the queries, and upstreams",
                              {{"ROWS", "of each at most, 10 without", optional_word}});
     add_watch(*top, line, false);
     add_verb(app, line, {"inflight"}, "questions that upstreams are being asked");

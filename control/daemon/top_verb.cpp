@@ -40,7 +40,8 @@ json top_of(const Top& top, std::size_t rows) {
             {"one_in", view.stride},
             {"names", table_of(view.names, "name", view.rate)},
             {"zones", table_of(view.zones, "zone", view.rate)},
-            {"clients", table_of(view.clients, "client", view.rate)}};
+            {"clients", table_of(view.clients, "client", view.rate)},
+            {"upstreams", table_of(view.upstreams, "upstream", view.asked)}};
 }
 
 void add_top_verb(CommandServer& server, const Top& top) {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <vector>
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "cache/dns.hpp"
@@ -138,6 +139,17 @@ json upstreams_of(const NamedGroups& named) {
         rows.push_back(std::move(one));
     }
     return rows;
+}
+
+Top::Totals asked_of(const NamedGroups& named) {
+    Top::Totals totals;
+    for (unsigned group = 0; group < named.size(); ++group) {
+        const Upstreams& upstreams = named.groups[group];
+        for (unsigned i = 0; i < upstreams.size(); ++i)
+            totals[fmt::format("{} ({})", to_string(upstreams.endpoint(i)), named.name(group))] +=
+                upstreams.counters(i).sent;
+    }
+    return totals;
 }
 
 void add_upstream_verbs(CommandServer& server, const NamedGroups& named) {

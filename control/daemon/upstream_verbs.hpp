@@ -10,6 +10,7 @@
 
 #include "control/command/server.hpp"
 #include "control/config/config.hpp"
+#include "control/traffic/top.hpp"
 #include "control/upstream/upstreams.hpp"
 
 namespace millrace::control {
@@ -28,6 +29,9 @@ bool is_name_of(const Config::Server& server, std::string text);
 
 /// Of `status`: one object for each server.
 nlohmann::json upstreams_of(const NamedGroups& named);
+
+/// Questions to each server of each group since the start, for `top`: "192.0.2.1:53 (default)".
+Top::Totals asked_of(const NamedGroups& named);
 
 /// The upstreams and the configuration outlive the server.
 void add_upstream_verbs(CommandServer& server, const NamedGroups& named);

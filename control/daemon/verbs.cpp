@@ -196,6 +196,7 @@ void add_verbs(CommandServer& server, const Parts& parts, Reload& reload, Loop& 
     server.on_plain("cache dump", [c](const Responder& responder) { cache_dump(c, responder); });
     server.on_plain("cache load", [c](const Responder& responder) { cache_load(c, responder); });
     add_upstream_verbs(server, c.named());
+    parts.top.set_upstreams([c] { return asked_of(c.named()); });
     add_top_verb(server, parts.top);
     add_config_verbs(server, reload);
     add_edit_verbs(server, reload, parts.local);

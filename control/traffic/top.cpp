@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 
 #include "cache/dns.hpp"
 #include "cache/name.hpp"
@@ -22,7 +21,13 @@ std::span<const std::uint8_t> octets_of(const std::string& key) {
     return {reinterpret_cast<const std::uint8_t*>(key.data()), key.size()};
 }
 
-/// The windows' rows together, most first.
+/// Most first, so many of them.
+void cut(std::vector<Top::Row>& rows, std::size_t most) {
+    std::ranges::sort(rows, [](const Top::Row& a, const Top::Row& b) { return a.rate > b.rate; });
+    if (rows.size() > most) rows.resize(most);
+}
+
+/// The windows' rows together.
 template <class Text>
 std::vector<Top::Row> rows_of(const Hitters& now, const Hitters& before, double seconds, std::size_t most,
                               Text text) {
@@ -37,15 +42,14 @@ std::vector<Top::Row> rows_of(const Hitters& now, const Hitters& before, double 
     for (const auto& [key, row] : sums) {
         out.push_back({text(key), double(row.count) / seconds, double(row.error) / seconds});
     }
-    std::ranges::sort(out, [](const Top::Row& a, const Top::Row& b) { return a.rate > b.rate; });
-    if (out.size() > most) out.resize(most);
+    cut(out, most);
     return out;
 }
 
 } // namespace
 
 Top::Top()
-    : now_{Hitters(limits::top_places), Hitters(limits::top_places), Hitters(limits::top_places), {}},
+    : now_{Hitters(limits::top_places), Hitters(limits::top_places), Hitters(limits::top_places), {}, {}},
       before_(now_) {}
 
 dataplane::QuerySample& Top::add() {
@@ -60,6 +64,7 @@ void Top::tick(Time now) {
         std::swap(before_, now_);
         for (Hitters* one : {&now_.names, &now_.zones, &now_.clients}) one->clear();
         now_.begun = now;
+        if (totals_) now_.asked = totals_();
     }
     unsigned left = limits::top_per_tick;
     for (std::size_t empty = 0; empty < samples_.size() && left > 0; ++next_) {
@@ -125,7 +130,20 @@ Top::View Top::view(Time now, std::size_t rows) const {
     out.names = rows_of(now_.names, before_.names, seconds, rows, name_text);
     out.zones = rows_of(now_.zones, before_.zones, seconds, rows, zone_text);
     out.clients = rows_of(now_.clients, before_.clients, seconds, rows, client_text);
+    view_upstreams(out, has_before ? before_.asked : now_.asked, seconds, rows);
     return out;
+}
+
+void Top::view_upstreams(View& out, const Totals& before, double seconds, std::size_t rows) const {
+    for (const auto& [name, total] : totals_ ? totals_() : Totals()) {
+        auto was = before.find(name);
+        std::uint64_t base =
+            was == before.end() || was->second > total ? 0 : was->second; // a reload begins anew
+        if (total == base) continue;
+        out.upstreams.push_back({name, double(total - base) / seconds, 0});
+        out.asked += out.upstreams.back().rate;
+    }
+    cut(out.upstreams, rows);
 }
 
 } // namespace millrace::control

@@ -89,7 +89,7 @@ def test_watching_appends_where_there_is_no_terminal(sockets, local):
 
 def test_watching_refreshes_a_terminal_in_place(sockets):
     clear = b"\x1b[H\x1b[2J"
-    for words in (["stats", "--watch", "0.1"], ["upstream", "list", "--watch", "0.1"]):
+    for words in (["stats", "--watch", "0.1"], ["top", "--watch", "0.1"], ["upstream", "list", "--watch", "0.1"]):
         shown, code = on_terminal([CTL, "--socket", sockets.socket, *words], 80, lambda text: text.count(clear) > 2)
         assert code == 0 and "per_second" in shown or words[0] == "upstream"
     assert run([CTL, "--socket", sockets.socket, "stats", "--watch", "0"]).returncode == 2

@@ -31,6 +31,9 @@ def test_who_asks_most(lab, daemon, upstreams):
     assert top["clients"][0]["client"] == f"127.0.{lab.names.number}.9"
     assert top["names"][0]["percent"] == pytest.approx(100 * 30 / 35, abs=0.1)
     assert len(one.ctl("top", "2")["names"]) == 2
+    (asked,) = top["upstreams"]
+    assert asked["upstream"] == f"{upstreams[0].endpoint} (default)" and asked["percent"] == 100
+    assert asked["per_second"] == pytest.approx(upstreams[0].asked.total() / max(top["seconds"], 1), rel=0.5)
 
 
 def test_on_a_polling_lcore(lab, port):

@@ -179,5 +179,24 @@ TEST_F(TopTest, ThereIsRoomForSoMany) {
     EXPECT_GT(top.view(now, 10000).names[0].error, 0);
 }
 
+TEST_F(TopTest, UpstreamsByWhatTheyWereAskedSinceTheWindowsBegan) {
+    Top::Totals totals{{"a", 100}, {"b", 30}, {"c", 0}};
+    top.set_upstreams([&] { return totals; });
+    Time now = 1h;
+    top.tick(now);
+    EXPECT_EQ(top.view(now + 10s, 10).upstreams.at(0).rate, 10) << "all since the start";
+    for (int window = 0; window < 2; ++window) top.tick(now += limits::top_window);
+    totals = {{"a", 160}, {"b", 150}, {"c", 0}};
+    Top::View view = top.view(now, 10);
+    ASSERT_EQ(view.upstreams.size(), 2u) << "one is asked nothing";
+    EXPECT_EQ(view.upstreams[0].name, "b");
+    EXPECT_DOUBLE_EQ(view.upstreams[0].rate * view.seconds, 120);
+    EXPECT_DOUBLE_EQ(view.upstreams[1].rate * view.seconds, 60);
+    EXPECT_DOUBLE_EQ(view.asked, view.upstreams[0].rate + view.upstreams[1].rate);
+    EXPECT_EQ(top.view(now, 1).upstreams.size(), 1u);
+    totals = {{"a", 20}};
+    EXPECT_DOUBLE_EQ(top.view(now, 10).upstreams.at(0).rate * view.seconds, 20) << "a reload made it anew";
+}
+
 } // namespace
 } // namespace millrace::control
