@@ -11,6 +11,7 @@ import clients
 import devices
 import edits
 import flushes
+import hand_over
 import limits
 import memory
 import metrics
@@ -25,4 +26,4 @@ import upstreams
 MUTATIONS = [*publication.MUTATIONS, *flushes.MUTATIONS, *upstreams.MUTATIONS, *servers.MUTATIONS, *memory.MUTATIONS,
              *clients.MUTATIONS, *limits.MUTATIONS, *devices.MUTATIONS, *next_hops.MUTATIONS, *store.MUTATIONS,
              *edits.MUTATIONS, *traffic.MUTATIONS, *service.MUTATIONS,
-             *metrics.MUTATIONS]
+             *metrics.MUTATIONS, *hand_over.MUTATIONS]
