@@ -1,12 +1,15 @@
-// The address of a Unix socket, from its path. Threads: pure.
+// The address of a Unix socket, from its path, and who is there. Threads: any.
 #pragma once
 
+#include <cerrno>
 #include <cstddef>
 #include <optional>
 #include <string_view>
 
 #include <sys/socket.h>
 #include <sys/un.h>
+
+#include "dataplane/descriptor.hpp"
 
 namespace millrace::dataplane {
 
@@ -33,6 +36,23 @@ inline std::optional<UnixAddress> unix_or_abstract_address(std::string_view path
     address->name.sun_path[0] = 0;
     address->size = socklen_t(offsetof(sockaddr_un, sun_path) + path.size());
     return address;
+}
+
+/// What connecting to a socket for packets in sequence ends with: 0, or the error's number.
+inline int try_to_connect(const std::optional<UnixAddress>& address) {
+    if (!address) return EINVAL;
+    Descriptor socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    return socket && ::connect(socket.get(), address->get(), address->size) == 0 ? 0 : errno;
+}
+
+/// By that: somebody listens, perhaps with more who wait than there is room for.
+inline bool is_socket_served(int error) {
+    return error == 0 || error == EAGAIN;
+}
+
+/// By that: there is no socket, or that of a dead process.
+inline bool is_socket_dead(int error) {
+    return error == ENOENT || error == ECONNREFUSED;
 }
 
 } // namespace millrace::dataplane

@@ -61,15 +61,6 @@ Descriptor open_swallowing(const Address& address, const std::string& interface)
     return {};
 }
 
-/// Whether somebody listens on a memif socket. `error`: what connecting to it ended with.
-bool is_served(const std::string& path, int& error) {
-    auto address = unix_address(path.substr(0, sizeof(sockaddr_un::sun_path) - 1)); // as the driver cuts it
-    Descriptor socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    bool connected = address && connect(socket.get(), address->get(), address->size) == 0;
-    error = connected ? 0 : address ? errno : EINVAL;
-    return connected || error == EAGAIN; // more wait to be accepted than the listener has room for
-}
-
 bool serves_memif(const PortPlan& port) {
     std::string role = device_option(port.device, "role");
     return role == "server" || role == "master";
@@ -190,8 +181,9 @@ Result Vdev::prepare_memif(const PortPlan& port) {
     std::string path = memif_file(port);
     std::error_code none;
     if (!serves_memif(port) || path.empty() || !std::filesystem::exists(path, none)) return {};
-    int error = 0;
-    if (is_served(path, error)) {
+    // As the driver cuts it.
+    int error = try_to_connect(unix_address(path.substr(0, sizeof(sockaddr_un::sun_path) - 1)));
+    if (is_socket_served(error)) {
         return tl::unexpected("another program serves the memif socket " + path + "; give each its own");
     }
     if (!std::filesystem::is_socket(path, none) || error != ECONNREFUSED) {

@@ -44,14 +44,11 @@ tl::expected<void, std::string> check_dead(const UnixAddress& address) {
     if (::lstat(address.name.sun_path, &status) == 0 && !S_ISSOCK(status.st_mode)) {
         return tl::unexpected(std::string("there is a file in its place that is not a socket"));
     }
-    Descriptor socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    if (!socket) return tl::unexpected(reason());
-    int result = ::connect(socket.get(), address.get(), address.size);
-    if (result == 0 || errno == EAGAIN) {
+    int error = dataplane::try_to_connect(address);
+    if (dataplane::is_socket_served(error))
         return tl::unexpected(std::string("another millraced is listening there"));
-    }
-    if (errno == ECONNREFUSED || errno == ENOENT) return {};
-    return tl::unexpected(reason());
+    if (dataplane::is_socket_dead(error)) return {};
+    return tl::unexpected(std::string(std::strerror(error)));
 }
 
 /// The group's number; none: a sentence.

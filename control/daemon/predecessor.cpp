@@ -73,14 +73,6 @@ tl::expected<Descriptor, std::string> listen_at(const std::string& path) {
     return socket;
 }
 
-/// No socket, or that of a dead process. What else may be wrong, whoever asks there will see.
-bool is_nobody_at(const std::string& path) {
-    auto address = dataplane::unix_address(path);
-    Descriptor socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    return address && ::connect(socket.get(), address->get(), address->size) < 0 &&
-           (errno == ENOENT || errno == ECONNREFUSED);
-}
-
 /// Whether there is something to read.
 bool has_more(int descriptor, Time patience) {
     for (Time end = boot_time() + patience;;) {
@@ -147,7 +139,9 @@ dataplane::Eal::Taps Handed::take_taps() {
 
 tl::expected<std::optional<Predecessor>, std::string> Predecessor::find(const std::string& control_socket,
                                                                         Handed& handed) {
-    if (is_nobody_at(control_socket)) return std::nullopt;
+    // Whatever else may be wrong, whoever asks there sees.
+    if (dataplane::is_socket_dead(dataplane::try_to_connect(dataplane::unix_address(control_socket))))
+        return std::nullopt;
     auto patience = std::chrono::duration_cast<std::chrono::seconds>(answer_patience);
     std::string path = control_socket + ".successor";
     auto listener = listen_at(path);
@@ -173,9 +167,7 @@ tl::expected<std::optional<Predecessor>, std::string> Predecessor::find(const st
 }
 
 bool Predecessor::is_there(const std::string& control_socket) {
-    auto address = dataplane::unix_address(control_socket);
-    Descriptor socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    return address && (::connect(socket.get(), address->get(), address->size) == 0 || errno == EAGAIN);
+    return dataplane::is_socket_served(dataplane::try_to_connect(dataplane::unix_address(control_socket)));
 }
 
 Predecessor::Result Predecessor::save_cache() {
