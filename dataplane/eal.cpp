@@ -167,7 +167,6 @@ tl::expected<std::unique_ptr<Eal>, std::string> Eal::start(const EalPlan& wanted
     for (const PortPlan& port : wanted.ports) {
         if (Result possible = Vdev::check(port); !possible) return tl::unexpected(possible.error());
     }
-    eal->nics_ = Machine::inspect(pci_addresses(wanted)).nics;
     Result done;
     if (wanted.iova_mode.empty()) done = eal->claim();
     if (done) done = eal->initialise();
@@ -231,7 +230,7 @@ Time Eal::settling() const {
 /// Nobody else gets the devices from here on.
 Eal::Result Eal::claim() {
     Result done;
-    for (const Nic& nic : nics_) {
+    for (const Nic& nic : Machine::inspect(pci_addresses(plan_)).nics) {
         if (done) done = lock(nic);
     }
     return done.and_then([this] { return prepare(); });

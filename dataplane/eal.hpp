@@ -45,7 +45,7 @@ class Eal {
     /// open(). Once per process, even when it fails: DPDK cannot be started again.
     static tl::expected<std::unique_ptr<Eal>, std::string> start(const EalPlan& plan);
     /// The plan's ports.
-    Result open(Taps taps = {});
+    Result open(Taps taps);
     /// Once the lcores turn. A port beside the kernel (AF_XDP) gets its packets from here on.
     Result serve();
 
@@ -115,8 +115,7 @@ class Eal {
     Result open_kernel(const PortPlan& port, OpenPort& open, Taps& taps);
     Result watch_routes();
 
-    EalPlan plan_; ///< its device strings completed by prepare()
-    std::vector<Nic> nics_;
+    EalPlan plan_;                   ///< its device strings completed by prepare()
     std::vector<std::string> words_; ///< EAL keeps pointers to its arguments
     std::vector<char*> argv_;
     std::vector<LockFile> locks_;

@@ -5,7 +5,6 @@
 #include <cstring>
 
 #include <netinet/in.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 namespace millrace::dataplane {
@@ -110,18 +109,15 @@ struct SocketPort::Buffers {
 
 tl::expected<std::unique_ptr<SocketPort>, std::string>
 SocketPort::open(const Endpoint& local, std::vector<Endpoint> own, Descriptor handed, bool held) {
-    Descriptor silence(eventfd(0, EFD_CLOEXEC));
-    if (!silence) return tl::unexpected(failure(local, "eventfd"));
     tl::expected<Descriptor, std::string> made(std::move(handed));
     if (!*made) made = bound(local, held);
     if (!made) return tl::unexpected(made.error());
     set_options(made->get(), local.address.is_v4() ? AF_INET : AF_INET6);
-    return std::unique_ptr<SocketPort>(new SocketPort(std::move(*made), std::move(silence), std::move(own)));
+    return std::unique_ptr<SocketPort>(new SocketPort(std::move(*made), std::move(own)));
 }
 
-SocketPort::SocketPort(Descriptor socket, Descriptor silence, std::vector<Endpoint> own)
-    : socket_(std::move(socket)), silence_(std::move(silence)), own_(std::move(own)),
-      buffers_(std::make_unique<Buffers>()) {}
+SocketPort::SocketPort(Descriptor socket, std::vector<Endpoint> own)
+    : socket_(std::move(socket)), own_(std::move(own)), buffers_(std::make_unique<Buffers>()) {}
 
 SocketPort::~SocketPort() = default;
 

@@ -28,7 +28,7 @@ class SocketPort final : public Port {
     void save(const Packet& packet, ReturnPath& path) override;
     bool compose(Burst& burst, const ReturnPath& path) override;
     void send(Burst& burst, Counters& counters) override;
-    int wait_descriptor() const override { return is_retired() ? silence_.get() : socket_.get(); }
+    int wait_descriptor() const override { return is_retired() ? away : socket_.get(); }
 
     /// Receives nothing more: that is for whoever else has the socket. Replies still go out. Any thread.
     void retire() { is_retired_.store(true, std::memory_order_relaxed); }
@@ -36,12 +36,11 @@ class SocketPort final : public Port {
 
   private:
     struct Buffers; // one message's octets, addresses and control data per place of a burst
-    SocketPort(Descriptor socket, Descriptor silence, std::vector<Endpoint> own);
+    SocketPort(Descriptor socket, std::vector<Endpoint> own);
     bool is_acceptable(const Endpoint& source) const;
     bool is_retired() const { return is_retired_.load(std::memory_order_relaxed); }
 
     Descriptor socket_;
-    Descriptor silence_; ///< never readable
     std::atomic<bool> is_retired_{false};
     std::vector<Endpoint> own_;
     std::unique_ptr<Buffers> buffers_;

@@ -31,31 +31,26 @@ void Responder::fail(const std::string& sentence) const {
     respond({{"error", sentence}});
 }
 
-void Commands::on(std::string verb, Handler handler) {
-    handlers_[std::move(verb)] = std::move(handler);
-}
-
-void Commands::hold(std::set<std::string, std::less<>> but, std::string sentence) {
-    not_held_ = std::move(but);
-    held_ = std::move(sentence);
+void Commands::on(std::string verb, Handler handler, Effect effect) {
+    verbs_[std::move(verb)] = {std::move(handler), effect};
 }
 
 void Commands::run(std::string_view request, Responder responder) const {
     auto words = parse_request(request);
     if (!words) return responder.fail(words.error());
     for (std::size_t length = std::min<std::size_t>(2, words->size()); length > 0; --length) {
-        auto handler = handlers_.find(length == 2 ? (*words)[0] + " " + (*words)[1] : (*words)[0]);
-        if (handler == handlers_.end()) continue;
-        if (!held_.empty() && !not_held_.contains(handler->first)) return responder.fail(held_);
+        auto verb = verbs_.find(length == 2 ? (*words)[0] + " " + (*words)[1] : (*words)[0]);
+        if (verb == verbs_.end()) continue;
+        if (!held_.empty() && verb->second.effect == Effect::change) return responder.fail(held_);
         words->erase(words->begin(), words->begin() + std::ptrdiff_t(length));
         try {
-            return handler->second(std::move(*words), std::move(responder));
+            return verb->second.handler(std::move(*words), std::move(responder));
         } catch (const std::exception&) {
             return; // unwinding dropped the reply, which told the client
         }
     }
     std::string known;
-    for (const auto& [verb, handler] : handlers_) known += (known.empty() ? "" : ", ") + verb;
+    for (const auto& [verb, of] : verbs_) known += (known.empty() ? "" : ", ") + verb;
     responder.fail(fmt::format("unknown command \"{}\"; there are: {}", (*words)[0], known));
 }
 

@@ -10,10 +10,10 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -61,12 +61,15 @@ class Responder {
 /// What follows the verb, and the reply to give.
 using Handler = std::function<void(std::vector<std::string> args, Responder responder)>;
 
+/// Whether a verb changes what outlasts its reply, or what others are served.
+enum class Effect : std::uint8_t { change, look };
+
 class Commands {
   public:
     /// `verb` is one word or two, "status" or "cache lookup"; the longest that fits a request gets it.
-    void on(std::string verb, Handler handler);
-    /// Verbs but these fail with the sentence, until release().
-    void hold(std::set<std::string, std::less<>> but, std::string sentence);
+    void on(std::string verb, Handler handler, Effect effect = Effect::change);
+    /// Verbs that change something fail with the sentence, until release().
+    void hold(std::string sentence) { held_ = std::move(sentence); }
     void release() { held_.clear(); }
     bool is_holding() const { return !held_.empty(); }
 
@@ -74,8 +77,11 @@ class Commands {
     void run(std::string_view request, Responder responder) const;
 
   private:
-    std::map<std::string, Handler, std::less<>> handlers_;
-    std::set<std::string, std::less<>> not_held_;
+    struct Verb {
+        Handler handler;
+        Effect effect;
+    };
+    std::map<std::string, Verb, std::less<>> verbs_;
     std::string held_; ///< why; empty: nothing is
 };
 

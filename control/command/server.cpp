@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 #include <grp.h>
+#include <nlohmann/json.hpp>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -98,10 +99,17 @@ CommandServer::~CommandServer() {
     close();
 }
 
-void CommandServer::on_plain(const std::string& verb, std::function<void(Responder)> act) {
-    on(verb, [verb, act = std::move(act)](const std::vector<std::string>& args, const Responder& responder) {
+void CommandServer::on_plain(const std::string& verb, std::function<void(Responder)> act, Effect effect) {
+    auto handler = [verb, act = std::move(act)](const std::vector<std::string>& args,
+                                                const Responder& responder) {
         args.empty() ? act(responder) : responder.fail(verb + " takes no arguments");
-    });
+    };
+    on(verb, std::move(handler), effect);
+}
+
+void CommandServer::on_look(const std::string& verb, std::function<nlohmann::json()> make) {
+    auto show = [make = std::move(make)](const Responder& responder) { responder.respond(make()); };
+    on_plain(verb, std::move(show), Effect::look);
 }
 
 tl::expected<void, std::string> CommandServer::open(const std::string& path, unsigned mode,

@@ -39,9 +39,14 @@ class CommandServer {
     CommandServer(const CommandServer&) = delete;
     CommandServer& operator=(const CommandServer&) = delete;
 
-    void on(std::string verb, Handler handler) { commands_.on(std::move(verb), std::move(handler)); }
+    void on(std::string verb, Handler handler, Effect effect = Effect::change) {
+        commands_.on(std::move(verb), std::move(handler), effect);
+    }
     /// A verb without arguments.
-    void on_plain(const std::string& verb, std::function<void(Responder)> act);
+    void on_plain(const std::string& verb, std::function<void(Responder)> act,
+                  Effect effect = Effect::change);
+    /// One that shows what is made.
+    void on_look(const std::string& verb, std::function<nlohmann::json()> make);
 
     /// Listens at `path`, whose file gets `mode` and `group` (empty: the process's
     /// own). Makes the directory (0755) when it is missing, replaces the socket of
@@ -54,9 +59,7 @@ class CommandServer {
     /// Whether the socket's file goes with this process: else another one has the socket, too, and the file.
     /// At first it is of who made it.
     void own_file(bool is_ours) { owns_file_ = is_ours; }
-    void hold(std::set<std::string, std::less<>> but, std::string sentence) { ///< see Commands
-        commands_.hold(std::move(but), std::move(sentence));
-    }
+    void hold(std::string sentence) { commands_.hold(std::move(sentence)); } ///< see Commands
     void release() { commands_.release(); }
     bool is_holding() const { return commands_.is_holding(); }
     void stop_listening(); ///< who connects from here on is for whoever else has the socket

@@ -150,20 +150,26 @@ std::string joined(const std::vector<std::string>& words, std::size_t from) {
 }
 
 void add_config_verbs(CommandServer& server, Reload& reload) {
-    server.on("config show", [&reload](const Args& args, const Responder& responder) {
-        if (args.size() > 1) return responder.fail("usage: config show [KEY]");
-        auto make = [prefix = args.empty() ? "" : args[0]](const Document& document, const Config& running) {
-            return show(document, running, prefix);
-        };
-        answer_look(reload, make, responder);
-    });
+    server.on(
+        "config show",
+        [&reload](const Args& args, const Responder& responder) {
+            if (args.size() > 1) return responder.fail("usage: config show [KEY]");
+            auto make = [prefix = args.empty() ? "" : args[0]](const Document& document,
+                                                               const Config& running) {
+                return show(document, running, prefix);
+            };
+            answer_look(reload, make, responder);
+        },
+        Effect::look);
     server.on("config set",
               [&reload](const Args& args, const Responder& responder) { set(reload, args, responder); });
     server.on("log-level", [&reload](const Args& args, const Responder& responder) {
         log_level(reload, args, responder);
     });
-    server.on_plain("config diff", [&reload](const Responder& r) { answer_look(reload, diff, r); });
-    server.on_plain("config check", [&reload](const Responder& r) { answer_look(reload, check, r); });
+    server.on_plain(
+        "config diff", [&reload](const Responder& r) { answer_look(reload, diff, r); }, Effect::look);
+    server.on_plain(
+        "config check", [&reload](const Responder& r) { answer_look(reload, check, r); }, Effect::look);
     server.on_plain("config save", [&reload](const Responder& r) { save(reload, r); });
     server.on_plain("config reload", [&reload](const Responder& r) { reload_file(reload, r); });
 }

@@ -27,13 +27,13 @@ struct CounterRow {
     const char* stat;
 };
 
-/// A worker's. Those of one name are told apart by a label, which stands in capitals in `stat`.
+/// A worker's. Those of one name are told apart by the label `limit`, whose value is LIMIT in `stat`.
 struct EventRow {
     dataplane::Event event;
     const char* name;
     const char* help;
     const char* stat;
-    const char *label = "", *value = "";
+    const char* limit = "";
 };
 
 inline constexpr EventRow event_rows[] = {
@@ -48,17 +48,17 @@ inline constexpr EventRow event_rows[] = {
      "Questions answered by special-use zones or the operator's records", "local"},
     {dataplane::Event::blocked, "blocked_answers_total", "Questions answered by a block list", "blocked"},
     {dataplane::Event::rate_queries, "rate_limited_total",
-     "Dropped, refused or slipped for their client's rate, by limit", "rate_LIMIT", "limit", "queries"},
+     "Dropped, refused or slipped for their client's rate, by limit", "rate_LIMIT", "queries"},
     {dataplane::Event::rate_errors, "rate_limited_total",
-     "Dropped, refused or slipped for their client's rate, by limit", "rate_LIMIT", "limit", "errors"},
+     "Dropped, refused or slipped for their client's rate, by limit", "rate_LIMIT", "errors"},
     {dataplane::Event::rate_responses, "rate_limited_total",
-     "Dropped, refused or slipped for their client's rate, by limit", "rate_LIMIT", "limit", "responses"},
+     "Dropped, refused or slipped for their client's rate, by limit", "rate_LIMIT", "responses"},
     {dataplane::Event::dry_queries, "rate_limited_dry_run_total",
-     "What rate_limited would count, were `limits: dry-run` off", "dry_run.LIMIT", "limit", "queries"},
+     "What rate_limited would count, were `limits: dry-run` off", "dry_run.LIMIT", "queries"},
     {dataplane::Event::dry_errors, "rate_limited_dry_run_total",
-     "What rate_limited would count, were `limits: dry-run` off", "dry_run.LIMIT", "limit", "errors"},
+     "What rate_limited would count, were `limits: dry-run` off", "dry_run.LIMIT", "errors"},
     {dataplane::Event::dry_responses, "rate_limited_dry_run_total",
-     "What rate_limited would count, were `limits: dry-run` off", "dry_run.LIMIT", "limit", "responses"},
+     "What rate_limited would count, were `limits: dry-run` off", "dry_run.LIMIT", "responses"},
     {dataplane::Event::slipped, "slipped_total", "Questions over a rate that were answered with TC",
      "slipped"},
     {dataplane::Event::rate_table_full, "rate_table_full_total",

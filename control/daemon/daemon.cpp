@@ -14,6 +14,7 @@
 #include "control/daemon/status_page.hpp"
 #include "control/daemon/supervision.hpp"
 #include "control/daemon/telemetry.hpp"
+#include "control/daemon/upstream_verbs.hpp"
 #include "control/daemon/verbs.hpp"
 #include "control/upstream/udp_sockets.hpp"
 
@@ -114,6 +115,7 @@ Daemon::Result Daemon::run() {
     loop_ = &loop;
     if (is_ending_) loop.stop();
     add_verbs(commands_, parts_, reload_, loop);
+    top_.set_upstreams([named = Context{parts_, reload_, loop}.named()] { return asked_of(named); });
     HandOver hand_over(parts_, loop, commands_, {[this] { return descriptors(); }, [this] { retire(); }});
     Supervision supervision(parts_, loop, reload_, manager_);
     std::optional<Telemetry> telemetry;
@@ -149,6 +151,7 @@ Daemon::Result Daemon::run() {
             predecessor_->end();
         }
         commands_.own_file(true);
+        has_taken_over_ = predecessor_.has_value();
         predecessor_.reset();
         handed_ = {};
         try {
@@ -169,6 +172,7 @@ Daemon::Result Daemon::run() {
     loop.refuse_the_rest();
     commands_.close();
     tcp_.close();
+    loop_ = nullptr;
     return started;
 }
 
@@ -264,9 +268,9 @@ void Daemon::open_beside_ports() {
             Endpoint local{address, dataplane::Service::port};
             if (std::ranges::find(open, local) != open.end()) continue;
             open.push_back(local);
-            if (grace_.reader_count() + 1 >= cache::limits::workers)
-                return; // the cache's file wants one, too
-            auto opened = open_socket(local, to_string(local) + " beside the port", kernel_holds(address));
+            Result opened = tl::unexpected(to_string(local) + ": too many workers");
+            if (grace_.reader_count() + 1 < cache::limits::workers) // the cache's file wants one, too
+                opened = open_socket(local, to_string(local) + " beside the port", kernel_holds(address));
             if (!opened) {
                 spdlog::warn(
                     "{}; what the kernel gets for that address, as during an upgrade, is not answered",

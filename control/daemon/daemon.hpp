@@ -41,6 +41,8 @@ class Daemon {
     Result start(bool takes_over);
     /// Serves until a signal or `quit`, then answers or abandons everybody. This thread is control.
     Result run();
+    /// Whether the one that it took over from has been told to end.
+    bool has_taken_over() const { return has_taken_over_; }
 
   private:
     void reload_on_hangup();
@@ -99,7 +101,7 @@ class Daemon {
     asio::signal_set signals_, hangups_;
     Handed handed_;
     Loop* loop_ = nullptr; ///< while it runs
-    bool is_ending_ = false;
+    bool is_ending_ = false, has_taken_over_ = false;
     std::optional<Predecessor> predecessor_;
 };
 

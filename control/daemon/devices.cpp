@@ -113,7 +113,7 @@ void Devices::on_done(One& one, const Outcome& outcome, Time now) {
         ++one.removals;
         one.job = Job::bring_back;
         if (!outcome) spdlog::error("port {}: {}", one.name, outcome.error());
-        one.due = is_given_up_ || !one.device->may_return() ? Time::max() : now + look_interval;
+        one.due = one.device->may_return() ? now + look_interval : Time::max();
         if (is_given_up_) return;
         spdlog::warn("port {}: given back; {}", one.name,
                      one.device->may_return()

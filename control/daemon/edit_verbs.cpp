@@ -230,10 +230,6 @@ void on_server(CommandServer& server, Reload& reload, const std::string& verb, E
     });
 }
 
-void on_look(CommandServer& server, const std::string& verb, const std::function<json()>& make) {
-    server.on_plain(verb, [make](const Responder& responder) { responder.respond(make()); });
-}
-
 void set_limit(Reload& reload, const Args& args, const Responder& responder) {
     if (args.size() != 2) return responder.fail("usage: ratelimit set KEY VALUE; see `ratelimit show`");
     set_key(reload, "limits." + args[0], args[1], responder);
@@ -257,30 +253,37 @@ void add_edit_verbs(CommandServer& server, Reload& reload,
                     const cache::Replaceable<dataplane::LocalNames>& local) {
     on_edit(server, reload, "acl add", "allow", add_prefix);
     on_edit(server, reload, "acl remove", "allow", remove_prefix);
-    on_look(server, "acl list", [&reload] { return list_prefixes(reload.current()); });
-    server.on("acl test", [&reload](const Args& args, const Responder& responder) {
-        test_address(reload.current(), args, responder);
-    });
+    server.on_look("acl list", [&reload] { return list_prefixes(reload.current()); });
+    server.on(
+        "acl test",
+        [&reload](const Args& args, const Responder& responder) {
+            test_address(reload.current(), args, responder);
+        },
+        Effect::look);
     on_edit(server, reload, "block add", "block", block_name);
     on_edit(server, reload, "block remove", "block", unblock_name);
-    on_look(server, "block list", [&reload] { return list_blocks(reload); });
-    server.on("block test", [&reload, &local](const Args& args, const Responder& responder) {
-        test_name(reload.current(), local.get(), args, responder);
-    });
+    server.on_look("block list", [&reload] { return list_blocks(reload); });
+    server.on(
+        "block test",
+        [&reload, &local](const Args& args, const Responder& responder) {
+            test_name(reload.current(), local.get(), args, responder);
+        },
+        Effect::look);
     on_edit(server, reload, "local add", "local.records",
             [](const std::string& text, const Config::Live&, const std::string& record) {
                 return append_item(text, "local.records", in_quotes(record));
             });
     on_edit(server, reload, "local remove", "local.records", remove_records);
-    on_look(server, "local list", [&reload] {
+    server.on_look("local list", [&reload] {
         const Config::Local& own = reload.current().local;
         return json{{"records", own.records}, {"forward", own.forward}, {"special_names", own.special_names}};
     });
     server.on("ratelimit set", [&reload](const Args& args, const Responder& responder) {
         set_limit(reload, args, responder);
     });
-    server.on_plain("ratelimit show",
-                    [&reload](const Responder& responder) { show_limits(reload, responder); });
+    server.on_plain(
+        "ratelimit show", [&reload](const Responder& responder) { show_limits(reload, responder); },
+        Effect::look);
     on_server(server, reload, "upstream add", add_server);
     on_server(server, reload, "upstream remove", remove_server);
 }

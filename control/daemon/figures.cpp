@@ -100,9 +100,9 @@ void count(json& all, const CounterRow<Counts> (&rows)[N], const Counts& counts)
 
 void count(json& all, const Totals& totals) {
     for (const EventRow& row : event_rows) {
-        std::string keys = row.stat, label = row.label;
-        std::ranges::transform(label, label.begin(), [](char c) { return char(c - 'a' + 'A'); });
-        if (!label.empty()) keys.replace(keys.find(label), label.size(), row.value);
+        std::string keys = row.stat;
+        constexpr std::string_view place = "LIMIT";
+        if (*row.limit) keys.replace(keys.find(place), place.size(), row.limit);
         count(all, keys, totals.of(row.event));
     }
 }

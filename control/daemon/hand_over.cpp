@@ -63,12 +63,15 @@ tl::expected<void, std::string> send_all(int channel, std::string words,
 HandOver::HandOver(const Parts& parts, Loop& loop, CommandServer& commands, Front front)
     : p_(parts), loop_(loop), commands_(commands), front_(std::move(front)), channel_(parts.io),
       timer_(parts.io) {
-    commands.on("hand-over", [this](const std::vector<std::string>& args, const Responder& responder) {
-        if (args.size() != 1) return responder.fail("usage: hand-over PATH, of a successor's socket");
-        if (stage_ != Stage::none) return responder.fail("another process is taking over already");
-        auto offered = offer(args[0]);
-        offered ? responder.respond(nlohmann::json{{"offered", true}}) : responder.fail(offered.error());
-    });
+    commands.on(
+        "hand-over",
+        [this](const std::vector<std::string>& args, const Responder& responder) {
+            if (args.size() != 1) return responder.fail("usage: hand-over PATH, of a successor's socket");
+            if (stage_ != Stage::none) return responder.fail("another process is taking over already");
+            auto offered = offer(args[0]);
+            offered ? responder.respond(nlohmann::json{{"offered", true}}) : responder.fail(offered.error());
+        },
+        Effect::look);
 }
 
 tl::expected<void, std::string> HandOver::offer(const std::string& path) {
@@ -89,7 +92,7 @@ tl::expected<void, std::string> HandOver::offer(const std::string& path) {
     channel.release();
     spdlog::info("another millraced is taking over");
     ++number_;
-    hold();
+    commands_.hold("another millraced is taking over; ask that one, in a moment");
     commands_.own_file(false); // should this one be told to end meanwhile
     enter(Stage::offered);
     read();
@@ -119,12 +122,6 @@ void HandOver::on_word(std::string_view word) {
     } else {
         tell(fmt::format("failed {} not now", word));
     }
-}
-
-void HandOver::hold() {
-    commands_.hold({"status", "stats", "health", "top", "inflight", "ports", "hand-over", "cache lookup",
-                    "cache stats", "upstream list"},
-                   "another millraced is taking over; ask that one, in a moment");
 }
 
 void HandOver::leave_ports() {
@@ -203,6 +200,7 @@ void HandOver::look() {
         enter(Stage::parted);
         return tell("done ports");
     case Stage::ending: return is_over ? loop_.stop() : wait();
+    case Stage::none: return;
     default:
         if (boot_time() - entered_ > longest_rest) return on_lost();
     }

@@ -49,7 +49,6 @@ class HandOver {
     enum class Stage : std::uint8_t { none, offered, saving, leaving, parting, settling, parted, ending };
 
     tl::expected<void, std::string> offer(const std::string& path);
-    void listen();
     void read();
     void on_word(std::string_view word);
     void save_cache();
@@ -57,7 +56,6 @@ class HandOver {
     void end();
     void on_lost();
     void lose_ports();
-    void hold();
     void tell(const std::string& words);
     void enter(Stage stage);
     void wait();

@@ -54,7 +54,7 @@ int serve(const Config& config, const Document& document, LocalRules local, bool
     if (result) result = drop_privileges(config, dumps_core);
     if (result) result = daemon.run();
     if (!result) spdlog::critical("{}", result.error());
-    return result ? 0 : is_another ? beside_another : 1;
+    return result ? 0 : is_another && !daemon.has_taken_over() ? beside_another : 1;
 }
 
 int main(int argc, char** argv) {

@@ -71,7 +71,7 @@ void write_worker(Writer& out, const Snapshot::Worker& worker) {
     }
     for (const EventRow& row : event_rows) {
         double count = double(worker.events[std::size_t(row.event)]);
-        out.counter(row.name, help_of(row), count, *row.label ? with(row.label, row.value) : labels);
+        out.counter(row.name, help_of(row), count, *row.limit ? with("limit", row.limit) : labels);
     }
     if (worker.hit_time) {
         out.histogram("hit_duration_seconds",

@@ -45,16 +45,20 @@ json top_of(const Top& top, std::size_t rows) {
 }
 
 void add_top_verb(CommandServer& server, const Top& top) {
-    server.on("top", [&top](const std::vector<std::string>& args, const Responder& responder) {
-        std::size_t rows = usual_rows;
-        const std::string text = args.empty() ? "" : args[0];
-        bool is_number = args.empty() || std::from_chars(text.data(), text.data() + text.size(), rows).ptr ==
-                                             text.data() + text.size();
-        if (args.size() > 1 || !is_number || rows < 1 || rows > limits::top_places) {
-            return responder.fail("usage: top [ROWS], 1 to " + std::to_string(limits::top_places));
-        }
-        responder.respond(top_of(top, rows));
-    });
+    server.on(
+        "top",
+        [&top](const std::vector<std::string>& args, const Responder& responder) {
+            std::size_t rows = usual_rows;
+            const std::string text = args.empty() ? "" : args[0];
+            bool is_number =
+                args.empty() || std::from_chars(text.data(), text.data() + text.size(), rows).ptr ==
+                                    text.data() + text.size();
+            if (args.size() > 1 || !is_number || rows < 1 || rows > limits::top_places) {
+                return responder.fail("usage: top [ROWS], 1 to " + std::to_string(limits::top_places));
+            }
+            responder.respond(top_of(top, rows));
+        },
+        Effect::look);
 }
 
 } // namespace millrace::control

@@ -153,7 +153,7 @@ Top::Totals asked_of(const NamedGroups& named) {
 }
 
 void add_upstream_verbs(CommandServer& server, const NamedGroups& named) {
-    server.on_plain("upstream list", [named](const Responder& responder) { responder.respond(list(named)); });
+    server.on_look("upstream list", [named] { return list(named); });
     for (Override word : {Override::automatic, Override::up, Override::down}) {
         server.on("upstream " + std::string(to_string(word)),
                   [named, word](auto args, const Responder& responder) {

@@ -166,37 +166,37 @@ void trace(const Context& c, const Args& args, const Responder& responder) {
 
 void add_verbs(CommandServer& server, const Parts& parts, Reload& reload, Loop& loop) {
     Context c{parts, reload, loop};
-    auto plain = [&server](const char* verb, const std::function<json()>& make) {
-        server.on_plain(verb, [make](const Responder& responder) { responder.respond(make()); });
-    };
-    plain("status", [c] { return status(c); });
-    plain("stats", [c] { return stats(c); });
-    plain("cache stats", [c] { return cache_stats(c); });
-    plain("quit", [c] {
+    server.on_look("status", [c] { return status(c); });
+    server.on_look("stats", [c] { return stats(c); });
+    server.on_look("cache stats", [c] { return cache_stats(c); });
+    server.on_plain("quit", [c](const Responder& responder) {
         c.loop.stop();
-        return json{{"stopping", true}};
+        responder.respond({{"stopping", true}});
     });
-    plain("inflight", [c] { return inflight(c); });
-    plain("health", [c] { return health(c); });
-    plain("ports", [c] { return c.ports.show(); });
-    plain("drain", [c] {
+    server.on_look("inflight", [c] { return inflight(c); });
+    server.on_look("health", [c] { return health(c); });
+    server.on_look("ports", [c] { return c.ports.show(); });
+    server.on_plain("drain", [c](const Responder& responder) {
         c.loop.health().drain();
-        return json{{"drained", true}};
+        responder.respond({{"drained", true}});
     });
-    plain("resume", [c] {
+    server.on_plain("resume", [c](const Responder& responder) {
         c.loop.health().resume();
-        return json{{"drained", false}};
+        responder.respond({{"drained", false}});
     });
-    server.on("rank", [c](const Args& args, const Responder& responder) { rank(c, args, responder); });
+    server.on(
+        "rank", [c](const Args& args, const Responder& responder) { rank(c, args, responder); },
+        Effect::look);
     server.on("trace", [c](const Args& args, const Responder& responder) { trace(c, args, responder); });
-    server.on("cache lookup",
-              [c](const Args& args, const Responder& responder) { cache_lookup(c, args, responder); });
+    server.on(
+        "cache lookup",
+        [c](const Args& args, const Responder& responder) { cache_lookup(c, args, responder); },
+        Effect::look);
     server.on("cache flush",
               [c](const Args& args, const Responder& responder) { cache_flush(c, args, responder); });
     server.on_plain("cache dump", [c](const Responder& responder) { cache_dump(c, responder); });
     server.on_plain("cache load", [c](const Responder& responder) { cache_load(c, responder); });
     add_upstream_verbs(server, c.named());
-    parts.top.set_upstreams([c] { return asked_of(c.named()); });
     add_top_verb(server, parts.top);
     add_config_verbs(server, reload);
     add_edit_verbs(server, reload, parts.local);

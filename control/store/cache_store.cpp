@@ -88,11 +88,18 @@ void CacheStore::set(const Config::Live& live, Time now) {
         plan_dump(now);
         due_ = std::min(due_, earlier);
     }
+    if (!is_same) warn_without_reader();
 }
 
 void CacheStore::open() {
     reader_ = p_.grace.add_reader();
-    if (!path_.empty() && !reader_) spdlog::warn("{}: {}; it is written at the end alone", path_, no_reader);
+    is_open_ = true;
+    warn_without_reader();
+}
+
+void CacheStore::warn_without_reader() const {
+    if (is_open_ && !path_.empty() && !reader_)
+        spdlog::warn("{}: {}; it is written at the end alone", path_, no_reader);
 }
 
 void CacheStore::give_up() {

@@ -98,6 +98,7 @@ class CacheStore {
     void conclude_load();
     void abort();
     void plan_dump(Time now);
+    void warn_without_reader() const;
 
     // The helper's. Without a helper control may write, too.
     void help(Job job, const std::string& path, std::uint64_t rules, const Restoring& how);
@@ -111,7 +112,7 @@ class CacheStore {
     cache::Grace::Reader* reader_ = nullptr; ///< null: too many, and the end alone can write the file
     TtlPolicy policy_;
     std::string path_;
-    bool is_given_away_ = false;
+    bool is_open_ = false, is_given_away_ = false;
     std::uint64_t rules_ = 0;
     Time interval_{};
     Time due_ = Time::max();          ///< the next dump

@@ -112,7 +112,7 @@ void Top::count(const dataplane::Endpoint& client, std::span<const std::uint8_t>
 Top::View Top::view(Time now, std::size_t rows) const {
     bool has_before = before_.begun != Time{};
     View out;
-    out.seconds = double((now - (has_before ? before_.begun : now_.begun)).count()) / 1e6;
+    out.seconds = in_seconds(now - (has_before ? before_.begun : now_.begun));
     out.stride = stride_;
     double seconds = std::max(out.seconds, 1.0);
     out.rate = double(now_.clients.total() + before_.clients.total()) / seconds;

@@ -35,7 +35,7 @@ MUTATIONS = [
         "control_test:CommandSocket.ASuccessor*"),
     Mutation(
         "flushed-while-handing-over", "control/command/protocol.cpp",
-        "        if (!held_.empty() && !not_held_.contains(handler->first)) return responder.fail(held_);\n",
+        "        if (!held_.empty() && verb->second.effect == Effect::change) return responder.fail(held_);\n",
         "",
         "a name that was flushed comes back with the newer daemon's cache",
         "control_test:Commands.WhatIsHeld*"),

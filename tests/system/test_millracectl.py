@@ -116,6 +116,11 @@ def test_completions_are_installed():
     places = set(json.loads(listed.stdout).values())
     assert any(place.endswith("share/bash-completion/completions/millracectl") for place in places)
     assert any(place.endswith("share/zsh/site-functions/_millracectl") for place in places)
+    files = {"bash": "deploy/millracectl", "zsh": "deploy/_millracectl"}
+    made = run(["ninja", "-C", BUILD, *files.values()])
+    assert made.returncode == 0, made.stdout
+    for shell, file in files.items():
+        assert (BUILD / file).read_text() == run([CTL, "--completion", shell]).stdout
 
 
 def test_bash_completes():

@@ -12,6 +12,7 @@ import threading
 import time
 import urllib.request
 
+import dns.message
 import dns.rcode
 import pytest
 
@@ -51,18 +52,23 @@ class Channel:
         self.listener.bind(str(path))
         self.listener.listen()
         self.reply = request(one.socket, "hand-over", str(path))
-        self.channel = None
+        self.channel, self.kept = None, []
 
-    def sockets(self):
-        """How many it was given. None is kept, or nobody else could bind to their addresses."""
+    def sockets(self, keep=False):
+        """How many it was given. Unless they are kept somebody else can bind to their addresses."""
         self.channel, _ = self.listener.accept()
         self.channel.settimeout(60)
         word, rights, _, _ = self.channel.recvmsg(64, socket.CMSG_LEN(253 * 4))
         assert word in (b"sockets none", b"sockets va", b"sockets pa") and rights[0][1] == socket.SCM_RIGHTS
-        descriptors = array.array("i", rights[0][2])
-        for descriptor in descriptors:
-            os.close(descriptor)
-        return len(descriptors)
+        self.kept = array.array("i", rights[0][2])
+        count = len(self.kept)
+        if not keep:
+            self.drop()
+        return count
+
+    def drop(self):
+        while self.kept:
+            os.close(self.kept.pop())
 
     def ask(self, word):
         """What is answered, but for the word."""
@@ -72,6 +78,7 @@ class Channel:
         return " ".join([said, *why])
 
     def close(self):
+        self.drop()
         for each in (self.channel, self.listener):
             if each:
                 each.close()
@@ -317,3 +324,52 @@ def test_after_one_that_ended_with_the_ports_kernel_sockets_answer_until_the_nex
     count = received_by_lcore(one)
     assert addresses(subscriber.ask("known.example.")) == ["192.0.2.200"]
     assert received_by_lcore(one) > count
+
+
+def asked_slowly(client, upstream, name="slow.example.", delay=1.2):
+    """A thread that waits for the answer of a server that takes its time, and has been asked; and where it puts its addresses."""
+    upstream.scripts[name] = Script((f"{name} 300 IN A 192.0.2.9",), delay=delay)
+    found = []
+    thread = threading.Thread(target=lambda: found.append(addresses(client.ask(name))))
+    thread.start()
+    assert until(lambda: upstream.asked[name] > 0)
+    return thread, found
+
+
+def test_a_port_is_left_when_nobody_waits_at_it_any_more(lab, daemon, upstreams, channel):
+    one = daemon(xdp_config(lab.names, [upstreams[0].endpoint], LCORE))
+    early = channel(one)
+    early.sockets()
+    thread, found = asked_slowly(Subscriber(lab), upstreams[0])
+    assert early.ask("ports") == "done"
+    thread.join()
+    assert found == [["192.0.2.9"]]
+
+
+def test_who_has_been_taken_over_from_receives_nothing_more(lab, daemon, upstreams, channel, local):
+    one = daemon(socket_config(lab, [upstreams[0].endpoint]))
+    local.ask("known.example.")
+    other = channel(one)
+    other.sockets(keep=True)
+    thread, found = asked_slowly(local, upstreams[0])
+    other.channel.send(b"over")
+    assert until(lambda: "taken over; serving those who wait" in one.last_lines())
+    assert local.send(dns.message.make_query("known.example.", "A").to_wire(), timeout=0.5) is None, "that is for the other one"
+    thread.join()
+    assert found == [["192.0.2.9"]] and one.wait(20) == 0
+
+
+def test_one_that_is_left_without_ports_and_sockets_ends_with_an_error(lab, build, daemon, nsd, channel):
+    """So that a service manager starts it again: also when it has taken over itself."""
+    config = {**xdp_config(lab.names, nsd, LCORE), "eal": ["--no-huge", "--single-file-segments"]}
+    config["ports"] = [{"device": f"net_memif0,role=server,id=0,socket={lab.folder}/alone.sock,socket-abstract=no", "lcores": [LCORE],
+                        "addresses": ["192.0.2.53"], "idle": "sleep"}]
+    one = daemon(config)
+    two = Successor(lab, build, one)
+    assert one.wait(60) == 0, two.text()
+    assert until(two.serves, 30), two.text()
+    last = channel(one)
+    last.sockets()
+    assert last.ask("ports") == "done"
+    last.close()
+    assert two.process.wait(20) == 1 and "has ended with the ports" in two.text()
