@@ -107,6 +107,11 @@ class Entry {
         return now < stale_until &&
                (stale_at_once || now.count() < refresh_after.load(std::memory_order_relaxed));
     }
+    /// Whether it has expired, and control has said that nobody is to ask for a while: for longer than who
+    /// claims a refresh says so, for `retry`.
+    bool is_held(Time now, Time retry) const {
+        return now >= expiry && refresh_after.load(std::memory_order_relaxed) > (now + retry).count();
+    }
     /// Nobody asks for a refresh before `until`, nor sooner than anyway. Control's.
     void hold_refresh(Time until) const {
         if (refresh_after.load(std::memory_order_relaxed) < until.count())

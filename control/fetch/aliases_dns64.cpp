@@ -93,13 +93,13 @@ bool Aliases::may_derive_stale(const cache::Key& key, cache::Hash hash, const Al
     return is_dns64s && entry && !entry->failure && !table_.find_usable(key, hash, now_);
 }
 
-/// The same while the target is not to be asked, as it has just failed (RFC 9520).
+/// The same while the target is not to be asked, as it has just failed (RFC 9520). One that is being asked,
+/// as a client was answered stale at once, is followed.
 std::optional<Aliases::Found> Aliases::held_stale(const cache::Key& key, cache::Hash hash, const Alias& alias,
                                                   cache::Hash target_hash, Time now) const {
     const cache::Entry* entry = table_.find_usable(alias.target, target_hash, now);
-    bool is_held =
-        entry && now >= entry->expiry && now.count() < entry->refresh_after.load(std::memory_order_relaxed);
-    bool may_use = is_held && may_derive_stale(key, hash, alias, entry) && !entry->rewritten &&
+    bool may_use = entry && entry->is_held(now, dataplane::limits::refresh_retry) &&
+                   may_derive_stale(key, hash, alias, entry) && !entry->rewritten &&
                    !fetches_.is_forbidden(alias.target, target_hash, *entry) &&
                    !(local_ && leads_to_blocked(local_->get(), alias.target.name.bytes(), *entry));
     auto found = may_use ? read_found(alias.target, *entry, now) : std::nullopt;

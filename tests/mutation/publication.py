@@ -348,10 +348,16 @@ MUTATIONS = [
         "control_test:Dns64Failures.AnAaaaQuestionThatKeeps*"),
     Mutation(
         "stale-sources-without-back-off", "control/fetch/aliases_dns64.cpp",
-        "    bool may_use = is_held && ",
-        "    bool may_use = false && is_held && ",
+        "    bool may_use = entry && ",
+        "    bool may_use = false && entry && ",
         "each question of a host with IPv6 alone asks upstreams that have just failed",
         "control_test:Dns64Failures.StaleDataOfTheAQuestion*"),
+    Mutation(
+        "a-claimed-refresh-is-taken-for-a-back-off", "control/fetch/aliases_dns64.cpp",
+        "entry->is_held(now, dataplane::limits::refresh_retry)",
+        "entry->is_held(now, Time{})",
+        "AAAA records are made for 30 s of a denial that is being renewed",
+        "control_test:Dns64Failures.AStaleDenialThat*"),
     Mutation(
         "a-stale-denial-becomes-fresh", "control/fetch/aliases_dns64.cpp",
         "        found.is_stale = found.is_stale || alias.is_native_stale;\n",

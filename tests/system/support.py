@@ -33,6 +33,9 @@ def _enter(file):
         raise OSError(ctypes.get_errno(), "setns: " + os.strerror(ctypes.get_errno()))
 
 
+PATIENCE = 20  # seconds, for what must come: the machine may be paused meanwhile
+
+
 class Client:
     """Asks one address. bind: the client's own address."""
 
@@ -50,7 +53,7 @@ class Client:
     def ask(self, name, qtype="A", tcp=False, **options):
         """The parsed reply. Options are dnspython's: use_edns, payload, want_dnssec, rdclass."""
         query = dns.message.make_query(name, qtype, **options)
-        reply = dns.message.from_wire(self.send(query.to_wire(), tcp), one_rr_per_rrset=True)
+        reply = dns.message.from_wire(self.send(query.to_wire(), tcp, PATIENCE), one_rr_per_rrset=True)
         assert reply.id == query.id and reply.question == query.question
         return reply
 
@@ -141,8 +144,8 @@ def is_sanitized(daemon):
     return "-10007fff8000 " in pathlib.Path(f"/proc/{daemon.process.pid}/maps").read_text(encoding="utf-8")
 
 
-def until(condition, seconds=5):
-    """The condition's first true value; its last one when the time is over."""
+def until(condition, seconds=30):
+    """The condition's first true value; its last one when the time is over, which a slow or paused machine needs."""
     deadline = time.monotonic() + seconds
     while True:
         value = condition()

@@ -17,6 +17,7 @@ import pytest
 from conftest import Client, Daemon, loopback, socket_config
 from lab.daemon import write_config
 from reference import Reference
+from support import PATIENCE
 
 QUESTIONS, SEED = 2000, 271828
 LAB = ["shared", "www", "mail", "text", "chain", "chain-1", "dangling", "ttl0", "mixed", "big", "huge", "split", "nowhere",
@@ -144,7 +145,7 @@ def test_same_as_unbound(reference, single):
     unexplained, stale = [], set(RULES)
     for question in questions():
         wire = question.message().to_wire()
-        ours, theirs = parsed(single.send(wire, question.tcp)), parsed(unbound.send(wire, question.tcp))
+        ours, theirs = (parsed(client.send(wire, question.tcp, PATIENCE)) for client in (single, unbound))
         mine, other = fields(ours), fields(theirs)
         for field in mine:
             if mine[field] == other[field]:
@@ -164,7 +165,7 @@ def test_same_as_the_upstream(reference, single, name, dnssec_ok, tcp):
     """Every name and type; what dnspython reads it also writes, and reads again."""
     for qtype in sorted(set(TYPES) - {"ANY", "TYPE128", "TYPE253", "NSEC", "RRSIG"}):
         query = dns.message.make_query(name, qtype, want_dnssec=dnssec_ok)
-        ours = parsed(single.send(query.to_wire(), tcp))
+        ours = parsed(single.send(query.to_wire(), tcp, PATIENCE))
         theirs = upstream_says(reference.nsd, name, qtype)
         again = dns.message.from_wire(ours.to_wire(max_size=65535))
         assert fields(again) == fields(ours) and ttls(again.answer) == ttls(ours.answer)
@@ -206,7 +207,7 @@ def test_large_rrsets_are_refused_with_a_reason_or_whole(lab, daemon, reference)
 
 @functools.cache
 def upstream_says(nsd, name, qtype):
-    return parsed(Client(*nsd).send(dns.message.make_query(name, qtype, want_dnssec=True).to_wire(), tcp=True))
+    return parsed(Client(*nsd).send(dns.message.make_query(name, qtype, want_dnssec=True).to_wire(), tcp=True, timeout=PATIENCE))
 
 
 def ttls(section):

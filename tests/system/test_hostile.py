@@ -56,7 +56,7 @@ class Scene:
     def settle(self, megabytes=8):
         """Nothing is left: no Fetch, no descriptor, no memory to speak of."""
         assert self.hostile.asked > 0
-        assert until(lambda: self.one.ctl("inflight")["live"] == 0, 6), self.one.ctl("inflight")
+        assert until(lambda: self.one.ctl("inflight")["live"] == 0), self.one.ctl("inflight")
         files, memory = self._before
         assert until(lambda: self._held()[0] <= files + 2), (self._held(), self._before)
         # A sanitizer keeps what is freed for a while; it looks for leaks itself, at the end.

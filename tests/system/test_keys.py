@@ -69,7 +69,7 @@ def test_who_is_asked_is_up_to_the_strategy(start, client, upstreams):
     change(fanout={"strategy": "race", "stagger": "10ms"})
     query = dns.message.make_query("lost.example.", "A").to_wire()
     assert client.send(query, timeout=1) is None
-    assert until(lambda: all(asked(upstreams, "lost.example.")), 2), "one more at each interval"
+    assert until(lambda: all(asked(upstreams, "lost.example."))), "one more at each interval"
 
 
 def test_the_others_are_asked_after_fallback(start, client, upstreams):

@@ -36,6 +36,16 @@ TEST_F(Dns64Failures, AfterAStaleDenialWhatIsMadeIsKeptAndNobodyIsAskedDuringThe
     EXPECT_EQ(asked_of("a.com.", type_aaaa), before) << "the AAAA question's back-off holds";
 }
 
+TEST_F(Dns64Failures, AStaleDenialThatAWorkerHasAskedAfreshIsNoFailure) {
+    asked(native);
+    run(10min);
+    const cache::Entry* denial = cached(native);
+    ASSERT_TRUE(denial->claim_refresh(clock.now, dataplane::limits::refresh_retry))
+        << "a hit, answered at once";
+    zone[{"a.com.", type_aaaa}] = has_ipv6;
+    EXPECT_EQ(asked(key).addresses, Hosts{"2001:db8::1"});
+}
+
 TEST_F(Dns64Failures, OfAStaleDenialNoNewOneIsMade) {
     zone[{"a.com.", type_a}] = nodata;
     asked(native);
