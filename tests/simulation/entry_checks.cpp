@@ -73,6 +73,7 @@ void EntryChecks::note_start(std::uint32_t key, cache::Generation before, cache:
     KeyState& state = keys_[key];
     const cache::Node* node = table_.locate(state.key, state.hash); // none when the table is full
     if (scene_.plan.dns64) { // what is made of an answer has a generation, too, and may come in the same step
+        find_owners(before);
         bool is_its = node && node->second.started > before;
         if (!is_its) return;
         belongs(node->second.started, key);

@@ -122,7 +122,7 @@ class EntryChecks {
     std::uint32_t add_keys(unsigned name, std::uint16_t qtype, unsigned flavour);
     void add_key(unsigned name, std::uint16_t qtype, unsigned flavour);
     void belongs(cache::Generation generation, std::uint32_t key);
-    void find_owner(cache::Generation generation);
+    void find_owners(cache::Generation since);
     void check(const cache::Entry& entry, std::uint32_t key);
     void read(const cache::Entry& entry, const KeyState& key);
     void check_hosts(const KeyState& key);
@@ -146,6 +146,8 @@ class EntryChecks {
     Time check_native(const cache::Entry& entry, const KeyState& key);
     std::optional<Time> derived(const KeyState& from, const GenerationState& generation,
                                 const LeftOut& left_out, bool authentic) const;
+    bool may_be_cut_to(const GenerationState& generation,
+                       const std::function<bool(std::uint32_t)>& is_such) const;
     std::optional<Time> lack_of_ipv6(const KeyState& key, const KeyState& native);
     bool lacks_ipv4(const KeyState& ipv4) const;
     void check_sockets();

@@ -67,15 +67,15 @@ void EntryChecks::on_accepted(control::FetchId fetch, const control::Answer& ans
         (keys_[generation.key].name != said->name || keys_[generation.key].qtype != said->qtype)) {
         scene_.fail("a reply answers what was asked", "generation " + std::to_string(fetch.generation));
     }
-    if (generation.key == no_key && scene_.plan.dns64) find_owner(fetch.generation);
+    if (generation.key == no_key && scene_.plan.dns64) find_owners(fetch.generation - 1);
     generation.accepted.push_back({number, answer.received});
 }
 
-/// Of a Fetch for which the table had no slot, or that nobody has looked for yet.
-void EntryChecks::find_owner(cache::Generation generation) {
+/// Of the Fetches since that generation: also of one that the table had no slot for.
+void EntryChecks::find_owners(cache::Generation since) {
     for (const auto& [live, key] : inflight_()) {
-        std::uint32_t index = live == generation ? find_key(key) : no_key;
-        if (index != no_key && keys_[index].key == key) belongs(generation, index);
+        std::uint32_t index = live > since ? find_key(key) : no_key;
+        if (index != no_key && keys_[index].key == key) belongs(live, index);
     }
 }
 

@@ -2,9 +2,15 @@
 
 namespace millrace::simulation {
 
+namespace {
+
+constexpr Time tick = 20ms; // for which a Fetch that another one's end has begun may have begun earlier
+
+} // namespace
+
 void PriorityChecks::begin_step() {
     if (scene_.plan.priorities < 2) return;
-    usable_at_first_ = usable();
+    note_usable();
     refused_at_first_ = exchanges_.counters().refused_full;
 }
 
@@ -13,18 +19,20 @@ void PriorityChecks::end_step(cache::Generation last) {
     for (; scene_.plan.priorities > 1 && last_ < last; ++last_) course_of(last_ + 1);
 }
 
-unsigned PriorityChecks::usable() const {
-    unsigned mask = 0;
+void PriorityChecks::note_usable() {
+    unsigned usable = 0;
     for (const control::Upstreams& group : groups_) {
         for (unsigned i = 0; i < group.size(); ++i)
-            mask |= unsigned(group.may_be_asked(i)) << Servers::server_of(group.endpoint(i));
+            usable |= unsigned(group.may_be_asked(i)) << Servers::server_of(group.endpoint(i));
     }
-    return mask;
+    for (unsigned server = 0; server < unusable_.size(); ++server) {
+        if (!(usable >> server & 1)) unusable_[server] = scene_.now;
+    }
 }
 
 PriorityChecks::Course& PriorityChecks::course_of(cache::Generation generation) {
     auto [at, is_new] = courses_.try_emplace(generation);
-    if (is_new) at->second = {0, scene_.now, usable_at_first_ & usable(), refused_at_first_, {}, {}, {}};
+    if (is_new) at->second = {0, scene_.now, refused_at_first_, {}, {}, {}};
     return at->second;
 }
 
@@ -42,18 +50,18 @@ void PriorityChecks::on_sent(unsigned server, const Asked& asked) {
     std::string what = "server " + std::to_string(server) + " of priority " + std::to_string(priority) +
                        " is asked for name " + std::to_string(asked.name);
     if (course.is_told) scene_.fail("what a better server has said stands", what);
+    note_usable();
     if (!may_descend(course, priority)) scene_.fail("a worse priority stands back", what);
     scene_.tally.add(Seen::worse_priority_asked, course.worst.has_value());
     course.worst = priority;
 }
 
 bool PriorityChecks::may_descend(const Course& course, unsigned priority) const {
-    bool is_late = scene_.now >= course.began + control::Config::Fanout{}.deadline / 2;
+    bool is_late = scene_.now + tick >= course.began + control::Config::Fanout{}.deadline / 2;
     bool was_refused = exchanges_.counters().refused_full > course.refused;
     if (is_late || was_refused) return true;
-    unsigned usable = course.usable & this->usable();
     for (unsigned server = 0; server < course.asked.size(); ++server) {
-        bool is_better = usable >> server & 1 && Servers::group_of(server) == course.group &&
+        bool is_better = unusable_[server] < course.began && Servers::group_of(server) == course.group &&
                          Servers::priority_of(scene_, server) < priority;
         if (is_better && !course.ended[server]) return false;
     }

@@ -2,7 +2,7 @@
 //
 // Basic algorithm: each first question of a Fetch to a server is held against what the Fetch has heard of the
 // servers that are better. One of a worse priority than all that were asked so far needs a reason: each
-// better one is not to be asked, has failed, or has an ICMP error; or half of the time has passed. After a
+// better one was not to be asked, has failed, or has an ICMP error; or half of the time has passed. After a
 // reply that is of use nobody of a worse priority is asked at all.
 #pragma once
 
@@ -34,13 +34,12 @@ class PriorityChecks {
     struct Course {
         unsigned group = 0;
         Time began{};
-        unsigned usable = 0;       ///< servers that could be asked when it began
         std::uint64_t refused = 0; ///< questions for want of room, until then
         std::array<bool, Servers::pool + Servers::others> asked{}, ended{};
         std::optional<unsigned> worst; ///< priority asked so far
         bool is_told = false;          ///< a reply of use has come
     };
-    unsigned usable() const;
+    void note_usable();
     Course& course_of(cache::Generation generation);
     bool may_descend(const Course& course, unsigned priority) const;
     unsigned server_of(const Course& course, unsigned upstream) const;
@@ -49,10 +48,10 @@ class PriorityChecks {
     const EntryChecks& entries_;
     std::span<const control::Upstreams> groups_;
     const control::Exchanges& exchanges_;
-    std::unordered_map<cache::Generation, Course> courses_; ///< of Fetches
-    cache::Generation last_ = 0;                            ///< that there was
-    unsigned usable_at_first_ = 0;                          ///< in this step
-    std::uint64_t refused_at_first_ = 0;
+    std::unordered_map<cache::Generation, Course> courses_;        ///< of Fetches
+    cache::Generation last_ = 0;                                   ///< that there was
+    std::array<Time, Servers::pool + Servers::others> unusable_{}; ///< when each server last was so
+    std::uint64_t refused_at_first_ = 0;                           ///< in this step
 };
 
 } // namespace millrace::simulation

@@ -124,14 +124,26 @@ std::optional<Time> EntryChecks::derived(const KeyState& from, const GenerationS
     return merged;
 }
 
+/// Whether its best address alone, which `max-addresses` may leave of it, may be such a one.
+bool EntryChecks::may_be_cut_to(const GenerationState& generation,
+                                const std::function<bool(std::uint32_t)>& is_such) const {
+    if (scene_.plan.max_addresses == 0 || !scene_.has(Danger::ranking)) return false;
+    return std::ranges::any_of(generation.accepted, [&](const Accepted& accepted) {
+        return std::ranges::any_of(scene_.ledger.find_said(accepted.said)->hosts, is_such);
+    });
+}
+
 /// Until when it is known that there are no AAAA records for the rule's clients. None: it never was.
 std::optional<Time> EntryChecks::lack_of_ipv6(const KeyState& key, const KeyState& native) {
     bool is_forgotten = !native.has_slot; // the table was full: its Fetches are not all known
     if (is_forgotten) return Time::max();
+    LeftOut left_out{key.key.dns64(), false};
     std::optional<Time> latest;
     for (cache::Generation number : generations_of(native)) {
         const GenerationState& generation = generations_[number];
         if (is_revoked(generation)) continue;
+        if (may_be_cut_to(generation, [&](auto host) { return is_left_out(left_out, host); }))
+            return Time::max();
         bool is_decided = false, is_denied = false, lacks = generation.accepted.empty();
         Time until = Time::max();
         for (const Accepted& accepted : generation.accepted) {
@@ -146,8 +158,7 @@ std::optional<Time> EntryChecks::lack_of_ipv6(const KeyState& key, const KeyStat
             if (!decides) lacks = lacks || says_so;
             if (!decides || is_decided) continue;
             is_decided = true;
-            bool has_some =
-                nature == Nature::positive && !rest(said, native, {key.key.dns64(), false}).empty();
+            bool has_some = nature == Nature::positive && !rest(said, native, left_out).empty();
             lacks = nature != Nature::nxdomain && !has_some && !is_validated(said, native);
             if (nature == Nature::nodata) until = accepted.received + std::chrono::seconds(said.ttl);
         }
@@ -193,14 +204,14 @@ Time EntryChecks::check_native(const cache::Entry& entry, const KeyState& key) {
 /// Whether anybody has said that there are no A records, or none that AAAA records may be made of.
 bool EntryChecks::lacks_ipv4(const KeyState& ipv4) const {
     if (!ipv4.has_slot) return true;
-    bool may_be_cut = scene_.plan.max_addresses > 0 && scene_.has(Danger::ranking); // to private ones
+    auto is_private = [&](auto host) { return scene_.ledger.find_host(host)->is_private; };
     return std::ranges::any_of(generations_of(ipv4), [&](cache::Generation number) {
-        return std::ranges::any_of(generations_[number].accepted, [&](const Accepted& accepted) {
+        const GenerationState& generation = generations_[number];
+        auto denies = [&](const Accepted& accepted) {
             const Said& said = *scene_.ledger.find_said(accepted.said);
-            auto is_private = [&](auto host) { return scene_.ledger.find_host(host)->is_private; };
-            return is_denial(nature_for(said, ipv4.key)) || is_validated(said, ipv4) ||
-                   (may_be_cut && std::ranges::any_of(said.hosts, is_private));
-        });
+            return is_denial(nature_for(said, ipv4.key)) || is_validated(said, ipv4);
+        };
+        return may_be_cut_to(generation, is_private) || std::ranges::any_of(generation.accepted, denies);
     });
 }
 

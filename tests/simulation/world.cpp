@@ -142,7 +142,10 @@ void World::finish() {
     for (auto& worker : workers_) worker->stall.reset();
     // Whoever is stalled comes back, and drains its ring.
     Time end = scene_.now + settling;
-    while (scene_.now < end && !(is_quiet() && grace_.limbo_bytes() == 0)) run_until(scene_.now + 100ms);
+    auto is_over = [this] {
+        return is_quiet() && grace_.limbo_bytes() == 0 && publisher_.reserve().bytes() == 0;
+    };
+    while (scene_.now < end && !is_over()) run_until(scene_.now + 100ms);
     checks_.check_end();
     auto& s = scene_;
     s.require(fetches_.live() == 0 && fetches_.waiting() == 0, "close() leaves nothing", "Fetches");
