@@ -1,6 +1,8 @@
 """The page for people, as a browser shows it."""
 
 import contextlib
+import html
+import http.server
 import itertools
 import json
 import re
@@ -37,11 +39,11 @@ def figures(one):
     return json.loads(status_json(one))
 
 
-def shown(one, folder, *options):
-    """The text of the page once its script has run."""
+def shown(address, folder):
+    """The page once its script has run."""
     done = subprocess.run(
         ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}", "--virtual-time-budget=5000",
-         *options, "--dump-dom", one.http + "/"], capture_output=True, text=True, timeout=120, check=False)
+         "--dump-dom", address], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -117,7 +119,7 @@ def test_a_browser_shows_what_is_slow(one, lab, upstreams, tmp_path):
 
     with slow_questions(lab, upstreams[0], 1):
         assert until(is_drawn, 90), "two points make a line"
-        page = shown(one, tmp_path / "chromium")
+        page = shown(one.http + "/", tmp_path / "chromium")
     text = text_of(page)
     assert "nothing is being asked" not in text and re.search(r"slow\d+\.example\. A", text[text.index("In flight"):])
     assert page.count("<polyline") >= 4 and re.search(r"\d+ (s|min) ago", text)
@@ -134,13 +136,75 @@ def test_a_browser_shows_it(one, lab, upstreams, tmp_path):
     client = Client(loopback(lab), 5300)
     client.ask("<img\\032src=x\\032onerror=document.title='taken'>.example.")
     assert until(lambda: figures(one)["top"]["names"])
-    page = shown(one, tmp_path / "chromium")
+    page = shown(one.http + "/", tmp_path / "chromium")
     text = text_of(page)
     assert "<title>! Millrace</title>" in page or "<title>Millrace</title>" in page
     assert "&lt;img" in page and "<img" not in page
     assert upstreams[0].endpoint in text and f"{loopback(lab)}:5300" in text
     assert "cached answers" in text and "cannot be reached" not in text
     assert page.count("<table") >= 5 and "nothing is being asked" in text
+
+
+# The page in a frame of some width, and what of it a reader would stumble over: what is wider than the frame, and texts
+# of too little contrast (WCAG 2.1, 1.4.3) or too small.
+FRAME = """<!doctype html><iframe src="/" style="width: WIDTHpx; height: 9000px; border: 0; color-scheme: SCHEME"></iframe>
+<pre id="found"></pre><script>
+const channel = c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+const luminance = colour => { const [r, g, b] = colour.match(/[\\d.]+/g).map(c => channel(c / 255));
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+setTimeout(() => {
+  const frame = document.querySelector("iframe"), page = frame.contentDocument, style = e => frame.contentWindow.getComputedStyle(e);
+  const behind = e => { while (style(e).backgroundColor === "rgba(0, 0, 0, 0)") e = e.parentElement; return style(e).backgroundColor; };
+  const texts = [...page.body.querySelectorAll(":not(script)")].filter(e => [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()));
+  const faint = texts.map(e => {
+    const of_svg = e.namespaceURI.endsWith("svg"), [one, two] = [luminance(style(e)[of_svg ? "fill" : "color"]), luminance(behind(e))];
+    return {text: e.textContent.trim().slice(0, 40), size: parseFloat(style(e).fontSize),
+            contrast: (Math.max(one, two) + 0.05) / (Math.min(one, two) + 0.05)}; });
+  document.getElementById("found").textContent = JSON.stringify({width: page.documentElement.clientWidth,
+    scrolls: page.documentElement.scrollWidth, back: luminance(style(page.body).backgroundColor), texts: faint}); }, 3000);
+</script>"""
+
+
+@contextlib.contextmanager
+def framed(one, frame):
+    """The daemon's HTTP server beside such a frame, as of one origin."""
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            if self.path == "/favicon.ico":
+                return self.send_error(404)
+            kind, body = "text/html", frame.encode()
+            if self.path != "/frame":
+                with urllib.request.urlopen(one.http + self.path, timeout=30) as reply:
+                    kind, body = reply.headers["Content-Type"], reply.read()
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/frame"
+        finally:
+            server.shutdown()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 1200])
+def test_it_is_readable(one, lab, tmp_path, width, scheme):
+    client = Client(loopback(lab), 5300)
+    for i in range(5):
+        client.ask(f"{'x' * 60}.{'y' * 60}.{i}.example.")
+    assert until(lambda: figures(one)["top"]["names"] and figures(one)["history"]["points"])
+    with framed(one, FRAME.replace("WIDTH", str(width)).replace("SCHEME", scheme)) as address:
+        page = shown(address, tmp_path / "chromium")
+    seen = json.loads(html.unescape(re.search(r'<pre id="found">(.*?)</pre>', page, re.DOTALL)[1]))
+    assert (seen["width"], seen["scrolls"]) == (width, width), "tables scroll, the page does not"
+    assert seen["back"] < 0.1 if scheme == "dark" else seen["back"] > 0.8
+    assert len(seen["texts"]) > 50 and [t for t in seen["texts"] if t["contrast"] < 4.5 or t["size"] < 10] == []
 
 
 def test_it_needs_nothing_from_elsewhere(one):
