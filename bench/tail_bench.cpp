@@ -2,8 +2,8 @@
 // generator and control on another. Its own TSC, from a burst's receipt to its hand-over to the port.
 //
 // Prints a line for each kind of work: nothing; eviction (names that are asked once push others out of a full
-// table); a block list of a million names read and swapped in; everything flushed and filled again; and once
-// more nothing, which shows how far these figures can be trusted.
+// table); a block list of five million names built and swapped in; everything flushed and filled again; and
+// once more nothing, which shows how far these figures can be trusted.
 #include <array>
 #include <cstdio>
 #include <functional>
@@ -29,7 +29,7 @@ using namespace dataplane;
 using bench::NumberedName;
 using bench::quantile;
 
-constexpr std::uint32_t hot_names = 10'000, room = 100'000, blocked = 1'000'000;
+constexpr std::uint32_t hot_names = 10'000, room = 100'000, blocked = 5'000'000;
 constexpr unsigned rounds = 9, kinds = 5;
 constexpr Time phase_length = 400ms;
 constexpr unsigned gap_us = 10; ///< between bursts: then the kernel's own tick disturbs fewer than 1 in 100
@@ -91,10 +91,16 @@ class Bench {
             std::uint64_t before = names_.table.evicted();
             during(1, [&] { names_.put(hot_names + next_++ % 5'000'000); });
             evicted_ += names_.table.evicted() - before;
-            std::thread builder([&] { list_ = rules(blocked); });
-            during(2, [&] { swap_list(); });
+            std::atomic<bool> is_built{false};
+            std::thread builder([&] {
+                list_ = rules(blocked);
+                is_built = true;
+            });
+            auto swap = [&] {
+                if (is_built && list_) local_.replace(std::exchange(list_, nullptr), names_.grace);
+            };
+            during(2, swap, [&] { return is_built && !list_; });
             builder.join();
-            swap_list();
             flush();
             during(3, [&] { refill(); });
             during(4, [] {});
@@ -110,10 +116,13 @@ class Bench {
         return 0;
     }
     /// One phase of a round: load at about a third of what the worker can do, and `step` again and again.
-    void during(unsigned kind, const std::function<void()>& step) {
+    /// Not before it `is_over`.
+    void during(
+        unsigned kind, const std::function<void()>& step,
+        const std::function<bool()>& is_over = [] { return true; }) {
         port_.phase = round_ * kinds + kind;
         std::uint64_t gap = rte_get_tsc_hz() / 1'000'000 * gap_us, due = rte_rdtsc();
-        for (Time end = boot_time() + phase_length; boot_time() < end;) {
+        for (Time end = boot_time() + phase_length; boot_time() < end || !is_over();) {
             while (wire_.receive() > 0) {
             }
             if (rte_rdtsc() >= due) {
@@ -127,9 +136,6 @@ class Bench {
             names_.table.upkeep(boot_time());
             names_.grace.reclaim();
         }
-    }
-    void swap_list() {
-        if (list_) local_.replace(std::exchange(list_, nullptr), names_.grace);
     }
     void flush() {
         names_.table.raise_floor(0, names_.generation);
@@ -154,7 +160,7 @@ class Bench {
     }
     /// The middle one of the rounds' `share`, and of their ratios to the same round's with nothing beside.
     void report() const {
-        static constexpr const char* names[kinds] = {"nothing", "eviction", "a million names blocked",
+        static constexpr const char* names[kinds] = {"nothing", "eviction", "a list of five million",
                                                      "flush and refill", "nothing once more"};
         double per_us = double(rte_get_tsc_hz()) / 1e6;
         std::printf("%-26s %10s %8s %8s %8s   %s\n", "beside the worker", "packets", "p50 us", "p99 us",
