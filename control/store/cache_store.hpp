@@ -94,7 +94,8 @@ class CacheStore {
     void on_dumped(Result result);
     void tell_forgotten(const Result& result);
     bool fill_some(Time now);
-    void fill(StoredEntry& one);
+    void fill_few();
+    void fill(StoredEntry& one, cache::Hash hash);
     void conclude_load();
     void abort();
     void plan_dump(Time now);

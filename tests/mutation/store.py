@@ -71,8 +71,8 @@ MUTATIONS = [
         "control_test:CacheStoreTest.AnEnd*"),
     Mutation(
         "all-filled-in-one-tick", "control/store/cache_store.cpp",
-        "(n % 4 != 0 || boot_time() < now + limits::filling)",
-        "true",
+        "    } while (!batch_.empty() && boot_time() < now + limits::filling);\n",
+        "    } while (!batch_.empty());\n",
         "a tick takes as long as a block of the file",
         "control_test:CacheStoreTest.ATick*"),
 ]
