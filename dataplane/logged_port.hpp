@@ -29,6 +29,8 @@ class LoggedPort final : public Port {
     const TscClock* clock_;
     Time received_{};                         ///< the latest burst's
     std::array<Time, limits::burst> asked_{}; ///< by place in the burst
+    std::uint32_t chosen_ = 0;                ///< bits likewise, for the log
+    bool is_composed_ = false;                ///< the burst, of replies to earlier queries
 };
 
 } // namespace millrace::dataplane

@@ -64,11 +64,27 @@ bool QueryLog::is_wanted(const LoggedMessage& what, std::span<const std::uint8_t
     bool is_clients = what.kind == LoggedKind::client_query || what.kind == LoggedKind::client_response;
     unsigned rcode = message[3] & dns::rcode_mask;
     if (rules.rcodes && !(is_response && (rules.rcodes >> rcode & 1))) return false;
-    if (is_clients && !rules.all_clients && !rules.clients.contains(what.peer.address)) return false;
+    return !is_clients || rules.all_clients || rules.clients.contains(what.peer.address);
+}
+
+bool QueryLog::is_of_part(const LogRules& rules, const Endpoint& peer,
+                          std::span<const std::uint8_t> message) {
     if (rules.part == LogRules::all) return true;
-    std::uint64_t exchange = std::uint64_t(what.peer.port) << 16 | cache::load_u16(message.data());
-    std::uint64_t hash = cache::keyed_hash(what.peer.address.octets, exchange);
-    return hash >> 32 < rules.part;
+    std::uint64_t exchange = std::uint64_t(peer.port) << 16 | cache::load_u16(message.data());
+    return cache::keyed_hash(peer.address.octets, exchange) >> 32 < rules.part;
+}
+
+std::uint32_t QueryLog::choose(const Burst& burst) const {
+    static_assert(limits::burst <= 32);
+    const LogRules& rules = rules_.get();
+    std::uint32_t chosen = 0;
+    for (unsigned i = 0; i < burst.count; ++i) {
+        const Packet& packet = burst.packets[i];
+        std::span<const std::uint8_t> message(packet.data, std::max(packet.size, packet.reply));
+        bool is_chosen = message.size() >= dns::header_octets && is_of_part(rules, packet.client, message);
+        chosen |= std::uint32_t(is_chosen) << i;
+    }
+    return chosen;
 }
 
 QuerySample::QuerySample()

@@ -77,12 +77,22 @@ class QueryLog {
     /// The producer, online if it is a worker: logs the message if the rules want it. `message` has at most
     /// 65535 octets; what is shorter than a header is none.
     void add(const LoggedMessage& what, std::span<const std::uint8_t> message) {
+        if (is_wanted(what, message) && is_of_part(rules_.get(), what.peer, message))
+            ring_.put(what, message);
+    }
+    /// The same for a burst at once, of queries or of replies: a bit for each packet whose query and response
+    /// are in the part that is taken.
+    std::uint32_t choose(const Burst& burst) const;
+    void add_chosen(const LoggedMessage& what, std::span<const std::uint8_t> message) {
         if (is_wanted(what, message)) ring_.put(what, message);
     }
     MessageRing& ring() { return ring_; } ///< the consumer's
 
   private:
+    /// Part of it or not.
     bool is_wanted(const LoggedMessage& what, std::span<const std::uint8_t> message) const;
+    static bool is_of_part(const LogRules& rules, const Endpoint& peer,
+                           std::span<const std::uint8_t> message);
 
     const cache::Replaceable<LogRules>& rules_;
     MessageRing ring_;

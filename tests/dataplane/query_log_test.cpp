@@ -256,5 +256,50 @@ TEST(LoggedPort, QueriesAndRepliesWithTheirTimes) {
     EXPECT_FALSE(log.ring().take(what, octets));
 }
 
+TEST(LoggedPort, ASampleHasQueriesWithTheirResponsesAlsoLateOnes) {
+    support::MemoryPort inner;
+    auto some = everything();
+    some->part = LogRules::all / 10;
+    cache::Replaceable<LogRules> rules(std::move(some));
+    QueryLog log(rules);
+    QuerySample sample;
+    LoggedPort port(inner, sample, &log, nullptr);
+    Counters counters;
+    Burst burst;
+    std::multiset<std::pair<LoggedKind, unsigned>> seen;
+    constexpr unsigned turns = 3000; // of two queries, the second of which is answered in a burst of its own
+    for (unsigned id = 0; id < 2 * turns; id += 2) {
+        auto with_id = [](std::vector<std::uint8_t> message, unsigned its) {
+            message[0] = std::uint8_t(its >> 8);
+            message[1] = std::uint8_t(its);
+            return message;
+        };
+        inner.queries = {{client, with_id(query, id)}, {client, with_id(query, id + 1)}};
+        port.receive(burst, counters);
+        ReturnPath path;
+        port.save(burst.packets[1], path);
+        burst.packets[0].reply = burst.packets[0].size;
+        port.send(burst, counters);
+        burst.count = 0;
+        ASSERT_TRUE(port.compose(burst, path));
+        std::ranges::copy(with_id(response(0), id + 1), burst.packets[0].data);
+        burst.packets[0].reply = std::uint16_t(query.size());
+        port.send(burst, counters);
+        LoggedMessage what;
+        std::vector<std::uint8_t> octets;
+        while (log.ring().take(what, octets)) seen.insert({what.kind, octets[0] << 8U | octets[1]});
+    }
+    std::array<unsigned, 2> taken{};
+    for (unsigned id = 0; id < 2 * turns; ++id) {
+        auto queries = seen.count({LoggedKind::client_query, id});
+        EXPECT_EQ(seen.count({LoggedKind::client_response, id}), queries) << id;
+        taken[id % 2] += unsigned(queries);
+    }
+    for (unsigned count : taken) {
+        EXPECT_GT(count, turns / 10 / 2);
+        EXPECT_LT(count, turns / 10 * 2);
+    }
+}
+
 } // namespace
 } // namespace millrace::dataplane

@@ -11,10 +11,16 @@ MUTATIONS = [
         "dataplane_test:QueryLog.AFull*"),
     Mutation(
         "queries-and-responses-drawn-apart", "dataplane/query_log.cpp",
-        "std::uint64_t(what.peer.port) << 16 |",
-        "std::uint64_t(what.kind) << 16 |",
+        "cache::load_u16(message.data())",
+        "message.size()",
         "a sample has queries without their responses",
         "dataplane_test:QueryLog.ASample*"),
+    Mutation(
+        "replies-to-earlier-queries-take-others-bits", "dataplane/logged_port.cpp",
+        "    is_composed_ = true;\n",
+        "",
+        "a sample has queries without their responses, where these came late",
+        "dataplane_test:LoggedPort.ASample*"),
     Mutation(
         "queries-pass-a-filter-of-rcodes", "dataplane/query_log.cpp",
         "    if (rules.rcodes && !(is_response && (rules.rcodes >> rcode & 1))) return false;\n",
