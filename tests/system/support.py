@@ -4,6 +4,7 @@ import ctypes
 import os
 import pathlib
 import socket
+import subprocess
 import time
 from contextlib import contextmanager
 
@@ -130,6 +131,14 @@ class Frozen:
 
     def __exit__(self, *_):
         assert _libc.ptrace(PTRACE_DETACH, self._tid, None, None) == 0, os.strerror(ctypes.get_errno())
+
+
+def held(folder, source, go):
+    """A prefix for a program's command: it has these functions, in C, in the place of libc's; they wait for the file `go`."""
+    library = folder / "held.so"
+    subprocess.run(["cc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-x", "c", "-", "-o", library], input=source, text=True, check=True)
+    asan = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
+    return ["env", f"LD_PRELOAD={library}", f"HELD_UNTIL={go}", f"ASAN_OPTIONS={asan}"]
 
 
 def stop(daemon):

@@ -13,7 +13,7 @@ import pytest
 from conftest import LCORE, NOBODY, ROOT, loopback, socket_config
 from lab.children import run
 from lab.daemon import xdp_config
-from support import Frozen, until
+from support import Frozen, held, until
 
 NET_ADMIN, NET_RAW = 1 << 12, 1 << 13
 WATCHDOG_SECONDS = 1
@@ -99,11 +99,8 @@ int recvmmsg(int s, struct mmsghdr* messages, unsigned count, int flags, struct 
 
 def test_is_not_ready_before_each_worker_has_turned(lab, daemon, manager, on_sockets, local, tmp_path):
     """One of two is held up where it first looks for queries."""
-    library, go = lab.folder / "hold.so", tmp_path / "go"
-    made = subprocess.run(["cc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-x", "c", "-", "-o", library], input=HOLD, text=True, check=False)
-    assert made.returncode == 0
-    asan = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
-    one = daemon(on_sockets(listen=[f"{loopback(lab)}:5300", f"{loopback(lab)}:5301"]), ["env", f"LD_PRELOAD={library}", f"HELD_UNTIL={go}", f"ASAN_OPTIONS={asan}"])
+    go = tmp_path / "go"
+    one = daemon(on_sockets(listen=[f"{loopback(lab)}:5300", f"{loopback(lab)}:5301"]), held(lab.folder, HOLD, go))
     try:
         assert local.ask("www.lab.example").answer, "the other and control are at work"
         assert not manager.hears("READY=1", 1)

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from conftest import NOBODY, socket_config
-from support import addresses, stop, until
+from support import addresses, held, stop, until
 from upstream import Script
 
 pytestmark = pytest.mark.timeout(120)
@@ -24,9 +24,9 @@ def folder(lab):
 
 @pytest.fixture
 def start(lab, daemon, upstreams, folder):
-    def run(servers=None, **cache):
+    def run(servers=None, prefix=(), **cache):
         servers = servers or [upstreams[0].endpoint]
-        return daemon(socket_config(lab, servers, cache={"file": str(folder / "cache"), **cache}), NOBODY)
+        return daemon(socket_config(lab, servers, cache={"file": str(folder / "cache"), **cache}), [*prefix, *NOBODY])
     return run
 
 
@@ -54,6 +54,41 @@ def test_a_restart_does_not_begin_cold(start, local, upstreams, folder):
         reply = local.ask(name)
         assert addresses(reply) == ["192.0.2.200"] and reply.answer[0].ttl <= ttl, "no life is longer than it was"
     assert sum(upstreams[0].asked.values()) == before and hits(one) == len(names)
+
+
+HOLD = r"""
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int open64(const char* path, int flags, ...) {
+    va_list rest;
+    va_start(rest, flags);
+    unsigned mode = flags & O_CREAT ? va_arg(rest, unsigned) : 0;
+    va_end(rest);
+    int is_cache = strstr(path, "/store/cache") && (flags & O_ACCMODE) == O_RDONLY;
+    while (is_cache && access(getenv("HELD_UNTIL"), F_OK)) usleep(10000);
+    return syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+}
+"""
+
+
+def test_clients_are_served_before_it_has_been_read(start, local, lab, folder):
+    one, go = start(), lab.folder / "go"
+    local.ask("kept.example.")
+    stop(one)
+    one = start(prefix=held(lab.folder, HOLD, go))
+    try:
+        assert [addresses(local.ask("new.example.")) for _ in range(2)] == [["192.0.2.200"]] * 2
+        assert hits(one) == 1 and "taken into the cache" not in one.last_lines()
+    finally:
+        go.touch()
+    assert is_loaded(one), one.last_lines()
+    go.unlink()
+    local.ask("kept.example.")
+    assert hits(one) == 2
 
 
 def test_on_command_and_what_is_flushed_does_not_come_back(start, local, upstreams, folder):
