@@ -17,6 +17,8 @@ import dns.rcode
 import pytest
 
 from conftest import LCORE, NOBODY, loopback, socket_config
+from lab import network
+from lab.children import run
 from lab.daemon import xdp_config
 from support import Client, Subscriber, addresses, until
 from upstream import Script
@@ -195,6 +197,39 @@ def test_of_an_af_xdp_port(lab, daemon, upstreams, successor, cache):
     assert addresses(subscriber.ask("known.example.", tcp=True)) == ["192.0.2.200"]
     assert one.ctl("health") == {"healthy": True}, "no route flaps"
     assert two.end() == 0 and not one.socket.exists()
+
+
+@pytest.fixture
+def pair(lab):
+    """One more veth pair: the interface for a port, and the address that is served there."""
+    number = lab.names.number
+    edge, address = f"mr-also{number}", f"198.19.2{number}.53"
+    run(["ip", "link", "del", edge])
+    network.add_pair(lab.names, edge, f"mr-asub{number}", 1, [(f"{address}/24", f"198.19.2{number}.2/24")])
+    yield edge, address
+    run(["ip", "link", "del", edge])
+
+
+def test_of_two_af_xdp_ports_with_routed_next_hops(lab, daemon, upstreams, successor, pair):
+    edge, address = pair
+    config = xdp_config(lab.names, [upstreams[0].endpoint], LCORE)
+    config["ports"].append({"device": f"net_af_xdp1,iface={edge}", "lcores": [min(os.sched_getaffinity(0))], "addresses": [address]})
+    for port in config["ports"]:
+        port.update({"next-hop": "routed", "idle": "sleep"})
+    one = daemon(config)
+    clients = [Subscriber(lab), Subscriber(lab, address)]
+
+    def received():
+        assert [addresses(client.ask("known.example.")) for client in clients] == [["192.0.2.200"]] * 2
+        return [port["received"] for port in one.ctl("ports")["ports"].values()]
+
+    received()
+    two = successor(one)
+    assert one.wait(60) == 0, one.last_lines() + two.text()
+    assert until(two.serves, 30), two.text()
+    before = received()
+    assert all(now > then for now, then in zip(received(), before, strict=True)), "each port has its lcore again"
+    assert two.end() == 0
 
 
 def test_of_kernel_sockets_nothing_is_lost(lab, daemon, upstreams, successor, local):
