@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <syslog.h>
@@ -72,7 +73,9 @@ void LogSink::sink_it_(const spdlog::details::log_msg& message) {
 bool LogSink::write(const char* text, std::size_t size) {
     ssize_t sent =
         own_ ? ::write(own_.get(), text, size) : ::send(descriptor_, text, size, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (sent < 0 && errno == ENOTSOCK) sent = ::write(descriptor_, text, size); // a file
+    // A file; or somebody else's pipe, which has room for PIPE_BUF octets when it has any.
+    pollfd room{descriptor_, POLLOUT, 0};
+    if (sent < 0 && errno == ENOTSOCK && ::poll(&room, 1, 0) > 0) sent = ::write(descriptor_, text, size);
     return sent == ssize_t(size);
 }
 

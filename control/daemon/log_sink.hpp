@@ -26,7 +26,8 @@ class LogSink final : public spdlog::sinks::base_sink<std::mutex> {
   private:
     bool write(const char* text, std::size_t size);
 
-    dataplane::Descriptor own_; ///< the same pipe or terminal, never waited for; none: a socket or a file
+    /// The same pipe or terminal, never waited for. None: a socket, a file, or it is another user's.
+    dataplane::Descriptor own_;
     int descriptor_;
     std::uint64_t dropped_ = 0; ///< lines since the last that went through
 };

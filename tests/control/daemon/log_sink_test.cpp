@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <spdlog/spdlog.h>
+#include <sys/fsuid.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -14,14 +15,18 @@
 namespace millrace::control {
 namespace {
 
-/// Both ends of a pipe, or of a stream socket as journald's.
-class LogSinkTest : public testing::TestWithParam<bool> {
+enum class Kind { pipe, anothers_pipe, socket };
+
+/// Both ends of a pipe, also one that the process may not open again, or of a stream socket as journald's.
+class LogSinkTest : public testing::TestWithParam<Kind> {
   protected:
     LogSinkTest() {
-        int made = GetParam() ? ::pipe(ends) : ::socketpair(AF_UNIX, SOCK_STREAM, 0, ends);
+        int made = GetParam() == Kind::socket ? ::socketpair(AF_UNIX, SOCK_STREAM, 0, ends) : ::pipe(ends);
         EXPECT_EQ(made, 0);
         ::fcntl(ends[0], F_SETFL, O_NONBLOCK);
+        if (GetParam() == Kind::anothers_pipe) ::setfsuid(65534);
         log = std::make_unique<spdlog::logger>("t", std::make_shared<LogSink>(ends[1]));
+        ::setfsuid(::geteuid());
         log->set_pattern("%v");
     }
     ~LogSinkTest() override {
@@ -58,8 +63,7 @@ TEST_P(LogSinkTest, DoesNotWaitForAReaderAndSaysWhatIsMissing) {
     EXPECT_EQ(read_all(), "(" + std::to_string(lines - got) + " lines of this log found no reader)\nback\n");
 }
 
-INSTANTIATE_TEST_SUITE_P(Kinds, LogSinkTest, testing::Bool(),
-                         [](const auto& info) { return info.param ? "pipe" : "socket"; });
+INSTANTIATE_TEST_SUITE_P(Kinds, LogSinkTest, testing::Values(Kind::pipe, Kind::anothers_pipe, Kind::socket));
 
 } // namespace
 } // namespace millrace::control
