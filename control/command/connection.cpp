@@ -16,6 +16,7 @@ CommandConnection::CommandConnection(CommandServer& server)
 
 bool CommandConnection::start(dataplane::Descriptor client) {
     asio::error_code error;
+    peer_ = CommandPeer::of(client.get());
     if (socket_.assign(client.get(), error)) return false;
     client.release();
     enter(State::asking, server_.times_.ask);

@@ -1,5 +1,6 @@
 #include "control/command/server.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -187,8 +188,35 @@ void CommandServer::accept_clients() {
     wait_for_client();
 }
 
+CommandPeer CommandPeer::of(int connection) {
+    ucred who{};
+    socklen_t size = sizeof who;
+    ::getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &who, &size);
+    return {who.uid, who.pid};
+}
+
+bool CommandServer::make_room(const CommandPeer& newcomer) {
+    auto held = [this](const CommandPeer& peer) {
+        std::pair<long, long> count; // by the user, by the process
+        for (const auto& c : connections_) {
+            count.first += c->peer().user == peer.user;
+            count.second += c->peer().process == peer.process;
+        }
+        return count;
+    };
+    auto by_share = [&](const auto& a, const auto& b) { return held(a->peer()) < held(b->peer()); };
+    auto most = *std::ranges::max_element(connections_, by_share); // ends itself: kept until then
+    auto [users, processes] = held(most->peer());
+    auto [own_users, own_processes] = held(newcomer);
+    bool is_same_user = most->peer().user == newcomer.user;
+    bool gives_way = is_same_user ? processes > std::max(1L, own_processes) : users > std::max(1L, own_users);
+    if (gives_way) most->close();
+    return gives_way;
+}
+
 void CommandServer::admit(Descriptor client) {
-    if (connections_.size() >= most_connections) {
+    bool is_full = connections_.size() >= most_connections;
+    if (is_full && !make_room(CommandPeer::of(client.get()))) {
         constexpr std::string_view full = R"(.{"error":"the control socket has too many connections"})";
         [[maybe_unused]] ssize_t sent =
             ::send(client.get(), full.data(), full.size(), MSG_DONTWAIT | MSG_NOSIGNAL);

@@ -30,6 +30,14 @@ struct CommandTimes {
     std::chrono::milliseconds send = std::chrono::seconds(5);  ///< for a client to read its reply
 };
 
+/// Who is at a connection's other end.
+struct CommandPeer {
+    uid_t user = 0;
+    pid_t process = 0;
+
+    static CommandPeer of(int connection);
+};
+
 class CommandConnection;
 
 class CommandServer {
@@ -69,6 +77,8 @@ class CommandServer {
 
     std::size_t connections() const { return connections_.size(); }
 
+    /// When there are so many, the process that holds most, of the user who holds most, loses one for who
+    /// comes, unless that one holds as many.
     static constexpr std::size_t most_connections = 16;
 
   private:
@@ -77,6 +87,7 @@ class CommandServer {
     void wait_for_client();
     void accept_clients();
     void admit(dataplane::Descriptor client);
+    bool make_room(const CommandPeer& newcomer);
     void wait_for_descriptors();
 
     asio::io_context& io_;

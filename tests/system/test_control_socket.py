@@ -4,6 +4,8 @@ import json
 import pathlib
 import re
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -96,6 +98,35 @@ def test_thousands_of_connections_disturb_nobody(one, local):
     assert len(list(pathlib.Path(f"/proc/{one.process.pid}/fd").iterdir())) < 500
     for s in held:
         s.close()
+
+
+HOLD_ALL = """
+import socket, sys, time
+held = []
+while True:
+    if len(held) < 16:
+        held.append(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+        held[-1].connect(sys.argv[1])
+    for s in list(held):
+        try:
+            s.send(b'["log-level"]')
+            s.recv(4096) or held.remove(s)
+        except OSError:
+            held.remove(s)
+    if len(held) == 16:
+        print("all", flush=True)
+    time.sleep(0.01)
+"""
+
+
+def test_who_holds_all_connections_and_uses_them_gives_way(one):
+    with subprocess.Popen([sys.executable, "-c", HOLD_ALL, one.socket], stdout=subprocess.PIPE) as hostile:
+        try:
+            for _ in range(20):
+                assert hostile.stdout.readline() == b"all\n"
+                assert one.ctl("status")["pid"] == one.process.pid
+        finally:
+            hostile.kill()
 
 
 def test_who_does_not_read_is_dropped_and_others_are_served(one):
