@@ -75,6 +75,16 @@ void add_watch(CLI::App& verb, CommandLine& line, bool is_rates) {
         ->each([&line, is_rates](const std::string&) { line.is_rates = is_rates; });
 }
 
+/// The names that Unbound's operators know.
+void add_flushes(CLI::App& cache, CommandLine& line) {
+    auto name = std::make_shared<std::string>();
+    CLI::App* zone = cache.add_subcommand("flush-zone", "forget a name and all below it");
+    zone->add_option("NAME", *name, "domain name")->required()->check(one_word);
+    zone->final_callback([&line, name] { line.words = {"cache", "flush", "--zone", *name}; });
+    CLI::App* negative = cache.add_subcommand("flush-negative", "forget denials and failures");
+    negative->final_callback([&line] { line.words = {"cache", "flush", "--negative"}; });
+}
+
 void add_cache(CLI::App& app, CommandLine& line) {
     CLI::App& cache = add_noun(app, "cache", "look into the cache, keep what is in it, or forget it");
     add_verb(cache, line, {"cache", "lookup"}, "show the cached answer for a name and type",
@@ -82,6 +92,7 @@ void add_cache(CLI::App& app, CommandLine& line) {
     add_verb(cache, line, {"cache", "stats"}, "how full it is, hits and misses");
     add_verb(cache, line, {"cache", "dump"}, "write what is cached to the file of `cache: file`");
     add_verb(cache, line, {"cache", "load"}, "take from that file what is not cached");
+    add_flushes(cache, line);
     struct Flush {
         bool all = false, zone = false, negative = false;
         std::string name, group;

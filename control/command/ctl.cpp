@@ -1,6 +1,7 @@
 // millracectl: asks the daemon over its control socket, and prints a table or the JSON object.
 //
 // Exit code: 0 done, 1 the daemon reports an error or is not healthy, 2 wrong command line or no daemon.
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -27,14 +28,28 @@ using nlohmann::json;
 constexpr int refused = 1, unusable = 2;
 constexpr auto replace = json::error_handler_t::replace;
 
-/// Columns of the terminal that is written to; 0: it is none, and nothing is to be made to fit.
-std::size_t terminal_width() {
+/// One side of the terminal that is written to; 0: it is none, and nothing is to be made to fit.
+std::size_t measure(const char* variable, unsigned short winsize::*side, std::size_t usual) {
     if (!isatty(STDOUT_FILENO)) return 0;
-    const char* columns = std::getenv("COLUMNS");
-    if (columns && std::atoi(columns) > 0) return std::size_t(std::atoi(columns));
+    const char* given = std::getenv(variable);
+    if (given && std::atoi(given) > 0) return std::size_t(std::atoi(given));
     winsize size{};
-    bool is_known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
-    return is_known ? size.ws_col : 80;
+    bool is_known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.*side > 0;
+    return is_known ? size.*side : usual;
+}
+
+std::size_t terminal_width() {
+    return measure("COLUMNS", &winsize::ws_col, 80);
+}
+
+/// What fits into the terminal's height, the last line of it saying how much does not.
+std::string cut_to_height(const std::string& text) {
+    std::size_t rows = measure("LINES", &winsize::ws_row, 24);
+    auto lines = std::size_t(std::ranges::count(text, '\n'));
+    if (lines < rows || rows < 3) return text;
+    std::size_t shown = rows - 2, end = 0; // the cursor stands below the last
+    for (std::size_t i = 0; i < shown; ++i) end = text.find('\n', end) + 1;
+    return text.substr(0, end) + fmt::format("... {} lines more\n", lines - shown);
 }
 
 void print_error(const json& reply) {
@@ -58,7 +73,8 @@ void print_text(const json& text) {
     }
 }
 
-int print(const CommandLine& line, const json& reply) {
+/// `fits`: as much of a table as fits on the screen.
+int print(const CommandLine& line, const json& reply, bool fits = false) {
     bool failed = reply.contains("error");
     if (line.json) {
         std::printf("%s\n", reply.dump(-1, ' ', true, replace).c_str());
@@ -67,7 +83,8 @@ int print(const CommandLine& line, const json& reply) {
     } else if (!line.text_member.empty() && reply.contains(line.text_member)) {
         print_text(reply[line.text_member]);
     } else {
-        std::fputs(to_table(reply, terminal_width()).c_str(), stdout);
+        std::string table = to_table(reply, terminal_width());
+        std::fputs((fits ? cut_to_height(table) : table).c_str(), stdout);
     }
     std::fflush(stdout);
     return failed || !reply.value("healthy", true) ? refused : 0;
@@ -100,7 +117,7 @@ int ask_on(const CommandLine& line) {
             std::fputs("\n", stdout);
         is_first = false;
         if (line.is_rates) *reply = {{line.words.back(), rates.of(*reply, std::chrono::steady_clock::now())}};
-        print(line, *reply);
+        print(line, *reply, is_in_place);
         if (std::ferror(stdout)) return 0; // the reader has gone
         return std::nullopt;
     });
