@@ -23,11 +23,15 @@ usr/libexec/millrace/announce
 usr/libexec/millrace/nic
 usr/share/bash-completion/completions/millracectl
 usr/share/doc/millrace/README.md
+usr/share/doc/millrace/control-socket.md
 usr/share/doc/millrace/examples/bird.conf
 usr/share/doc/millrace/examples/frr.conf
 usr/share/doc/millrace/examples/millrace-recursor.conf
 usr/share/doc/millrace/examples/millrace-recursor.service
 usr/share/doc/millrace/examples/millrace.yaml
+usr/share/doc/millrace/metrics/alerts.yaml
+usr/share/doc/millrace/metrics/dashboard.json
+usr/share/doc/millrace/runbook.md
 usr/share/man/man5/millrace.yaml.5
 usr/share/man/man8/millracectl.8
 usr/share/man/man8/millraced.8
