@@ -107,10 +107,10 @@ class Entry {
         return now < stale_until &&
                (stale_at_once || now.count() < refresh_after.load(std::memory_order_relaxed));
     }
-    /// Whether it has expired, and control has said that nobody is to ask for a while: for longer than who
-    /// claims a refresh says so, for `retry`.
-    bool is_held(Time now, Time retry) const {
-        return now >= expiry && refresh_after.load(std::memory_order_relaxed) > (now + retry).count();
+    /// Whether it has expired, and control holds the refresh (hold_refresh). Nobody has just claimed it: that
+    /// is for `retry` from a moment that may be a little later than `now`.
+    bool is_backed_off(Time now, Time retry) const {
+        return now >= expiry && refresh_after.load(std::memory_order_relaxed) > (now + 2 * retry).count();
     }
     /// Nobody asks for a refresh before `until`, nor sooner than anyway. Control's.
     void hold_refresh(Time until) const {

@@ -1,6 +1,7 @@
 #include "dataplane/logged_port.hpp"
 
 #include <bit>
+#include <utility>
 
 namespace millrace::dataplane {
 
@@ -34,7 +35,8 @@ bool LoggedPort::compose(Burst& burst, const ReturnPath& path) {
 
 void LoggedPort::send(Burst& burst, Counters& counters) {
     if (log_) {
-        std::uint32_t rest = is_composed_ ? log_->choose(burst) : chosen_;
+        std::uint32_t received = std::exchange(chosen_, 0); // once: what is composed next may come to nothing
+        std::uint32_t rest = is_composed_ ? log_->choose(burst) : received;
         Time now = rest == 0 ? Time{} : clock_ ? clock_->now() : boot_time();
         for (; rest != 0; rest &= rest - 1) {
             auto i = unsigned(std::countr_zero(rest));

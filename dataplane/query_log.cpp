@@ -77,6 +77,9 @@ bool QueryLog::is_of_part(const LogRules& rules, const Endpoint& peer,
 std::uint32_t QueryLog::choose(const Burst& burst) const {
     static_assert(limits::burst <= 32);
     const LogRules& rules = rules_.get();
+    bool is_any = rules.kinds[std::size_t(LoggedKind::client_query)] ||
+                  rules.kinds[std::size_t(LoggedKind::client_response)];
+    if (!is_any) return 0;
     std::uint32_t chosen = 0;
     for (unsigned i = 0; i < burst.count; ++i) {
         const Packet& packet = burst.packets[i];

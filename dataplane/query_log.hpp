@@ -89,7 +89,7 @@ class QueryLog {
     MessageRing& ring() { return ring_; } ///< the consumer's
 
   private:
-    /// Part of it or not.
+    /// As if all were taken.
     bool is_wanted(const LoggedMessage& what, std::span<const std::uint8_t> message) const;
     static bool is_of_part(const LogRules& rules, const Endpoint& peer,
                            std::span<const std::uint8_t> message);

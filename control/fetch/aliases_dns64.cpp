@@ -98,7 +98,7 @@ bool Aliases::may_derive_stale(const cache::Key& key, cache::Hash hash, const Al
 std::optional<Aliases::Found> Aliases::held_stale(const cache::Key& key, cache::Hash hash, const Alias& alias,
                                                   cache::Hash target_hash, Time now) const {
     const cache::Entry* entry = table_.find_usable(alias.target, target_hash, now);
-    bool may_use = entry && entry->is_held(now, dataplane::limits::refresh_retry) &&
+    bool may_use = entry && entry->is_backed_off(now, dataplane::limits::refresh_retry) &&
                    may_derive_stale(key, hash, alias, entry) && !entry->rewritten &&
                    !fetches_.is_forbidden(alias.target, target_hash, *entry) &&
                    !(local_ && leads_to_blocked(local_->get(), alias.target.name.bytes(), *entry));

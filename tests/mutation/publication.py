@@ -354,8 +354,8 @@ MUTATIONS = [
         "control_test:Dns64Failures.StaleDataOfTheAQuestion*"),
     Mutation(
         "a-claimed-refresh-is-taken-for-a-back-off", "control/fetch/aliases_dns64.cpp",
-        "entry->is_held(now, dataplane::limits::refresh_retry)",
-        "entry->is_held(now, Time{})",
+        "entry->is_backed_off(now, dataplane::limits::refresh_retry)",
+        "entry->is_backed_off(now, Time{})",
         "AAAA records are made for 30 s of a denial that is being renewed",
         "control_test:Dns64Failures.AStaleDenialThat*"),
     Mutation(

@@ -63,11 +63,11 @@ void EntryChecks::on_accepted(control::FetchId fetch, const control::Answer& ans
     if (said->made < generation.began) {
         scene_.fail("replies are younger than their Fetch", "generation " + std::to_string(fetch.generation));
     }
+    if (generation.key == no_key && scene_.plan.dns64) find_owners(fetch.generation - 1);
     if (generation.key != no_key &&
         (keys_[generation.key].name != said->name || keys_[generation.key].qtype != said->qtype)) {
         scene_.fail("a reply answers what was asked", "generation " + std::to_string(fetch.generation));
     }
-    if (generation.key == no_key && scene_.plan.dns64) find_owners(fetch.generation - 1);
     generation.accepted.push_back({number, answer.received});
 }
 

@@ -2,12 +2,6 @@
 
 namespace millrace::simulation {
 
-namespace {
-
-constexpr Time tick = 20ms; // for which a Fetch that another one's end has begun may have begun earlier
-
-} // namespace
-
 void PriorityChecks::begin_step() {
     if (scene_.plan.priorities < 2) return;
     note_usable();
@@ -32,7 +26,7 @@ void PriorityChecks::note_usable() {
 
 PriorityChecks::Course& PriorityChecks::course_of(cache::Generation generation) {
     auto [at, is_new] = courses_.try_emplace(generation);
-    if (is_new) at->second = {0, scene_.now, refused_at_first_, {}, {}, {}};
+    if (is_new) at->second = {0, last_tick_, refused_at_first_, {}, {}, {}};
     return at->second;
 }
 
@@ -57,7 +51,7 @@ void PriorityChecks::on_sent(unsigned server, const Asked& asked) {
 }
 
 bool PriorityChecks::may_descend(const Course& course, unsigned priority) const {
-    bool is_late = scene_.now + tick >= course.began + control::Config::Fanout{}.deadline / 2;
+    bool is_late = scene_.now >= course.began + control::Config::Fanout{}.deadline / 2;
     bool was_refused = exchanges_.counters().refused_full > course.refused;
     if (is_late || was_refused) return true;
     for (unsigned server = 0; server < course.asked.size(); ++server) {

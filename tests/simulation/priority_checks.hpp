@@ -22,9 +22,12 @@ class PriorityChecks {
   public:
     PriorityChecks(Scene& scene, const EntryChecks& entries, std::span<const control::Upstreams> groups,
                    const control::Exchanges& exchanges)
-        : scene_(scene), entries_(entries), groups_(groups), exchanges_(exchanges) {}
+        : scene_(scene), entries_(entries), groups_(groups), exchanges_(exchanges) {
+        unusable_.fill(Time::min());
+    }
 
-    void begin_step(); ///< of control
+    void begin_tick() { last_tick_ = scene_.now; } ///< of the Fetches
+    void begin_step();                             ///< of control
     void end_step(cache::Generation last);
     void on_sent(unsigned server, const Asked& asked);
     void on_answer(control::FetchId fetch, const control::Answer& answer);
@@ -33,7 +36,7 @@ class PriorityChecks {
   private:
     struct Course {
         unsigned group = 0;
-        Time began{};
+        Time began{}; ///< at the earliest: after another one's end it has the last tick's time
         std::uint64_t refused = 0; ///< questions for want of room, until then
         std::array<bool, Servers::pool + Servers::others> asked{}, ended{};
         std::optional<unsigned> worst; ///< priority asked so far
@@ -51,7 +54,8 @@ class PriorityChecks {
     std::unordered_map<cache::Generation, Course> courses_;        ///< of Fetches
     cache::Generation last_ = 0;                                   ///< that there was
     std::array<Time, Servers::pool + Servers::others> unusable_{}; ///< when each server last was so
-    std::uint64_t refused_at_first_ = 0;                           ///< in this step
+    Time last_tick_{};
+    std::uint64_t refused_at_first_ = 0; ///< in this step
 };
 
 } // namespace millrace::simulation

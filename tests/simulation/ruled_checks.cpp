@@ -1,6 +1,8 @@
 // What may stand under the key of a rule of DNS64: what was said under the same key without the rule, or AAAA
 // records made of the A records that one generation of the A question found.
 #include <algorithm>
+#include <iterator>
+#include <set>
 
 #include "tests/simulation/entry_checks.hpp"
 #include "tests/simulation/servers.hpp"
@@ -124,13 +126,16 @@ std::optional<Time> EntryChecks::derived(const KeyState& from, const GenerationS
     return merged;
 }
 
-/// Whether its best address alone, which `max-addresses` may leave of it, may be such a one.
+/// Whether all that `max-addresses` leaves of it may be such.
 bool EntryChecks::may_be_cut_to(const GenerationState& generation,
                                 const std::function<bool(std::uint32_t)>& is_such) const {
     if (scene_.plan.max_addresses == 0 || !scene_.has(Danger::ranking)) return false;
-    return std::ranges::any_of(generation.accepted, [&](const Accepted& accepted) {
-        return std::ranges::any_of(scene_.ledger.find_said(accepted.said)->hosts, is_such);
-    });
+    std::set<std::uint32_t> such;
+    for (const Accepted& accepted : generation.accepted) {
+        std::ranges::copy_if(scene_.ledger.find_said(accepted.said)->hosts, std::inserter(such, such.end()),
+                             is_such);
+    }
+    return such.size() >= scene_.plan.max_addresses;
 }
 
 /// Until when it is known that there are no AAAA records for the rule's clients. None: it never was.

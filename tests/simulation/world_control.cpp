@@ -51,7 +51,10 @@ void World::do_part(Part part) {
         }
         break;
     case Part::rankings: take_rankings(); break;
-    case Part::fetches: fetches_.tick(scene_.now); break;
+    case Part::fetches:
+        priority_checks_.begin_tick();
+        fetches_.tick(scene_.now);
+        break;
     case Part::flushes: flushes_.tick(); break;
     case Part::upkeep: table_.upkeep(scene_.now); break;
     case Part::reclaim: grace_.reclaim(); break;

@@ -51,10 +51,10 @@ class Client:
         s.connect((self.address, self.port))
         return s
 
-    def ask(self, name, qtype="A", tcp=False, **options):
+    def ask(self, name, qtype="A", tcp=False, patience=PATIENCE, **options):
         """The parsed reply. Options are dnspython's: use_edns, payload, want_dnssec, rdclass."""
         query = dns.message.make_query(name, qtype, **options)
-        reply = dns.message.from_wire(self.send(query.to_wire(), tcp, PATIENCE), one_rr_per_rrset=True)
+        reply = dns.message.from_wire(self.send(query.to_wire(), tcp, patience), one_rr_per_rrset=True)
         assert reply.id == query.id and reply.question == query.question
         return reply
 
@@ -153,8 +153,8 @@ def is_sanitized(daemon):
     return "-10007fff8000 " in pathlib.Path(f"/proc/{daemon.process.pid}/maps").read_text(encoding="utf-8")
 
 
-def until(condition, seconds=30):
-    """The condition's first true value; its last one when the time is over, which a slow or paused machine needs."""
+def until(condition, seconds=20):
+    """The condition's first true value; its last one when the time is over. A slow or paused machine needs much of it."""
     deadline = time.monotonic() + seconds
     while True:
         value = condition()

@@ -53,7 +53,7 @@ class Scene:
         """What millraced knows of the hostile one."""
         return self.one.ctl("status")["upstreams"][0]
 
-    def settle(self, megabytes=8):
+    def settle(self, megabytes=12):
         """Nothing is left: no Fetch, no descriptor, no memory to speak of."""
         assert self.hostile.asked > 0
         assert until(lambda: self.one.ctl("inflight")["live"] == 0), self.one.ctl("inflight")

@@ -107,7 +107,7 @@ class Asking:
             name = self.names(self.asked)
             self.asked += 1
             try:
-                reply = self.client.ask(name, tcp=self.tcp)
+                reply = self.client.ask(name, tcp=self.tcp, patience=4)
                 if reply.rcode() != dns.rcode.NOERROR or not reply.answer:
                     self.wrong.append((name, dns.rcode.to_text(reply.rcode())))
             except TypeError:  # no reply in four seconds
