@@ -204,12 +204,24 @@ EditResult put_text(const std::string& text, Steps steps, const std::string& val
     return std::move(draft).finish(is_known, after);
 }
 
+/// The text in which a server that stands there as its address alone is a map, if one of its keys is meant.
+EditResult with_server_map(const std::string& text, Steps steps) {
+    bool is_servers = steps.size() == 5 && steps[0].key == "upstreams" && steps[2].key == "servers";
+    auto root = is_servers ? yaml::parse_tree(text) : tl::unexpected(std::string());
+    auto place = root ? find(*root, steps.first(4)) : tl::unexpected(std::string());
+    bool is_alone = place && place->taken == 4 && place->node->kind == Tree::Kind::scalar;
+    if (!is_alone) return Edited{text, {}};
+    std::string address = text.substr(place->node->start, place->node->end - place->node->start);
+    return put_text(text, steps.first(4), "{address: " + address + "}");
+}
+
 } // namespace
 
 EditResult set_value(const std::string& text, const std::string& key, const std::string& value) {
     auto steps = steps_of(key);
     if (!steps) return tl::unexpected(steps.error());
-    return put_text(text, *steps, value);
+    auto mapped = with_server_map(text, *steps);
+    return mapped ? put_text(mapped->text, *steps, value) : mapped;
 }
 
 EditResult append_item(const std::string& text, const std::string& key, const std::string& value) {

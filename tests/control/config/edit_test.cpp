@@ -59,6 +59,17 @@ TEST(Edit, ItemsComeAndGo) {
     EXPECT_EQ(text_of(remove_item("l:\n- a it's   # note\n- b\n", "l[0]")), "l:\n- b\n");
 }
 
+TEST(Edit, AServerThatIsItsAddressAloneBecomesAMap) {
+    std::string key = "upstreams[0].servers[1].weight";
+    EXPECT_EQ(text_of(set_value("upstreams:\n  - servers: [\"[::1]:53\", \"[::2]:53\"] # two\n", key, "5")),
+              "upstreams:\n  - servers: [\"[::1]:53\", {address: \"[::2]:53\", weight: 5}] # two\n");
+    EXPECT_EQ(text_of(set_value("upstreams:\n- servers:\n  - 192.0.2.1\n  - 2001:db8::1 # b\n", key, "5")),
+              "upstreams:\n- servers:\n  - 192.0.2.1\n  - {address: 2001:db8::1, weight: 5} # b\n");
+    EXPECT_EQ(text_of(set_value("upstreams: [{servers: [a, {address: b}]}]\n", key, "5")),
+              "upstreams: [{servers: [a, {address: b, weight: 5}]}]\n");
+    EXPECT_FALSE(set_value("upstreams: [{servers: [a]}]\n", key, "5"));
+}
+
 TEST(Edit, CommentsThatGoAreNamed) {
     auto whole = set_value("l:\n  # first\n  - a\n  - b # two\n", "l", "[x]");
     ASSERT_TRUE(whole);
