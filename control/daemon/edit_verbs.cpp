@@ -104,7 +104,10 @@ json list_blocks(const Reload& reload) {
                  {"reason", name_of(list.reason, list_reasons)},
                  {"count", list.names.size()}};
         auto read = std::ranges::find(reload.lists(), list.file, &ReadList::file);
-        if (read != reload.lists().end()) row["count"] = read->names;
+        if (read != reload.lists().end()) {
+            row["count"] = read->names;
+            row["skipped"] = read->skipped;
+        }
         if (!list.names.empty()) row["names"] = list.names;
         rows.push_back(std::move(row));
     }

@@ -120,7 +120,7 @@ tl::expected<LocalRules, ConfigError> build_local_names(const Config::Live& live
         auto list = read_block_list(live.block[i], unsigned(lists + i), names);
         if (!list) return tl::unexpected(list.error());
         log_list(file, *list);
-        read.push_back({file, list->names, list->digest});
+        read.push_back({file, list->names, list->skipped, list->digest});
     }
     auto warm = live.keep_warm.empty() ? nullptr : std::make_unique<WarmList>();
     if (warm) {
@@ -131,7 +131,7 @@ tl::expected<LocalRules, ConfigError> build_local_names(const Config::Live& live
             return tl::unexpected(error);
         }
         log_list(live.keep_warm, *list);
-        read.push_back({live.keep_warm, list->names, list->digest});
+        read.push_back({live.keep_warm, list->names, list->skipped, list->digest});
     }
     return LocalRules{names.build(), std::move(read), std::move(warm)};
 }

@@ -24,6 +24,7 @@ using LocalNamesPtr = std::unique_ptr<const dataplane::LocalNames>;
 struct ReadList {
     std::string file;
     std::size_t names;    ///< of a block list, those that no list before it has
+    std::size_t skipped;  ///< lines or records
     std::uint64_t digest; ///< of what it says
 };
 

@@ -25,7 +25,7 @@ def on_terminal(command, columns=80, read_until=None):
     """What a terminal of so many columns gets, and the exit code. read_until: then SIGINT."""
     ours, theirs = pty.openpty()
     ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    env = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
+    env = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
     process = subprocess.Popen([str(word) for word in command], stdout=theirs, stderr=theirs, env=env)
     os.close(theirs)
     text = b""
@@ -95,6 +95,14 @@ def test_watching_refreshes_a_terminal_in_place(sockets):
     assert run([CTL, "--socket", sockets.socket, "stats", "--watch", "0"]).returncode == 2
     shown, code = on_terminal([CTL, "--socket", sockets.socket, "stats", "--watch"], 80, lambda text: clear in text)
     assert code == 0
+
+
+def test_watching_fits_the_screen(sockets):
+    clear = "\x1b[H\x1b[2J"
+    command = [CTL, "--socket", sockets.socket, "stats", "--watch", "0.1"]
+    shown, _ = on_terminal(command, 80, lambda text: text.count(clear.encode()) > 2)
+    lines = shown.split(clear)[1].splitlines()
+    assert len(lines) == 23 and re.fullmatch(r"\.\.\. \d+ lines more", lines[-1]), "the cursor stands on the last"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
