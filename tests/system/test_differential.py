@@ -87,7 +87,7 @@ def is_any(question):
 
 
 RULES = [
-    rule("types that ask for something else are not implemented (RFC 8906), unbound finds them malformed and echoes the OPT",
+    rule("types that ask for something else get NOTIMP (RFC 8906), unbound finds them malformed and echoes the OPT",
          "rcode RA AD options", lambda q, m, u: is_meta(q) and m.rcode() == dns.rcode.NOTIMP and u.rcode() == dns.rcode.FORMERR),
     rule("NXNAME is malformed for both (RFC 9824), unbound gives the query back as it came", "RA AD options",
          lambda q, m, u: q.qtype == "TYPE128" and m.rcode() == u.rcode() == dns.rcode.FORMERR),
