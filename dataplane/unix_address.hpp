@@ -55,4 +55,12 @@ inline bool is_socket_dead(int error) {
     return error == ENOENT || error == ECONNREFUSED;
 }
 
+/// The process at a connection's other end, and whose it is. It is nobody's where there is none.
+inline ucred peer_of(int connection) {
+    ucred peer{};
+    socklen_t size = sizeof peer;
+    if (::getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0) return {0, uid_t(-1), gid_t(-1)};
+    return peer;
+}
+
 } // namespace millrace::dataplane

@@ -9,6 +9,8 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include "dataplane/unix_address.hpp"
+
 namespace millrace::control {
 
 CommandConnection::CommandConnection(CommandServer& server)
@@ -16,7 +18,7 @@ CommandConnection::CommandConnection(CommandServer& server)
 
 bool CommandConnection::start(dataplane::Descriptor client) {
     asio::error_code error;
-    peer_ = CommandPeer::of(client.get());
+    peer_ = dataplane::peer_of(client.get());
     if (socket_.assign(client.get(), error)) return false;
     client.release();
     enter(State::asking, server_.times_.ask);

@@ -22,7 +22,7 @@ class CommandConnection : public std::enable_shared_from_this<CommandConnection>
 
     bool start(dataplane::Descriptor client);
     void close();
-    const CommandPeer& peer() const { return peer_; }
+    const ucred& peer() const { return peer_; }
 
   private:
     enum class State { asking, working, sending, closed };
@@ -38,7 +38,7 @@ class CommandConnection : public std::enable_shared_from_this<CommandConnection>
     void out_of_time();
 
     CommandServer& server_;
-    CommandPeer peer_;
+    ucred peer_{};
     asio::posix::stream_descriptor socket_;
     asio::steady_timer timer_;
     State state_ = State::asking;

@@ -188,19 +188,12 @@ void CommandServer::accept_clients() {
     wait_for_client();
 }
 
-CommandPeer CommandPeer::of(int connection) {
-    ucred who{};
-    socklen_t size = sizeof who;
-    ::getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &who, &size);
-    return {who.uid, who.pid};
-}
-
-bool CommandServer::make_room(const CommandPeer& newcomer) {
-    auto held = [this](const CommandPeer& peer) {
+bool CommandServer::make_room(const ucred& newcomer) {
+    auto held = [this](const ucred& peer) {
         std::pair<long, long> count; // by the user, by the process
         for (const auto& c : connections_) {
-            count.first += c->peer().user == peer.user;
-            count.second += c->peer().process == peer.process;
+            count.first += c->peer().uid == peer.uid;
+            count.second += c->peer().pid == peer.pid;
         }
         return count;
     };
@@ -208,7 +201,7 @@ bool CommandServer::make_room(const CommandPeer& newcomer) {
     auto most = *std::ranges::max_element(connections_, by_share); // ends itself: kept until then
     auto [users, processes] = held(most->peer());
     auto [own_users, own_processes] = held(newcomer);
-    bool is_same_user = most->peer().user == newcomer.user;
+    bool is_same_user = most->peer().uid == newcomer.uid;
     bool gives_way = is_same_user ? processes > std::max(1L, own_processes) : users > std::max(1L, own_users);
     if (gives_way) most->close();
     return gives_way;
@@ -216,7 +209,7 @@ bool CommandServer::make_room(const CommandPeer& newcomer) {
 
 void CommandServer::admit(Descriptor client) {
     bool is_full = connections_.size() >= most_connections;
-    if (is_full && !make_room(CommandPeer::of(client.get()))) {
+    if (is_full && !make_room(dataplane::peer_of(client.get()))) {
         constexpr std::string_view full = R"(.{"error":"the control socket has too many connections"})";
         [[maybe_unused]] ssize_t sent =
             ::send(client.get(), full.data(), full.size(), MSG_DONTWAIT | MSG_NOSIGNAL);

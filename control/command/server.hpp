@@ -16,7 +16,7 @@
 #include <asio/io_context.hpp>
 #include <asio/posix/stream_descriptor.hpp>
 #include <asio/steady_timer.hpp>
-#include <sys/types.h>
+#include <sys/socket.h>
 #include <tl/expected.hpp>
 
 #include "control/command/protocol.hpp"
@@ -28,14 +28,6 @@ struct CommandTimes {
     std::chrono::milliseconds ask = std::chrono::seconds(10);  ///< for a connection without a request
     std::chrono::milliseconds work = std::chrono::seconds(60); ///< for a handler to answer
     std::chrono::milliseconds send = std::chrono::seconds(5);  ///< for a client to read its reply
-};
-
-/// Who is at a connection's other end.
-struct CommandPeer {
-    uid_t user = 0;
-    pid_t process = 0;
-
-    static CommandPeer of(int connection);
 };
 
 class CommandConnection;
@@ -87,7 +79,7 @@ class CommandServer {
     void wait_for_client();
     void accept_clients();
     void admit(dataplane::Descriptor client);
-    bool make_room(const CommandPeer& newcomer);
+    bool make_room(const ucred& newcomer);
     void wait_for_descriptors();
 
     asio::io_context& io_;
