@@ -38,10 +38,10 @@ inline std::optional<UnixAddress> unix_or_abstract_address(std::string_view path
     return address;
 }
 
-/// What connecting to a socket for packets in sequence ends with: 0, or the error's number.
-inline int try_to_connect(const std::optional<UnixAddress>& address) {
+/// What connecting to a socket of that type (SOCK_STREAM, ...) ends with: 0, or the error's number.
+inline int try_to_connect(const std::optional<UnixAddress>& address, int type) {
     if (!address) return EINVAL;
-    Descriptor socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    Descriptor socket(::socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     return socket && ::connect(socket.get(), address->get(), address->size) == 0 ? 0 : errno;
 }
 

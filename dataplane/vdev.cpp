@@ -182,7 +182,8 @@ Result Vdev::prepare_memif(const PortPlan& port) {
     std::error_code none;
     if (!serves_memif(port) || path.empty() || !std::filesystem::exists(path, none)) return {};
     // As the driver cuts it.
-    int error = try_to_connect(unix_address(path.substr(0, sizeof(sockaddr_un::sun_path) - 1)));
+    int error =
+        try_to_connect(unix_address(path.substr(0, sizeof(sockaddr_un::sun_path) - 1)), SOCK_SEQPACKET);
     if (is_socket_served(error)) {
         return tl::unexpected("another program serves the memif socket " + path + "; give each its own");
     }

@@ -1,5 +1,6 @@
 #include "control/command/client.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <vector>
@@ -25,11 +26,11 @@ std::string no_daemon(const std::string& path, int error) {
     return fmt::format("no daemon answers at {} ({}): {}", path, std::strerror(error), advice);
 }
 
-Text join_reply(int fd, const std::string& path) {
-    std::vector<char> packet(command_limits::packet_octets);
+Text read_line(int fd, const std::string& path) {
+    std::vector<char> part(65536);
     std::string text;
     while (text.size() <= command_limits::reply_octets) {
-        ssize_t got = ::recv(fd, packet.data(), packet.size(), 0);
+        ssize_t got = ::recv(fd, part.data(), part.size(), 0);
         // ECONNRESET is said once, of our unread request; what the daemon had sent before can still be read.
         if (got < 0 && (errno == EINTR || errno == ECONNRESET)) continue;
         if (got < 0)
@@ -37,10 +38,20 @@ Text join_reply(int fd, const std::string& path) {
                 fmt::format("no reply from the daemon at {}: {}", path, std::strerror(errno)));
         if (got == 0)
             return tl::unexpected(fmt::format("the daemon at {} hung up without a whole reply", path));
-        text.append(packet.data() + 1, std::size_t(got) - 1);
-        if (packet[0] == command_limits::last) return text;
+        text.append(part.data(), std::size_t(got));
+        if (text.back() == '\n') return text;
     }
     return tl::unexpected(fmt::format("the reply of {} is too long", path));
+}
+
+bool send_line(int fd, std::string line) {
+    line += '\n';
+    for (std::size_t at = 0; at < line.size();) {
+        ssize_t sent = ::send(fd, line.data() + at, line.size() - at, MSG_NOSIGNAL);
+        if (sent < 0 && errno != EINTR) return false;
+        at += std::size_t(std::max<ssize_t>(sent, 0));
+    }
+    return true;
 }
 
 Text exchange(int fd, const std::string& path, std::string_view words, std::chrono::seconds patience) {
@@ -53,17 +64,17 @@ Text exchange(int fd, const std::string& path, std::string_view words, std::chro
         return tl::unexpected(no_daemon(path, errno));
     }
     // A daemon that refuses the connection has said why before it hung up: read on after EPIPE.
-    if (::send(fd, words.data(), words.size(), MSG_NOSIGNAL) < 0 && errno != EPIPE) {
+    if (!send_line(fd, std::string(words)) && errno != EPIPE) {
         return tl::unexpected(fmt::format("cannot send to the daemon at {}: {}", path, std::strerror(errno)));
     }
-    return join_reply(fd, path);
+    return read_line(fd, path);
 }
 
 } // namespace
 
 tl::expected<nlohmann::json, std::string> request(const std::string& path, std::string_view words,
                                                   std::chrono::seconds patience) {
-    dataplane::Descriptor socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+    dataplane::Descriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     if (!socket) return tl::unexpected(no_daemon(path, errno));
     Text text = exchange(socket.get(), path, words, patience);
     if (!text) return tl::unexpected(text.error());

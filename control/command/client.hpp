@@ -10,9 +10,9 @@
 
 namespace millrace::control {
 
-/// Sends `words` to the daemon at `path` and joins its reply, an object. Blocks for about `patience` at
-/// most, by default longer than the daemon's own limit. The error is a sentence: no daemon, no permission, no
-/// reply, not JSON.
+/// Sends `words`, a line, to the daemon at `path` and reads its reply, an object. Blocks for about `patience`
+/// at most, by default longer than the daemon's own limit. The error is a sentence: no daemon, no permission,
+/// no reply, not JSON.
 tl::expected<nlohmann::json, std::string> request(const std::string& path, std::string_view words,
                                                   std::chrono::seconds patience = std::chrono::seconds(70));
 

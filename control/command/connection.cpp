@@ -1,13 +1,14 @@
-// Basic algorithm: asking (wait for a packet) -> working (a handler has the Responder) -> sending
+// Basic algorithm: asking (wait for a line) -> working (a handler has the Responder) -> sending
 // -> asking again.
 #include "control/command/connection.hpp"
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <utility>
 
+#include <asio/post.hpp>
+#include <poll.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 
 #include "dataplane/unix_address.hpp"
 
@@ -58,18 +59,49 @@ void CommandConnection::readable() {
     if (state_ == State::asking) return receive();
     // While a request is in work, only the client's end matters. Another request stays where it is, and the
     // socket is watched again when its turn comes.
-    char octet;
-    ssize_t got = ::recv(socket_.native_handle(), &octet, 1, MSG_PEEK | MSG_DONTWAIT);
-    if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) close();
+    if (has_hung_up()) close();
+}
+
+/// Neither reads nor sends any more, which is more than the end of what it sends: `echo status | nc -NU PATH`
+/// waits for the reply.
+bool CommandConnection::has_hung_up() {
+    pollfd look{socket_.native_handle(), 0, 0};
+    return ::poll(&look, 1, 0) > 0;
 }
 
 void CommandConnection::receive() {
-    std::array<char, command_limits::request_octets + 1> buffer;
-    ssize_t got = ::recv(socket_.native_handle(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+    std::array<char, most_read> buffer;
+    ssize_t got = ::recv(socket_.native_handle(), buffer.data(), most_read - in_.size(), MSG_DONTWAIT);
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) return watch();
-    if (got <= 0) return close();
-    run({buffer.data(), std::size_t(got)}); // one octet too many tells a request that was cut
-    watch();
+    if (got < 0) return close();
+    in_.append(buffer.data(), std::size_t(got));
+    has_ended_ = got == 0;
+    if (has_ended_ && (is_cut_ || !in_.empty())) in_ += '\n'; // the last line's break may be missing
+    next();
+}
+
+/// One request, if a whole one has come.
+void CommandConnection::next() {
+    if (auto line = take_line()) {
+        run(*line);
+    } else if (has_ended_) {
+        return close();
+    }
+    if (!has_ended_) watch();
+}
+
+/// Of one that is too long so much that this can be told.
+std::optional<std::string> CommandConnection::take_line() {
+    std::size_t size = in_.find('\n');
+    if (size == in_.npos) {
+        if (in_.size() < most_read) return std::nullopt;
+        is_cut_ = true;
+        in_.clear();
+        return std::nullopt;
+    }
+    std::string line = std::exchange(is_cut_, false) ? std::string(most_read, ' ') : in_.substr(0, size);
+    in_.erase(0, size + 1);
+    return line;
 }
 
 void CommandConnection::run(std::string_view request) {
@@ -84,6 +116,7 @@ void CommandConnection::run(std::string_view request) {
 
 void CommandConnection::send(std::string text) {
     out_ = std::move(text);
+    out_ += '\n';
     sent_ = 0;
     enter(State::sending, server_.times_.send);
     flush();
@@ -91,9 +124,10 @@ void CommandConnection::send(std::string text) {
 
 void CommandConnection::flush() {
     while (sent_ < out_.size()) {
-        ssize_t sent = send_packet();
+        ssize_t sent = ::send(socket_.native_handle(), out_.data() + sent_, out_.size() - sent_,
+                              MSG_DONTWAIT | MSG_NOSIGNAL);
         if (sent > 0) {
-            sent_ += std::size_t(sent) - 1;
+            sent_ += std::size_t(sent);
         } else if (errno == EAGAIN) {
             return socket_.async_wait(socket_.wait_write,
                                       [self = shared_from_this()](asio::error_code error) {
@@ -104,18 +138,13 @@ void CommandConnection::flush() {
         }
     }
     out_ = {};
-    enter(State::asking, server_.times_.ask);
-    watch();
+    asio::post(server_.io_, [self = shared_from_this()] { self->sent(); }); // others have their turns before
 }
 
-ssize_t CommandConnection::send_packet() {
-    std::size_t size = std::min(out_.size() - sent_, command_limits::packet_octets - 1);
-    char first = sent_ + size < out_.size() ? command_limits::more : command_limits::last;
-    iovec parts[] = {{&first, 1}, {out_.data() + sent_, size}};
-    msghdr message{};
-    message.msg_iov = parts;
-    message.msg_iovlen = 2;
-    return ::sendmsg(socket_.native_handle(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+void CommandConnection::sent() {
+    if (state_ == State::closed) return;
+    enter(State::asking, server_.times_.ask);
+    next();
 }
 
 void CommandConnection::out_of_time() {

@@ -1,10 +1,9 @@
 // The control socket's protocol, without the socket: requests, replies and the table of verbs.
 //
-// A request is one packet of words separated by spaces: "cache lookup www.example. A"; or a JSON array,
-// whose words may hold spaces: ["local", "add", "a.lan. TXT \"x  y\""]. The reply is one JSON object, in as
-// many packets as it needs; each starts with one octet, '+' when more follow and '.' for the last, and
-// joining what comes after these octets gives the object. An object with the member `error`, a sentence, says
-// that the request failed. README.md beside this file says it to those who write programs.
+// A request is one line, a JSON array of words: ["local", "add", "a.lan. TXT \"x  y\""]. For people, words
+// separated by spaces do as well: cache lookup www.example. A. The reply is one line, a JSON object; the
+// member `error`, a sentence, says that the request failed. README.md beside this file says it to those
+// who write programs.
 //
 // Threads: the control thread. Nothing here throws.
 #pragma once
@@ -24,11 +23,9 @@
 namespace millrace::control {
 
 namespace command_limits {
-inline constexpr std::size_t request_octets = 4096;
+inline constexpr std::size_t request_octets = 4096; ///< without the line break, as below
 inline constexpr std::size_t request_words = 16;
-inline constexpr std::size_t packet_octets = 65536;                ///< of a reply, with its first octet
-inline constexpr std::size_t reply_octets = std::size_t(16) << 20; ///< all packets of a reply together
-inline constexpr char more = '+', last = '.';                      ///< first octet of a reply's packet
+inline constexpr std::size_t reply_octets = std::size_t(16) << 20;
 } // namespace command_limits
 
 /// The answer that a request is owed, given to whoever can answer, now or later. Copies owe the same one: the

@@ -46,7 +46,7 @@ tl::expected<void, std::string> check_dead(const UnixAddress& address) {
     if (::lstat(address.name.sun_path, &status) == 0 && !S_ISSOCK(status.st_mode)) {
         return tl::unexpected(std::string("there is a file in its place that is not a socket"));
     }
-    int error = dataplane::try_to_connect(address);
+    int error = dataplane::try_to_connect(address, SOCK_STREAM);
     if (dataplane::is_socket_served(error))
         return tl::unexpected(std::string("another millraced is listening there"));
     if (dataplane::is_socket_dead(error)) return {};
@@ -133,7 +133,7 @@ tl::expected<void, std::string> CommandServer::open(const std::string& path, uns
     if (socket) {
         ready = give_access(*address, mode, *number);
     } else {
-        socket = Descriptor(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+        socket = Descriptor(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
         if (!socket) return failed(reason());
         ready = bind_and_listen(socket.get(), *address, mode, *number);
     }
@@ -210,7 +210,7 @@ bool CommandServer::make_room(const ucred& newcomer) {
 void CommandServer::admit(Descriptor client) {
     bool is_full = connections_.size() >= most_connections;
     if (is_full && !make_room(dataplane::peer_of(client.get()))) {
-        constexpr std::string_view full = R"(.{"error":"the control socket has too many connections"})";
+        constexpr std::string_view full = "{\"error\":\"the control socket has too many connections\"}\n";
         [[maybe_unused]] ssize_t sent =
             ::send(client.get(), full.data(), full.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
         return;

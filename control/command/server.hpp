@@ -1,4 +1,4 @@
-// The daemon's end of the control socket: a SOCK_SEQPACKET Unix socket on the control thread's io_context.
+// The daemon's end of the control socket: a Unix stream socket on the control thread's io_context.
 //
 // One request of a connection is in work at a time; the next waits in the kernel. Connections are few, and a
 // client that neither asks nor reads is dropped: everything here has a time limit. Nothing blocks.

@@ -56,7 +56,7 @@ bool is_at(int socket, int type, const Endpoint& at) {
 bool is_at(int socket, const std::string& path) {
     sockaddr_un address{};
     socklen_t size = sizeof address - 1; // a zero stays behind the path
-    return option_of(socket, SO_TYPE) == SOCK_SEQPACKET &&
+    return option_of(socket, SO_TYPE) == SOCK_STREAM &&
            getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size) == 0 &&
            address.sun_family == AF_UNIX && path == address.sun_path;
 }
@@ -140,7 +140,8 @@ dataplane::Eal::Taps Handed::take_taps() {
 tl::expected<std::optional<Predecessor>, std::string> Predecessor::find(const std::string& control_socket,
                                                                         Handed& handed) {
     // Whatever else may be wrong, whoever asks there sees.
-    if (dataplane::is_socket_dead(dataplane::try_to_connect(dataplane::unix_address(control_socket))))
+    if (dataplane::is_socket_dead(
+            dataplane::try_to_connect(dataplane::unix_address(control_socket), SOCK_STREAM)))
         return std::nullopt;
     auto patience = std::chrono::duration_cast<std::chrono::seconds>(answer_patience);
     std::string path = control_socket + ".successor";
@@ -167,7 +168,8 @@ tl::expected<std::optional<Predecessor>, std::string> Predecessor::find(const st
 }
 
 bool Predecessor::is_there(const std::string& control_socket) {
-    return dataplane::is_socket_served(dataplane::try_to_connect(dataplane::unix_address(control_socket)));
+    return dataplane::is_socket_served(
+        dataplane::try_to_connect(dataplane::unix_address(control_socket), SOCK_STREAM));
 }
 
 Predecessor::Result Predecessor::save_cache() {

@@ -1,8 +1,10 @@
 // Whatever the request, there is exactly one reply, and it is a JSON object in UTF-8: of Commands alone, and
-// over a real control socket, where requests are packets and a reply is as many packets as it needs.
-#include <utility>
-
+// over a real control socket, where lines come in any pieces.
+#include <array>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include <asio/io_context.hpp>
 #include <fmt/format.h>
@@ -18,18 +20,17 @@
 #include "tests/fuzz/work.hpp"
 
 using namespace millrace::control;
-using millrace::fuzz::Input;
 using millrace::fuzz::require;
 
 namespace {
 
-/// Sentences with args, without them an exception; replies of two packets; handlers that never answer.
+/// Sentences with args, without them an exception; replies that the socket has no room for; none at all.
 template <typename Verbs>
 void add_verbs(Verbs& verbs) {
     verbs.on("a", [](auto args, Responder responder) { responder.respond({{"args", args}}); });
     verbs.on("a b", [](auto args, Responder responder) { responder.fail(args.at(0)); });
     verbs.on("b", [](auto args, Responder responder) {
-        responder.respond({{"long", std::string(command_limits::packet_octets, 'x')}, {"args", args}});
+        responder.respond({{"long", std::string(300'000, 'x')}, {"args", args}});
     });
     verbs.on("c", [](auto, Responder) {});
 }
@@ -73,40 +74,47 @@ class Socket {
         sockaddr_un address{};
         address.sun_family = AF_UNIX;
         path_.copy(address.sun_path, sizeof address.sun_path - 1);
-        fd_ = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        fd_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         require(::connect(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
     }
-    void send(const std::vector<std::uint8_t>& request) {
-        require(::send(fd_, request.data(), request.size(), MSG_NOSIGNAL) == ssize_t(request.size()));
+    void send(std::string_view text) {
+        require(::send(fd_, text.data(), text.size(), MSG_NOSIGNAL) == ssize_t(text.size()));
     }
-    /// One reply: its first octets say what follows.
+    /// One reply, without its line break.
     std::string receive() {
-        std::string text, packet;
-        for (;;) {
-            packet.resize(command_limits::packet_octets + 1);
-            ssize_t got = ::recv(fd_, packet.data(), packet.size(), 0);
-            if (got < 0) {
-                io_.restart();
-                require(errno == EAGAIN && io_.run_one_for(std::chrono::seconds(5)) == 1); // else: no reply
-                continue;
+        for (std::array<char, 65536> part;;) {
+            if (auto end = came_.find('\n'); end != came_.npos) {
+                std::string line = came_.substr(0, end);
+                came_.erase(0, end + 1);
+                return line;
             }
-            require(got > 1 && std::size_t(got) <= command_limits::packet_octets);
-            require(packet[0] == command_limits::more || packet[0] == command_limits::last);
-            text.append(packet, 1, std::size_t(got) - 1);
-            if (packet[0] == command_limits::last) return text;
+            ssize_t got = ::recv(fd_, part.data(), part.size(), 0);
+            if (got < 0) {
+                require(errno == EAGAIN);
+                turn();
+            } else {
+                require(got > 0);
+                came_.append(part.data(), std::size_t(got));
+            }
         }
+    }
+    /// The server takes one step. It has one to take, or there will be no reply.
+    void turn() {
+        io_.restart();
+        require(io_.run_one_for(std::chrono::seconds(5)) == 1);
+    }
+    void read_all() {
+        io_.restart();
+        io_.poll();
     }
     /// Nothing that was not asked for came, and the server forgets the client.
     void disconnect() {
         char octet;
         io_.restart();
         io_.poll();
-        require(::recv(fd_, &octet, 1, 0) == -1 && errno == EAGAIN);
+        require(came_.empty() && ::recv(fd_, &octet, 1, 0) == -1 && errno == EAGAIN);
         ::close(fd_);
-        while (server_.connections() > 0) {
-            io_.restart();
-            require(io_.run_one_for(std::chrono::seconds(5)) == 1);
-        }
+        while (server_.connections() > 0) turn();
     }
 
   private:
@@ -114,19 +122,25 @@ class Socket {
     CommandServer server_;
     std::string path_;
     int fd_ = -1;
+    std::string came_;
 };
 
-/// Requests one by one, then all at once: each gets its reply, in order.
-void run_over_socket(const std::vector<std::vector<std::uint8_t>>& requests) {
+/// Requests one by one, then all at once, then in two pieces: each gets its reply, in order.
+void run_over_socket(const std::string& lines) {
     static Socket socket;
     std::vector<std::string> replies;
     socket.connect();
-    for (const auto& request : requests) {
-        socket.send(request);
+    for (std::size_t at = 0, end; at < lines.size(); at = end) {
+        end = lines.find('\n', at) + 1;
+        socket.send(std::string_view(lines).substr(at, end - at));
         replies.push_back(socket.receive());
         check_object(replies.back());
     }
-    for (const auto& request : requests) socket.send(request);
+    socket.send(lines);
+    for (const std::string& reply : replies) require(socket.receive() == reply);
+    socket.send(std::string_view(lines).substr(0, lines.size() / 2));
+    socket.read_all();
+    socket.send(std::string_view(lines).substr(lines.size() / 2));
     for (const std::string& reply : replies) require(socket.receive() == reply);
     socket.disconnect();
 }
@@ -136,18 +150,12 @@ void run_over_socket(const std::vector<std::vector<std::uint8_t>>& requests) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     millrace::fuzz::Work work({.for_input = 30'000'000, .for_octet = 60}, size);
     run_alone({reinterpret_cast<const char*>(data), size});
-    // A line is a packet; control characters come from the octet 0xff, which no handler needs.
-    Input in(data, size);
-    std::vector<std::vector<std::uint8_t>> requests(1);
-    while (!in.empty() && requests.size() < 6) {
-        auto octet = std::uint8_t(in.u8());
-        if (octet == '\n') {
-            if (!requests.back().empty()) requests.emplace_back();
-        } else {
-            requests.back().push_back(octet == 0xff ? '\n' : octet);
-        }
+    std::string lines;
+    for (std::size_t at = 0, breaks = 0; at < size && breaks < 6; ++at) {
+        lines += char(data[at]);
+        breaks += data[at] == '\n';
     }
-    if (requests.back().empty()) requests.pop_back(); // an empty packet would be the client's end
-    run_over_socket(requests);
+    lines += '\n';
+    run_over_socket(lines);
     return 0;
 }

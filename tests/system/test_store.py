@@ -143,9 +143,9 @@ def test_killed_while_it_writes_it_loses_that_dump_alone(start, local, folder):
         local.ask(f"k{i}.example.")
     assert one.ctl("cache", "dump") == {"dumped": 100}
     for _ in range(3):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+        with socket.socket(socket.AF_UNIX) as s:
             s.connect(str(one.socket))
-            s.send(b"cache dump")
+            s.send(b"cache dump\n")
             one.process.kill()
             one.wait(10)
         one = start()

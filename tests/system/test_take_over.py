@@ -87,11 +87,12 @@ class Channel:
 
 
 def request(path, *words):
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+    with socket.socket(socket.AF_UNIX) as s:
         s.settimeout(20)
         s.connect(str(path))
-        s.send(json.dumps(words).encode())
-        return json.loads(s.recv(65536)[1:])
+        s.sendall(json.dumps(words).encode() + b"\n")
+        with s.makefile() as replies:
+            return json.loads(replies.readline())
 
 
 class Asking:
