@@ -1,10 +1,14 @@
 #include "control/store/cache_file.hpp"
 
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 
 #include <gtest/gtest.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "tests/support/entries.hpp"
 #include "tests/support/temporary_folder.hpp"
@@ -271,6 +275,57 @@ TEST_F(CacheFileTest, WhatAnEndedWriterLeftIsNotInTheWay) {
     EXPECT_FALSE(std::filesystem::exists(folder / "other")) << "nothing is written through a link";
     auto mode = std::filesystem::status(path).permissions();
     EXPECT_EQ(mode, std::filesystem::perms(0600)) << "it says what was asked for";
+}
+
+/// Runs `work` in a process of its own, killed before or behind its system call number `stop`: at no other
+/// moment does what is on the disk change. False: it ended before.
+template <class Work>
+bool kill_at(int stop, Work work) {
+    pid_t child = ::fork();
+    if (child == 0) {
+        ::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
+        ::raise(SIGSTOP);
+        work();
+        ::_exit(0);
+    }
+    int status = 0;
+    for (int at = 0; ::waitpid(child, &status, 0) == child && WIFSTOPPED(status); ++at) {
+        if (at < stop) {
+            ::ptrace(PTRACE_SYSCALL, child, nullptr, nullptr);
+        } else {
+            ::kill(child, SIGKILL);
+        }
+    }
+    return WIFSIGNALED(status);
+}
+
+TEST_F(CacheFileTest, KilledAtAnyMomentItLosesThatDumpAlone) {
+    write();
+    std::string before = contents(), after;
+    auto dump = [&] {
+        auto writer = CacheFileWriter::create(path, written, rules);
+        for (std::uint8_t host = 3; writer && host < 6; ++host) {
+            add(*writer, a, entry_of({3, 0}, {host}, 90s, 60s, 1h));
+            if (!writer->write_block()) return;
+        }
+        if (writer) static_cast<void>(writer->finish());
+    };
+    dump();
+    after = contents();
+    int old_ones = 0, new_ones = 0, stop = 0;
+    put(before);
+    for (; kill_at(stop, dump); ++stop) {
+        std::string found = contents();
+        ASSERT_TRUE(found == before || found == after) << "killed at stop " << stop;
+        ++(found == before ? old_ones : new_ones);
+        put(before);
+        dump();
+        ASSERT_EQ(contents(), after) << "what one that was killed at stop " << stop << " left is in the way";
+        put(before);
+    }
+    EXPECT_EQ(contents(), after) << "it came to its end";
+    EXPECT_GT(old_ones, 20);
+    EXPECT_GT(new_ones, 0) << "killed between its name and its end";
 }
 
 // What a checksum cannot tell: a block of somebody who can make one.
