@@ -38,14 +38,17 @@ class Space:
     def start(self, what, *command):
         return self._lab.children.start([*self.prefix, *command], self._lab.folder / f"{self.name}-{what}.log")
 
-    def packet_socket(self, interface):
-        """For whole Ethernet frames; what the kernel took off them is in the notes beside (packet(7))."""
+    def socket(self, *kind):
         with open("/proc/self/ns/net", encoding="ascii") as own, open(f"/proc/{self.child.pid}/ns/net", encoding="ascii") as there:
             enter(there)
             try:
-                wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+                return socket.socket(*kind)
             finally:
                 enter(own)
+
+    def packet_socket(self, interface):
+        """For whole Ethernet frames; what the kernel took off them is in the notes beside (packet(7))."""
+        wire = self.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
         wire.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
         wire.bind((interface, 0))
         return wire
