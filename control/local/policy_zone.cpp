@@ -161,6 +161,9 @@ class PolicyZone {
 
 /// The entries of a master file (RFC 1035 5.1): lines, and those that parentheses join to them. ldns keeps
 /// what an entry may leave out. It would read the file by itself, but not say where an entry begins.
+///
+/// A parenthesis that is not closed joins what is none of its. The lines that it took are then read again,
+/// each as an entry of its own: the work stays linear.
 class MasterFile {
   public:
     explicit MasterFile(std::FILE* file) : lines_(file), origin_(ldns_dname_new_frm_str("rpz.")) {}
@@ -172,17 +175,27 @@ class MasterFile {
     MasterFile& operator=(const MasterFile&) = delete;
 
     bool next() {
-        entry_.clear();
         open_ = 0;
         is_plain_ = is_whole_ = true;
+        if (!again_.empty()) {
+            take_again();
+            return true;
+        }
+        entry_.clear();
         if (!lines_.next()) return false;
         line_ = lines_.number();
-        do take_line();
-        while (open_ > 0 && is_whole_ && lines_.next());
+        do take_line(lines_.text(), lines_.is_cut());
+        while (is_open() && is_whole_ && lines_.next());
+        last_line_ = lines_.number();
+        if (is_open() && last_line_ > line_) {
+            behind_ = entry_.substr(text().size() + 1);
+            again_ = behind_;
+        }
         return true;
     }
-    int line() const { return line_; }                ///< on which the entry begins
-    int last_line() const { return lines_.number(); } ///< on which it ends
+    int line() const { return line_; }           ///< on which the entry begins
+    int last_line() const { return last_line_; } ///< on which it ends
+    bool is_open() const { return open_ > 0; }   ///< it has a parenthesis that is not closed
     std::string_view text() const { return std::string_view(entry_).substr(0, entry_.find('\n')); }
     /// Or its lines do, joined by a parenthesis that is never closed.
     bool has_directive() const { return is_directive() || entry_.find("\n$") != entry_.npos; }
@@ -195,7 +208,7 @@ class MasterFile {
         bool has_owner = first == 0 && !is_directive();
         if (first > 0 && !is_owned_) return LDNS_STATUS_SYNTAX_DNAME_ERR;
         if (has_owner) forget_owner();
-        if (open_ > 0 || !is_whole_) return LDNS_STATUS_SYNTAX_ERR;
+        if (is_open() || !is_whole_) return LDNS_STATUS_SYNTAX_ERR;
         ldns_status status = parse_entry(record);
         if (has_owner) is_owned_ = previous_ != nullptr;
         return status;
@@ -228,8 +241,15 @@ class MasterFile {
         return is_other ? LDNS_STATUS_OK : status;
     }
 
-    void take_line() {
-        std::string_view text = lines_.text();
+    void take_again() {
+        std::size_t end = std::min(again_.find('\n'), again_.size());
+        entry_.clear();
+        take_line(again_.substr(0, end), end == again_.size() && lines_.is_cut());
+        again_.remove_prefix(std::min(end + 1, again_.size()));
+        last_line_ = ++line_;
+    }
+
+    void take_line(std::string_view text, bool is_cut) {
         bool quoted = false, comment = false;
         is_plain_ = is_plain_ && !text.starts_with('$');
         for (std::size_t i = 0; i < text.size() && !comment; ++i) {
@@ -244,7 +264,7 @@ class MasterFile {
             open_ += c == '(' ? 1 : c == ')' ? -1 : 0;
             is_plain_ = is_plain_ && !comment && c != '(' && c != ')';
         }
-        is_whole_ = (!lines_.is_cut() || comment) && entry_.size() + text.size() <= longest;
+        is_whole_ = (!is_cut || comment) && entry_.size() + text.size() <= longest;
         if (!entry_.empty()) entry_ += '\n';
         entry_ += text;
     }
@@ -253,7 +273,9 @@ class MasterFile {
 
     Lines lines_;
     std::string entry_;
-    int line_ = 0;
+    std::string behind_;     ///< what a parenthesis joined that is not closed,
+    std::string_view again_; ///< and what is left to read of it again
+    int line_ = 0, last_line_ = 0;
     int open_ = 0; ///< parentheses
     bool is_plain_ = true;
     bool is_whole_ = true;
@@ -284,8 +306,9 @@ Result read_policy_zone(const Config::BlockList& list, std::FILE* file, unsigned
         RecordHandle record;
         ldns_status status = in.parse(record);
         if (status == LDNS_STATUS_OK && !record) continue;
-        std::string wrong =
-            status == LDNS_STATUS_OK ? fault_of(record.get()) : ldns_get_errorstr_by_id(status);
+        std::string wrong = in.is_open()               ? "a parenthesis that stays open"
+                            : status == LDNS_STATUS_OK ? fault_of(record.get())
+                                                       : ldns_get_errorstr_by_id(status);
         if (!wrong.empty()) {
             if (!zone.has_begun()) return error("the SOA of a response policy zone", wrong);
             if (in.has_directive()) return error("a directive that is done here", wrong);

@@ -35,6 +35,12 @@ MUTATIONS = [
         "one slip of a list's author, and millraced does not start",
         "control_test:LocalBuildTest.ARecordThatIsNone*"),
     Mutation(
+        "an-open-parenthesis-takes-the-next", "control/local/policy_zone.cpp",
+        "            again_ = behind_;\n",
+        "",
+        "one parenthesis too few, and hundreds of names behind it are not denied",
+        "control_test:LocalBuildTest.AParenthesis*"),
+    Mutation(
         "records-go-to-the-owner-before", "control/local/policy_zone.cpp",
         "        if (first > 0 && !is_owned_) return LDNS_STATUS_SYNTAX_DNAME_ERR;\n",
         "",

@@ -143,6 +143,48 @@ TEST_F(LocalBuildTest, ARecordThatIsNoneIsSkippedAndNamesItsOwnLine) {
     EXPECT_EQ(result.names, 2u);
 }
 
+/// What a parenthesis that is not closed joined is read once more, each line for itself.
+TEST_F(LocalBuildTest, AParenthesisThatStaysOpenTakesNoOthers) {
+    std::string soa = "@ SOA a. b. 1 2 3 4 5\n", many;
+    for (int i = 0; i < 2000; ++i) many += "n" + std::to_string(i) + " CNAME . ; a name\n";
+    auto result =
+        read(soa + "a CNAME .\nx TXT ( \"a\"\n  \"b\"\n\n  A 192.0.2.1\ny CNAME *.\n  TXT \"of y\"\n" + many,
+             Config::BlockList::Format::rpz);
+    EXPECT_EQ(result.names, 2002u);
+    ASSERT_EQ(result.skipped, 3u);
+    EXPECT_EQ(result.first[0].line, 3);
+    EXPECT_TRUE(result.first[0].why.starts_with("no record (a parenthesis that stays open, up to line "));
+    EXPECT_TRUE(result.first[0].why.ends_with("): \"x TXT ( \\\"a\\\"\"")) << result.first[0].why;
+    EXPECT_EQ(result.first[1].line, 4);
+    EXPECT_EQ(result.first[2].line, 6) << "what has no owner of its own is x's, and not a's";
+    for (const char* name : {"a", "n0", "n1", "n500", "n1999"}) EXPECT_EQ(says(name), "NXDOMAIN") << name;
+    EXPECT_EQ(says("x"), "-");
+    EXPECT_EQ(says("y"), "NODATA");
+
+    result = read(soa + "x TXT (\na CNAME .\ny TXT ( \"c\"\n \"d\" )\nb CNAME .\n",
+                  Config::BlockList::Format::rpz);
+    EXPECT_EQ(result.skipped, 3u) << "an entry of several lines among those";
+    EXPECT_EQ(result.first[0].why, "no record (a parenthesis that stays open, up to line 6): \"x TXT (\"");
+    EXPECT_EQ(result.first[1].line, 4);
+    EXPECT_EQ(says("a"), "NXDOMAIN");
+    EXPECT_EQ(says("b"), "NXDOMAIN");
+
+    std::string cut(20'000, 'a');
+    result =
+        read(soa + "x TXT (\na CNAME .\nz CNAME " + cut + "\nb CNAME .\n", Config::BlockList::Format::rpz);
+    EXPECT_EQ(result.skipped, 2u);
+    EXPECT_EQ(result.first[1].line, 4);
+    EXPECT_EQ(result.names, 2u);
+}
+
+TEST_F(LocalBuildTest, AParenthesisThatStaysOpenOnEachLine) {
+    std::string text = "@ SOA a. b. 1 2 3 4 5\n";
+    for (int i = 0; i < 100'000; ++i) text += "x A (\n";
+    auto result = read(text + "ok CNAME .\n", Config::BlockList::Format::rpz);
+    EXPECT_EQ(result.skipped, 100'000u);
+    EXPECT_EQ(result.names, 1u);
+}
+
 TEST_F(LocalBuildTest, OfManyRecordsThatAreNoneTheFirstAreNamed) {
     std::string text = "@ SOA a. b. 1 2 3 4 5\n";
     for (int i = 0; i < 1000; ++i) text += "x A 1.2.3\n";
