@@ -24,28 +24,30 @@ const CLI::Validator or_one(
     "", "seconds");
 
 struct Argument {
-    enum class Kind { word, optional_word, text, texts };
+    enum class Kind { word, optional_word, optional_words, text, texts };
     const char* name;
     const char* help;
     Kind kind = Kind::word;
 };
 using enum Argument::Kind;
 
-/// A verb whose arguments are sent as they are. `texts`, the last, is any number of words that are one text.
+/// A verb whose arguments are sent as they are. The last may be any number of words: `texts` are one text,
+/// `optional_words` stay what they are.
 CLI::App* add_verb(CLI::App& parent, CommandLine& line, std::vector<std::string> verb,
                    const std::string& help, const std::vector<Argument>& arguments = {}) {
     CLI::App* app = parent.add_subcommand(verb.back(), help);
     struct Values {
-        std::vector<std::string> words, texts;
+        std::vector<std::string> words, texts, more;
     };
     auto values = std::make_shared<Values>();
     values->words.resize(arguments.size());
     for (std::size_t i = 0; i < arguments.size(); ++i) {
         const auto& [name, about, kind] = arguments[i];
-        CLI::Option* option = kind == texts ? app->add_option(name, values->texts, about)
-                                            : app->add_option(name, values->words[i], about);
-        option->required(kind != optional_word);
-        if (kind == word || kind == optional_word) option->check(one_word);
+        CLI::Option* option = kind == texts            ? app->add_option(name, values->texts, about)
+                              : kind == optional_words ? app->add_option(name, values->more, about)
+                                                       : app->add_option(name, values->words[i], about);
+        option->required(kind != optional_word && kind != optional_words);
+        if (kind != text && kind != texts) option->check(one_word);
     }
     app->final_callback([&line, values, verb = std::move(verb), arguments] {
         line.words = verb;
@@ -56,6 +58,7 @@ CLI::App* add_verb(CLI::App& parent, CommandLine& line, std::vector<std::string>
         std::string one;
         for (const std::string& t : values->texts) one += (one.empty() ? "" : " ") + t;
         if (!one.empty()) line.words.push_back(one);
+        line.words.insert(line.words.end(), values->more.begin(), values->more.end());
     });
     return app;
 }
@@ -139,7 +142,10 @@ void add_upstream(CLI::App& app, CommandLine& line) {
              {{"NAME", which}});
     constexpr const char* server = "address and port, or name and port, as in the configuration";
     add_verb(upstream, line, {"upstream", "add"}, "one more server of a group",
-             {{"SERVER", server}, {"GROUP", "of upstreams; the first without it", optional_word}});
+             {{"SERVER", server},
+              {"GROUP", "of upstreams; the first without it", optional_word},
+              {"KEY=VALUE", "what else the configuration says of a server: weight=3 tcp-only=true",
+               optional_words}});
     add_verb(upstream, line, {"upstream", "remove"}, "one server less",
              {{"SERVER", server}, {"GROUP", "of upstreams; all that have it without it", optional_word}});
 }

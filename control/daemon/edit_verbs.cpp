@@ -1,6 +1,7 @@
 #include "control/daemon/edit_verbs.hpp"
 
 #include <algorithm>
+#include <set>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -177,15 +178,33 @@ std::string group_key(const Config::Live& running, std::size_t group) {
     return group < running.upstreams.size() ? fmt::format("upstreams[{}].servers", group) : "";
 }
 
-EditResult add_server(const std::string& text, const Config::Live& running, const std::string& server,
-                      const std::string& group) {
-    std::string key = group_key(running, group.empty() ? 0 : running.index_of(group));
-    if (key.empty()) return none("'" + group + "' is no group of upstreams");
-    return append_item(text, key, in_quotes(server));
+/// What is behind the server: a group, and the server's other keys as KEY=VALUE, each a change of its own, so
+/// that no value can be taken for more than one.
+EditResult add_server(const std::string& text, const Config::Live& running, const Args& args) {
+    bool has_group = args.size() > 1 && args[1].find('=') == std::string::npos;
+    std::size_t group = has_group ? running.index_of(args[1]) : 0;
+    std::string key = group_key(running, group);
+    if (key.empty()) return none("'" + args[1] + "' is no group of upstreams");
+    EditResult added = append_item(text, key, in_quotes(args[0]));
+    if (!added) return added;
+    Edited edited = std::move(*added);
+    std::string place = fmt::format("{}[{}].", key, running.upstreams[group].servers.size()), why;
+    std::set<std::string> given = {"address"};
+    for (std::size_t i = has_group ? 2 : 1; i < args.size(); ++i) {
+        std::size_t sign = args[i].find('=');
+        if (sign == std::string::npos) return none("'" + args[i] + "' is not KEY=VALUE");
+        std::string name = args[i].substr(0, sign);
+        if (!given.insert(name).second) return none("'" + name + "' is given twice");
+        if (!add(edited, set_value(edited.text, place + name, args[i].substr(sign + 1)), why))
+            return none(fmt::format("{}: {}", name, why));
+    }
+    return edited;
 }
 
-EditResult remove_server(const std::string& text, const Config::Live& running, const std::string& server,
-                         const std::string& group) {
+EditResult remove_server(const std::string& text, const Config::Live& running, const Args& args) {
+    if (args.size() > 2) return none("one server and its group, no more");
+    const std::string& server = args[0];
+    std::string group = args.size() > 1 ? args[1] : "";
     auto endpoint = dataplane::parse_endpoint(server, dns::port);
     auto is_meant = [&](const Config::Server& s) {
         return is_name_of(s, server) || (endpoint && !s.is_named() && s.endpoint == *endpoint);
@@ -220,14 +239,15 @@ void on_edit(CommandServer& server, Reload& reload, const std::string& verb, con
         });
 }
 
-using EditServer = EditResult (*)(const std::string&, const Config::Live&, const std::string&,
-                                  const std::string&);
+using EditServer = EditResult (*)(const std::string&, const Config::Live&, const Args&);
 
-void on_server(CommandServer& server, Reload& reload, const std::string& verb, EditServer edit) {
-    server.on(verb, [&reload, verb, edit](const Args& args, const Responder& responder) {
-        if (args.empty() || args.size() > 2) return responder.fail("usage: " + verb + " SERVER [GROUP]");
+void on_server(CommandServer& server, Reload& reload, const std::string& verb, const std::string& more,
+               EditServer edit) {
+    server.on(verb, [&reload, usage = "usage: " + verb + " SERVER " + more,
+                     edit](const Args& args, const Responder& responder) {
+        if (args.empty()) return responder.fail(usage);
         auto apply = [edit, args](const std::string& text, const Config::Live& running) {
-            return edit(text, running, args[0], args.size() > 1 ? args[1] : "");
+            return edit(text, running, args);
         };
         answer_edit(reload, "upstreams", apply, json::object(), responder);
     });
@@ -287,8 +307,8 @@ void add_edit_verbs(CommandServer& server, Reload& reload,
     server.on_plain(
         "ratelimit show", [&reload](const Responder& responder) { show_limits(reload, responder); },
         Effect::look);
-    on_server(server, reload, "upstream add", add_server);
-    on_server(server, reload, "upstream remove", remove_server);
+    on_server(server, reload, "upstream add", "[GROUP] [KEY=VALUE]...", add_server);
+    on_server(server, reload, "upstream remove", "[GROUP]", remove_server);
 }
 
 } // namespace millrace::control

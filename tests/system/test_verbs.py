@@ -192,6 +192,26 @@ def test_servers_come_and_go(one, local, upstreams):
     assert until(lambda: addresses(local.ask(NAME)) == ["192.0.2.2"])
 
 
+def test_a_server_comes_with_its_keys(one, upstreams):
+    first, second, third = (upstream.endpoint for upstream in upstreams[:3])
+    one.ctl("upstream", "add", second, "weight=3", "priority=2")
+    one.ctl("upstream", "add", third, "default", "tcp-only=true", "trusted=true", "randomise-case=false")
+    rows = {row["address"]: row for row in one.ctl("upstream", "list")["upstreams"]}
+    assert [[rows[at][key] for key in ("weight", "priority", "tcp_only")] for at in (first, second, third)] == [
+        [1, 0, False], [3, 2, False], [1, 0, True]]
+    shown = one.ctl("config", "show", "upstreams[0].servers")["upstreams[0].servers"]
+    assert f'address: "{third}", trusted: true, randomise-case: false' in shown
+    one.ctl("upstream", "remove", second)
+    one.ctl("upstream", "remove", third)
+    for words, why in ((["weight=0"], "upstreams[0].servers[1].weight: expected a whole number from 1 to 1000"),
+                       (["speed=3"], ": expected one of the keys address, trusted, randomise-case, priority, weight, tcp-only,"),
+                       (["weight=3", "weight=4"], "'weight' is given twice"), ([f"address={third}"], "'address' is given twice"),
+                       (["weight=3,priority"], "cannot be changed"), (["Weight=3"], "is no key"), (["default", "3"], "'3' is not KEY=VALUE"),
+                       (["nowhere", "weight=3"], "'nowhere' is no group")):
+        assert why in refused(one, "upstream", "add", second, *words)
+    assert one.ctl("config", "diff")["differences"] == []
+
+
 def test_log_level_and_cache_stats(one, local):
     assert one.ctl("log-level") == {"level": "info"}
     assert one.ctl("log-level", "error")["changed"] == ["log.level"]
