@@ -222,7 +222,7 @@ def test_log_level_and_cache_stats(one, local):
     one.ctl("log-level", "warning")
     one.ctl("config", "set", "cache.prefetch", "3")
     assert "stale-answer at-once does nothing" in one.log.read_text(encoding="utf-8")
-    assert "log.level: expected error or warning or info" in refused(one, "log-level", "loud")
+    assert "log.level: expected error or warning or info" in refused(one, "log-level", "debug")
     local.ask(NAME)
     local.ask(NAME)
     stats = one.ctl("cache", "stats")
