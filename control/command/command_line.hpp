@@ -26,7 +26,7 @@ struct CommandLine {
 /// Both outlive the parsing.
 void add_commands(CLI::App& app, CommandLine& line);
 
-/// For bash or zsh: a script that completes each verb and option of `app`.
+/// For bash or zsh: a script that completes each verb and option of `app`, and what arguments may be.
 std::string completion_script(const CLI::App& app, const std::string& shell);
 
 } // namespace millrace::control

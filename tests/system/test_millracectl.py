@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import struct
 import subprocess
@@ -12,7 +13,7 @@ from fcntl import ioctl
 
 import pytest
 
-from conftest import BUILD, NOBODY, socket_config
+from conftest import BUILD, NOBODY, loopback, socket_config
 from help_text import help_of, options, verbs
 from lab.children import run
 from support import until
@@ -131,18 +132,70 @@ def test_completions_are_installed():
         assert (BUILD / file).read_text() == run([CTL, "--completion", shell]).stdout
 
 
-def test_bash_completes():
-    def complete(*words):
-        line = " ".join(words)
-        done = run(["bash", "-c", f"source <({CTL} --completion bash); COMP_WORDS=({line} ''); COMP_CWORD={len(words)}; "
-                    "_millracectl; echo ${COMPREPLY[*]}"])
-        assert done.returncode == 0, done.stdout
-        return done.stdout.split()
+# What the shell's own completion would give or do is only named.
+ASK = {"bash": "source <({ctl} --completion bash); compopt() {{ echo FILES; }}; COMP_LINE='{line}'; COMP_POINT=${{#COMP_LINE}}; "
+               "_millracectl {ctl}; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+       "zsh": "compset() {{ :; }}; _files() {{ echo FILES; }}; compadd() {{ shift; print -l -- $@; }}; "
+              "_describe() {{ print -l -- ${{choices%%:*}}; }}; words=({line}); CURRENT=$#words; source <({ctl} --completion zsh)"}
 
-    assert {"status", "cache", "config", "--json", "--socket"} <= set(complete("millracectl"))
-    assert {"lookup", "flush", "stats"} <= set(complete("millracectl", "cache")) and "status" not in complete("millracectl", "cache")
-    assert {"--all", "--zone", "--group"} <= set(complete("millracectl", "--json", "cache", "flush"))
-    assert "--watch" in complete("millracectl", "stats")
+
+@pytest.fixture(params=sorted(ASK))
+def complete(request):
+    """What there is for the last of the words."""
+    if not shutil.which(request.param):
+        pytest.skip(f"{request.param} is not installed")
+
+    def ask(*words):
+        last = words[-1] or ("''" if request.param == "zsh" else "")
+        line = " ".join(str(word) for word in (CTL, *words[:-1], last))
+        done = run([request.param, "-c", ASK[request.param].format(ctl=CTL, line=line)])
+        assert done.returncode in (0, 1), done.stdout
+        offered = done.stdout.split()
+        before = re.sub("[^:=]*$", "", words[-1]) if request.param == "bash" else ""  # of the line, it stands there
+        return {word if word == "FILES" else before + word for word in offered}
+
+    ask.shell = request.param
+    return ask
+
+
+def test_shells_complete_verbs_and_options(complete):
+    assert {"status", "cache", "config", "--json", "--socket"} <= complete("")
+    assert {"lookup", "flush", "stats"} <= complete("cache", "") and "status" not in complete("cache", "")
+    assert {"--all", "--zone", "--group"} <= complete("--json", "cache", "flush", "")
+    assert "--watch" in complete("stats", "") and {"--json"} <= complete("log-level", "--")
+
+
+def test_shells_complete_words_that_are_known(complete):
+    assert complete("log-level", "") == {"error", "warning", "info"}
+    assert complete("--socket", "/tmp/log-level", "log-level", "") == {"error", "warning", "info"}
+    assert not complete("log-level", "info", "") & {"error", "warning", "info"}
+    assert {"cache.stale", "fanout.active"} <= complete("config", "set", "") == complete("config", "show", "")
+    assert "cache.stale" not in complete("config", "set", "cache.stale", "")
+    for words in (["--socket", ""], ["status", "--socket", ""], ["config", "check", ""], ["--socket="]):
+        assert complete(*words) == {"FILES"}, words
+    assert "FILES" not in complete("trace", "")
+
+
+def test_shells_complete_what_the_daemon_knows(complete, lab, daemon, nsd):
+    groups = [{"group": "default", "servers": nsd}, {"group": "six", "servers": ["[2001:db8::1]:53", "dns.example.net:53"],
+                                                    "bootstrap": nsd[:1]},
+              {"group": "$(touch x) y", "servers": nsd[:1]}]
+    one = daemon({**socket_config(lab, nsd), "upstreams": groups, "listen": [f"{loopback(lab)}:5301"]}, NOBODY)  # beside `sockets`
+    asked = ["--socket", one.socket, "upstream"]
+
+    def offers(expected, *words):
+        return until(lambda: complete(*words) == expected)  # a daemon that is slow for once has nothing offered
+
+    servers = {*nsd, "[2001:db8::1]:53", "dns.example.net:53"}
+    for verb in ("up", "down", "auto", "remove"):
+        assert offers(servers, *asked, verb, ""), verb
+    assert offers(servers, f"--socket={one.socket}", "upstream", "up", "")
+    if complete.shell == "bash":  # zsh compares by itself
+        assert offers({"dns.example.net:53"}, *asked, "up", "dns.example.net:5")
+    for words in ([*asked, "add", "192.0.2.1:53", ""], [*asked, "remove", nsd[0], ""], [*asked[:2], "cache", "flush", "--group", ""]):
+        assert offers({"default", "six"}, *words), "what a shell would take for more is left out"
+    assert set(one.ctl("ratelimit", "show")) == complete("ratelimit", "set", "")
+    assert complete("--socket", "/nowhere", "upstream", "up", "") == set(), "without a daemon nothing, not even of what went wrong"
 
 
 def test_completions_are_scripts_without_faults():
