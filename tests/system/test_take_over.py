@@ -20,6 +20,7 @@ from conftest import LCORE, NOBODY, loopback, socket_config
 from lab import network
 from lab.children import run
 from lab.daemon import xdp_config
+from steady import AT_ONCE, Steady
 from support import Client, Subscriber, addresses, until
 from upstream import Script
 
@@ -198,6 +199,20 @@ def test_of_an_af_xdp_port(lab, daemon, upstreams, successor, cache):
     assert addresses(subscriber.ask("known.example.", tcp=True)) == ["192.0.2.200"]
     assert one.ctl("health") == {"healthy": True}, "no route flaps"
     assert two.end() == 0 and not one.socket.exists()
+
+
+def test_of_an_af_xdp_port_under_load(lab, daemon, nsd, successor, cache):
+    """As the old XDP program goes, the kernel frees what lies in the veth's ring: mostly nothing, at most what was sent at once. A time
+    without service would cost all that are outstanding."""
+    one = daemon(xdp_config(lab.names, nsd, LCORE, cache=cache))
+    with Steady(lab) as clients:
+        assert until(lambda: received_by_lcore(one) > 200, 60)
+        two = successor(one)
+        assert one.wait(60) == 0, one.last_lines() + two.text()
+        assert until(two.serves, 30) and until(lambda: received_by_lcore(one) > 50, 60), two.text()
+    lost = clients.count("lost")
+    assert lost <= AT_ONCE and clients.count("NOERROR") == clients.asked - lost, clients.said
+    assert two.end() == 0
 
 
 @pytest.fixture
