@@ -133,6 +133,7 @@ Traffic traffic_of(const Parts& parts) {
         all.received += one.received();
         all.hits += one.get(Event::hit) + one.get(Event::stale_hit);
         all.misses += one.get(Verdict::missed);
+        all.hit_time += one.hit_time.read();
         all.miss_time += one.miss_time.read();
     };
     add(parts.tcp.counters());

@@ -27,7 +27,7 @@ struct Context : Parts {
 /// What all workers and the TCP connections have counted.
 struct Traffic {
     std::uint64_t received = 0, hits = 0, misses = 0;
-    dataplane::Histogram miss_time;
+    dataplane::Histogram hit_time, miss_time; ///< hits over TCP are not timed
 };
 Traffic traffic_of(const Parts& parts);
 

@@ -17,8 +17,8 @@ constexpr char page[] =
 #include "page.ipp"
     ;
 
-json in_ms(const std::optional<double>& seconds) {
-    return seconds ? json(*seconds * 1000) : json();
+json times(const std::optional<double>& seconds, double units) {
+    return seconds ? json(*seconds * units) : json();
 }
 
 } // namespace
@@ -41,10 +41,11 @@ std::optional<double> quantile(const Histogram& counts, double part) {
 
 void History::add(const Traffic& now, double seconds, std::size_t most) {
     if (before_) {
-        Histogram times = now.miss_time.since(before_->miss_time);
+        Histogram hits = now.hit_time.since(before_->hit_time);
+        Histogram misses = now.miss_time.since(before_->miss_time);
         points_.push_back({double(now.received - before_->received) / seconds,
-                           double(now.misses - before_->misses) / seconds, quantile(times, 0.5),
-                           quantile(times, 0.99)});
+                           double(now.misses - before_->misses) / seconds, quantile(hits, 0.5),
+                           quantile(hits, 0.99), quantile(misses, 0.5), quantile(misses, 0.99)});
     }
     if (points_.size() > most) points_.pop_front();
     before_ = now;
@@ -76,8 +77,10 @@ json StatusPage::history() const {
     for (const History::Point& p : history_.points()) {
         points.push_back({{"queries", p.queries},
                           {"misses", p.misses},
-                          {"miss_p50_ms", in_ms(p.miss_p50)},
-                          {"miss_p99_ms", in_ms(p.miss_p99)}});
+                          {"hit_p50_us", times(p.hit_p50, 1e6)},
+                          {"hit_p99_us", times(p.hit_p99, 1e6)},
+                          {"miss_p50_ms", times(p.miss_p50, 1e3)},
+                          {"miss_p99_ms", times(p.miss_p99, 1e3)}});
     }
     return {{"step_s", in_seconds(limits::history_step)}, {"points", std::move(points)}};
 }

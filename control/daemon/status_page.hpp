@@ -21,12 +21,12 @@
 
 namespace millrace::control {
 
-/// How much was asked, and how long misses took, in steps of the same length. Its own thread's.
+/// How much was asked, and how long hits and misses took, in steps of the same length. Its own thread's.
 class History {
   public:
-    struct Point { ///< of one step: a second's queries and misses; seconds, none: nothing was missed
+    struct Point { ///< of one step: a second's queries and misses; seconds, none: there was no hit, or miss
         double queries = 0, misses = 0;
-        std::optional<double> miss_p50, miss_p99;
+        std::optional<double> hit_p50, hit_p99, miss_p50, miss_p99;
     };
 
     /// The oldest of more than `most` points goes.

@@ -63,7 +63,7 @@ def test_figures(one, lab):
     assert seen["history"]["step_s"] == 5
     assert seen["inflight"]["fetches"] == []
     assert until(lambda: figures(one)["history"]["points"], 30), "a point for each step"
-    assert set(figures(one)["history"]["points"][0]) == {"queries", "misses", "miss_p50_ms", "miss_p99_ms"}
+    assert set(figures(one)["history"]["points"][0]) == {"queries", "misses", "hit_p50_us", "hit_p99_us", "miss_p50_ms", "miss_p99_ms"}
 
 
 def test_they_are_for_who_asks_by_address(one):
@@ -90,16 +90,14 @@ def test_at_the_default_address_no_names_and_clients_are_in_it(lab, daemon, upst
 
 
 @contextlib.contextmanager
-def slow_questions(lab, upstream, delay):
-    """Ten new names a second, for each of which the upstream takes so long."""
+def questions(lab, name_of):
+    """Ten a second, of each the name."""
     ends = threading.Event()
 
     def ask():
         with Client(loopback(lab), 5300).socket() as s:
             for i in itertools.count():
-                name = f"slow{i}.example."
-                upstream.scripts[name] = Script((f"{name} 300 IN A 192.0.2.1",), delay=delay)
-                s.send(dns.message.make_query(name, "A").to_wire())
+                s.send(dns.message.make_query(name_of(i), "A").to_wire())
                 if ends.wait(0.1):
                     return
 
@@ -113,11 +111,16 @@ def slow_questions(lab, upstream, delay):
 
 
 def test_a_browser_shows_what_is_slow(one, lab, upstreams, tmp_path):
+    def slow(i):
+        name = f"slow{i}.example."
+        upstreams[0].scripts[name] = Script((f"{name} 300 IN A 192.0.2.1",), delay=1)
+        return name
+
     def is_drawn():
         times = [point["miss_p50_ms"] for point in figures(one)["history"]["points"]]
         return any(first and second for first, second in itertools.pairwise(times))
 
-    with slow_questions(lab, upstreams[0], 1):
+    with questions(lab, slow):
         assert until(is_drawn, 90), "two points make a line"
         page = shown(one.http + "/", tmp_path / "chromium")
     text = text_of(page)
@@ -129,6 +132,31 @@ def test_a_browser_shows_what_is_slow(one, lab, upstreams, tmp_path):
     assert all(500 < time < 10_000 for time in times), "milliseconds, of what takes a second"
     tile = re.search(r"<b>([\d.]+) ms</b><span[^>]*>misses, p99", page)
     assert tile and 500 < float(tile[1]) < 10_000
+
+
+def bounds_of_hits(one):
+    """Of the shortest and the longest hit, in microseconds: what the metrics' buckets say."""
+    with urllib.request.urlopen(f"{one.http}/metrics", timeout=30) as reply:
+        rows = re.findall(r'^millrace_hit_duration_seconds_bucket\{.*le="(.*)"\} (\d+)$', reply.read().decode(), re.MULTILINE)
+    rows = [(float(bound) * 1e6, int(count)) for bound, count in rows]  # counts are of all up to the bound
+    first = next(i for i, (_, count) in enumerate(rows) if count)
+    return rows[first - 1][0] if first else 0, next(bound for bound, count in rows if count == rows[-1][1])
+
+
+def test_a_browser_shows_how_long_hits_take(one, lab, tmp_path):
+    def is_drawn():
+        times = [point["hit_p50_us"] for point in figures(one)["history"]["points"]]
+        return any(first and second for first, second in itertools.pairwise(times))
+
+    with questions(lab, lambda _: "hit.example."):
+        assert until(is_drawn, 90), "two points make a line"
+        page = shown(one.http + "/", tmp_path / "chromium")
+    chart = re.search(r'<svg id="hits".*?</svg>', page, re.DOTALL)[0]
+    assert chart.count("<polyline") >= 2 and "Hits, µs" in text_of(page)
+    assert re.search(r"<b>[\d.]+(?: [kM])? µs</b><span[^>]*>hits, p99", page)
+    least, most = bounds_of_hits(one)
+    times = [p[key] for p in figures(one)["history"]["points"] for key in ("hit_p50_us", "hit_p99_us") if p[key]]
+    assert times and all(least <= time <= most for time in times), (least, times, most)
 
 
 def test_a_browser_shows_it(one, lab, upstreams, tmp_path):
@@ -158,7 +186,7 @@ setTimeout(() => {
   const texts = [...page.body.querySelectorAll(":not(script)")].filter(e => [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()));
   const faint = texts.map(e => {
     const of_svg = e.namespaceURI.endsWith("svg"), [one, two] = [luminance(style(e)[of_svg ? "fill" : "color"]), luminance(behind(e))];
-    return {text: e.textContent.trim().slice(0, 40), size: parseFloat(style(e).fontSize),
+    return {text: e.textContent.trim().slice(0, 40), size: parseFloat(style(e).fontSize) * (of_svg ? e.getScreenCTM().a : 1),
             contrast: (Math.max(one, two) + 0.05) / (Math.min(one, two) + 0.05)}; });
   document.getElementById("found").textContent = JSON.stringify({width: page.documentElement.clientWidth,
     scrolls: page.documentElement.scrollWidth, back: luminance(style(page.body).backgroundColor), texts: faint}); }, 3000);

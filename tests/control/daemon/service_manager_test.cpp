@@ -132,7 +132,8 @@ TEST(ServiceManager, EnvironmentIsTaken) {
 
 TEST(Supervision, StatusLine) {
     EXPECT_EQ(status_line({}, {}, 2s, ""), "0 queries/s");
-    EXPECT_EQ(status_line({100, 10, 5, {}}, {2100, 985, 30, {}}, 2s, ""), "1000 queries/s, 97.5 % hits");
+    EXPECT_EQ(status_line({100, 10, 5, {}, {}}, {2100, 985, 30, {}, {}}, 2s, ""),
+              "1000 queries/s, 97.5 % hits");
     EXPECT_EQ(status_line({}, {}, 2s, "drained"), "not healthy: drained; 0 queries/s");
 }
 

@@ -37,6 +37,7 @@ TEST(HistoryTest, PointsAreOfOneStep) {
     EXPECT_TRUE(history.points().empty()) << "what was before the first look is of no step";
     counts.received += 500;
     counts.misses += 50;
+    counts.hit_time.add(20us);
     counts.miss_time.add(3ms);
     history.add(counts, 5, 10);
     counts.received += 10;
@@ -46,8 +47,12 @@ TEST(HistoryTest, PointsAreOfOneStep) {
     EXPECT_DOUBLE_EQ(history.points()[0].misses, 10);
     ASSERT_TRUE(history.points()[0].miss_p99);
     EXPECT_NEAR(*history.points()[0].miss_p99, 3e-3, 1.2e-3);
+    ASSERT_TRUE(history.points()[0].hit_p50 && history.points()[0].hit_p99);
+    EXPECT_NEAR(*history.points()[0].hit_p50, 20e-6, 13e-6);
+    EXPECT_NEAR(*history.points()[0].hit_p99, 20e-6, 13e-6);
     EXPECT_DOUBLE_EQ(history.points()[1].queries, 2);
     EXPECT_EQ(history.points()[1].miss_p50, std::nullopt);
+    EXPECT_EQ(history.points()[1].hit_p50, std::nullopt);
     for (int i = 0; i < 20; ++i) history.add(counts, 5, 10);
     EXPECT_EQ(history.points().size(), 10u);
 }
