@@ -9,11 +9,11 @@ constexpr std::array<std::string_view, verdicts> verdict_names = {
     "drop_protocol", "drop_destination", "drop_source", "drop_fragment",    "drop_checksum",
     "drop_short",    "drop_response",    "drop_rate",   "drop_kernel_rate", "drop_kernel_full"};
 constexpr std::array<std::string_view, events> event_names = {
-    "hit",           "stale_hit",      "refresh_asked", "refresh_dropped",  "local",
-    "blocked",       "rate_queries",   "rate_errors",   "rate_responses",   "dry_queries",
-    "dry_errors",    "dry_responses",  "slipped",       "rate_table_full",  "servfail_full",
-    "wake_answered", "wake_abandoned", "send_failed",   "buffer_exhausted", "from_kernel",
-    "unrouted"};
+    "hit",           "stale_hit",      "refresh_asked", "refresh_dropped", "local",
+    "blocked",       "rate_queries",   "rate_errors",   "rate_responses",  "dry_queries",
+    "dry_errors",    "dry_responses",  "slipped",       "rate_table_full", "servfail_full",
+    "wake_answered", "wake_abandoned", "sent",          "send_failed",     "buffer_exhausted",
+    "from_kernel",   "unrouted"};
 
 } // namespace
 

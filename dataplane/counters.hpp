@@ -54,6 +54,7 @@ enum class Event : std::uint8_t {
     servfail_full,    ///< SERVFAIL or stale because no waiter credit or miss-ring place was left
     wake_answered,    ///< a waiter was answered
     wake_abandoned,   ///< a waiter was given up by control
+    sent,             ///< a reply that the port took
     send_failed,      ///< a reply, or a frame of the kernel's, that the port did not take; never retried
     buffer_exhausted, ///< a woken waiter that found no packet buffer
     from_kernel,      ///< a frame of the kernel interface that the port took

@@ -77,7 +77,7 @@ class Eal {
     struct Pool {
         unsigned lcore = 0, buffers = 0, free = 0;
     };
-    std::vector<Pool> pools(std::size_t port) const; ///< of its lcores
+    std::vector<Pool> pools(std::size_t port) const; ///< of its lcores, in the order of its queues
 
     /// A port's kernel interface, as long as the ports are open.
     struct Kernel {

@@ -188,6 +188,7 @@ void EthdevPort::send(Burst& burst, Counters& counters) {
         }
     }
     unsigned sent = to_send == 0 || !may_send ? 0 : transmit(replies.data(), to_send);
+    counters.add(Event::sent, sent);
     if (sent < to_send) {
         counters.add(Event::send_failed, to_send - sent);
         rte_pktmbuf_free_bulk(replies.data() + sent, to_send - sent);

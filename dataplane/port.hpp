@@ -23,8 +23,8 @@ class Port {
     /// `burst` has room.
     virtual bool compose(Burst& burst, const ReturnPath& path) = 0;
 
-    /// Sends every packet with `reply` > 0, frees all buffers and empties the burst. What the port does not
-    /// take is freed and counted as send_failed, never retried.
+    /// Sends every packet with `reply` > 0, frees all buffers and empties the burst. What the port takes is
+    /// counted as sent, the rest is freed and counted as send_failed, never retried.
     virtual void send(Burst& burst, Counters& counters) = 0;
 
     static constexpr int polled = -1, away = -2;

@@ -183,7 +183,7 @@ void SocketPort::send(Burst& burst, Counters& counters) {
     // A message that fails (an unreachable client, say) must not take those behind it along: step over it.
     for (unsigned at = 0; at < count;) {
         int sent = sendmmsg(socket_.get(), buffers_->headers.data() + at, count - at, MSG_DONTWAIT);
-        if (sent <= 0) counters.add(Event::send_failed);
+        sent > 0 ? counters.add(Event::sent, unsigned(sent)) : counters.add(Event::send_failed);
         at += sent > 0 ? unsigned(sent) : 1;
     }
 }

@@ -67,6 +67,7 @@ inline constexpr EventRow event_rows[] = {
      "Questions that got SERVFAIL or stale data for want of a waiter's place", "overloaded"},
     {dataplane::Event::wake_answered, "waits_answered_total", "Misses answered in the end", "woken"},
     {dataplane::Event::wake_abandoned, "waits_abandoned_total", "Misses given up", "abandoned"},
+    {dataplane::Event::sent, "replies_sent_total", "Replies that the port took; not over TCP", "sent"},
     {dataplane::Event::send_failed, "send_failures_total", "Replies that the port did not take",
      "send_failed"},
     {dataplane::Event::buffer_exhausted, "buffers_exhausted_total",

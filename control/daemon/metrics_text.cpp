@@ -1,5 +1,6 @@
 // The metrics' names, units and words. What `millracectl stats` shows too says so in its help, under the name
 // that it has there: tests/system/test_metrics.py holds the two against each other.
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <fstream>
@@ -16,6 +17,7 @@
 
 namespace millrace::control {
 
+using dataplane::Event;
 using dataplane::Verdict;
 using Labels = Exposition::Labels;
 
@@ -179,6 +181,50 @@ void write_upstream(Writer& out, const Snapshot::Upstream& upstream) {
                   *upstream.loss, labels);
 }
 
+/// An lcore polls one queue, which nobody else polls: so the worker's counters are the queue's, and do not
+/// depend on what a driver counts.
+void write_queue(Writer& out, const std::string& port, std::size_t queue, const Snapshot::Worker& worker) {
+    Labels labels = {{"port", port}, {"queue", std::to_string(queue)}};
+    auto with = [&](const char* label, const std::string& value) {
+        Labels more = labels;
+        more.emplace_back(label, value);
+        return more;
+    };
+    auto event = [&](Event e) { return worker.events[std::size_t(e)]; };
+    std::uint64_t received = 0, dropped = 0;
+    for (std::size_t v = 0; v < dataplane::verdicts; ++v) {
+        received += worker.verdicts[v];
+        if (to_string(Verdict(v)).starts_with("drop_")) dropped += worker.verdicts[v];
+    }
+    auto drop = [&](const char* kind, std::uint64_t count) {
+        out.counter(
+            "queue_dropped_packets_total",
+            "Packets dropped at the queue. received: by their verdict, see packets_total; send_failed: "
+            "the send queue was full; buffer_exhausted: there was no packet buffer. What a NIC drops "
+            "before is its port's: port_losses_total",
+            double(count), with("kind", kind));
+    };
+    out.gauge("queue_info", "1, and which lcore polls the queue", 1,
+              with("lcore", std::to_string(*worker.lcore)));
+    out.counter("queue_received_packets_total", "Packets taken from the receive queue", double(received),
+                labels);
+    out.counter("queue_sent_packets_total",
+                "Packets that the send queue took, the kernel interface's included",
+                double(event(Event::sent) + event(Event::from_kernel)), labels);
+    drop("received", dropped);
+    drop("send_failed", event(Event::send_failed));
+    drop("buffer_exhausted", event(Event::buffer_exhausted));
+}
+
+/// Its lcores are in the order of its queues.
+void write_queues(Writer& out, const Snapshot::Port& port, const std::vector<Snapshot::Worker>& workers) {
+    for (std::size_t queue = 0; queue < port.pools.size(); ++queue) {
+        auto worker =
+            std::ranges::find(workers, std::optional(port.pools[queue].lcore), &Snapshot::Worker::lcore);
+        if (worker != workers.end()) write_queue(out, port.device, queue, *worker);
+    }
+}
+
 void write_port(Writer& out, const Snapshot::Port& port) {
     Labels labels = {{"port", port.device}};
     const dataplane::EthdevView& view = port.view;
@@ -248,7 +294,10 @@ std::string metrics_text(const Snapshot& snapshot) {
     for (const auto& upstream : snapshot.upstreams) {
         if (seen.emplace(upstream.group, to_string(upstream.endpoint)).second) write_upstream(out, upstream);
     }
-    for (const auto& port : snapshot.ports) write_port(out, port);
+    for (const auto& port : snapshot.ports) {
+        write_port(out, port);
+        write_queues(out, port, snapshot.workers);
+    }
     for (const auto& kernel : snapshot.kernels) write_kernel(out, kernel);
     write_process(out, snapshot.started);
     return out.text();

@@ -48,7 +48,7 @@ struct Snapshot {
         dataplane::EthdevView view;
         bool is_serving = false;
         unsigned resets = 0, removals = 0;
-        std::vector<dataplane::Eal::Pool> pools;
+        std::vector<dataplane::Eal::Pool> pools; ///< of its queues
     };
     struct KernelInterface {
         std::string interface, port;

@@ -63,6 +63,7 @@ TEST_F(DeviceTest, ASuspendedPortLeavesTheDriverAloneAndDropsWhatItSends) {
     answer(burst_.packets[0], 44);
     port_->send(burst_, counters_);
     EXPECT_EQ(counters_.get(Event::send_failed), 2U);
+    EXPECT_EQ(counters_.get(Event::sent), 0U);
     EXPECT_TRUE(sent().empty());
     port_->resume(ethdev_->port(), ethdev_->offload());
     port_->receive(burst_, counters_);

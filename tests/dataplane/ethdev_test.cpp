@@ -42,6 +42,7 @@ TEST_F(EthdevTest, WithoutAReplyTheBufferIsFreed) {
     answer(burst_.packets[7], 12);
     port_->send(burst_, counters_);
     EXPECT_EQ(sent().size(), 1U);
+    EXPECT_EQ(counters_.get(Event::sent), 1U);
     EXPECT_EQ(counters_.get(Event::send_failed), 0U);
 }
 
@@ -120,6 +121,7 @@ TEST_F(EthdevTest, WhatTheNicDoesNotTakeIsFreedAndCounted) {
     }
     EXPECT_EQ(counters_.get(Event::send_failed), rounds * limits::burst - places);
     EXPECT_EQ(sent().size(), places);
+    EXPECT_EQ(counters_.get(Event::sent), places);
 }
 
 TEST_F(EthdevTest, ABurstIsNeverOverfilled) {

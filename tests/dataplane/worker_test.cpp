@@ -91,6 +91,7 @@ TEST_F(WorkerTest, AHitIsAnsweredInItsTurn) {
     EXPECT_EQ(ask(query("A.com")), header(0x1234, 0x8180, 1, 1) + question("A.com") + record(7, 60));
     EXPECT_EQ(counters.get(Event::hit), 1u);
     EXPECT_EQ(counters.get(Verdict::answered), 1u);
+    EXPECT_EQ(counters.get(Event::sent), 1u);
 }
 
 TEST_F(WorkerTest, EveryHitIsOfTheLatestPublication) {

@@ -82,6 +82,7 @@ void SimulatedPort::send(Burst& burst, Counters& counters) {
             questions_[buffer->question].fate = Question::Fate::lost;
             continue;
         }
+        counters.add(dataplane::Event::sent);
         listener_.on_reply(worker_, buffer->question, {packet.data, packet.reply}, buffer->woken);
     }
     burst.count = 0;

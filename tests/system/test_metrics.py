@@ -132,6 +132,8 @@ def test_every_counter_of_stats_is_a_metric(lab, served):
     assert lcores == {str(LCORE), None}
     assert total(text, "millrace_packets_total", lcore=str(LCORE)) >= 5
     assert total(text, "millrace_port_received_packets_total") >= 5
+    queue = {"port": f"net_af_xdp0,iface={lab.names.edge}", "queue": "0"}
+    assert total(text, "millrace_queue_info", **queue, lcore=str(LCORE)) == 1
     assert total(text, "millrace_healthy") in (0, 1) and total(text, "millrace_generations_total") > 0
 
 

@@ -5,11 +5,12 @@ import os
 
 import pytest
 
-from conftest import LCORE
+from conftest import LCORE, loopback
 from lab import network
 from lab.children import run
 from lab.daemon import xdp_config
 from support import Subscriber, until
+from test_metrics import scrape, total
 
 CPUS = sorted(os.sched_getaffinity(0))[:2]
 
@@ -51,12 +52,14 @@ def wide(lab):
 
 @pytest.fixture
 def serve(lab, daemon, nsd, wide):
-    def start(lcores, more="", **options):
-        config = xdp_config(lab.names, nsd, LCORE)
+    def start(lcores, more="", metrics="", **options):
+        config = xdp_config(lab.names, nsd, LCORE, metrics={"listen": metrics})
         # Lcores that took every CPU would leave the kernel none to tidy up on.
         config["ports"] = [{"device": f"net_af_xdp0,iface={wide.edge}{more}", "lcores": lcores,
                             "addresses": wide.addresses, "idle": "sleep"}]
-        return daemon(config, **options)
+        one = daemon(config, **options)
+        one.http = metrics
+        return one
 
     return start
 
@@ -82,14 +85,21 @@ def ask_until_all_have_answered(one, wide):
 
 
 @pytest.mark.quick
-def test_each_lcore_serves_a_queue_and_again_after_kill_9(serve, wide):
-    one = serve(CPUS)
+def test_each_lcore_serves_a_queue_and_again_after_kill_9(lab, serve, wide):
+    one = serve(CPUS, metrics=f"{loopback(lab)}:9154")
     asked = ask_until_all_have_answered(one, wide)
     assert sum(worker["received"] for worker in one.ctl("status")["workers"]) == asked
     port = port_of(one)
     counts = port["driver_counts"]
     assert port["queues"] == 2 and counts["rx_q0_packets"] > 0 and counts["rx_q1_packets"] > 0
     assert counts["rx_q0_packets"] + counts["rx_q1_packets"] == asked == port["received"]
+    text = scrape(one)
+    for queue, lcore in enumerate(CPUS):
+        labels = {"port": f"net_af_xdp0,iface={wide.edge}", "queue": str(queue)}
+        assert total(text, "millrace_queue_info", **labels, lcore=str(lcore)) == 1
+        assert total(text, "millrace_queue_received_packets_total", **labels) == counts[f"rx_q{queue}_packets"]
+        assert total(text, "millrace_queue_sent_packets_total", **labels) == counts[f"tx_q{queue}_packets"]
+    assert total(text, "millrace_queue_dropped_packets_total") == 0
     one.process.kill()
     one.wait()
     again = serve(CPUS)

@@ -9,6 +9,9 @@
 namespace millrace::control {
 namespace {
 
+using dataplane::Event;
+using dataplane::Verdict;
+
 std::uint64_t sum(const dataplane::Histogram& h) {
     return std::accumulate(h.counts.begin(), h.counts.end(), std::uint64_t(0));
 }
@@ -34,14 +37,14 @@ TEST_F(MetricsOfWorker, EachHitIsCounted) {
     turn();
     ask(test::query("a.com"));
     EXPECT_EQ(sum(units[0]->counters.hit_time.read()), 6u);
-    EXPECT_EQ(count(dataplane::Event::hit), 6u);
+    EXPECT_EQ(count(Event::hit), 6u);
     EXPECT_EQ(sum(units[0]->counters.miss_time.read()), 1u);
 }
 
 TEST_F(MetricsOfWorker, WhoIsGivenUpGotNoAnswer) {
     silence();
     ask(test::query("a.com"), 10s);
-    EXPECT_EQ(count(dataplane::Event::wake_abandoned), 1u);
+    EXPECT_EQ(count(Event::wake_abandoned), 1u);
     EXPECT_EQ(sum(units[0]->counters.miss_time.read()), 0u);
 }
 
@@ -81,6 +84,38 @@ TEST(MetricsText, NoSeriesTwice) {
         << text;
     EXPECT_NE(text.find("millrace_hits_total{worker=\"net_tap0\",lcore=\"1\"} 0\n"), text.npos);
     EXPECT_NE(text.find("millrace_hits_total{worker=\"tcp\"} 0\n"), text.npos);
+}
+
+TEST(MetricsText, QueueHasWhatItsLcoreCounts) {
+    Snapshot s;
+    Snapshot::Worker worker;
+    worker.name = "net_tap0";
+    for (unsigned lcore : {7u, 3u}) {
+        worker.lcore = lcore;
+        auto set = [&](auto& counts, auto which, std::uint64_t n) { counts[std::size_t(which)] = n * lcore; };
+        set(worker.verdicts, Verdict::answered, 100);
+        set(worker.verdicts, Verdict::drop_short, 10);
+        set(worker.verdicts, Verdict::drop_rate, 1);
+        set(worker.events, Event::sent, 90);
+        set(worker.events, Event::from_kernel, 9);
+        set(worker.events, Event::send_failed, 5);
+        set(worker.events, Event::buffer_exhausted, 2);
+        s.workers.push_back(worker);
+    }
+    s.ports.push_back({"net_tap0", {}, true, 0, 0, {{3, 100, 50}, {7, 100, 60}}});
+    std::string text = metrics_text(s);
+    for (const char* line : {
+             "info{port=\"net_tap0\",queue=\"0\",lcore=\"3\"} 1",
+             "received_packets_total{port=\"net_tap0\",queue=\"0\"} 333",
+             "sent_packets_total{port=\"net_tap0\",queue=\"0\"} 297",
+             "dropped_packets_total{port=\"net_tap0\",queue=\"0\",kind=\"received\"} 33",
+             "dropped_packets_total{port=\"net_tap0\",queue=\"0\",kind=\"send_failed\"} 15",
+             "dropped_packets_total{port=\"net_tap0\",queue=\"0\",kind=\"buffer_exhausted\"} 6",
+             "info{port=\"net_tap0\",queue=\"1\",lcore=\"7\"} 1",
+             "received_packets_total{port=\"net_tap0\",queue=\"1\"} 777",
+         }) {
+        EXPECT_NE(text.find(std::string("\nmillrace_queue_") + line + "\n"), text.npos) << line;
+    }
 }
 
 TEST(MetricsText, LimitsAreWhatTheyAddUpTo) {
