@@ -54,6 +54,27 @@ tl::expected<std::vector<Step>, std::string> steps_of(const std::string& key) {
     return steps;
 }
 
+std::string key_of(Steps steps) {
+    std::string key;
+    for (const Step& step : steps) {
+        if (step.index)
+            key += fmt::format("[{}]", *step.index);
+        else
+            key += (key.empty() ? "" : ".") + step.key;
+    }
+    return key;
+}
+
+/// Of a step that does not go with what stands there.
+std::string misfit(const Tree& node, Steps taken, const Step& step) {
+    std::string key = key_of(taken);
+    if (step.index) return key + " is no list";
+    if (node.kind == Tree::Kind::list)
+        return fmt::format("{} is a list: {}[0] is its first item, of which {}[0].{} may be a key", key, key,
+                           key, step.key);
+    return key.empty() ? "the file is no map" : key + " is no map";
+}
+
 /// Where a path ends, or the last place on it that is there.
 struct Place {
     Tree* node;
@@ -69,13 +90,12 @@ tl::expected<Place, std::string> find(Tree& root, Steps steps) {
         Tree& node = *place.node;
         if (node.kind == Tree::Kind::null && !step.index) return place;
         auto kind = step.index ? Tree::Kind::list : Tree::Kind::map;
-        if (node.kind != kind) {
-            return tl::unexpected(step.index ? std::string("what the index is of is no list")
-                                             : fmt::format("what '{}' should stand in is no map", step.key));
-        }
+        Steps taken = steps.first(place.taken);
+        if (node.kind != kind) return tl::unexpected(misfit(node, taken, step));
         std::size_t at = step.index ? *step.index : node.index_of(step.key);
         if (at >= node.items.size() && step.index)
-            return tl::unexpected(fmt::format("the list has {} items, counted from 0", node.items.size()));
+            return tl::unexpected(fmt::format("{} has {} items, counted from 0; for one more set {} whole",
+                                              key_of(taken), node.items.size(), key_of(taken)));
         if (at == node.items.size()) return place;
         place = {&node.items[at], &node, at, place.taken};
     }
@@ -98,10 +118,16 @@ void put(Tree& node, Steps steps, const Tree& value) {
     put(node.items[at], steps.subspan(1), value);
 }
 
-/// "{a: {b: value}}" for the steps a, b.
-tl::expected<std::string, std::string> nested(Steps steps, std::string value) {
-    for (std::size_t i = steps.size(); i-- > 0;) {
-        if (steps[i].index) return tl::unexpected(std::string("there is no such item"));
+/// "{a: {b: value}}" for the steps a, b behind those that are there.
+tl::expected<std::string, std::string> nested(Steps steps, std::size_t there, std::string value) {
+    for (std::size_t i = steps.size(); i-- > there;) {
+        if (steps[i].index) {
+            // A default is not there either, and one item alone would replace it.
+            return tl::unexpected(
+                fmt::format("the file has no {0}, so no item of it can be set; set it whole, "
+                            "such as {0} '[{1}]'",
+                            key_of(steps.first(i)), value));
+        }
         value = fmt::format("{{{}: {}}}", steps[i].key, value);
     }
     return value;
@@ -187,7 +213,7 @@ EditResult put_text(const std::string& text, Steps steps, const std::string& val
     auto place = find(*root, steps);
     if (!place) return tl::unexpected(place.error());
     bool is_there = place->taken == steps.size(), is_null = place->node->kind == Tree::Kind::null;
-    auto all = nested(steps.subspan(place->taken + (is_there || is_null ? 0 : 1)), value);
+    auto all = nested(steps, place->taken + (is_there || is_null ? 0 : 1), value);
     if (!all) return tl::unexpected(all.error());
     Draft draft(text);
     bool is_known;

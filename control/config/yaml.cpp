@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <charconv>
 
 #include <fmt/format.h>
@@ -51,6 +52,16 @@ std::string describe(const YAML::Node& node) {
     return quote(node.Scalar());
 }
 
+/// How a value that stands where a list should is written as the only item of one.
+std::string as_item(const YAML::Node& node) {
+    if (node.IsDefined() && node.IsMap()) return ", such as [{...}]";
+    if (!node.IsDefined() || !node.IsScalar() || node.Scalar().empty()) return "";
+    const std::string& text = node.Scalar();
+    bool needs_quotes =
+        !std::ranges::all_of(text, [](unsigned char c) { return std::isalnum(c) || c == '.' || c == '/'; });
+    return fmt::format(", such as [{}]", needs_quotes ? quote(text) : text);
+}
+
 bool is_plain(char c) {
     return c >= ' ' && c <= '~';
 }
@@ -79,7 +90,7 @@ void Value::map(std::initializer_list<Member> members) const {
 }
 
 void Value::list(std::size_t most, const Read& read) const {
-    if (!node_.IsSequence()) return fail("a list");
+    if (!node_.IsSequence()) return fail("a list" + as_item(node_));
     if (node_.size() > most) {
         return fail(fmt::format("at most {} items", most), fmt::format("{}", node_.size()));
     }

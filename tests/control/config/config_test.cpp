@@ -194,7 +194,8 @@ const Refused shapes[] = {
      "stale, stale-answer, prefetch, keep-warm, keep-warm-rate, file, save-interval, rotate, max-rrset, "
      "harden-below-nxdomain, "
      "found nothing"},
-    {upstreams + "listen: 127.0.0.1", "t:2: listen: expected a list, found \"127.0.0.1\""},
+    {upstreams + "listen: 127.0.0.1",
+     "t:2: listen: expected a list, such as [127.0.0.1], found \"127.0.0.1\""},
     {upstreams + "listen: [[]]", "t:2: listen[0]: expected an address and port, such as \"192.0.2.1:53\" or "
                                  "\"[2001:db8::1]:53\", found a list"},
     {"a: b: c", "t:1: expected well-formed YAML, found illegal map value"},
@@ -261,7 +262,7 @@ const Refused values[] = {
      "t:2: ranking.ports[1]: expected a whole number from 1 to 65535, found \"70000\""},
     {in_map("ranking", "ports: [443, 80, 443]"),
      "t:2: ranking.ports[2]: expected each port once, found \"443\""},
-    {in_map("ranking", "ports: 443"), "t:2: ranking.ports: expected a list, found \"443\""},
+    {in_map("ranking", "ports: 443"), "t:2: ranking.ports: expected a list, such as [443], found \"443\""},
     {in_map("ranking", "icmp: maybe"), "t:2: ranking.icmp: expected true or false, found \"maybe\""},
     {in_map("ranking", "rate: 0"), "t:2: ranking.rate: expected a whole number from 1 to 1000, found \"0\""},
     {in_map("ranking", "cache: 0s"),

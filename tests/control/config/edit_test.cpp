@@ -107,6 +107,24 @@ TEST(Edit, RefusesWhatItCannotDoAlone) {
     EXPECT_FALSE(has_key("a: 1\n", "a.b"));
 }
 
+TEST(Edit, WhatIsRefusedIsSaidHowToWrite) {
+    auto why = [](const char* text, const char* key, const char* value) {
+        auto edited = set_value(text, key, value);
+        return edited ? "done: " + edited->text : edited.error();
+    };
+    EXPECT_EQ(why("a: 1\n", "routes[0].suffix", "x.example"),
+              "the file has no routes, so no item of it can be set; set it whole, such as routes "
+              "'[{suffix: x.example}]'");
+    EXPECT_EQ(why("a: {b: 1}\n", "a.c[2]", "x"),
+              "the file has no a.c, so no item of it can be set; set it whole, such as a.c '[x]'");
+    EXPECT_EQ(why("a: {l: [1]}\n", "a.l[1]", "2"),
+              "a.l has 1 items, counted from 0; for one more set a.l whole");
+    EXPECT_EQ(why("l: [{a: 1}]\n", "l.a", "2"),
+              "l is a list: l[0] is its first item, of which l[0].a may be a key");
+    EXPECT_EQ(why("a: {b: 1}\n", "a.b[0]", "2"), "a.b is no list");
+    EXPECT_EQ(why("a: {b: 1}\n", "a.b.c", "2"), "a.b is no map");
+}
+
 /// Each key of the sample as it is printed, set to what it is: the document stays the same, and its comments.
 TEST(Edit, EveryKeyOfTheSampleCanBeSet) {
     std::ifstream file(sample_path());

@@ -51,6 +51,10 @@ TEST_F(ReloadEdit, ABadOneChangesNothing) {
     EXPECT_EQ(set("cache.stale", "5lightyears"),
               "not changed: cache.stale: expected a duration from 0s to 7d (units ms, s, m, h, d), found "
               "\"5lightyears\"");
+    EXPECT_EQ(set("allow", "10.0.0.0/8"),
+              "not changed: allow: expected a list, such as [10.0.0.0/8], found \"10.0.0.0/8\"");
+    EXPECT_EQ(set("routes[0].suffix", "x.example").substr(0, 57),
+              "not changed: routes[0].suffix: the file has no routes, so");
     EXPECT_EQ(set("cash.stale", "5s").substr(0, 30), "not changed: \"cash\": expected ");
     EXPECT_EQ(set("cache..stale", "5s").substr(0, 26), "not changed: cache..stale:");
     EXPECT_FALSE(reload.document().differs());
