@@ -60,4 +60,10 @@ std::vector<std::string> warnings_of(const Config::Live& live) {
     return out;
 }
 
+std::vector<std::string> new_warnings(const Config::Live& before, const Config::Live& live) {
+    std::vector<std::string> old = warnings_of(before), out = warnings_of(live);
+    std::erase_if(out, [&](const std::string& w) { return std::ranges::find(old, w) != old.end(); });
+    return out;
+}
+
 } // namespace millrace::control

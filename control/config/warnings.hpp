@@ -1,4 +1,5 @@
-// What is right in a configuration, but hardly what was meant: said at start, after a reload and by --check.
+// What is right in a configuration, but hardly what was meant: said at start and by --check, and what is new
+// of it after a change.
 //
 // Pure. Threads: any.
 #pragma once
@@ -12,5 +13,7 @@ namespace millrace::control {
 
 /// A sentence each, which begins with the key that it is about.
 std::vector<std::string> warnings_of(const Config::Live& live);
+/// Those that were not true `before`.
+std::vector<std::string> new_warnings(const Config::Live& before, const Config::Live& live);
 
 } // namespace millrace::control

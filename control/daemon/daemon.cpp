@@ -8,6 +8,7 @@
 #include <spdlog/spdlog.h>
 
 #include "control/config/own_endpoints.hpp"
+#include "control/config/warnings.hpp"
 #include "control/daemon/hand_over.hpp"
 #include "control/daemon/metrics.hpp"
 #include "control/daemon/signal_patience.hpp"
@@ -140,7 +141,7 @@ Daemon::Result Daemon::run() {
         std::size_t upstreams = 0;
         for (const Config::Group& group : config_.live.upstreams) upstreams += group.servers.size();
         spdlog::info("ready: {} workers, {} upstreams", workers_.size(), upstreams);
-        warn_of(config_.live);
+        log_warnings(control::warnings_of(config_.live));
         if (unsigned ports = UdpSockets::source_ports(); ports < fewest_source_ports) {
             spdlog::warn("queries leave from {} source ports only: widen net.ipv4.ip_local_port_range",
                          ports);

@@ -154,8 +154,8 @@ unsigned server_count(std::span<const Upstreams> groups) {
     return count;
 }
 
-void warn_of(const Config::Live& live) {
-    for (const std::string& warning : warnings_of(live)) spdlog::warn("{}", warning);
+void log_warnings(const std::vector<std::string>& warnings) {
+    for (const std::string& warning : warnings) spdlog::warn("{}", warning);
 }
 
 dataplane::ClientPolicy client_policy(const Config::Live& live) {
@@ -285,7 +285,7 @@ void Reload::put_in_place() {
     if (next.dnstap != current_.live.dnstap) p_.dnstap.set(next.dnstap, p_.grace);
     if (loaded_.local) put_lists_in_place(std::move(*loaded_.local), next);
     set_log_level(next.log_level);
-    warn_of(next);
+    log_warnings(new_warnings(current_.live, next));
     document_ = std::move(loaded_.document);
     current_.live = std::move(next);
 }

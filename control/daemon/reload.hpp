@@ -55,7 +55,7 @@ unsigned server_count(std::span<const Upstreams> groups); ///< of all groups
 tl::expected<Config, ConfigError> parse_beside(const std::string& text, const std::string& path,
                                                const Config::Boot& boot);
 
-void warn_of(const Config::Live& live); ///< logs warnings_of()
+void log_warnings(const std::vector<std::string>& warnings);
 
 class Reload {
   public:

@@ -24,6 +24,19 @@ TEST(Warnings, NoneOfWhatDoesSomething) {
     EXPECT_EQ(warnings(upstreams + "merge: {policy: 'off'}\n"), "");
 }
 
+TEST(Warnings, NewAreThoseThatWereNotTrueBefore) {
+    std::string idle = "ranking: {max-addresses: 2}\n", stale = "cache: {stale-answer: at-once, stale: 0s}\n";
+    auto added = [](const std::string& before, const std::string& after) {
+        return new_warnings(parsed(upstreams + before).live, parsed(upstreams + after).live);
+    };
+    EXPECT_EQ(added("", ""), std::vector<std::string>{});
+    EXPECT_EQ(added(idle, idle + "cache: {stale: 5s}\n"), std::vector<std::string>{}) << "said before";
+    EXPECT_EQ(added(idle, idle + stale),
+              std::vector<std::string>{"cache.stale-answer at-once does nothing: cache.stale is 0s"});
+    EXPECT_EQ(added(idle, ""), std::vector<std::string>{});
+    EXPECT_EQ(added("", idle).size(), 1u) << "true again";
+}
+
 TEST(Warnings, SayWhatHasNoEffectAndWhy) {
     EXPECT_EQ(warnings(upstreams + "cache: {harden-below-nxdomain: true}\n"),
               "cache.harden-below-nxdomain does nothing: no server is trusted; ");
