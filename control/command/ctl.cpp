@@ -15,9 +15,9 @@
 
 #include "control/command/client.hpp"
 #include "control/command/command_line.hpp"
+#include "control/command/good_reply.hpp"
 #include "control/command/tables.hpp"
 #include "control/command/watch.hpp"
-#include "control/config/warnings.hpp"
 #include "control/local/build.hpp"
 
 namespace {
@@ -129,13 +129,9 @@ int check_file(const CommandLine& line) {
     auto config = load_config(line.file);
     tl::expected<LocalRules, ConfigError> local;
     if (config) local = build_local_names(config->live);
-    json reply{{"file", line.file}, {"valid", true}};
-    if (!config || !local) {
-        reply = {{"error", to_string(config ? local.error() : config.error())}};
-    } else {
-        reply["warnings"] = warnings_of(config->live);
-    }
-    return print(line, reply);
+    if (!config || !local)
+        return print(line, {{"error", to_string(config ? local.error() : config.error())}});
+    return print(line, good_reply(line.file, config->live, local->lists));
 }
 
 } // namespace

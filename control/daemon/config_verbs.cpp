@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "control/command/good_reply.hpp"
 #include "control/config/choices.hpp"
 #include "control/config/differences.hpp"
-#include "control/config/warnings.hpp"
 
 namespace millrace::control {
 
@@ -18,8 +18,9 @@ using Answer = tl::expected<json, std::string>;
 
 json to_json(const Reload::Changes& changes) {
     json reply{{"changed", changes.changed}, {"needs_restart", changes.needs_restart}};
-    for (const auto& [file, before, names] : changes.lists) {
-        reply["lists"].push_back({{"file", file}, {"names_before", before}, {"names", names}});
+    for (const auto& [file, before, names, skipped] : changes.lists) {
+        reply["lists"].push_back(
+            {{"file", file}, {"names_before", before}, {"names", names}, {"skipped", skipped}});
     }
     if (changes.dropped > 0) reply["edits_dropped"] = changes.dropped;
     return reply;
@@ -69,7 +70,7 @@ Answer check(const Document& document, const Config& running) {
     if (!file) return tl::unexpected(to_string(file.error()));
     auto local = build_local_names(file->live);
     if (!local) return tl::unexpected(to_string(local.error()));
-    return json{{"file", document.path}, {"valid", true}, {"warnings", warnings_of(file->live)}};
+    return good_reply(document.path, file->live, local->lists);
 }
 
 /// What to write by hand instead.

@@ -199,8 +199,9 @@ void Daemon::reload_on_hangup() {
                          list_text(result->needs_restart));
             if (result->dropped)
                 spdlog::warn("changes that the file did not have: {} dropped", result->dropped);
-            for (const auto& [file, before, names] : result->lists) {
-                spdlog::info("{} has changed: {} names, before {}", file, names, before);
+            for (const auto& [file, before, names, skipped] : result->lists) {
+                spdlog::info("{} has changed: {} names, before {}; {} lines skipped", file, names, before,
+                             skipped);
             }
         });
         reload_on_hangup();

@@ -54,13 +54,15 @@ std::vector<Reload::ListChange> changed_lists(const std::vector<ReadList>& now,
     std::vector<Reload::ListChange> changes;
     for (const ReadList& list : next) {
         auto before = std::ranges::find(now, list.file, &ReadList::file);
-        bool is_same = std::ranges::any_of(
-            now, [&](const ReadList& l) { return l.file == list.file && l.digest == list.digest; });
-        if (!is_same) changes.push_back({list.file, before == now.end() ? 0 : before->names, list.names});
+        bool is_same = std::ranges::any_of(now, [&](const ReadList& l) {
+            return l.file == list.file && l.digest == list.digest && l.skipped == list.skipped;
+        });
+        std::size_t names = before == now.end() ? 0 : before->names;
+        if (!is_same) changes.push_back({list.file, names, list.names, list.skipped});
     }
     for (const ReadList& list : now) {
         bool is_gone = std::ranges::find(next, list.file, &ReadList::file) == next.end();
-        if (is_gone) changes.push_back({list.file, list.names, 0});
+        if (is_gone) changes.push_back({list.file, list.names, 0, 0});
     }
     return changes;
 }

@@ -63,6 +63,7 @@ class Reload {
     struct ListChange {
         std::string file;
         std::size_t before, names; ///< that it had, and has; 0 when it was not, or is no longer, read
+        std::size_t skipped;       ///< lines or records that it has now
     };
     struct Changes {
         std::vector<std::string> changed;       ///< keys whose new values are in effect

@@ -95,6 +95,12 @@ void log_list(const std::string& file, const BlockListResult& read) {
     for (const auto& [line, why] : read.first) spdlog::warn("{}:{}: {}", file, line, why);
 }
 
+ReadList to_read_list(const std::string& file, const BlockListResult& read) {
+    std::string first;
+    if (!read.first.empty()) first = fmt::format("{}:{}: {}", file, read.first[0].line, read.first[0].why);
+    return {file, read.names, read.skipped, std::move(first), read.digest};
+}
+
 } // namespace
 
 tl::expected<LocalRules, ConfigError> build_local_names(const Config::Live& live) {
@@ -120,7 +126,7 @@ tl::expected<LocalRules, ConfigError> build_local_names(const Config::Live& live
         auto list = read_block_list(live.block[i], unsigned(lists + i), names);
         if (!list) return tl::unexpected(list.error());
         log_list(file, *list);
-        read.push_back({file, list->names, list->skipped, list->digest});
+        read.push_back(to_read_list(file, *list));
     }
     auto warm = live.keep_warm.empty() ? nullptr : std::make_unique<WarmList>();
     if (warm) {
@@ -131,7 +137,7 @@ tl::expected<LocalRules, ConfigError> build_local_names(const Config::Live& live
             return tl::unexpected(error);
         }
         log_list(live.keep_warm, *list);
-        read.push_back({live.keep_warm, list->names, list->skipped, list->digest});
+        read.push_back(to_read_list(live.keep_warm, *list));
     }
     return LocalRules{names.build(), std::move(read), std::move(warm)};
 }

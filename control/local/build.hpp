@@ -25,6 +25,7 @@ struct ReadList {
     std::string file;
     std::size_t names;    ///< of a block list, those that no list before it has
     std::size_t skipped;  ///< lines or records
+    std::string first;    ///< of these: its place, and why; empty when there is none
     std::uint64_t digest; ///< of what it says
 };
 

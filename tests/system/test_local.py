@@ -128,8 +128,9 @@ def test_a_reload_swaps_the_lists_and_spares_what_they_do_not_concern(front):
     (folder / "names").write_text("chain-2.lab.example\n")
     done = one.ctl("config", "reload")
     assert done["changed"] == []
-    assert done["lists"] == [{"file": f"{folder}/rpz", "names_before": 10, "names": 1},
-                             {"file": f"{folder}/names", "names_before": 1, "names": 1}], "host-3 is forwarded"
+    assert done["lists"] == [{"file": f"{folder}/rpz", "names_before": 10, "names": 1, "skipped": 0},
+                             {"file": f"{folder}/names", "names_before": 1, "names": 1, "skipped": 0}], \
+        "host-3 is forwarded"
     asked = one.ctl("stats")["upstream_queries"]
     assert client.ask("host-10.lab.example").answer and one.ctl("stats")["upstream_queries"] == asked, "still cached"
     assert addresses(client.ask("host-4.lab.example")) == ["198.19.0.4"]
@@ -158,7 +159,11 @@ def test_a_line_that_is_no_name_is_skipped_and_logged(front):
     one, client, _, folder = front
     (folder / "names").write_text("\ufefffe80::1%lo0 localhost\r\n||host-4.lab.example^\r\n<html>\r\nb\xfccher.lab.example\r\n",
                                   encoding="utf-8")
-    assert one.ctl("config", "reload")["reloaded"]
+    assert one.ctl("config", "check")["lists"] == [
+        {"file": f"{folder}/rpz", "names": 10, "skipped": 0},
+        {"file": f"{folder}/names", "names": 2, "skipped": 1, "first_skipped": f'{folder}/names:3: no name: "<html>"'}]
+    done = one.ctl("config", "reload")
+    assert done["reloaded"] and [row["skipped"] for row in done["lists"]] == [1]
     assert f"{folder}/names: 2 names, 1 lines skipped:" in one.last_lines()
     assert f'{folder}/names:3: no name: "<html>"' in one.last_lines()
     for name in ("host-4.lab.example", "xn--bcher-kva.lab.example"):

@@ -95,7 +95,7 @@ def test_the_file_is_checked_and_nothing_put_in_place(one, build, tmp_path):
     assert f"{one.config}:" in refused(one, "config", "check") and "cache.stale" in refused(one, "config", "diff")
     other = tmp_path / "other.yaml"
     other.write_text(good, encoding="utf-8")
-    assert one.ctl("config", "check", str(other)) == {"file": str(other), "valid": True, "warnings": []}
+    assert one.ctl("config", "check", str(other)) == {"file": str(other), "valid": True, "warnings": [], "lists": []}
     other.write_text("upstreams: []\n", encoding="utf-8")
     alone = run([build / "millracectl", "--socket", "/nowhere", "config", "check", other])
     assert alone.returncode == 1 and f"{other}:1: upstreams" in alone.stdout
@@ -150,7 +150,8 @@ def test_where_a_blocked_name_is_from(lab, daemon, nsd):
     listed = one.folder / "list.txt"
     listed.write_text("ads.example\nno..name\nads2.example\n", encoding="utf-8")
     listed.chmod(0o644)
-    one.ctl("config", "set", "block", f'[{{file: "{listed}"}}]')
+    done = one.ctl("config", "set", "block", f'[{{file: "{listed}"}}]')
+    assert done["lists"] == [{"file": str(listed), "names_before": 0, "names": 2, "skipped": 1}]
     assert one.ctl("block", "test", "x.ads.example")["from"] == str(listed)
     row = one.ctl("block", "list")["lists"][0]
     assert (row["count"], row["skipped"]) == (2, 1)

@@ -240,9 +240,9 @@ TEST_F(ReloadTest, ListsThatChangedAreNamedWithTheirNumbers) {
             worker.quiescent();
         }
         std::string text;
-        for (const auto& [file, before, names] : (*result)->lists) {
-            text +=
-                file.substr(path.size()) + " " + std::to_string(before) + " " + std::to_string(names) + ";";
+        for (const auto& [file, before, names, skipped] : (*result)->lists) {
+            text += file.substr(path.size()) + " " + std::to_string(before) + " " + std::to_string(names);
+            text += (skipped ? " without " + std::to_string(skipped) : "") + ";";
         }
         return text;
     };
@@ -259,6 +259,9 @@ TEST_F(ReloadTest, ListsThatChangedAreNamedWithTheirNumbers) {
     EXPECT_TRUE((*result)->changed.empty());
     std::ofstream(list) << "a.com\nb.com\nd.com\n";
     EXPECT_EQ(reloaded(both), ".list 3 3;");
+    std::ofstream(list) << "a.com\nb.com\nd.com\n<html>\nno..name\n";
+    EXPECT_EQ(reloaded(both), ".list 3 3 without 2;") << "the same names";
+    EXPECT_EQ(reload.lists()[0].first, list + ":4: no name: \"<html>\"");
     EXPECT_EQ(reloaded("block: [{file: " + list + "}]\n"), ".other 1 0;");
     unlink(list.c_str());
     unlink(other.c_str());
