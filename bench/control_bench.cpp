@@ -4,9 +4,9 @@
 #include "bench/cycles.hpp"
 #include "bench/iterations.hpp"
 #include "bench/names.hpp"
-#include "control/message/reply.hpp"
-#include "control/message/query.hpp"
 #include "control/fetch/merge.hpp"
+#include "control/message/query.hpp"
+#include "control/message/reply.hpp"
 #include "dataplane/handoff.hpp"
 #include "tests/support/replies.hpp"
 

@@ -32,7 +32,8 @@ using bench::RingWire;
 /// What both lcores only read.
 struct Shared {
     Service service = tests::service();
-    Access access{{{*parse_prefix("198.18.0.0/15")}, {}}};
+    cache::Replaceable<Rules> rules{std::make_unique<const Rules>(
+        std::make_shared<const Access>(ClientPolicy{{*parse_prefix("198.18.0.0/15")}}))};
     TscClock clock{rte_get_tsc_hz()};
 };
 
@@ -42,7 +43,7 @@ class Station {
     Station(const std::string& name, const Shared& shared, bench::Names& names, std::uint32_t count)
         : wire_(name), order_(bench::Order::Kind::zipf, count), reader_(*names.grace.add_reader()),
           port_({wire_.id, 0, wire_.ethdev->pool(0), &shared.service, wire_.ethdev->offload()}),
-          worker_({port_, names.table, reader_, handoff_, counters_, shared.access, &shared.clock}) {}
+          worker_({port_, names.table, reader_, handoff_, counters_, shared.rules, &shared.clock}) {}
 
     void run(std::uint64_t cycles) {
         turns_.clear();

@@ -80,7 +80,7 @@ class Bench {
     Bench()
         : names_(hot_names, room),
           ethdev_port_({wire_.id, 0, wire_.ethdev->pool(0), &service_, wire_.ethdev->offload()}),
-          worker_({port_, names_.table, reader_, handoff_, counters_, access_, &clock_, &local_}) {}
+          worker_({port_, names_.table, reader_, handoff_, counters_, rules_, &clock_}) {}
 
     void run() {
         unsigned lcore = rte_get_next_lcore(-1, 1, 0);
@@ -97,7 +97,7 @@ class Bench {
                 is_built = true;
             });
             auto swap = [&] {
-                if (is_built && list_) local_.replace(std::exchange(list_, nullptr), names_.grace);
+                if (is_built && list_) rules_.replace(with(std::exchange(list_, nullptr)), names_.grace);
             };
             during(2, swap, [&] { return is_built && !list_; });
             builder.join();
@@ -184,6 +184,10 @@ class Bench {
                     counters_.received(), wire_.wrong);
     }
 
+    std::unique_ptr<const Rules> with(std::unique_ptr<const LocalNames> local) {
+        return std::make_unique<const Rules>(access_, std::move(local));
+    }
+
     bench::RingWire wire_{"tail", 1024};
     Service service_ = tests::service();
     bench::Names names_;
@@ -193,8 +197,9 @@ class Bench {
     TimedPort port_{ethdev_port_};
     Handoff handoff_;
     Counters counters_;
-    Access access_{{{*parse_prefix("198.18.0.0/15")}, {}}};
-    cache::Replaceable<LocalNames> local_{rules(0)};
+    std::shared_ptr<const Access> access_ =
+        std::make_shared<const Access>(ClientPolicy{{*parse_prefix("198.18.0.0/15")}});
+    cache::Replaceable<Rules> rules_{with(rules(0))};
     TscClock clock_{rte_get_tsc_hz()};
     Worker worker_;
     std::unique_ptr<const LocalNames> list_;

@@ -61,6 +61,10 @@ class Turns {
     std::vector<std::uint32_t> cycles_;
 };
 
+ClientPolicy policy() {
+    return {{*parse_prefix("127.0.0.0/8"), *parse_prefix("198.18.0.0/15"), *parse_prefix("2001:db8::/32")}};
+}
+
 /// The ceiling: frames received, turned round and sent back.
 void echo(benchmark::State& state) {
     static RingWire wire("echo");
@@ -98,13 +102,12 @@ void hits(benchmark::State& state, Order::Kind kind) {
     EthdevPort port({wire.id, 0, wire.ethdev->pool(0), &service, wire.ethdev->offload()});
     Handoff handoff;
     Counters counters;
-    Access access(
-        {{*parse_prefix("127.0.0.0/8"), *parse_prefix("198.18.0.0/15"), *parse_prefix("2001:db8::/32")}, {}});
     LocalNames::Builder special;
     control::add_special_names(special, 0);
-    cache::Replaceable<LocalNames> local(special.build());
+    cache::Replaceable<Rules> rules(
+        std::make_unique<const Rules>(std::make_shared<const Access>(policy()), special.build()));
     TscClock clock(rte_get_tsc_hz());
-    Worker worker({port, names.table, names.reader, handoff, counters, access, &clock, &local});
+    Worker worker({port, names.table, names.reader, handoff, counters, rules, &clock});
     names.reader.online();
     Turns turns;
     std::uint64_t packets = 0;
@@ -144,10 +147,10 @@ void looked_at(benchmark::State& state) {
     LoggedPort logged(port, sample, log_every > 0 ? &log : nullptr, &clock);
     Handoff handoff;
     Counters counters;
-    Access access(
-        {{*parse_prefix("127.0.0.0/8"), *parse_prefix("198.18.0.0/15"), *parse_prefix("2001:db8::/32")}, {}});
-    Worker plain({port, names.table, names.reader, handoff, counters, access, &clock});
-    Worker worker({logged, names.table, names.reader, handoff, counters, access, &clock});
+    cache::Replaceable<Rules> in_effect(
+        std::make_unique<const Rules>(std::make_shared<const Access>(policy())));
+    Worker plain({port, names.table, names.reader, handoff, counters, in_effect, &clock});
+    Worker worker({logged, names.table, names.reader, handoff, counters, in_effect, &clock});
     names.reader.online();
     Turns without, with;
     std::uint64_t packets = 0;

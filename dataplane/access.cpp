@@ -24,17 +24,27 @@ std::uint64_t events_per_second(unsigned per_us) {
     return std::uint64_t(per_us) * 1'000'000;
 }
 
+std::uint64_t random_secret() {
+    std::uint64_t secret;
+    arc4random_buf(&secret, sizeof secret);
+    return secret;
+}
+
 } // namespace
 
 Access::Access(const ClientPolicy& policy, unsigned packets_per_us)
-    : packets_per_us_(packets_per_us), compiled_(std::make_unique<Compiled>(policy, packets_per_us, nullptr)),
-      starts_(RateTable::places_for(events_per_second(limits::questions_per_us_of_control),
-                                    limits::starts_per_key)) {
-    arc4random_buf(&secret_, sizeof secret_);
-}
+    : Access(policy, packets_per_us, nullptr,
+             std::make_shared<RateTable>(RateTable::places_for(
+                 events_per_second(limits::questions_per_us_of_control), limits::starts_per_key)),
+             random_secret()) {}
 
-Access::Compiled::Compiled(const ClientPolicy& policy, unsigned packets_per_us, std::shared_ptr<Rates> rates)
-    : allowed_(policy.allow), limits_(policy.limits), rates_(std::move(rates)) {
+Access::Access(const ClientPolicy& policy, const Access& before)
+    : Access(policy, before.packets_per_us_, before.rates_, before.starts_, before.secret_) {}
+
+Access::Access(const ClientPolicy& policy, unsigned packets_per_us, std::shared_ptr<Rates> rates,
+               std::shared_ptr<RateTable> starts, std::uint64_t secret)
+    : allowed_(policy.allow), limits_(policy.limits), packets_per_us_(packets_per_us),
+      rates_(std::move(rates)), starts_(std::move(starts)), secret_(secret) {
     for (const Dns64& rule : policy.dns64) dns64_.push_back({rule, AddressSet(rule.clients)});
     std::uint64_t received = events_per_second(packets_per_us);
     std::uint64_t missed = events_per_second(limits::questions_per_us_of_control);
@@ -48,22 +58,20 @@ Access::Compiled::Compiled(const ClientPolicy& policy, unsigned packets_per_us, 
 }
 
 bool Access::allows(const Address& client) const {
-    return compiled_.get().allowed_.contains(client);
+    return allowed_.contains(client);
 }
 
 unsigned Access::dns64_of(const Address& client, const cache::Key& question) const {
-    const auto& rules = compiled_.get().dns64_;
-    if (rules.empty() || !may_concern_dns64(question)) [[likely]]
+    if (dns64_.empty() || !may_concern_dns64(question)) [[likely]]
         return 0;
-    for (std::size_t i = 0; i < rules.size(); ++i) {
-        if (rules[i].rule.concerns(question) && rules[i].clients.contains(client)) return unsigned(i) + 1;
+    for (std::size_t i = 0; i < dns64_.size(); ++i) {
+        if (dns64_[i].rule.concerns(question) && dns64_[i].clients.contains(client)) return unsigned(i) + 1;
     }
     return 0;
 }
 
 const Dns64* Access::dns64_rule(unsigned number) const {
-    const auto& rules = compiled_.get().dns64_;
-    return number > 0 && number <= rules.size() ? &rules[number - 1].rule : nullptr;
+    return number > 0 && number <= dns64_.size() ? &dns64_[number - 1].rule : nullptr;
 }
 
 std::uint64_t Access::masked(const Address& client, unsigned ipv4_prefix, unsigned ipv6_prefix) const {
@@ -84,53 +92,31 @@ std::uint64_t Access::mixed(std::uint64_t prefix, std::uint64_t with) {
 }
 
 Access::Taken Access::takes_query(std::uint64_t prefix, bool tcp, Time now) const {
-    const Compiled& c = compiled_.get();
-    return c.rates_->queries.take(mixed(prefix, tcp), c.limits_.queries, now);
+    return rates_->queries.take(mixed(prefix, tcp), limits_.queries, now);
 }
 
 Access::Taken Access::takes_error(std::uint64_t prefix, Time now) const {
-    const Compiled& c = compiled_.get();
-    return c.rates_->errors.take(prefix, c.limits_.errors, now);
+    return rates_->errors.take(prefix, limits_.errors, now);
 }
 
 Access::Taken Access::takes_response(std::uint64_t prefix, std::uint64_t answer, Time now) const {
-    const Compiled& c = compiled_.get();
-    return c.rates_->responses.take(mixed(prefix, answer), c.limits_.responses, now);
+    return rates_->responses.take(mixed(prefix, answer), limits_.responses, now);
 }
 
 Access::Taken Access::takes_fetch(std::uint64_t prefix, bool tcp, Time now) const {
-    const Compiled& c = compiled_.get();
-    return c.rates_->fetches.take(mixed(prefix, tcp), c.limits_.fetches, now);
+    return rates_->fetches.take(mixed(prefix, tcp), limits_.fetches, now);
 }
 
 Access::Taken Access::takes_fetch_of_client(std::uint64_t narrow_prefix, bool tcp, Time now) const {
-    const Compiled& c = compiled_.get();
-    return c.rates_->of_clients.take(mixed(narrow_prefix, tcp), c.limits_.fetches_per_client, now);
+    return rates_->of_clients.take(mixed(narrow_prefix, tcp), limits_.fetches_per_client, now);
 }
 
 Access::Taken Access::takes_fetch_of_key(std::uint64_t prefix, std::uint64_t key, Time now) const {
-    return starts_.take(mixed(key, prefix), limits::starts_per_key, now);
+    return starts_->take(mixed(key, prefix), limits::starts_per_key, now);
 }
 
 Access::Taken Access::takes_fetch_of_question(std::uint64_t question, Time now) const {
-    const Compiled& c = compiled_.get();
-    return c.rates_->of_questions.take(question, c.limits_.fetches_per_question, now);
-}
-
-std::unique_ptr<const Access::Compiled> Access::compile(const ClientPolicy& policy) const {
-    return std::make_unique<const Compiled>(policy, packets_per_us_, compiled_.get().rates_);
-}
-
-void Access::replace(std::unique_ptr<const Compiled> policy, cache::Grace& grace) {
-    compiled_.replace(std::move(policy), grace);
-}
-
-std::unique_ptr<const Access::Compiled> Access::exchange(std::unique_ptr<const Compiled> policy) {
-    return compiled_.exchange(std::move(policy));
-}
-
-void Access::replace(const ClientPolicy& policy, cache::Grace& grace) {
-    replace(compile(policy), grace);
+    return rates_->of_questions.take(question, limits_.fetches_per_question, now);
 }
 
 } // namespace millrace::dataplane

@@ -1,5 +1,5 @@
-// Who may ask, and how often, and who needs answers of DNS64. Read by every worker without a lock; control
-// replaces the policy whole.
+// Who may ask, and how often, and who needs answers of DNS64. A part of Rules, which control replaces whole;
+// only what counts changes. Read by every worker without a lock.
 #pragma once
 
 #include <array>
@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "cache/key.hpp"
-#include "cache/replaceable.hpp"
 #include "dataplane/address.hpp"
 #include "dataplane/address_set.hpp"
 #include "dataplane/dns64.hpp"
@@ -49,14 +48,20 @@ class Access {
   public:
     using Taken = RateTable::Taken;
 
+    // Any thread; either may take a while, as all memory of the tables is touched.
+
     /// `packets_per_us` is what all workers together may receive: it and the limits say how large the tables
     /// of rates are.
     explicit Access(const ClientPolicy& policy, unsigned packets_per_us = limits::packets_per_us_of_socket);
+    /// In the place of `before`: tables that would be as large as its own are its own, counts and all.
+    Access(const ClientPolicy& policy, const Access& before);
+    Access(const Access&) = delete;
+    Access& operator=(const Access&) = delete;
 
     // Registered, online readers; control too.
 
     bool allows(const Address& client) const;
-    const RateLimits& limits() const;
+    const RateLimits& limits() const { return limits_; }
     /// The number of the first rule of DNS64 that concerns this client and question, from 1 on; 0: none does.
     unsigned dns64_of(const Address& client, const cache::Key& question) const;
     /// The rule of that number. Null: there is none any more.
@@ -80,16 +85,6 @@ class Access {
     Taken takes_fetch_of_key(std::uint64_t prefix, std::uint64_t key, Time now) const;
     Taken takes_fetch_of_question(std::uint64_t question, Time now) const; ///< a hash of name and type
 
-    class Compiled; ///< a policy with its tables
-    /// Any thread, while nobody replaces the policy: it may take a while, as all memory of the tables is
-    /// touched. Tables that would be as large as those of now are those of now, counts and all.
-    std::unique_ptr<const Compiled> compile(const ClientPolicy& policy) const;
-    /// Control. Bursts that begin after the next grace period see the new policy.
-    /// Frees the old one then, or gives it back to be kept until then, as its tables are large.
-    void replace(std::unique_ptr<const Compiled> policy, cache::Grace& grace);
-    [[nodiscard]] std::unique_ptr<const Compiled> exchange(std::unique_ptr<const Compiled> policy);
-    void replace(const ClientPolicy& policy, cache::Grace& grace);
-
   private:
     /// A table for each limit: what one counts is not in the way of another.
     struct Rates {
@@ -106,32 +101,20 @@ class Access {
     std::uint64_t masked(const Address& client, unsigned ipv4_prefix, unsigned ipv6_prefix) const;
     static std::uint64_t mixed(std::uint64_t prefix, std::uint64_t with);
 
-    unsigned packets_per_us_;
-    cache::Replaceable<Compiled> compiled_;
-    mutable RateTable starts_; ///< counts, whoever reads
-    std::uint64_t secret_;
-};
-
-class Access::Compiled final : public cache::Retired {
-  public:
-    Compiled(const ClientPolicy& policy, unsigned packets_per_us, std::shared_ptr<Rates> rates);
-    /// Without the tables, which the next policy may go on with.
-    std::size_t bytes() const override { return sizeof *this + allowed_.bytes(); }
-
-  private:
-    friend class Access;
-    AddressSet allowed_;
     struct Translated {
         Dns64 rule;
         AddressSet clients;
     };
+    Access(const ClientPolicy& policy, unsigned packets_per_us, std::shared_ptr<Rates> rates,
+           std::shared_ptr<RateTable> starts, std::uint64_t secret);
+
+    AddressSet allowed_;
     std::vector<Translated> dns64_;
     RateLimits limits_;
+    unsigned packets_per_us_;
     std::shared_ptr<Rates> rates_; ///< count, whoever reads
+    std::shared_ptr<RateTable> starts_;
+    std::uint64_t secret_;
 };
-
-inline const RateLimits& Access::limits() const {
-    return compiled_.get().limits_;
-}
 
 } // namespace millrace::dataplane

@@ -1,7 +1,8 @@
 // What a message meets before the cache is looked into: is it a query, may this client ask, and so often, and
 // is it answered right here. The same for UDP on any port and for TCP.
 //
-// Threads: each front end has its own, used by its own thread, online for RCU. No lock, no allocation.
+// Threads: each front end has its own, used by its own thread, online for RCU. No lock, no allocation. All
+// that is done between two take_rules() goes by the same rules: a worker's turn, a message over TCP.
 #pragma once
 
 #include <array>
@@ -9,21 +10,27 @@
 #include <span>
 
 #include "cache/entry.hpp"
-#include "cache/replaceable.hpp"
-#include "dataplane/access.hpp"
 #include "dataplane/counters.hpp"
-#include "dataplane/local_names.hpp"
 #include "dataplane/query.hpp"
-#include "dataplane/routes.hpp"
+#include "dataplane/rules.hpp"
 
 namespace millrace::dataplane {
 
 class Gate {
   public:
-    /// `local` may be null: nothing is answered here; `routes` too: all is asked of the first group.
-    Gate(const Access& access, const cache::Replaceable<LocalNames>* local,
-         const cache::Replaceable<Routes>* routes, Counters& counters)
-        : access_(access), local_(local), routes_(routes), counters_(counters) {}
+    Gate(const cache::Replaceable<Rules>& rules, Counters& counters) : now_(rules), counters_(counters) {
+        take_rules();
+    }
+
+    /// Those in effect. Before anything else, and again once the thread has been quiescent.
+    void take_rules() {
+        const Rules& rules = now_.get();
+        access_ = rules.access.get();
+        local_ = rules.local.get();
+        routes_ = rules.routes.get();
+    }
+    /// Of the rules taken.
+    const Access& access() const { return *access_; }
 
     struct Message {
         std::span<const std::uint8_t> octets;
@@ -62,9 +69,10 @@ class Gate {
     bool answer_here(const Message& message, const Query& query, std::span<std::uint8_t> out,
                      std::size_t& reply);
 
-    const Access& access_;
-    const cache::Replaceable<LocalNames>* local_;
-    const cache::Replaceable<Routes>* routes_;
+    const cache::Replaceable<Rules>& now_;
+    const Access* access_;
+    const LocalNames* local_; ///< null: nothing is answered here
+    const Routes* routes_;    ///< null: all is asked of the first group
     Counters& counters_;
     /// What was over a limit since the last slip, by some bits of the client's prefix.
     std::array<std::uint8_t, 256> over_{};

@@ -1,5 +1,5 @@
 // Names that are answered here and never asked upstream: special-use zones, the operator's records, block
-// lists. One immutable object, built by control, read by every worker, replaced whole.
+// lists. One immutable object, built by control, read by every worker, replaced whole (dataplane/rules.hpp).
 //
 // A rule stands for one name exactly, for every name below one, or both. Of several that match a name,
 // the one of the earliest source wins; within a source the one of the longest name (as in response
@@ -18,12 +18,11 @@
 #include <vector>
 
 #include "cache/entry.hpp"
-#include "cache/grace.hpp"
 #include "cache/name.hpp"
 
 namespace millrace::dataplane {
 
-class LocalNames final : public cache::Retired {
+class LocalNames final {
   public:
     static constexpr unsigned most_sources = 32;
 
@@ -65,7 +64,7 @@ class LocalNames final : public cache::Retired {
     std::optional<Match> find_for_chain(std::span<const std::uint8_t> name) const;
 
     std::size_t size() const { return nodes_.size(); } ///< names
-    std::size_t bytes() const override;
+    std::size_t bytes() const;
 
     class Builder;
 

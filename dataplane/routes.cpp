@@ -46,9 +46,4 @@ std::uint8_t Routes::find(std::span<const std::uint8_t> name) const {
     return group;
 }
 
-std::size_t Routes::bytes() const {
-    return sizeof *this + names_.capacity() + suffixes_.capacity() * sizeof(Suffix) +
-           buckets_.capacity() * sizeof(Bucket);
-}
-
 } // namespace millrace::dataplane

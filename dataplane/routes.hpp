@@ -1,5 +1,5 @@
 // Which upstream group a name is asked of: that of the longest suffix that names it or a name above it. One
-// immutable object, built by control, read by every front end, replaced whole (cache/replaceable.hpp).
+// immutable object, built by control, read by every front end, replaced whole (dataplane/rules.hpp).
 //
 // Basic algorithm: a name's labels are hashed from the root leftwards, as many as the longest suffix has, and
 // each step is one look into an open-addressed table. Without suffixes nothing is done.
@@ -11,12 +11,11 @@
 #include <span>
 #include <vector>
 
-#include "cache/grace.hpp"
 #include "cache/name.hpp"
 
 namespace millrace::dataplane {
 
-class Routes final : public cache::Retired {
+class Routes final {
   public:
     struct Route {
         cache::Name suffix;
@@ -35,7 +34,6 @@ class Routes final : public cache::Retired {
         return find(is_above ? name.subspan(1u + name[0]) : name);
     }
     bool is_empty() const { return suffixes_.empty(); }
-    std::size_t bytes() const override;
 
   private:
     static constexpr std::uint32_t none = 0xffffffff;

@@ -62,6 +62,7 @@ bool Worker::turn() {
     std::uint64_t hits_before = hits();
     Time now = this->now();
     burst_.now = now;
+    gate_.take_rules(); // once: whatever is published meanwhile, the whole turn goes by these
     unsigned woken = answer_wakes(now);
 
     c_.port.receive(burst_, c_.counters);
@@ -237,8 +238,7 @@ Time Worker::now() {
 }
 
 Worker::Worker(const WorkerContext& context)
-    : c_(context), gate_(context.access, context.local, context.routes, context.counters),
-      waiters_(new Waiter[limits::waiters]) {
+    : c_(context), gate_(context.rules, context.counters), waiters_(new Waiter[limits::waiters]) {
     free_waiters_.reserve(limits::waiters);
     for (std::uint32_t i = limits::waiters; i-- > 0;) free_waiters_.push_back(i);
 }

@@ -25,12 +25,10 @@ struct WorkerContext {
     cache::Grace::Reader& reader;
     Handoff& handoff;
     Counters& counters;
-    const Access& access;
+    const cache::Replaceable<Rules>& rules;
     const TscClock* clock = nullptr; ///< null: CLOCK_BOOTTIME (socket workers: no TSC rate without EAL)
-    const cache::Replaceable<LocalNames>* local = nullptr; ///< null: nothing is answered without the cache
-    const cache::Replaceable<Routes>* routes = nullptr;    ///< null: all is asked of the first group
-    Sleeper* control = nullptr; ///< told of Misses by a worker whose port can be waited for; or null
-    Idle idle = Idle::poll;     ///< on a port that must be polled
+    Sleeper* control = nullptr;      ///< told of Misses by a worker whose port can be waited for; or null
+    Idle idle = Idle::poll;          ///< on a port that must be polled
     Time longest_nap = limits::longest_nap; ///< see Rest
 };
 

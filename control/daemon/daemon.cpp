@@ -60,27 +60,27 @@ std::string list_text(const std::vector<std::string>& keys) {
 } // namespace
 
 Daemon::Daemon(const Config& config, const Document& document, LocalRules local)
-    : config_(config), access_(client_policy(config.live), packets_per_us(config.boot)),
-      local_(std::move(local.names)), routes_(build_routes(config.live)), dnstap_(config),
-      table_({config.boot.cache_entries, config.boot.cache_memory}, grace_), publisher_(table_, grace_, {}),
-      network_(io_, {.sockets = exchange_capacity()}), groups_(limits::groups, Upstreams({})),
+    : config_(config),
+      rules_(std::make_unique<dataplane::Rules>(
+          std::make_shared<dataplane::Access>(client_policy(config.live), packets_per_us(config.boot)),
+          std::move(local.names), build_routes(config.live))),
+      dnstap_(config), table_({config.boot.cache_entries, config.boot.cache_memory}, grace_),
+      publisher_(table_, grace_, {}), network_(io_, {.sockets = exchange_capacity()}),
+      groups_(limits::groups, Upstreams({})),
       exchanges_(network_, random_, groups_, {.exchanges = exchange_capacity()}), probes_(io_, random_),
       prober_(probes_, config.live.ranking, probe_capacity()),
       fetches_(table_, publisher_, exchanges_, std::span(groups_).first(cache::limits::groups), router_, {}),
       names_(exchanges_, groups_,
              [own = own_endpoints(config.boot)](const Endpoint& at) { return answers_at(own, at); }),
-      flushes_(table_, grace_, fetches_),
-      tcp_(io_, table_, fetches_, access_, &local_, config.live.tcp, &routes_),
-      workers_(table_, grace_, access_, &local_, &routes_),
-      store_({io_, table_, grace_, fetches_, flushes_, local_, routes_}, config.boot),
+      flushes_(table_, grace_, fetches_), tcp_(io_, table_, fetches_, rules_, config.live.tcp),
+      workers_(table_, grace_, rules_),
+      store_({io_, table_, grace_, fetches_, flushes_, rules_}, config.boot),
       reload_(document, config, std::move(local.lists), parts_), commands_(io_),
       signals_(io_, SIGINT, SIGTERM), hangups_(io_, SIGHUP) {
     router_.connect(workers_, tcp_);
     ask_for_names(parts_, config.live);
     put_groups_in_place(parts_, config.live);
-    fetches_.set_local(&local_);
-    fetches_.set_routes(&routes_);
-    fetches_.set_access(&access_);
+    fetches_.set_rules(dataplane::CurrentRules(rules_));
     fetches_.set_ranker(&prober_);
     dataplane::QueryLog* log = dnstap_.add(); // control's own
     exchanges_.set_log(log);

@@ -65,9 +65,7 @@ class Daemon {
     const Config& config_;
     ServiceManager manager_ = ServiceManager::of_environment();
     asio::io_context io_{1};
-    dataplane::Access access_;
-    cache::Replaceable<dataplane::LocalNames> local_;
-    cache::Replaceable<dataplane::Routes> routes_;
+    cache::Replaceable<dataplane::Rules> rules_;
     Dnstap dnstap_;
     Top top_;
     std::unique_ptr<dataplane::Eal> eal_;
@@ -92,9 +90,8 @@ class Daemon {
     Workers workers_;
     Ports ports_{grace_};
     CacheStore store_;
-    Parts parts_{io_,      grace_,  table_, publisher_, groups_,  exchanges_, fetches_,
-                 flushes_, access_, local_, routes_,    workers_, tcp_,       prober_,
-                 warm_,    names_,  eal_,   ports_,     store_,   dnstap_,    top_};
+    Parts parts_{io_,  grace_,  table_, publisher_, groups_, exchanges_, fetches_, flushes_, rules_, workers_,
+                 tcp_, prober_, warm_,  names_,     eal_,    ports_,     store_,   dnstap_,  top_};
     Reload reload_;
     CommandServer commands_;
     std::unique_ptr<HttpServer> http_; ///< null: no metrics

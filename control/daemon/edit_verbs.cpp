@@ -273,7 +273,7 @@ void show_limits(Reload& reload, const Responder& responder) {
 } // namespace
 
 void add_edit_verbs(CommandServer& server, Reload& reload,
-                    const cache::Replaceable<dataplane::LocalNames>& local) {
+                    const cache::Replaceable<dataplane::Rules>& rules) {
     on_edit(server, reload, "acl add", "allow", add_prefix);
     on_edit(server, reload, "acl remove", "allow", remove_prefix);
     server.on_look("acl list", [&reload] { return list_prefixes(reload.current()); });
@@ -288,8 +288,8 @@ void add_edit_verbs(CommandServer& server, Reload& reload,
     server.on_look("block list", [&reload] { return list_blocks(reload); });
     server.on(
         "block test",
-        [&reload, &local](const Args& args, const Responder& responder) {
-            test_name(reload.current(), local.get(), args, responder);
+        [&reload, &rules](const Args& args, const Responder& responder) {
+            test_name(reload.current(), *rules.get().local, args, responder);
         },
         Effect::look);
     on_edit(server, reload, "local add", "local.records",

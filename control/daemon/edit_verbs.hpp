@@ -7,12 +7,11 @@
 #include "cache/replaceable.hpp"
 #include "control/command/server.hpp"
 #include "control/daemon/reload.hpp"
-#include "dataplane/local_names.hpp"
+#include "dataplane/rules.hpp"
 
 namespace millrace::control {
 
 /// All outlive the server.
-void add_edit_verbs(CommandServer& server, Reload& reload,
-                    const cache::Replaceable<dataplane::LocalNames>& local);
+void add_edit_verbs(CommandServer& server, Reload& reload, const cache::Replaceable<dataplane::Rules>& rules);
 
 } // namespace millrace::control

@@ -158,7 +158,7 @@ json status(const Context& c) {
             {"kernel_interfaces", kernels_of(c)},
             {"upstreams", upstreams_of(c.named())},
             {"cache", sizes_of(c)},
-            {"local", {{"names", c.local.get().size()}, {"bytes", c.local.get().bytes()}}},
+            {"local", {{"names", c.rules.get().local->size()}, {"bytes", c.rules.get().local->bytes()}}},
             {"keep_warm",
              {{"questions", c.warm.questions()},
               {"fresh", c.warm.fresh()},

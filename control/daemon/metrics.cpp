@@ -108,8 +108,8 @@ void Metrics::take_gauges(Snapshot::Gauges& out) const {
     out.tcp_connections = c_.tcp.open();
     out.probes_open = c_.prober.open();
     out.measured = c_.prober.measured();
-    out.local_names = c_.local.get().size();
-    out.local_bytes = c_.local.get().bytes();
+    out.local_names = c_.rules.get().local->size();
+    out.local_bytes = c_.rules.get().local->bytes();
     out.warm_questions = c_.warm.questions();
     out.warm_fresh = c_.warm.fresh();
     out.longest_tick = c_.loop.longest_tick();

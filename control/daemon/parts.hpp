@@ -26,10 +26,8 @@
 #include "control/upstream/exchange.hpp"
 #include "control/upstream/server_names.hpp"
 #include "control/upstream/upstreams.hpp"
-#include "dataplane/access.hpp"
 #include "dataplane/eal.hpp"
-#include "dataplane/local_names.hpp"
-#include "dataplane/routes.hpp"
+#include "dataplane/rules.hpp"
 
 namespace millrace::control {
 
@@ -43,9 +41,7 @@ struct Parts {
     Exchanges& exchanges;
     FetchTable& fetches;
     Flushes& flushes;
-    dataplane::Access& access;
-    cache::Replaceable<dataplane::LocalNames>& local;
-    cache::Replaceable<dataplane::Routes>& routes;
+    cache::Replaceable<dataplane::Rules>& rules;
     Workers& workers;
     TcpServer& tcp;
     Prober& prober;

@@ -178,13 +178,13 @@ Reload::Reload(Document document, Config current, std::vector<ReadList> lists, c
       lists_(std::move(lists)), p_(parts) {}
 
 Reload::~Reload() {
-    hand_over({});
+    hand_over(nullptr);
     if (helper_.joinable()) helper_.join();
 }
 
 void Reload::apply(LoadResult loaded) {
     if (!loaded) {
-        hand_over({});
+        hand_over(nullptr);
         return finish(tl::unexpected(loaded.error()));
     }
     Changes changes{live_keys(current_.live, loaded->config.live), loaded->needs_restart, {}};
@@ -228,8 +228,7 @@ void Reload::go_on(const Changes& changes) {
 void Reload::refuse(const std::string& why) {
     await_names(loaded_.config.live, current_.live);
     p_.names.place();
-    LocalNamesPtr names = loaded_.local ? std::move(loaded_.local->names) : nullptr;
-    hand_over({std::move(names), std::move(loaded_.routes), std::move(loaded_.access)});
+    hand_over(std::move(loaded_.rules));
     finish(tl::unexpected(why));
 }
 
@@ -252,8 +251,9 @@ bool Reload::flush(const Changes& changes) {
     // Keys name groups by their place.
     if (flushes || regroups) return p_.flushes.flush_all(acknowledge, then);
     Flushes::Outdated outdated;
-    if (rewrites) outdated.local = &p_.local;
-    if (next.routes != current_.live.routes) outdated.routes = &p_.routes;
+    outdated.rules = dataplane::CurrentRules(p_.rules);
+    outdated.local = rewrites;
+    outdated.routes = next.routes != current_.live.routes;
     outdated.groups = changed_groups();
     if (outdated.is_any()) return p_.flushes.flush_outdated(outdated, acknowledge, then);
     bool begun = p_.flushes.wait(acknowledge);
@@ -276,8 +276,7 @@ std::uint32_t Reload::changed_groups() const {
 /// In one step.
 void Reload::put_in_place() {
     Config::Live& next = loaded_.config.live;
-    before_ = {loaded_.local ? p_.local.exchange(std::move(loaded_.local->names)) : nullptr,
-               p_.routes.exchange(std::move(loaded_.routes)), p_.access.exchange(std::move(loaded_.access))};
+    before_ = p_.rules.exchange(std::move(loaded_.rules));
     if (next.upstreams != current_.live.upstreams) p_.exchanges.close_probes(boot_time());
     move_groups(p_.groups.first(cache::limits::groups), current_.live.upstreams, next.upstreams);
     put_groups_in_place(p_, next);

@@ -12,7 +12,8 @@
 // alone. Lists that were replaced are given to the helper then, as freeing millions of names takes long. Keys
 // that need a restart are named and keep their values.
 //
-// Control thread, but for the helper, which shares nothing with it but what Access::compile reads.
+// Control thread, but for the helper, which shares nothing with it but the rules in effect; nobody replaces
+// these while it reads them.
 #pragma once
 
 #include <utility> // asio 1.22 with GCC 12 needs it first
@@ -34,7 +35,7 @@
 #include "control/config/helper_cpus.hpp"
 #include "control/daemon/parts.hpp"
 #include "control/local/build.hpp"
-#include "dataplane/access.hpp"
+#include "dataplane/rules.hpp"
 
 namespace millrace::control {
 
@@ -102,8 +103,7 @@ class Reload {
     void saved(const std::string& text) { document_.take(text); } ///< the file says what is in effect
 
   private:
-    using RoutesPtr = std::unique_ptr<const dataplane::Routes>;
-    using AccessPolicyPtr = std::unique_ptr<const dataplane::Access::Compiled>;
+    using RulesPtr = std::unique_ptr<const dataplane::Rules>;
     /// Without `edit` and `look`: reading the file.
     struct Job {
         std::string key{};
@@ -113,28 +113,21 @@ class Reload {
     };
     bool is_full() const;
     void start();
-    /// What workers may still read until the acknowledgement.
-    struct Replaced {
-        LocalNamesPtr local;
-        RoutesPtr routes;
-        AccessPolicyPtr access;
-    };
     /// What the helper thread makes of the file, and of those that it names.
     struct Loaded {
         Document document;
         Config config;
         std::vector<std::string> needs_restart;
-        std::optional<LocalRules> local; ///< none: as before
-        RoutesPtr routes;
-        AccessPolicyPtr access;
+        std::optional<LocalRules> local; ///< without its names, which are the rules'; none: as before
+        RulesPtr rules;
     };
     using LoadResult = tl::expected<Loaded, std::string>;
     static LoadResult load(const Job& job, Document document, const Config& running,
-                           const dataplane::Access& access);
+                           const dataplane::Rules& rules);
     void apply(LoadResult loaded);
-    void help(const Document& document, const Config& running, std::future<Replaced> replaced);
+    void help(const Document& document, const Config& running, std::future<RulesPtr> replaced);
     void help_to_look(const Document& document, const Config& running);
-    void hand_over(Replaced&& replaced);
+    void hand_over(RulesPtr replaced);
     void on_helper_ended();
     void await_names(const Config::Live& from, const Config::Live& to);
     std::string lost_group() const;
@@ -155,8 +148,8 @@ class Reload {
     Job job_;                                        ///< the one under way
     std::deque<Job> next_;                           ///< those asked for meanwhile
     Loaded loaded_;                                  ///< until it is put in place
-    Replaced before_;                                ///< until the acknowledgement
-    std::optional<std::promise<Replaced>> replaced_; ///< what the helper waits for, while it does
+    RulesPtr before_;                                ///< workers may read them until the acknowledgement
+    std::optional<std::promise<RulesPtr>> replaced_; ///< what the helper waits for, while it does
     std::thread helper_;
 };
 

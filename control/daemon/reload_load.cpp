@@ -90,7 +90,7 @@ void Reload::start() {
     next_.pop_front();
     if (watcher_ && !job_.look) watcher_(true);
     try {
-        std::promise<Replaced> replaced;
+        std::promise<RulesPtr> replaced;
         helper_ = std::thread(
             [this, document = document_, running = current_, from = replaced.get_future()]() mutable {
                 help(document, running, std::move(from));
@@ -103,18 +103,18 @@ void Reload::start() {
 }
 
 /// Reads what is to come, and frees what was: both may take as long as lists are large.
-void Reload::help(const Document& document, const Config& running, std::future<Replaced> replaced) {
+void Reload::help(const Document& document, const Config& running, std::future<RulesPtr> replaced) {
     helper_cpus_.enter("millrace-reload");
     try {
         if (job_.look) {
             help_to_look(document, running);
         } else {
-            auto loaded = load(job_, document, running, p_.access);
+            auto loaded = load(job_, document, running, p_.rules.get());
             asio::post(p_.io, [this, loaded = std::move(loaded)]() mutable { apply(std::move(loaded)); });
         }
     } catch (const std::exception& error) { // most likely no memory: what is in effect stays so
         asio::post(p_.io, [this, why = std::string(error.what())] {
-            hand_over({});
+            hand_over(nullptr);
             finish(tl::unexpected("not read: " + why));
         });
     }
@@ -125,12 +125,12 @@ void Reload::help(const Document& document, const Config& running, std::future<R
 void Reload::help_to_look(const Document& document, const Config& running) {
     auto then = job_.look(document, running);
     asio::post(p_.io, [this, then = std::move(then)] {
-        hand_over({});
+        hand_over(nullptr);
         then();
     });
 }
 
-void Reload::hand_over(Replaced&& replaced) {
+void Reload::hand_over(RulesPtr replaced) {
     if (replaced_) std::exchange(replaced_, std::nullopt)->set_value(std::move(replaced));
 }
 
@@ -141,7 +141,7 @@ void Reload::on_helper_ended() {
 }
 
 Reload::LoadResult Reload::load(const Job& job, Document document, const Config& running,
-                                const dataplane::Access& access) {
+                                const dataplane::Rules& now) {
     Config::Boot boot_before = running.boot;
     if (job.edit) {
         // What the file has of keys that need a restart may wait for one already.
@@ -164,17 +164,21 @@ Reload::LoadResult Reload::load(const Job& job, Document document, const Config&
                                           "millraced again",
                                           fmt::join(keys, ", "), document.path));
     }
-    std::optional<LocalRules> rules;
+    std::optional<LocalRules> read;
     if (!job.edit || has_other_rules(running.live, config->live)) {
         auto local = build_local_names(config->live);
         if (!local) return failed(local.error());
-        rules = std::move(*local);
+        read = std::move(*local);
     }
-    auto policy = access.compile(client_policy(config->live)); // its tables are large
-    auto routes = build_routes(config->live);
+    // Its tables are large.
+    auto access = std::make_shared<const dataplane::Access>(client_policy(config->live), *now.access);
+    std::shared_ptr<const dataplane::LocalNames> names = now.local;
+    if (read) names = std::move(read->names);
+    auto next = std::make_unique<const dataplane::Rules>(std::move(access), std::move(names),
+                                                         build_routes(config->live));
     auto needs_restart = restart_keys(running.boot, config->boot);
-    return Loaded{std::move(document), std::move(*config), std::move(needs_restart),
-                  std::move(rules),    std::move(routes),  std::move(policy)};
+    return Loaded{std::move(document), std::move(*config), std::move(needs_restart), std::move(read),
+                  std::move(next)};
 }
 
 } // namespace millrace::control

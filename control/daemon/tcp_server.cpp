@@ -63,10 +63,9 @@ asio::error_code bind_and_listen(tcp::acceptor& acceptor, const tcp::endpoint& l
 } // namespace
 
 TcpServer::TcpServer(asio::io_context& io, const cache::Table& table, FetchTable& fetches,
-                     const dataplane::Access& access, const cache::Replaceable<dataplane::LocalNames>* local,
-                     const Config::Tcp& policy, const cache::Replaceable<dataplane::Routes>* routes)
-    : io_(io), table_(table), fetches_(fetches), access_(access), scratch_(cache::limits::message_octets),
-      gate_(access, local, routes, counters_) {
+                     const cache::Replaceable<dataplane::Rules>& rules, const Config::Tcp& policy)
+    : io_(io), table_(table), fetches_(fetches), scratch_(cache::limits::message_octets),
+      gate_(rules, counters_) {
     set_policy(policy);
 }
 
@@ -153,11 +152,12 @@ void TcpServer::accept(Listener& listener) {
 void TcpServer::take(tcp::socket socket) {
     asio::error_code gone;
     dataplane::Endpoint client = endpoint_of(socket.remote_endpoint(gone));
-    if (!gone && !access_.allows(client.address)) {
+    gate_.take_rules();
+    if (!gone && !gate_.access().allows(client.address)) {
         ++connections_.foreign;
         return;
     }
-    std::uint64_t prefix = access_.prefix_of(client.address);
+    std::uint64_t prefix = gate_.access().prefix_of(client.address);
     bool full = places_.of_client(client.address) >= policy_.per_client;
     if (gone || full || !make_room(client.address, prefix)) {
         ++connections_.refused;
@@ -180,7 +180,8 @@ bool TcpServer::make_room(const dataplane::Address& client, std::uint64_t prefix
 }
 
 void TcpServer::answer(Connection& connection, std::span<const std::uint8_t> message) {
-    if (!access_.allows(connection.client().address)) { // since a reload
+    gate_.take_rules();
+    if (!gate_.access().allows(connection.client().address)) { // since a reload
         ++connections_.foreign;
         return connection.close();
     }

@@ -40,10 +40,8 @@ struct TcpCounters {
 
 class TcpServer {
   public:
-    /// `local` and `routes` may be null, as a worker's.
     TcpServer(asio::io_context& io, const cache::Table& table, FetchTable& fetches,
-              const dataplane::Access& access, const cache::Replaceable<dataplane::LocalNames>* local,
-              const Config::Tcp& policy, const cache::Replaceable<dataplane::Routes>* routes = nullptr);
+              const cache::Replaceable<dataplane::Rules>& rules, const Config::Tcp& policy);
     ~TcpServer();
 
     /// Listens on one more endpoint, which the kernel holds, or will: then it is not `held`. `handed`: a
@@ -106,7 +104,6 @@ class TcpServer {
     const cache::Table& table_;
     FetchTable& fetches_;
     std::vector<std::unique_ptr<Listener>> listeners_;
-    const dataplane::Access& access_;
     std::unordered_map<TcpPlaces::Id, std::shared_ptr<Connection>> open_;
     TcpPlaces places_; ///< of open_
     std::unordered_map<std::uint64_t, Pending> pending_;

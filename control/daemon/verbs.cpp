@@ -24,7 +24,7 @@ using Args = std::vector<std::string>;
 tl::expected<cache::Key, std::string> key_of(const Context& c, const std::string& name,
                                              const std::string& type) {
     auto key = parse_question(name, type);
-    if (key) key->group = c.routes.get().group_of(key->name.bytes(), key->qtype);
+    if (key) key->group = c.rules.get().routes->group_of(key->name.bytes(), key->qtype);
     return key;
 }
 
@@ -199,7 +199,7 @@ void add_verbs(CommandServer& server, const Parts& parts, Reload& reload, Loop& 
     add_upstream_verbs(server, c.named());
     add_top_verb(server, parts.top);
     add_config_verbs(server, reload);
-    add_edit_verbs(server, reload, parts.local);
+    add_edit_verbs(server, reload, parts.rules);
 }
 
 } // namespace millrace::control

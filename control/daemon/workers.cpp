@@ -32,9 +32,8 @@ tl::expected<void, std::string> Workers::add(dataplane::Port& port, std::string 
     unit->reader = reader;
     unit->stop = &stop_;
     assert(grace_.reader_count() == units_.size() + 1 && "a worker's index is its reader's: see Reserve");
-    unit->worker = std::make_unique<dataplane::Worker>(
-        dataplane::WorkerContext{port, table_, *reader, unit->handoff, unit->counters, access_, clock, local_,
-                                 routes_, &sleeper_, idle, longest_nap});
+    unit->worker = std::make_unique<dataplane::Worker>(dataplane::WorkerContext{
+        port, table_, *reader, unit->handoff, unit->counters, rules_, clock, &sleeper_, idle, longest_nap});
     units_.push_back(std::move(unit));
     return {};
 }

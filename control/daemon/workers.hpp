@@ -23,11 +23,8 @@ namespace millrace::control {
 
 class Workers {
   public:
-    /// `local` may be null: nothing is answered without the cache; `routes` too: there is one group.
-    Workers(const cache::Table& table, cache::Grace& grace, const dataplane::Access& access,
-            const cache::Replaceable<dataplane::LocalNames>* local = nullptr,
-            const cache::Replaceable<dataplane::Routes>* routes = nullptr)
-        : table_(table), grace_(grace), access_(access), local_(local), routes_(routes) {}
+    Workers(const cache::Table& table, cache::Grace& grace, const cache::Replaceable<dataplane::Rules>& rules)
+        : table_(table), grace_(grace), rules_(rules) {}
     ~Workers(); ///< stop() came first, or start() never did
 
     /// One more worker on `port`, which outlives it. With an lcore it polls there, rests as `idle` says,
@@ -87,9 +84,7 @@ class Workers {
 
     const cache::Table& table_;
     cache::Grace& grace_;
-    const dataplane::Access& access_;
-    const cache::Replaceable<dataplane::LocalNames>* local_;
-    const cache::Replaceable<dataplane::Routes>* routes_;
+    const cache::Replaceable<dataplane::Rules>& rules_;
     std::vector<std::unique_ptr<Unit>> units_;
     std::array<dataplane::Miss, limits::miss_batch> misses_;
     dataplane::Sleeper sleeper_;

@@ -63,20 +63,20 @@ bool concerns(const Concern& matches, const cache::Key& key, const Alias& alias)
 
 bool Aliases::rules(const cache::Key& key, Time now) const {
     return key.dns64() > 0 ||
-           (local_ && (own_alias(local_->get(), key, now) || alias_of(local_->get(), key)));
+           (rules_.local() && (own_alias(*rules_.local(), key, now) || alias_of(*rules_.local(), key)));
 }
 
 bool Aliases::is_answered_here(const cache::Key& key) const {
-    auto match = local_ ? local_->get().find(key.name.bytes()) : std::nullopt;
-    return match && local_->get().answer(*match, key.qtype);
+    auto match = rules_.local() ? rules_.local()->find(key.name.bytes()) : std::nullopt;
+    return match && rules_.local()->answer(*match, key.qtype);
 }
 
 bool Aliases::take(const cache::Key& key, cache::Hash hash, std::vector<Waiter>& waiters, Time now) {
-    if (auto own = local_ ? own_alias(local_->get(), key, now) : std::nullopt) {
+    if (auto own = rules_.local() ? own_alias(*rules_.local(), key, now) : std::nullopt) {
         conclude(key, hash, {}, {std::move(*own)}, waiters, now);
         return true;
     }
-    auto alias = local_ ? alias_of(local_->get(), key) : std::nullopt;
+    auto alias = rules_.local() ? alias_of(*rules_.local(), key) : std::nullopt;
     if (!alias) return translate(key, hash, waiters, now);
     follow(key, hash, std::move(*alias), std::move(waiters), now);
     return true;
@@ -95,7 +95,7 @@ void Aliases::follow(const cache::Key& key, cache::Hash hash, Alias alias, std::
                      Time now) {
     now_ = now;
     cache::Key& target = alias.target;
-    if (routes_) target.group = routes_->get().group_of(target.name.bytes(), target.qtype);
+    if (rules_.routes()) target.group = rules_.routes()->group_of(target.name.bytes(), target.qtype);
     if (target.name.size == 0 || leads_to(target, key) || depth_of(hash) >= limits::chain) {
         return fail(key, hash, alias, waiters, nullptr, now);
     }
@@ -149,7 +149,8 @@ std::optional<Answer> Aliases::renewed(const cache::Key& key, cache::Hash hash, 
         if (std::ranges::any_of(link.chain, is_lost) || std::ranges::any_of(link.signatures, is_lost))
             return std::nullopt;
         Alias alias = chased(key, link);
-        if (routes_) alias.target.group = routes_->get().group_of(alias.target.name.bytes(), key.qtype);
+        if (rules_.routes())
+            alias.target.group = rules_.routes()->group_of(alias.target.name.bytes(), key.qtype);
         if (alias.target.name.size == 0 || alias.target == key) return std::nullopt;
         auto found = known_answer(alias, table_.hasher()(alias.target), now, false);
         if (!found || found->expiry - now < 1s) continue; // it would have TTL 0, which may not be kept
@@ -166,9 +167,9 @@ std::optional<Answer> Aliases::renewed(const cache::Key& key, cache::Hash hash, 
 }
 
 ChainVerdict Aliases::check_chain(const cache::Key& key, Answer& answer) {
-    if (routes_ && !routes_->get().is_empty()) cut_at_crossing(routes_->get(), key, answer);
-    if (!local_) return {};
-    ChainVerdict verdict = apply_block_lists(local_->get(), key, answer);
+    if (rules_.routes() && !rules_.routes()->is_empty()) cut_at_crossing(*rules_.routes(), key, answer);
+    if (!rules_.local()) return {};
+    ChainVerdict verdict = apply_block_lists(*rules_.local(), key, answer);
     counters_.chains_blocked += verdict.is_blocked;
     return verdict;
 }
@@ -190,13 +191,13 @@ std::optional<Aliases::Found> Aliases::read_found(const cache::Key& key, const c
 std::optional<Aliases::Found> Aliases::known_answer(const Alias& alias, cache::Hash hash, Time now,
                                                     bool is_ahead) const {
     const cache::Key& target = alias.target;
-    if (auto answer = local_ ? rule_for_target(local_->get(), alias, now) : std::nullopt)
+    if (auto answer = rules_.local() ? rule_for_target(*rules_.local(), alias, now) : std::nullopt)
         return Found{std::move(*answer)};
     const cache::Entry* entry = table_.find_usable(target, hash, now);
     bool is_due = entry && is_ahead && now.count() >= entry->refresh_after.load(std::memory_order_relaxed);
     bool usable = entry && now < entry->expiry && !is_due && !entry->failure && !entry->rewritten &&
                   !fetches_.is_forbidden(target, hash, *entry) &&
-                  !(local_ && leads_to_blocked(local_->get(), target.name.bytes(), *entry));
+                  !(rules_.local() && leads_to_blocked(*rules_.local(), target.name.bytes(), *entry));
     return usable ? read_found(target, *entry, now) : std::nullopt;
 }
 

@@ -25,14 +25,13 @@
 #include <utility>
 #include <vector>
 
-#include "cache/replaceable.hpp"
 #include "cache/table.hpp"
 #include "control/fetch/completions.hpp"
 #include "control/fetch/publish.hpp"
 #include "control/fetch/waiters.hpp"
 #include "control/local/alias.hpp"
 #include "control/local/crossing.hpp"
-#include "dataplane/access.hpp"
+#include "dataplane/rules.hpp"
 
 namespace millrace::control {
 
@@ -85,13 +84,7 @@ class Aliases {
         : table_(table), publisher_(publisher), waiters_(waiters), completions_(completions),
           counters_(counters), fetches_(fetches) {}
 
-    /// Null: there are no rules.
-    void set_local(const cache::Replaceable<dataplane::LocalNames>* local) { local_ = local; }
-    /// Null: there is one group.
-    void set_routes(const cache::Replaceable<dataplane::Routes>* routes) { routes_ = routes; }
-
-    /// The rules of DNS64. Null: there are none.
-    void set_access(const dataplane::Access* access) { access_ = access; }
+    void set_rules(dataplane::CurrentRules rules) { rules_ = rules; }
 
     /// Whether a rule answers the key, or leads it elsewhere: it has no Fetch of its own.
     bool rules(const cache::Key& key, Time now) const;
@@ -105,7 +98,7 @@ class Aliases {
     void follow(const cache::Key& key, cache::Hash hash, Alias alias, std::vector<Waiter> waiters, Time now);
     /// What becomes of a reply to the key that is a chain of CNAMEs without its end.
     Alias chased(const cache::Key& key, const Answer& answer) const {
-        return chased_alias(local_ ? &local_->get() : nullptr, key, answer);
+        return chased_alias(rules_.local(), key, answer);
     }
     /// What is to be told in the place of a stale chain of CNAMEs: its beginning, up to the first name that
     /// has something fresh of its own, and that (RULES.md, replies to clients). It ends 30 s from now at the
@@ -218,9 +211,7 @@ class Aliases {
     Completions& completions_;
     FetchCounters& counters_;
     TargetFetches& fetches_;
-    const cache::Replaceable<dataplane::LocalNames>* local_ = nullptr;
-    const cache::Replaceable<dataplane::Routes>* routes_ = nullptr;
-    const dataplane::Access* access_ = nullptr;
+    dataplane::CurrentRules rules_;
     std::map<Number, Follower> followers_;
     std::set<std::pair<cache::Hash, Number>> by_target_;
     std::set<std::tuple<cache::Hash, unsigned, Number>> by_depth_;  ///< of a target

@@ -23,7 +23,7 @@ bool Aliases::is_sought(const cache::Key& target, cache::Hash hash, std::uint64_
 bool Aliases::translate(const cache::Key& key, cache::Hash hash, std::vector<Waiter>& waiters, Time now) {
     if (key.dns64() == 0) return false;
     // None: a worker has read the rules as they were before a reload. The answer is that of anybody else.
-    const dataplane::Dns64* rule = access_ ? access_->dns64_rule(key.dns64()) : nullptr;
+    const dataplane::Dns64* rule = rules_.access() ? rules_.access()->dns64_rule(key.dns64()) : nullptr;
     bool is_address = key.qtype == LDNS_RR_TYPE_A || key.qtype == LDNS_RR_TYPE_AAAA;
     if (rule && is_address && dataplane::is_ipv4only(key.name)) {
         auto answer = ipv4only_answer(*rule, key, now);
@@ -42,7 +42,7 @@ bool Aliases::translate(const cache::Key& key, cache::Hash hash, std::vector<Wai
 /// What comes of the answer that was followed. An Alias: A records are followed next. None: `found` is to be
 /// published, or of Kind::failure when there is nothing to say.
 std::optional<Alias> Aliases::settle(const cache::Key& key, const Alias& alias, Found& found) {
-    const dataplane::Dns64* rule = access_ ? access_->dns64_rule(key.dns64()) : nullptr;
+    const dataplane::Dns64* rule = rules_.access() ? rules_.access()->dns64_rule(key.dns64()) : nullptr;
     Answer& answer = found.answer;
     if (alias.dns64 == Alias::Dns64::native) {
         bool is_last = !rule || stands(*rule, key, answer);
@@ -101,7 +101,7 @@ std::optional<Aliases::Found> Aliases::held_stale(const cache::Key& key, cache::
     bool may_use = entry && entry->is_backed_off(now, dataplane::limits::refresh_retry) &&
                    may_derive_stale(key, hash, alias, entry) && !entry->rewritten &&
                    !fetches_.is_forbidden(alias.target, target_hash, *entry) &&
-                   !(local_ && leads_to_blocked(local_->get(), alias.target.name.bytes(), *entry));
+                   !(rules_.local() && leads_to_blocked(*rules_.local(), alias.target.name.bytes(), *entry));
     auto found = may_use ? read_found(alias.target, *entry, now) : std::nullopt;
     if (found) found->is_stale = true;
     return found;

@@ -31,7 +31,7 @@ std::string prefix_text(const dataplane::Address& client, unsigned ipv4_prefix, 
 
 std::optional<ZoneCuts::Charge> Caps::admit(const cache::Key& key, cache::Hash hash, const Waiter& waiter,
                                             bool is_known, Time now) {
-    if (!access_) return ZoneCuts::Charge{};
+    if (!rules_.access()) return ZoneCuts::Charge{};
     if (!is_within(key, hash, waiter, now)) {
         ++counters_.limited;
         return std::nullopt;
@@ -40,31 +40,32 @@ std::optional<ZoneCuts::Charge> Caps::admit(const cache::Key& key, cache::Hash h
 }
 
 bool Caps::is_within(const cache::Key& key, cache::Hash hash, const Waiter& waiter, Time now) {
-    const dataplane::RateLimits& limit = access_->limits();
+    const dataplane::Access& access = *rules_.access();
+    const dataplane::RateLimits& limit = access.limits();
     const dataplane::Address& client = waiter.client.address;
     auto passes = [&, this](Taken taken, Limit which, std::uint64_t what, auto name) {
         if (taken == Taken::displacing) ++counters_.rate_table_full;
         return taken != Taken::no || is_dry(which, what, name, now);
     };
     if (limit.fetches_per_client > 0) {
-        std::uint64_t narrow = access_->narrow_prefix_of(client);
+        std::uint64_t narrow = access.narrow_prefix_of(client);
         auto name = [&] { return prefix_text(client, limit.client_ipv4_prefix, limit.client_ipv6_prefix); };
-        Taken taken = access_->takes_fetch_of_client(narrow, waiter.is_tcp(), now);
+        Taken taken = access.takes_fetch_of_client(narrow, waiter.is_tcp(), now);
         if (!passes(taken, Limit::client, narrow, name)) return false;
     }
     auto wide_name = [&] { return prefix_text(client, limit.ipv4_prefix, limit.ipv6_prefix); };
-    Taken of_prefix = access_->takes_fetch(waiter.prefix, waiter.is_tcp(), now);
+    Taken of_prefix = access.takes_fetch(waiter.prefix, waiter.is_tcp(), now);
     if (!passes(of_prefix, Limit::prefix, waiter.prefix, wide_name)) return false;
-    Taken of_key = access_->takes_fetch_of_key(waiter.prefix, hash, now);
+    Taken of_key = access.takes_fetch_of_key(waiter.prefix, hash, now);
     if (of_key == Taken::displacing) ++counters_.rate_table_full;
     if (of_key == Taken::no) return false;
     std::uint64_t question = question_of(key);
     auto question_name = [&] { return cache::to_string(key.name.bytes()); };
-    return passes(access_->takes_fetch_of_question(question, now), Limit::question, question, question_name);
+    return passes(access.takes_fetch_of_question(question, now), Limit::question, question, question_name);
 }
 
 std::optional<ZoneCuts::Charge> Caps::admit_to_zone(const cache::Key& key, bool is_known, Time now) {
-    unsigned rate = access_ ? access_->limits().fetches_per_zone : 0;
+    unsigned rate = rules_.access() ? rules_.access()->limits().fetches_per_zone : 0;
     if (rate == 0) return ZoneCuts::Charge{};
     if (is_known) {
         cuts_.touch(key, now);
@@ -81,18 +82,18 @@ std::optional<ZoneCuts::Charge> Caps::admit_to_zone(const cache::Key& key, bool 
 }
 
 void Caps::refund(const ZoneCuts::Charge& charge) {
-    unsigned rate = access_ ? access_->limits().fetches_per_zone : 0;
+    unsigned rate = rules_.access() ? rules_.access()->limits().fetches_per_zone : 0;
     if (rate > 0) cuts_.refund(charge, rate);
 }
 
 void Caps::learn(const cache::Key& key, const Answer& answer, const ZoneCuts::Charge& charge, Time now) {
-    unsigned rate = access_ ? access_->limits().fetches_per_zone : 0;
+    unsigned rate = rules_.access() ? rules_.access()->limits().fetches_per_zone : 0;
     if (rate > 0) cuts_.learn(key, answer, charge, rate, now);
 }
 
 template <class Name>
 bool Caps::is_dry(Limit limit, std::uint64_t which, const Name& name, Time now) {
-    bool is_dry_run = access_->limits().dry_run;
+    bool is_dry_run = rules_.access()->limits().dry_run;
     auto& counts = is_dry_run ? counters_.dry_run : counters_.limited_by;
     ++counts[std::size_t(limit)];
     if (now >= named_since_ + limits::log_interval) {

@@ -17,7 +17,7 @@
 #include "control/fetch/counters.hpp"
 #include "control/fetch/waiters.hpp"
 #include "control/fetch/zone_cuts.hpp"
-#include "dataplane/access.hpp"
+#include "dataplane/rules.hpp"
 
 namespace millrace::control {
 
@@ -25,8 +25,7 @@ class Caps {
   public:
     explicit Caps(FetchCounters& counters) : counters_(counters) {}
 
-    /// Null: there are no limits.
-    void set_access(const dataplane::Access* access) { access_ = access; }
+    void set_rules(dataplane::CurrentRules rules) { rules_ = rules; }
 
     /// Whether a question may start a Fetch, and what its zone is charged. None: it is over a limit; counted.
     /// `is_known`: something was found for it once, so its zone has no part in it.
@@ -48,7 +47,7 @@ class Caps {
     bool is_dry(Limit limit, std::uint64_t which, const Name& name, Time now);
 
     FetchCounters& counters_;
-    const dataplane::Access* access_ = nullptr;
+    dataplane::CurrentRules rules_;
     ZoneCuts cuts_;
     std::set<std::uint64_t> named_; ///< since `named_since_`
     Time named_since_ = -limits::log_interval;

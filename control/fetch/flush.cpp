@@ -86,8 +86,8 @@ bool Flushes::flush_outdated(const Outdated& what, Done done, std::function<void
     raise_floors(what.groups);
     auto matches = [what](const cache::KeyRef& key, const cache::Entry& entry) {
         bool is_of_groups = what.groups >> key.group() & 1 || ((what.groups || what.routes) && entry.crossed);
-        return is_of_groups || (what.routes && leaves_group(what.routes->get(), key, entry)) ||
-               (what.local && is_ruled(what.local->get(), key, entry));
+        return is_of_groups || (what.routes && leaves_group(*what.rules.routes(), key, entry)) ||
+               (what.local && is_ruled(*what.rules.local(), key, entry));
     };
     ++begun_;
     jobs_.push_back({matches, fetches_.last_generation(), std::move(done), 0, 0, std::nullopt});

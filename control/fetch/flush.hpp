@@ -36,17 +36,18 @@ class Flushes {
     /// Everything. `then`, if any, is called when no Fetch is live and no Exchange of one open, perhaps
     /// before this returns: it may change what is to be asked, and how. Until then none starts.
     bool flush_all(Done done, std::function<void()> then = nullptr);
-    /// What a reload makes void. The objects are read as the flush goes on: `then`, as above, may replace
-    /// what is in them.
+    /// What a reload makes void. The rules are read as the flush goes on: `then`, as above, may replace them.
     struct Outdated {
         /// What a rule made, or would now make otherwise: answers whose chain leads to a blocked name, names
-        /// with an alias. All live Fetches, as they may be of either kind. Null: rules are as they were.
-        const cache::Replaceable<dataplane::LocalNames>* local = nullptr;
+        /// with an alias. All live Fetches, as they may be of either kind. False: they are as they were.
+        bool local = false;
         /// Names that are now asked of another group, or whose chain leads to one, or did; all live Fetches.
-        /// Null: routes are as they were.
-        const cache::Replaceable<dataplane::Routes>* routes = nullptr;
+        /// False: routes are as they were.
+        bool routes = false;
         /// All of these, a bit each, by Key::group; and what one group completed for another's names.
         std::uint32_t groups = 0;
+        /// Of the first two.
+        dataplane::CurrentRules rules{};
 
         bool is_any() const { return local || routes || groups; }
     };

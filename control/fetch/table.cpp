@@ -45,13 +45,13 @@ void FetchTable::set_policy(unsigned group, const FetchPolicy& policy) {
 
 /// A worker may have looked at the routes that were before.
 std::uint8_t FetchTable::group_of(const cache::Key& key) const {
-    return routes_ ? routes_->get().group_of(key.name.bytes(), key.qtype) : key.group;
+    return rules_.routes() ? rules_.routes()->group_of(key.name.bytes(), key.qtype) : key.group;
 }
 
 /// As the routes and the rules of DNS64 say now.
 cache::Key FetchTable::as_ruled(cache::Key key, const Waiter& waiter) const {
     key.group = group_of(key);
-    if (access_) key.set_dns64(access_->dns64_of(waiter.client.address, key));
+    if (rules_.access()) key.set_dns64(rules_.access()->dns64_of(waiter.client.address, key));
     return key;
 }
 
@@ -278,7 +278,7 @@ Time FetchTable::next_timer() const {
 }
 
 std::uint64_t FetchTable::prefix_of(const dataplane::Address& client) const {
-    return access_ ? access_->prefix_of(client) : cache::keyed_hash(client.octets);
+    return rules_.access() ? rules_.access()->prefix_of(client) : cache::keyed_hash(client.octets);
 }
 
 /// A client prefix or a zone, for a Fetch that is live, or wants to be. None: nobody holds more than one.

@@ -34,7 +34,7 @@
 #include "control/rank/ranker.hpp"
 #include "control/upstream/exchange.hpp"
 #include "control/upstream/upstreams.hpp"
-#include "dataplane/access.hpp"
+#include "dataplane/rules.hpp"
 
 namespace millrace::control {
 
@@ -81,29 +81,20 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     void on_ranked(FetchId id, std::span<const dataplane::Address> order);
     void set_ranker(Ranker* ranker) { ranker_ = ranker; } ///< null: nobody ranks
 
-    /// Names that are answered here: aliases are followed, chains are checked against block
-    /// lists. Null: none.
-    void set_local(const cache::Replaceable<dataplane::LocalNames>* local) { aliases_.set_local(local); }
+    /// Limits of new Fetches, and the rules of DNS64; names that are answered here: aliases are followed,
+    /// chains are checked against block lists; which group a name is asked of.
+    void set_rules(dataplane::CurrentRules rules) {
+        rules_ = rules;
+        aliases_.set_rules(rules);
+        caps_.set_rules(rules);
+    }
 
     /// Entries in the table that a flush is yet to empty: no other answer is made of them.
     using EntryPredicate = std::function<bool(const cache::KeyRef& key, const cache::Entry& entry)>;
     void set_forbidden(EntryPredicate forbidden) { forbidden_ = std::move(forbidden); }
 
-    /// Limits of new Fetches, and the rules of DNS64. Null: none.
-    void set_access(const dataplane::Access* access) {
-        access_ = access;
-        aliases_.set_access(access);
-        caps_.set_access(access);
-    }
-
     /// For Fetches of the group that start from here on; `patience` is every group's.
     void set_policy(unsigned group, const FetchPolicy& policy);
-
-    /// Which group a name is asked of. Null: all of the one that their keys say.
-    void set_routes(const cache::Replaceable<dataplane::Routes>* routes) {
-        routes_ = routes;
-        aliases_.set_routes(routes);
-    }
 
     /// The oldest of the live Fetches, at most `most`.
     std::vector<InflightFetch> inflight(std::size_t most) const;
@@ -293,8 +284,7 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     Aliases aliases_;
     BackOffs back_offs_;
     Ranker* ranker_ = nullptr;
-    const dataplane::Access* access_ = nullptr;
-    const cache::Replaceable<dataplane::Routes>* routes_ = nullptr;
+    dataplane::CurrentRules rules_;
     Caps caps_{counters_};
     Denials denials_;
     EntryPredicate forbidden_;

@@ -13,7 +13,7 @@ namespace millrace::control {
 /// this way. What a rule leads elsewhere or answers is in no zone of an upstream's.
 std::optional<ZoneCuts::Charge> FetchTable::may_start(const cache::Key& key, cache::Hash hash,
                                                       const Waiter& waiter, Time now) {
-    bool has_zones = access_ && access_->limits().fetches_per_zone > 0;
+    bool has_zones = rules_.access() && rules_.access()->limits().fetches_per_zone > 0;
     return caps_.admit(key, hash, waiter, has_zones && is_spared(key, hash, now), now);
 }
 

@@ -281,7 +281,8 @@ void CacheStore::fill_few() {
 
 void CacheStore::fill(StoredEntry& one, cache::Hash hash) {
     cache::KeyRef key{hash, one.key.bytes().data()};
-    if (Flushes::is_made_otherwise(p_.local.get(), p_.routes.get(), key, *one.entry)) return;
+    const dataplane::Rules& rules = p_.rules.get();
+    if (Flushes::is_made_otherwise(*rules.local, *rules.routes, key, *one.entry)) return;
     filled_ += p_.table.fill(one.key, hash, one.entry) == cache::Publication::accepted;
 }
 

@@ -54,8 +54,7 @@ class CacheStore {
         cache::Grace& grace;
         FetchTable& fetches;
         Flushes& flushes;
-        const cache::Replaceable<dataplane::LocalNames>& local;
-        const cache::Replaceable<dataplane::Routes>& routes;
+        const cache::Replaceable<dataplane::Rules>& rules;
     };
     /// Told once: how many answers were written or filled in, or why none were.
     using Done = std::function<void(const tl::expected<std::size_t, std::string>&)>;

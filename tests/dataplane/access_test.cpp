@@ -7,6 +7,7 @@
 #include "tests/support/clock.hpp"
 #include "tests/support/entries.hpp"
 #include "tests/support/messages.hpp"
+#include "tests/support/rules.hpp"
 
 namespace millrace::dataplane {
 namespace {
@@ -211,7 +212,10 @@ TEST(Access, PrefixesAsConfigured) {
 
 class GateTest : public testing::Test {
   protected:
-    void limit(const RateLimits& limits) { access.replace({{*parse_prefix("10.0.0.0/8")}, limits}, grace); }
+    void limit(const RateLimits& limits) {
+        rules.replace_clients({{*parse_prefix("10.0.0.0/8")}, limits}, grace);
+        gate.take_rules();
+    }
     /// The reply to a message; empty: none. `passed`: it is to be looked up.
     Bytes admit(const Bytes& message, const char* client = "10.0.0.1", Transport transport = Transport::udp) {
         Query query;
@@ -224,10 +228,9 @@ class GateTest : public testing::Test {
     unsigned rcode(const Bytes& reply) { return reply.empty() ? 99 : reply.at(3) & 15u; }
 
     cache::Grace grace;
-    Access access{{{*parse_prefix("10.0.0.0/8")}, {}}};
+    test::RulesInEffect rules{ClientPolicy{{*parse_prefix("10.0.0.0/8")}}};
     Counters counters;
-    cache::Replaceable<LocalNames> local{LocalNames::Builder().build()};
-    Gate gate{access, &local, nullptr, counters};
+    Gate gate{rules.now, counters};
     Time now = support::clock_start();
     bool passed = false;
 };
@@ -283,7 +286,7 @@ TEST_F(GateTest, QueriesOverTheRateSlipToTcp) {
 TEST_F(GateTest, LimitsDoNotShareATable) {
     limit({.queries = 2, .errors = 2, .responses = 2, .slip = 0});
     auto answer = entry_of({1, 0}, {1}, now, 60s);
-    Gate::Charge charge{access.prefix_of(address("10.0.0.1")), 1, 1};
+    Gate::Charge charge{rules.access().prefix_of(address("10.0.0.1")), 1, 1};
     for (int i = 0; i < 9; ++i) gate.flow(charge, *answer, now);
     admit(query("a.com"));
     EXPECT_TRUE(passed);
@@ -292,7 +295,8 @@ TEST_F(GateTest, LimitsDoNotShareATable) {
 }
 
 TEST_F(GateTest, AFullTableIsCounted) {
-    access.replace({{*parse_prefix("0.0.0.0/0")}, {.queries = 1'000'000}}, grace); // eight places
+    rules.replace_clients({{*parse_prefix("0.0.0.0/0")}, {.queries = 1'000'000}}, grace); // eight places
+    gate.take_rules();
     for (unsigned i = 0; i < 100; ++i) {
         admit(query("a.com"), ("10." + std::to_string(i) + ".0.1").c_str());
         EXPECT_TRUE(passed);
@@ -374,7 +378,7 @@ TEST_F(GateTest, ADryRunLimitsNothing) {
     }
     EXPECT_EQ(counters.get(Event::dry_queries), 10u);
     auto answer = entry_of({1, 0}, {1}, now, 60s);
-    Gate::Charge charge{access.prefix_of(address("10.0.0.1")), 1, 1};
+    Gate::Charge charge{rules.access().prefix_of(address("10.0.0.1")), 1, 1};
     for (int i = 0; i < 10; ++i) EXPECT_EQ(gate.flow(charge, *answer, now), Gate::Flow::send);
     EXPECT_EQ(counters.get(Event::dry_responses), 7u);
     for (Event event : {Event::rate_queries, Event::rate_errors, Event::rate_responses, Event::slipped})
@@ -388,7 +392,8 @@ TEST_F(GateTest, NamesOfTheSetAreAnsweredHere) {
     auto denial = bare_entry(3, soa);
     auto rule = names.deny(0, true, LocalNames::Action::nxdomain, 15, std::move(denial));
     names.add(cache::parse_name("bad.com")->bytes(), LocalNames::Builder::both, rule);
-    local.replace(names.build(), grace);
+    rules.replace_local(names.build(), grace);
+    gate.take_rules();
     Bytes reply = admit(header(7, rd, 1, 0, 0, 1) + question("X.bad.com") + opt());
     Bytes owner{0xc0, 14}; // behind "X."
     EXPECT_EQ(reply, header(7, 0x8183, 1, 0, 1, 1) + question("X.bad.com") + owner +

@@ -10,6 +10,7 @@
 #include "tests/dataplane/ethdev_fixture.hpp"
 #include "tests/support/ethdev_events.hpp"
 #include "tests/support/messages.hpp"
+#include "tests/support/rules.hpp"
 
 namespace millrace::tests {
 
@@ -158,7 +159,7 @@ class ResetUnderTraffic : public DeviceTest {
 
     void SetUp() override {
         DeviceTest::SetUp();
-        worker_.emplace(WorkerContext{*port_, table_, *reader_, handoff_, counters_, access_});
+        worker_.emplace(WorkerContext{*port_, table_, *reader_, handoff_, counters_, rules_.now});
         thread_ = std::thread([&] {
             cpu_set_t any; // not the one CPU of the main lcore, on which the test spins
             std::memset(&any, 0xff, sizeof any);
@@ -191,7 +192,7 @@ class ResetUnderTraffic : public DeviceTest {
     cache::Grace::Reader* reader_ = grace_.add_reader();
     cache::Table table_{{.entries = 1000, .bytes = 1 << 22}, grace_};
     Handoff handoff_;
-    Access access_{{{*parse_prefix("192.0.2.0/24")}}};
+    test::RulesInEffect rules_{ClientPolicy{{*parse_prefix("192.0.2.0/24")}}};
     std::optional<Worker> worker_;
     std::atomic<bool> stop_{false};
     std::thread thread_;

@@ -5,6 +5,7 @@
 #include "tests/support/clock.hpp"
 #include "tests/support/entries.hpp"
 #include "tests/support/messages.hpp"
+#include "tests/support/rules.hpp"
 
 namespace millrace::dataplane {
 namespace {
@@ -73,15 +74,15 @@ class Dns64Gate : public testing::Test {
         Query query;
         std::size_t size = 0;
         test::Bytes out(1232);
+        gate.take_rules();
         bool passed =
             gate.admit({message, Transport::udp, address(client), support::clock_start()}, query, out, size);
         return passed ? query.key.dns64() : 99;
     }
-    Access access{policy()};
+    test::RulesInEffect rules{policy()};
     Counters counters;
     cache::Grace grace;
-    cache::Replaceable<LocalNames> local{LocalNames::Builder().build()};
-    Gate gate{access, &local, nullptr, counters};
+    Gate gate{rules.now, counters};
 };
 
 TEST_F(Dns64Gate, TheFirstRuleForTheClientCounts) {
@@ -93,10 +94,10 @@ TEST_F(Dns64Gate, TheFirstRuleForTheClientCounts) {
     EXPECT_EQ(rule_of(question, "2001:db8:50::1"), 0u) << "of another group of upstreams";
     cache::Key of_group = test::key_of("a.com", 28);
     of_group.group = 1;
-    EXPECT_EQ(access.dns64_of(address("2001:db8:50::1"), of_group), 3u);
-    access.replace(ClientPolicy{{prefix("::/0")}}, grace);
+    EXPECT_EQ(rules.access().dns64_of(address("2001:db8:50::1"), of_group), 3u);
+    rules.replace_clients(ClientPolicy{{prefix("::/0")}}, grace);
     EXPECT_EQ(rule_of(question, "2001:db8:46::1"), 0u) << "none are left";
-    EXPECT_FALSE(access.dns64_rule(1));
+    EXPECT_FALSE(rules.access().dns64_rule(1));
 }
 
 TEST_F(Dns64Gate, OtherQuestionsAreAnybodys) {
@@ -104,7 +105,7 @@ TEST_F(Dns64Gate, OtherQuestionsAreAnybodys) {
     auto of = [&](const std::string& name, unsigned type, unsigned flavour = cache::plain) {
         cache::Key key = test::key_of(name, std::uint16_t(type));
         key.flavour = std::uint8_t(flavour);
-        return access.dns64_of(address(client), key);
+        return rules.access().dns64_of(address(client), key);
     };
     EXPECT_EQ(of("a.com", 28, cache::dnssec_ok), 1u);
     EXPECT_EQ(of("a.com", 28, cache::checking_disabled), 0u) << "he makes what he needs himself";
@@ -123,7 +124,7 @@ TEST_F(Dns64Gate, ReverseNamesOfAPrefixPassSpecialUseZones) {
     LocalNames::Builder names;
     names.add(cache::parse_name("8.b.d.0.1.0.0.2.ip6.arpa")->bytes(), LocalNames::Builder::both,
               names.deny(0, false, LocalNames::Action::nxdomain, cache::Entry::no_info, test::bare_entry(3)));
-    local.replace(names.build(), grace);
+    rules.replace_local(names.build(), grace);
     const std::string name = "1.2.0.0.0.0.0.c.0.0.0.0.0.0.0.0.0.0.0.0.4.6.0.0.8.b.d.0.1.0.0.2.ip6.arpa";
     EXPECT_EQ(rule_of(test::query(name, 12), "10.0.0.1"), 2u);
     EXPECT_EQ(rule_of(test::query(name, 12), "2001:db8:48::1"), 99u) << "denied here";

@@ -6,6 +6,7 @@
 #include "dataplane/worker.hpp"
 #include "tests/support/entries.hpp"
 #include "tests/support/messages.hpp"
+#include "tests/support/rules.hpp"
 
 namespace millrace::tests {
 
@@ -33,7 +34,7 @@ class FrameWorker : public EthdevTest {
             test::entry_of({1, 0}, {7}, boot_time() + 60s, 60s); // not born yet: its TTL stands still
         table_.start(key, hash, 1);
         ASSERT_EQ(table_.publish(key, hash, entry), cache::Publication::accepted);
-        worker_.emplace(WorkerContext{*port_, table_, *reader_, handoff_, counters_, access_});
+        worker_.emplace(WorkerContext{*port_, table_, *reader_, handoff_, counters_, rules_.now});
         reader_->online();
     }
     void TearDown() override {
@@ -54,7 +55,7 @@ class FrameWorker : public EthdevTest {
     cache::Grace::Reader* reader_ = grace_.add_reader();
     cache::Table table_{{.entries = 1000, .bytes = 1 << 20}, grace_};
     Handoff handoff_;
-    Access access_{{{*parse_prefix("0.0.0.0/0"), *parse_prefix("::/0")}}};
+    test::RulesInEffect rules_{ClientPolicy{{*parse_prefix("0.0.0.0/0"), *parse_prefix("::/0")}}};
     std::optional<Worker> worker_;
 };
 
@@ -151,7 +152,7 @@ TEST_F(FrameWorker, AMissIsCountedAndHandedOver) {
 }
 
 TEST_F(FrameWorker, WhoMayNotAskIsRefused) {
-    access_.replace(ClientPolicy{}, grace_);
+    rules_.replace_clients(ClientPolicy{}, grace_);
     auto frames = turn(build({.payload = query()}));
     EXPECT_EQ(counters_.get(Verdict::refused), 1U);
     EXPECT_EQ(frames, Frames{expected_frame(

@@ -13,6 +13,7 @@
 #include "tests/dataplane/ethdev_fixture.hpp"
 #include "tests/support/entries.hpp"
 #include "tests/support/messages.hpp"
+#include "tests/support/rules.hpp"
 
 namespace {
 
@@ -55,7 +56,7 @@ class IdleTest : public EthdevTest {
     }
 
     void start(Idle idle, Time longest_nap = limits::longest_nap) {
-        WorkerContext context{*port_, table_, *reader_, handoff_, counters_, access_};
+        WorkerContext context{*port_, table_, *reader_, handoff_, counters_, rules_.now};
         context.idle = idle;
         context.longest_nap = longest_nap;
         worker_.emplace(context);
@@ -122,7 +123,7 @@ class IdleTest : public EthdevTest {
     cache::Table table_{{.entries = 1000, .bytes = 1 << 20}, grace_};
     const cache::Entry* entry_ = nullptr;
     Handoff handoff_;
-    Access access_{{{*parse_prefix("0.0.0.0/0")}}};
+    test::RulesInEffect rules_{ClientPolicy{{*parse_prefix("0.0.0.0/0")}}};
     std::optional<Worker> worker_;
     std::thread thread_;
     std::atomic<int> thread_id_{0};

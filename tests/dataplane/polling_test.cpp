@@ -29,6 +29,7 @@
 #include "tests/dataplane/frames.hpp"
 #include "tests/support/entries.hpp"
 #include "tests/support/messages.hpp"
+#include "tests/support/rules.hpp"
 
 namespace {
 
@@ -184,17 +185,17 @@ class PollingTest : public testing::Test {
     cache::Table table{{.entries = 100000, .bytes = 1 << 26}, grace};
     Handoff handoff;
     Counters counters;
-    Access access{{{*parse_prefix("198.18.0.0/15")}}};
-    cache::Replaceable<LocalNames> local{rules()};
+    test::RulesInEffect in_effect{ClientPolicy{{*parse_prefix("198.18.0.0/15")}}};
     Routes::Route route{*cache::parse_name("corp.example"), 1};
-    cache::Replaceable<Routes> routes{std::make_unique<const Routes>(std::span(&route, 1))};
     cache::Replaceable<NextHops> next_hops{ways()};
     TscClock clock{rte_get_tsc_hz()};
 };
 
 TEST_F(PollingTest, NoAllocationAndNoSystemCallAfterStart) {
-    access.replace(policy(), grace);
-    Worker worker({*port, table, reader, handoff, counters, access, &clock, &local, &routes});
+    in_effect.replace_local(rules(), grace);
+    in_effect.replace_routes(std::make_shared<const Routes>(std::span(&route, 1)), grace);
+    in_effect.replace_clients(policy(), grace);
+    Worker worker({*port, table, reader, handoff, counters, in_effect.now, &clock});
     std::atomic<bool> stop{false}, trapped{false};
     std::thread lcore([&] {
         rte_thread_register();
@@ -235,8 +236,8 @@ TEST_F(PollingTest, NoAllocationAndNoSystemCallAfterStart) {
             for (std::size_t s = 0; s < table.shard_count(); ++s) table.flush(s, generation, half);
         }
         if (i % 1000 == 999) { // an operator reloads
-            access.replace(policy(), grace);
-            local.replace(rules(), grace);
+            in_effect.replace_clients(policy(), grace);
+            in_effect.replace_local(rules(), grace);
             next_hops.replace(ways(), grace);
         }
         table.upkeep(boot_time());

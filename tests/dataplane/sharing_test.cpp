@@ -92,8 +92,8 @@ class SharingTest : public tests::EthdevTest {
         EthdevTest::SetUp();
         apart().is_open = true;
         table.emplace(cache::TableLimits{.entries = 100'000, .bytes = 1 << 26}, grace);
-        local.emplace(rules());
-        access.emplace(ClientPolicy{{*parse_prefix("198.18.0.0/15")}, {}});
+        in_effect.emplace(std::make_unique<const Rules>(
+            std::make_shared<const Access>(ClientPolicy{{*parse_prefix("198.18.0.0/15")}, {}}), rules()));
         for (unsigned i = 0; i < names; ++i) {
             auto key = test::key_of(name(i));
             auto hash = table->hasher()(key);
@@ -104,7 +104,7 @@ class SharingTest : public tests::EthdevTest {
             table->finish(key, hash, i + 1);
         }
         apart().is_open = false;
-        worker.emplace(WorkerContext{*port_, *table, reader, handoff, counters, *access, &clock, &*local});
+        worker.emplace(WorkerContext{*port_, *table, reader, handoff, counters, *in_effect, &clock});
         reader.online();
     }
     void TearDown() override {
@@ -142,8 +142,7 @@ class SharingTest : public tests::EthdevTest {
     Counters counters;
     TscClock clock{rte_get_tsc_hz()};
     std::optional<cache::Table> table;
-    std::optional<cache::Replaceable<LocalNames>> local;
-    std::optional<Access> access;
+    std::optional<cache::Replaceable<Rules>> in_effect;
     std::optional<Worker> worker;
 };
 

@@ -7,6 +7,7 @@
 #include "dataplane/socket_port.hpp"
 #include "tests/support/entries.hpp"
 #include "tests/support/messages.hpp"
+#include "tests/support/rules.hpp"
 
 namespace millrace::dataplane {
 namespace {
@@ -17,7 +18,7 @@ class WorkerTest : public testing::Test {
   protected:
     WorkerTest() {
         port_ = *SocketPort::open(service_, {service_});
-        worker_.emplace(WorkerContext{*port_, table, *reader, handoff, counters, access_});
+        worker_.emplace(WorkerContext{*port_, table, *reader, handoff, counters, rules_.now});
         sockaddr_storage raw;
         socklen_t size = to_sockaddr({*parse_address("127.0.77.2"), 0}, raw);
         client_ = Descriptor(socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0));
@@ -73,17 +74,13 @@ class WorkerTest : public testing::Test {
     Time now = boot_time();
 
     Endpoint service_{*parse_address("127.0.77.1"), 5377};
-    Access access_{{{*parse_prefix("127.0.0.0/8")}}};
+    test::RulesInEffect rules_{ClientPolicy{{*parse_prefix("127.0.0.0/8")}}};
     std::unique_ptr<SocketPort> port_;
     std::optional<Worker> worker_;
     Descriptor client_;
     std::uint64_t sent_ = 0;
 
     void turn() { worker_->turn(); }
-    void follow(const cache::Replaceable<Routes>& routes) {
-        worker_.emplace(
-            WorkerContext{*port_, table, *reader, handoff, counters, access_, nullptr, nullptr, &routes});
-    }
 };
 
 TEST_F(WorkerTest, AHitIsAnsweredInItsTurn) {
@@ -203,8 +200,7 @@ TEST_F(WorkerTest, UnderTheFloorNothingIsServedNotEvenStale) {
 
 TEST_F(WorkerTest, UnderTheFloorOfItsGroupARoutedNameIsNotServed) {
     const Routes::Route route{*cache::parse_name("corp.example"), 1};
-    cache::Replaceable<Routes> routes{std::make_unique<const Routes>(std::span(&route, 1))};
-    follow(routes);
+    rules_.replace_routes(std::make_shared<const Routes>(std::span(&route, 1)), grace);
     cache::Key key = a;
     key.name = *cache::parse_name("a.corp.example");
     key.group = 1;
@@ -220,8 +216,7 @@ TEST_F(WorkerTest, UnderTheFloorOfItsGroupARoutedNameIsNotServed) {
 
 TEST_F(WorkerTest, TheDsRecordsOfARoutedNameAreLookedUpInTheGroupOfTheNameAbove) {
     const Routes::Route route{*cache::parse_name("corp.example"), 1};
-    cache::Replaceable<Routes> routes{std::make_unique<const Routes>(std::span(&route, 1))};
-    follow(routes);
+    rules_.replace_routes(std::make_shared<const Routes>(std::span(&route, 1)), grace);
     constexpr unsigned ds = 43;
     EXPECT_TRUE(ask(query("corp.example", ds)).empty());
     auto missed = misses();
@@ -297,9 +292,9 @@ TEST(WorkerAccess, ForeignersAreRefused) {
     cache::Table table({.entries = 10, .bytes = 1 << 20}, grace);
     Handoff handoff;
     Counters counters;
-    Access nobody({});
+    test::RulesInEffect nobody(ClientPolicy{});
     auto port = *SocketPort::open({*parse_address("::1"), 5378}, {});
-    Worker worker({*port, table, *reader, handoff, counters, nobody});
+    Worker worker({*port, table, *reader, handoff, counters, nobody.now});
     Descriptor client(socket(AF_INET6, SOCK_DGRAM, 0));
     sockaddr_storage raw;
     socklen_t size = to_sockaddr({*parse_address("::1"), 5378}, raw);

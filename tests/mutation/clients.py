@@ -164,8 +164,14 @@ MUTATIONS = [
         "one connection takes every Fetch there is",
         "control_test:TcpServerTest.AClientHas*"),
     Mutation(
+        "rules-change-within-a-burst", "dataplane/gate.cpp",
+        "    reply = 0;\n    Query::parse(message.octets, message.transport, query);\n",
+        "    reply = 0;\n    take_rules();\n    Query::parse(message.octets, message.transport, query);\n",
+        "during a reload a burst goes by the old rules and the new ones",
+        "dataplane_test:RulesTest.*"),
+    Mutation(
         "foreign-clients-keep-connections", "control/daemon/tcp_server.cpp",
-        "    if (!gone && !access_.allows(client.address)) {\n",
+        "    if (!gone && !gate_.access().allows(client.address)) {\n",
         "    if (false) {\n",
         "clients that may not ask hold the connections of those who may",
         "control_test:TcpServerTest.AForeign*"),

@@ -366,7 +366,7 @@ MUTATIONS = [
         "control_test:Dns64Failures.OfAStaleDenial*"),
     Mutation(
         "waiters-keep-the-rule-before", "control/fetch/table.cpp",
-        "    if (access_) key.set_dns64(access_->dns64_of(waiter.client.address, key));\n",
+        "    if (rules_.access()) key.set_dns64(rules_.access()->dns64_of(waiter.client.address, key));\n",
         "",
         "after a reload clients are led to another network's NAT64",
         "control_test:Dns64Failures.AnotherRule*"),

@@ -6,13 +6,13 @@ MUTATIONS = [
     # Groups and routes.
     Mutation(
         "chain-goes-on-in-another-group", "control/fetch/aliases.cpp",
-        "    if (routes_ && !routes_->get().is_empty()) cut_at_crossing(routes_->get(), key, answer);\n",
+        "    if (rules_.routes() && !rules_.routes()->is_empty()) cut_at_crossing(*rules_.routes(), key, answer);\n",
         "",
         "a server says what it likes about another group's names",
         "control_test:GroupsTest.*"),
     Mutation(
         "target-asked-of-the-group-that-named-it", "control/fetch/aliases.cpp",
-        "    if (routes_) target.group = routes_->get().group_of(target.name.bytes(), target.qtype);\n",
+        "    if (rules_.routes()) target.group = rules_.routes()->group_of(target.name.bytes(), target.qtype);\n",
         "",
         "the other group is never asked, and names are cached under a group that is not theirs",
         "control_test:GroupsTest.*"),
@@ -42,8 +42,8 @@ MUTATIONS = [
         "control_test:GroupsTest.AFlushOfOneLeaves*:GroupsTest.WithoutItsRoute*"),
     Mutation(
         "rerouted-name-not-flushed", "control/fetch/flush.cpp",
-        "(what.routes && leaves_group(what.routes->get(), key, entry))",
-        "(what.routes && leaves_group(what.routes->get(), key, entry) && !entry.chained)",
+        "(what.routes && leaves_group(*what.rules.routes(), key, entry))",
+        "(what.routes && leaves_group(*what.rules.routes(), key, entry) && !entry.chained)",
         "after new routes a chain keeps an end that is another group's to say",
         "control_test:GroupsTest.NewRoutes*"),
     Mutation(

@@ -47,7 +47,7 @@ MUTATIONS = [
         "control_test:CacheStoreTest.WhatIsForgotten*"),
     Mutation(
         "loaded-whatever-the-rules", "control/store/cache_store.cpp",
-        "    if (Flushes::is_made_otherwise(p_.local.get(), p_.routes.get(), key, *one.entry)) return;\n",
+        "    if (Flushes::is_made_otherwise(*rules.local, *rules.routes, key, *one.entry)) return;\n",
         "",
         "a name that a rule leads elsewhere is answered as before the rule",
         "control_test:CacheStoreTest.Rules*"),

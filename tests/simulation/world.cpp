@@ -32,18 +32,21 @@ constexpr Time settling = 12s; // after the plan's last event: every deadline an
 
 World::SimulatedWorker::SimulatedWorker(World& world, unsigned index)
     : reader(world.grace_.add_reader()), port(world.scene_, world.questions_, index, world) {
-    worker.emplace(dataplane::WorkerContext{port, world.table_, *reader, handoff, counters, world.access_,
-                                            &world.clock_, nullptr, &world.routes_});
+    worker.emplace(dataplane::WorkerContext{port, world.table_, *reader, handoff, counters, world.rules_,
+                                            &world.clock_});
     next = world.scene_.now + idle_turn;
 }
 
 World::World(const Plan& plan, Tally& tally, Trace& trace)
     : scene_(plan, tally, trace), random_(plan.seed, plan.has(Danger::few_ports)), network_(scene_),
-      clock_(dataplane::TscClock::standing_still), access_(client_policy()),
+      clock_(dataplane::TscClock::standing_still),
+      rules_(std::make_unique<const dataplane::Rules>(
+          std::make_shared<const dataplane::Access>(client_policy()), nullptr,
+          std::make_shared<const dataplane::Routes>(routes_of(plan)))),
       table_({plan.entries, 2 * cache::Table::shard_octets() + plan.bytes}, grace_, cache::Hasher(plan.seed)),
       publisher_(table_, grace_, ttl_policy()), groups_{group(scene_.servers), group(Servers::others_mask)},
-      routes_(std::make_unique<const dataplane::Routes>(routes_of(plan))), probes_(scene_),
-      ranker_(scene_, probes_), exchanges_(network_, random_, groups_, {.exchanges = plan.exchanges}),
+      probes_(scene_), ranker_(scene_, probes_),
+      exchanges_(network_, random_, groups_, {.exchanges = plan.exchanges}),
       fetches_(table_, publisher_, exchanges_, groups_, *this, fetch_policy()),
       flushes_(table_, grace_, fetches_), fetch_table_(exchanges_.set_listener(*this)),
       entry_checks_(scene_, table_, network_, [this] { return inflight(); }),
@@ -51,8 +54,7 @@ World::World(const Plan& plan, Tally& tally, Trace& trace)
       checks_(scene_, entry_checks_, questions_) {
     clock_.set(scene_.now);
     fetches_.set_ranker(&ranker_);
-    fetches_.set_routes(&routes_);
-    fetches_.set_access(&access_);
+    fetches_.set_rules(dataplane::CurrentRules(rules_));
     network_.set_spy(
         [this](unsigned server, const Asked& asked) { priority_checks_.on_sent(server, asked); });
     begin_watch(checks_);

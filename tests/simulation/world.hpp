@@ -135,12 +135,11 @@ class World final : private control::Waker, private control::ExchangeListener, p
     SimulatedRandom random_;
     SimulatedNetwork network_;
     dataplane::TscClock clock_;
-    dataplane::Access access_;
+    cache::Replaceable<dataplane::Rules> rules_;
     cache::Grace grace_;
     cache::Table table_;
     control::Publisher publisher_;
     std::vector<control::Upstreams> groups_;
-    cache::Replaceable<dataplane::Routes> routes_;
     SimulatedProbes probes_;
     SimulatedRanker ranker_;
     control::Exchanges exchanges_;

@@ -186,8 +186,8 @@ void World::ask_stream(std::uint32_t number) {
     cache::Generation before = fetches_.last_generation();
     std::size_t waits = checks_.waits() - 1;
     Waiter waiter{Waiter::tcp_source, number, endpoint_of(question), question.query.id, scene_.now};
-    query.key.group = routes_.get().group_of(query.key.name.bytes(), query.key.qtype);
-    query.key.set_dns64(access_.dns64_of(waiter.client.address, query.key));
+    query.key.group = rules_.get().routes->group_of(query.key.name.bytes(), query.key.qtype);
+    query.key.set_dns64(rules_.get().access->dns64_of(waiter.client.address, query.key));
     cache::Hash hash = table_.hasher()(query.key);
     bool is_told_stale = is_told_at_once(query.key, hash);
     fetches_.resolve(query.key, hash, waiter, scene_.now);

@@ -57,8 +57,8 @@ int run(const Options& options) {
     cache::Grace grace;
     cache::Table table(table_limits, grace);
     Names names(table.hasher());
-    dataplane::Access access({{*dataplane::parse_prefix("127.0.0.0/8")}});
-    World world{table, names, checks, acknowledged, access};
+    test::RulesInEffect rules(dataplane::ClientPolicy{{*dataplane::parse_prefix("127.0.0.0/8")}});
+    World world{table, names, checks, acknowledged, rules.now};
     std::vector<std::unique_ptr<WorkerThread>> crowd;
     std::vector<Victim*> victims;
     set_perturbation(options.perturb, options.seed);
@@ -69,7 +69,7 @@ int run(const Options& options) {
     }
     Victim self(true);
     victims.push_back(&self);
-    Owner owner(options, table, grace, names, checks, acknowledged, access, crowd);
+    Owner owner(options, table, grace, names, checks, acknowledged, rules, crowd);
     {
         Chaos chaos(options, victims, checks);
         for (Time end = boot_time() + std::chrono::seconds(options.seconds);

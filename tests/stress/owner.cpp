@@ -22,9 +22,9 @@ constexpr std::size_t lists_octets = 65536; // access lists wait in limbo, too, 
 } // namespace
 
 Owner::Owner(const Options& options, cache::Table& table, cache::Grace& grace, const Names& names,
-             Checks& checks, Acknowledged& acknowledged, dataplane::Access& access,
+             Checks& checks, Acknowledged& acknowledged, test::RulesInEffect& rules,
              std::span<const std::unique_ptr<WorkerThread>> readers)
-    : table_(table), grace_(grace), access_(access), reserve_(grace, table_limits.bytes / 64), names_(names),
+    : table_(table), grace_(grace), rules_(rules), reserve_(grace, table_limits.bytes / 64), names_(names),
       checks_(checks), readers_(readers), flusher_(table, grace, checks, acknowledged, readers),
       chance_(options.seed), published_(names.size()) {
     cache::EntryDraft draft;
@@ -245,7 +245,7 @@ void Owner::look_after() {
 void Owner::replace_access() {
     std::vector<dataplane::Prefix> allowed(chance_() % 16, *dataplane::parse_prefix("192.0.2.0/24"));
     allowed.push_back(*dataplane::parse_prefix("127.0.0.0/8"));
-    access_.replace({std::move(allowed), {}}, grace_);
+    rules_.replace_clients({std::move(allowed), {}}, grace_);
 }
 
 /// Every Entry in the table is the newest published of its name, and their number is what it has to be.

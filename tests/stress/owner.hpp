@@ -13,13 +13,14 @@
 
 #include "cache/reserve.hpp"
 #include "tests/stress/flusher.hpp"
+#include "tests/support/rules.hpp"
 
 namespace millrace::stress {
 
 class Owner {
   public:
     Owner(const Options& options, cache::Table& table, cache::Grace& grace, const Names& names,
-          Checks& checks, Acknowledged& acknowledged, dataplane::Access& access,
+          Checks& checks, Acknowledged& acknowledged, test::RulesInEffect& rules,
           std::span<const std::unique_ptr<WorkerThread>> readers);
 
     void tick();
@@ -65,7 +66,7 @@ class Owner {
 
     cache::Table& table_;
     cache::Grace& grace_;
-    dataplane::Access& access_;
+    test::RulesInEffect& rules_;
     cache::Reserve reserve_;
     const Names& names_;
     Checks& checks_;

@@ -131,7 +131,7 @@ cache::Generation AskingPort::flushed_up_to(unsigned name) const {
 
 WorkerThread::WorkerThread(const World& world, cache::Grace& grace, std::uint64_t seed, bool naps)
     : grace_(*grace.add_reader()), port_(world, seed, naps),
-      worker_({port_, world.table, grace_, handoff_, counters_, world.access}) {}
+      worker_({port_, world.table, grace_, handoff_, counters_, world.rules}) {}
 
 WorkerThread::~WorkerThread() {
     if (thread_.joinable()) stop();

@@ -22,7 +22,7 @@ struct World {
     const Names& names;
     Checks& checks;
     const Acknowledged& acknowledged;
-    const dataplane::Access& access;
+    const cache::Replaceable<dataplane::Rules>& rules;
 };
 
 class AskingPort final : public dataplane::Port {

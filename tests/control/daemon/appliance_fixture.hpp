@@ -10,14 +10,15 @@
 #include "tests/control/fetch/fixture.hpp"
 #include "tests/support/memory_port.hpp"
 #include "tests/support/messages.hpp"
+#include "tests/support/rules.hpp"
 
 namespace millrace::control {
 
 /// One worker with everything that is its own.
 struct Unit {
-    Unit(const cache::Table& table, cache::Grace& grace, const dataplane::Access& access,
+    Unit(const cache::Table& table, cache::Grace& grace, const cache::Replaceable<dataplane::Rules>& rules,
          const dataplane::TscClock& clock)
-        : reader(*grace.add_reader()), worker({port, table, reader, handoff, counters, access, &clock}) {
+        : reader(*grace.add_reader()), worker({port, table, reader, handoff, counters, rules, &clock}) {
         reader.online();
     }
     ~Unit() { reader.offline(); }
@@ -35,7 +36,7 @@ class Appliance : public testing::Test, public Waker {
     explicit Appliance(unsigned workers = 1, std::size_t entries = 3700, std::size_t bytes = 1 << 22)
         : table({.entries = entries, .bytes = bytes}, grace) {
         for (unsigned i = 0; i < workers; ++i)
-            units.push_back(std::make_unique<Unit>(table, grace, access, tsc));
+            units.push_back(std::make_unique<Unit>(table, grace, rules.now, tsc));
         upstreams.set_policy({.outstanding = 20000, .rate = 1'000'000});
     }
     ~Appliance() override {
@@ -138,7 +139,7 @@ class Appliance : public testing::Test, public Waker {
     dataplane::TscClock tsc{dataplane::TscClock::standing_still};
     FakeNetwork network{clock};
     support::FakeRandom random;
-    dataplane::Access access{{{*dataplane::parse_prefix("10.0.0.0/8")}}};
+    test::RulesInEffect rules{dataplane::ClientPolicy{{*dataplane::parse_prefix("10.0.0.0/8")}}};
     cache::Grace grace;
     cache::Table table;
     Publisher publisher{table, grace, {}};

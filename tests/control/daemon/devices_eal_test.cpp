@@ -14,6 +14,7 @@
 #include "control/daemon/workers.hpp"
 #include "dataplane/eal.hpp"
 #include "tests/support/ethdev_events.hpp"
+#include "tests/support/rules.hpp"
 
 namespace millrace::control {
 namespace {
@@ -62,8 +63,8 @@ class DevicesOnEal : public testing::Test {
     std::optional<dataplane::TscClock> clock;
     cache::Grace grace;
     cache::Table table{{.entries = 1000, .bytes = 1 << 22}, grace};
-    dataplane::Access access{{{*dataplane::parse_prefix("192.0.2.0/24")}}};
-    Workers workers{table, grace, access};
+    test::RulesInEffect rules{dataplane::ClientPolicy{{*dataplane::parse_prefix("192.0.2.0/24")}}};
+    Workers workers{table, grace, rules.now};
     Devices devices{grace};
 };
 

@@ -83,12 +83,12 @@ TEST_F(ReloadEdit, ListsAreNotReadForWhatDoesNotConcernThem) {
     std::string list = folder / "list";
     std::ofstream(list) << "blocked.example\n";
     EXPECT_EQ(read_file(servers + "block: [{file: " + list + "}]\n"), "block");
-    const auto* before = &local.get();
+    const auto before = rules.get().local;
     std::ofstream(list) << "blocked.example\nanother.example\n";
     set("cache.prefetch", "7");
-    EXPECT_EQ(&local.get(), before);
+    EXPECT_EQ(rules.get().local, before);
     set("local.records", "[\"a.example. A 192.0.2.1\"]");
-    EXPECT_NE(&local.get(), before);
+    EXPECT_NE(rules.get().local, before);
     ASSERT_TRUE(*result);
     EXPECT_EQ((*result)->lists.size(), 1u);
 }

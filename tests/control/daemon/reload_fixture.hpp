@@ -53,11 +53,11 @@ class ReloadTest : public FetchTest {
     cache::Grace::Reader& worker = *grace.add_reader();
     cache::Generation last = 0; ///< before the reload
     asio::io_context io;
-    dataplane::Access access{{}};
-    cache::Replaceable<dataplane::LocalNames> local{dataplane::LocalNames::Builder().build()};
-    cache::Replaceable<dataplane::Routes> routes{std::make_unique<dataplane::Routes>()};
-    Workers workers{table, grace, access};
-    TcpServer tcp{io, table, fetches, access, nullptr, {}};
+    cache::Replaceable<dataplane::Rules> rules{std::make_unique<const dataplane::Rules>(
+        std::make_shared<const dataplane::Access>(dataplane::ClientPolicy{}),
+        dataplane::LocalNames::Builder().build(), std::make_shared<const dataplane::Routes>())};
+    Workers workers{table, grace, rules};
+    TcpServer tcp{io, table, fetches, rules, {}};
     FakeProbes probes;
     Prober prober{probes, {}};
     KeepWarm warm{table, fetches};
@@ -66,12 +66,12 @@ class ReloadTest : public FetchTest {
     Ports ports{grace};
     Dnstap dnstap{*parse_config(servers, "t")};
     Top top;
-    CacheStore store{{io, table, grace, fetches, flushes, local, routes}, {}};
+    CacheStore store{{io, table, grace, fetches, flushes, rules}, {}};
     Reload reload{{path, servers, servers},
                   *parse_config(servers, "t"),
                   {},
-                  {io, grace, table, publisher, groups, exchanges, fetches, flushes, access, local, routes,
-                   workers, tcp, prober, warm, names, eal, ports, store, dnstap, top}};
+                  {io, grace, table, publisher, groups, exchanges, fetches, flushes, rules, workers, tcp,
+                   prober, warm, names, eal, ports, store, dnstap, top}};
     std::optional<tl::expected<Reload::Changes, std::string>> result;
 };
 

@@ -86,7 +86,8 @@ TEST_F(ReloadOfGroups, WhenTheyChangePlacesAllIsFlushedAndWhatIsKnownOfServersMo
 TEST_F(ReloadOfGroups, NewRoutesLeaveWhatTheyDoNotConcern) {
     const std::string to_h = "routes: [{suffix: corp.example, group: h}]\n";
     EXPECT_EQ(begin_with(two_groups("198.51.100.4", "", to_h)), Keys{"routes"});
-    EXPECT_EQ(routes.get().group_of(cache::parse_name("www.corp.example")->bytes(), LDNS_RR_TYPE_A), 1u);
+    EXPECT_EQ(rules.get().routes->group_of(cache::parse_name("www.corp.example")->bytes(), LDNS_RR_TYPE_A),
+              1u);
     EXPECT_TRUE(cached(a));
     EXPECT_EQ(begin_with(two_groups("198.51.100.4", "", "routes: [{suffix: com, group: h}]\n")),
               Keys{"routes"});
@@ -207,7 +208,7 @@ TEST_F(ReloadTest, WhatAnswersDoNotDependOnLeavesThem) {
     EXPECT_EQ((*result)->changed, (std::vector<std::string>{"allow", "fanout"}));
     EXPECT_EQ(table.floor(0), 0u);
     EXPECT_EQ(cached_addresses(a), Hosts{"1.1.1.1"});
-    EXPECT_TRUE(access.allows(*dataplane::parse_address("192.0.2.1")));
+    EXPECT_TRUE(rules.get().access->allows(*dataplane::parse_address("192.0.2.1")));
 }
 
 TEST_F(ReloadTest, ProbesOfIdleServersBeginWithThePolicy) {
@@ -265,6 +266,29 @@ TEST_F(ReloadTest, ListsThatChangedAreNamedWithTheirNumbers) {
     EXPECT_EQ(reloaded("block: [{file: " + list + "}]\n"), ".other 1 0;");
     unlink(list.c_str());
     unlink(other.c_str());
+}
+
+/// Whoever took the rules before goes on with all of them until the acknowledgement.
+TEST_F(ReloadTest, RulesArePublishedInOneStoreAndKeptForWhoReadsThem) {
+    const dataplane::Rules& before = rules.get();
+    std::weak_ptr<const dataplane::LocalNames> names = before.local;
+    std::weak_ptr<const dataplane::Access> clients = before.access;
+    auto address = *dataplane::parse_address("192.0.2.1");
+    auto name = *cache::parse_name("www.corp.example");
+    begin("upstreams: [{group: g, servers: [198.51.100.1, 198.51.100.2, 198.51.100.3]},\n"
+          "            {group: h, servers: [198.51.100.4]}]\n"
+          "allow: [192.0.2.0/24]\nblock: [{names: [corp.example]}]\n"
+          "routes: [{suffix: corp.example, group: h}]\n");
+    const dataplane::Rules& after = rules.get();
+    ASSERT_NE(&after, &before);
+    EXPECT_TRUE(after.access->allows(address) && after.local->find(name.bytes()));
+    EXPECT_EQ(after.routes->group_of(name.bytes(), LDNS_RR_TYPE_A), 1u);
+    ASSERT_FALSE(names.expired() || clients.expired()) << "a worker may read them";
+    EXPECT_FALSE(before.access->allows(address) || before.local->find(name.bytes()));
+    EXPECT_EQ(before.routes->group_of(name.bytes(), LDNS_RR_TYPE_A), 0u);
+    acknowledge();
+    wait_for_helper();
+    EXPECT_TRUE(names.expired() && clients.expired());
 }
 
 TEST_F(ReloadTest, ListsThatWereReplacedAreNotFreedOnTheControlThread) {

@@ -13,6 +13,7 @@
 #include "tests/control/fetch/fixture.hpp"
 #include "tests/support/entries.hpp"
 #include "tests/support/messages.hpp"
+#include "tests/support/rules.hpp"
 
 namespace millrace::control {
 namespace {
@@ -159,7 +160,7 @@ class TcpServerTest : public testing::Test, public Waker {
     support::ManualClock clock;
     FakeNetwork network{clock};
     support::FakeRandom random;
-    dataplane::Access access{{{*dataplane::parse_prefix("127.0.0.0/8")}}};
+    test::RulesInEffect rules{dataplane::ClientPolicy{{*dataplane::parse_prefix("127.0.0.0/8")}}};
     cache::Grace grace;
     cache::Table table{{.entries = 100, .bytes = 1 << 24}, grace};
     Publisher publisher{table, grace, {}};
@@ -167,7 +168,7 @@ class TcpServerTest : public testing::Test, public Waker {
     Exchanges exchanges{network, random, {&upstreams, 1}, {.exchanges = 512}};
     FetchTable fetches{table, publisher, exchanges, {&upstreams, 1}, *this, {}};
     Config::Tcp policy{.pipeline = 10'000};
-    TcpServer server{io, table, fetches, access, nullptr, policy};
+    TcpServer server{io, table, fetches, rules.now, policy};
     /// An address of this process's own: several may run at once.
     dataplane::Endpoint endpoint = *dataplane::parse_endpoint(
         "127." + std::to_string(1 + getpid() / 65536 % 64) + "." + std::to_string(getpid() / 256 % 256) +
@@ -228,7 +229,7 @@ TEST_F(TcpServerTest, AClientHasALimitedNumberOfQuestionsInWork) {
 
 TEST_F(TcpServerTest, WhoComesAfterItsEndIsASuccessorsAndWhoWasThereIsServedOn) {
     auto known = accepted("127.0.0.2");
-    TcpServer second{io, table, fetches, access, nullptr, policy};
+    TcpServer second{io, table, fetches, rules.now, policy};
     dataplane::Descriptor socket(dup(server.listeners().at(0)));
     ASSERT_TRUE(second.listen(endpoint, true, std::move(socket)));
     server.stop_listening();
@@ -243,7 +244,7 @@ TEST_F(TcpServerTest, WhoComesAfterItsEndIsASuccessorsAndWhoWasThereIsServedOn) 
 }
 
 TEST_F(TcpServerTest, AForeignClientIsClosedAtOnce) {
-    access.replace({{*dataplane::parse_prefix("127.0.0.0/9")}}, grace);
+    rules.replace_clients({{*dataplane::parse_prefix("127.0.0.0/9")}}, grace);
     TcpClient foreign(endpoint, "127.201.0.1");
     until([&] { return foreign.is_closed(); });
     auto own = accepted("127.101.0.1");
@@ -256,7 +257,7 @@ TEST_F(TcpServerTest, AForeignClientIsClosedAtOnce) {
 TEST_F(TcpServerTest, AClientThatAReloadMadeForeignIsClosedWhenItAsks) {
     publish_huge(make_key("huge.example", LDNS_RR_TYPE_A));
     auto client = accepted("127.201.0.1");
-    access.replace({{*dataplane::parse_prefix("127.0.0.0/9")}}, grace);
+    rules.replace_clients({{*dataplane::parse_prefix("127.0.0.0/9")}}, grace);
     client->send(framed(query("huge.example", 1)));
     until([&] { return client->is_closed(); });
     EXPECT_EQ(server.connections().foreign, 1u);

@@ -4,6 +4,7 @@
 #include "control/daemon/workers.hpp"
 #include "tests/support/clock.hpp"
 #include "tests/support/memory_port.hpp"
+#include "tests/support/rules.hpp"
 
 namespace millrace::control {
 namespace {
@@ -16,9 +17,9 @@ class Watchdog : public testing::Test {
 
     cache::Grace grace;
     cache::Table table{{.entries = 10, .bytes = 1 << 20}, grace};
-    dataplane::Access access{{}};
+    test::RulesInEffect rules{dataplane::ClientPolicy{}};
     support::MemoryPort port;
-    Workers workers{table, grace, access};
+    Workers workers{table, grace, rules.now};
     Time start = support::clock_start();
 };
 

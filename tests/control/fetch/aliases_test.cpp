@@ -4,6 +4,7 @@
 #include "control/message/entry_text.hpp"
 #include "tests/control/fetch/fixture.hpp"
 #include "tests/support/entries.hpp"
+#include "tests/support/rules.hpp"
 
 namespace millrace::control {
 namespace {
@@ -13,7 +14,7 @@ using Builder = LocalNames::Builder;
 
 class AliasTest : public FetchTest {
   protected:
-    AliasTest() : FetchTest(1) { fetches.set_local(&local); }
+    AliasTest() : FetchTest(1) { fetches.set_rules(rules.current()); }
 
     Builder::RuleId alias(const std::string& target, bool is_blocked = true) {
         return names.alias(1, is_blocked, 15, *cache::parse_name(target));
@@ -30,7 +31,7 @@ class AliasTest : public FetchTest {
     void add(const std::string& name, Builder::RuleId rule) {
         names.add(cache::parse_name(name)->bytes(), Builder::exact, rule);
     }
-    void use() { local.replace(names.build(), grace); }
+    void use() { rules.replace_local(names.build(), grace); }
 
     /// The upstream has these, by name; other names are NXDOMAIN with a SOA.
     void serve_zone(std::map<std::string, std::vector<std::string>> zone, Time delay = 5ms) {
@@ -51,7 +52,7 @@ class AliasTest : public FetchTest {
     }
 
     Builder names;
-    cache::Replaceable<LocalNames> local{Builder().build()};
+    test::RulesInEffect rules;
     cache::Key garden = make_key("walled.garden", LDNS_RR_TYPE_A);
 };
 
@@ -195,7 +196,8 @@ TEST_F(PassingTest, TheNameThatWasAskedDecidesForItsWholeChain) {
             EXPECT_EQ(lines(a).size(), 3u);
             EXPECT_FALSE(cached(a)->rewritten);
             std::optional<std::size_t> flushed;
-            ASSERT_TRUE(flushes.flush_outdated({.local = &local}, [&](std::size_t n) { flushed = n; }));
+            ASSERT_TRUE(flushes.flush_outdated({.local = true, .rules = rules.current()},
+                                               [&](std::size_t n) { flushed = n; }));
             while (!flushed) flushes.tick();
             EXPECT_EQ(*flushed, 0u) << "the same rules concern nothing of it";
             flushes.flush_all([](std::size_t) {});
@@ -233,7 +235,8 @@ TEST_F(PassingTest, ANameThatPassesNoLongerIsEmptied) {
     deny("end.net", 2);
     use();
     std::optional<std::size_t> flushed;
-    ASSERT_TRUE(flushes.flush_outdated({.local = &local}, [&](std::size_t n) { flushed = n; }));
+    ASSERT_TRUE(flushes.flush_outdated({.local = true, .rules = rules.current()},
+                                       [&](std::size_t n) { flushed = n; }));
     while (!flushed) flushes.tick();
     EXPECT_EQ(*flushed, 2u) << "both flavours";
 }
@@ -385,17 +388,17 @@ TEST_F(AliasTest, ATargetThatHasFailedIsNotAskedAgainSoSoon) {
 }
 
 TEST_F(AliasTest, WhoAsksMeanwhileJoinsAtNoCost) {
-    dataplane::Access access{{{}, {.fetches = 1}}};
-    fetches.set_access(&access);
+    test::RulesInEffect limited{dataplane::ClientPolicy{{}, {.fetches = 1}}};
     add("a.com", alias("walled.garden"));
-    use();
+    limited.replace_local(names.build(), grace);
+    fetches.set_rules(limited.current());
     serve_zone({{"walled.garden.", {"walled.garden. 30 IN A 192.0.2.9"}}});
     std::vector<std::uint64_t> clients;
     for (int i = 0; i < 20; ++i) clients.push_back(ask(a));
     run(20ms);
     for (auto client : clients) EXPECT_EQ(woken(client).addresses, Hosts{"192.0.2.9"});
     EXPECT_EQ(fetches.counters().limited, 0u);
-    fetches.set_access(nullptr);
+    fetches.set_rules(rules.current());
 }
 
 TEST_F(AliasTest, AFlushMovesThoseWhoWaitForATarget) {
@@ -427,7 +430,8 @@ TEST_F(AliasTest, NewRulesEmptyWhatTheyConcernAndNothingElse) {
     names = Builder();
     add("tracker.net", deny());
     add("d.com", alias("walled.garden"));
-    ASSERT_TRUE(flushes.flush_outdated({.local = &local}, [&](std::size_t n) { flushed = n; }));
+    ASSERT_TRUE(flushes.flush_outdated({.local = true, .rules = rules.current()},
+                                       [&](std::size_t n) { flushed = n; }));
     use();
     while (!flushed) flushes.tick();
     EXPECT_EQ(*flushed, 3u + 2u) << "two of them with DO=1, too";

@@ -11,6 +11,7 @@
 #include "control/message/record_text.hpp"
 #include "tests/control/fetch/fixture.hpp"
 #include "tests/support/entries.hpp"
+#include "tests/support/rules.hpp"
 
 namespace millrace::control {
 namespace {
@@ -22,7 +23,7 @@ using Limit = FetchCounters::Limit;
 class CapsTest : public FetchTest {
   protected:
     CapsTest() : FetchTest(1) {
-        fetches.set_access(&access);
+        fetches.set_rules(rules.current());
         serve();
     }
     ~CapsTest() override { fetches.close(); } // what it uses here goes first
@@ -44,7 +45,7 @@ class CapsTest : public FetchTest {
             net.reply(sent, make_reply(sent.message, spec), 1ms);
         });
     }
-    void limit(const RateLimits& limits) { access.replace({{}, limits}, grace); }
+    void limit(const RateLimits& limits) { rules.replace_clients({{}, limits}, grace); }
     std::uint64_t ask_from(const std::string& client, const cache::Key& key, bool tcp = false) {
         ++asked_;
         return ask_as({*dataplane::parse_address(client), std::uint16_t(1024 + asked_)},
@@ -79,7 +80,7 @@ class CapsTest : public FetchTest {
     std::uint64_t limited(Limit by) const { return fetches.counters().limited_by[std::size_t(by)]; }
     std::uint64_t dry(Limit by) const { return fetches.counters().dry_run[std::size_t(by)]; }
 
-    dataplane::Access access{{}};
+    test::RulesInEffect rules{dataplane::ClientPolicy{}};
     unsigned ttl = 60;
 
   private:
@@ -246,7 +247,7 @@ TEST_F(CapsTest, RandomNamesThatHaveNothingAreCapped) {
 TEST_F(CapsTest, Dns64OfAKnownNameIsSpared) {
     dataplane::ClientPolicy policy{{}, {.fetches_per_zone = 10}};
     policy.dns64 = {{*dataplane::parse_prefix("2001:db8:64::/96"), {*dataplane::parse_prefix("::/0")}}};
-    access.replace(policy, grace);
+    rules.replace_clients(policy, grace);
     burst(1, [&] { return ask(make_key("n.flood.com", LDNS_RR_TYPE_A)); });
     flood(50);
     cache::Key key = make_key("n.flood.com", LDNS_RR_TYPE_AAAA);
@@ -276,27 +277,22 @@ TEST_F(CapsTest, ANameThatAnotherLeadsToIsItsZonesToo) {
 
 TEST_F(CapsTest, NamesWithARuleAreNoUpstreams) {
     LocalNames::Builder names;
-    cache::Replaceable<LocalNames> local(names.build());
     auto rule = names.alias(1, false, 15, *cache::parse_name("a.com"));
     names.add(cache::parse_name("r-alias.flood.com")->bytes(), LocalNames::Builder::exact, rule);
-    local.replace(names.build(), grace);
-    fetches.set_local(&local);
+    rules.replace_local(names.build(), grace);
     limit({.fetches_per_zone = 10});
     flood(50);
     std::uint64_t token = ask(make_key("r-alias.flood.com", LDNS_RR_TYPE_A));
     run(10ms);
     EXPECT_EQ(woken(token).rcode, 0);
-    fetches.set_local(nullptr);
 }
 
 /// Though nothing is known of the name that it leads to: that one was evicted, as nobody asks for it.
 TEST_F(CapsTest, KnownNamesWithARuleAreSpared) {
     LocalNames::Builder names;
-    cache::Replaceable<LocalNames> local(names.build());
     auto rule = names.alias(1, false, 15, *cache::parse_name("end.flood.com"));
     names.add(cache::parse_name("alias.b.com")->bytes(), LocalNames::Builder::exact, rule);
-    local.replace(names.build(), grace);
-    fetches.set_local(&local);
+    rules.replace_local(names.build(), grace);
     limit({.fetches_per_zone = 10});
     ttl = 2;
     cache::Key key = make_key("alias.b.com", LDNS_RR_TYPE_A), end = make_key("end.flood.com", LDNS_RR_TYPE_A);
@@ -306,7 +302,6 @@ TEST_F(CapsTest, KnownNamesWithARuleAreSpared) {
     flood(50);
     burst(1, [&] { return ask(key); });
     EXPECT_EQ(cached_addresses(end), Hosts{"192.0.2.1"}) << "it was asked";
-    fetches.set_local(nullptr);
 }
 
 /// A zone whose names are all cached is asked for spared names alone.
@@ -314,7 +309,7 @@ TEST_F(CapsTest, ZonesOfKnownNamesKeepTheirAccounts) {
     limit({.fetches_per_zone = 10});
     FetchCounters counters;
     Caps caps(counters);
-    caps.set_access(&access);
+    caps.set_rules(rules.current());
     Answer found, denied;
     found.kind = Kind::positive;
     denied.kind = Kind::nxdomain;

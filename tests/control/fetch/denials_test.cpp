@@ -1,5 +1,6 @@
 // Nothing is below a name that a validator denies (RFC 8020; `cache: harden-below-nxdomain`).
 #include "tests/control/fetch/scenarios_fixture.hpp"
+#include "tests/support/rules.hpp"
 
 namespace millrace::control {
 namespace {
@@ -86,8 +87,8 @@ TEST_F(DenialsTest, WithDoThereIsAProofOrNothing) {
 TEST_F(DenialsTest, ItHoldsForDns64) {
     dataplane::ClientPolicy policy;
     policy.dns64 = {{*dataplane::parse_prefix("64:ff9b::/96"), {*dataplane::parse_prefix("::/0")}}};
-    dataplane::Access access(policy);
-    fetches.set_access(&access);
+    test::RulesInEffect rules(policy);
+    fetches.set_rules(rules.current());
     use(no);
     cache::Key key = key_of("x.no.com", cache::plain, LDNS_RR_TYPE_AAAA);
     key.set_dns64(1);
@@ -97,8 +98,8 @@ TEST_F(DenialsTest, ItHoldsForDns64) {
     EXPECT_EQ(woken(client).rcode, LDNS_RCODE_NXDOMAIN);
     EXPECT_EQ(queries_to(0), before);
     EXPECT_EQ(fetches.counters().below_denied, 1u);
-    run(10s); // nothing is left that looks at `access`
-    fetches.set_access(nullptr);
+    run(10s); // nothing is left that looks at `rules`
+    fetches.set_rules({});
 }
 
 TEST_F(DenialsTest, OnlyASignedDenialByATrustedServerCounts) {

@@ -1,5 +1,6 @@
 // What is stored by way of the denial of a name above (RFC 8020) goes when that is revoked, or flushed.
 #include "tests/control/fetch/dns64_fixture.hpp"
+#include "tests/support/rules.hpp"
 
 namespace millrace::control {
 namespace {
@@ -12,7 +13,7 @@ class DeniedBelow : public Scenarios {
         upstreams.replace({{server(0), true}});
         upstreams.habits(0).heard_opt();
         upstreams.habits(0).knew_mixed_case(LetterCase::kept, clock.now);
-        fetches.set_access(&access);
+        fetches.set_rules(rules.current());
         translated.set_dns64(1);
         network.serve(server(0), [this](FakeNetwork& net, const Sent& sent) {
             std::string name = question_name(sent);
@@ -24,7 +25,7 @@ class DeniedBelow : public Scenarios {
             net.reply(sent, make_reply(sent.message, spec), 1ms);
         });
     }
-    ~DeniedBelow() override { fetches.set_access(nullptr); }
+    ~DeniedBelow() override { fetches.set_rules({}); }
 
     static dataplane::ClientPolicy clients_with_ipv6() {
         dataplane::ClientPolicy policy;
@@ -55,7 +56,7 @@ class DeniedBelow : public Scenarios {
     const ReplySpec denial{.authority = {"com. 600 IN SOA a. b. 1 2 3 4 600"}, .rcode = 3, .authentic = true};
     ReplySpec of_no = denial;
     Time delay = 1ms;
-    dataplane::Access access{clients_with_ipv6()};
+    test::RulesInEffect rules{clients_with_ipv6()};
     cache::Key no = make_key("no.com", type_a), alias = make_key("alias.com", type_a),
                translated = make_key("x.no.com", type_aaaa);
 };

@@ -64,7 +64,7 @@ TEST_F(Dns64Failures, AnotherRuleAfterAReloadIsThatOfWhoWaits) {
                       [this] {
                           auto next = policy();
                           std::ranges::reverse(next.dns64);
-                          auto before = access.exchange(access.compile(next));
+                          rules.replace_clients(next, grace);
                       });
     run(1s);
     EXPECT_EQ(woken(first).addresses, Hosts{"64:ff9b::808:808"});
@@ -76,8 +76,7 @@ TEST_F(Dns64Failures, ARevocationOfEitherAnswerTakesTheOperatorsAliasToo) {
     dataplane::LocalNames::Builder names;
     auto rule = names.alias(0, false, cache::Entry::no_info, *cache::parse_name("a.com"));
     names.add(cache::parse_name("here.lan")->bytes(), dataplane::LocalNames::Builder::exact, rule);
-    cache::Replaceable<dataplane::LocalNames> local{names.build()};
-    fetches.set_local(&local);
+    rules.replace_local(names.build(), grace);
     upstreams.replace({{server(0), true}, server(1), server(2)});
     of_first[{"a.com.", type_aaaa}] = {.rcode = 2, .info = 6};
     answer_late(0);
@@ -87,7 +86,6 @@ TEST_F(Dns64Failures, ARevocationOfEitherAnswerTakesTheOperatorsAliasToo) {
     run(400ms);
     EXPECT_TRUE(cached(native)->failure);
     EXPECT_FALSE(cached(question("here.lan")));
-    fetches.set_local(nullptr);
 }
 
 TEST_F(Dns64Failures, StaleDataOfTheAQuestionIsBetterThanAFailure) {

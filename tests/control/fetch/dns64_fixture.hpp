@@ -4,6 +4,7 @@
 #include "control/fetch/dns64.hpp"
 #include "control/limits.hpp"
 #include "tests/control/fetch/scenarios_fixture.hpp"
+#include "tests/support/rules.hpp"
 
 namespace millrace::control {
 
@@ -16,7 +17,7 @@ class Dns64Test : public Scenarios {
   protected:
     using Zone = std::map<std::pair<std::string, std::uint16_t>, ReplySpec>;
     Dns64Test() {
-        fetches.set_access(&access);
+        fetches.set_rules(rules.current());
         for (unsigned i : {0u, 1u, 2u}) {
             network.serve(server(i), [this, i](FakeNetwork& net, const Sent& sent) {
                 net.reply(sent, make_reply(sent.message, said(question_name(sent), type_of(sent), i)), 5ms);
@@ -24,7 +25,7 @@ class Dns64Test : public Scenarios {
         }
         zone[{"a.com.", type_a}] = {.answer = {"a.com. 3600 IN A 8.8.8.8"}};
     }
-    ~Dns64Test() override { fetches.set_access(nullptr); }
+    ~Dns64Test() override { fetches.set_rules({}); }
 
     static dataplane::ClientPolicy policy() {
         dataplane::ClientPolicy out;
@@ -95,7 +96,7 @@ class Dns64Test : public Scenarios {
         }));
     }
 
-    dataplane::Access access{policy()};
+    test::RulesInEffect rules{policy()};
     unsigned clients_asked = 0;
     Zone zone, of_first;
     cache::Key key = question("a.com"), native = make_key("a.com", type_aaaa);

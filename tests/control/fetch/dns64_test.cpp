@@ -332,7 +332,7 @@ TEST_F(Dns64Test, TheNameThatTellsThePrefixIsAnsweredHere) {
 }
 
 TEST_F(Dns64Test, ARuleThatIsGoneMakesNothing) {
-    auto before = access.exchange(access.compile({}));
+    rules.replace_clients({}, grace);
     EXPECT_TRUE(asked(question("a.com", type_aaaa, 9)).addresses.empty());
     zone[{"b.com.", type_aaaa}] = {.answer = {"b.com. 60 IN AAAA ::ffff:1.2.3.4"}};
     EXPECT_EQ(asked(question("b.com", type_aaaa, 9)).addresses, Hosts{"1.2.3.4"});
@@ -342,11 +342,9 @@ TEST_F(Dns64Test, AnAliasOfTheOperatorsLeadsToIt) {
     dataplane::LocalNames::Builder names;
     auto rule = names.alias(0, false, cache::Entry::no_info, *cache::parse_name("a.com"));
     names.add(cache::parse_name("here.lan")->bytes(), dataplane::LocalNames::Builder::exact, rule);
-    cache::Replaceable<dataplane::LocalNames> local{names.build()};
-    fetches.set_local(&local);
+    rules.replace_local(names.build(), grace);
     EXPECT_EQ(asked(question("here.lan")).addresses, Hosts{"64:ff9b::808:808"});
     EXPECT_EQ(cached_addresses(key), Hosts{"64:ff9b::808:808"});
-    fetches.set_local(nullptr);
 }
 
 } // namespace

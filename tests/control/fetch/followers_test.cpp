@@ -1,6 +1,7 @@
 // Names that follow others: what they are told while flushes, failures and our own bounds come between.
 #include "tests/control/fetch/scenarios_fixture.hpp"
 #include "tests/support/entries.hpp"
+#include "tests/support/rules.hpp"
 
 namespace millrace::control {
 namespace {
@@ -14,8 +15,8 @@ class FollowersTest : public Scenarios {
         LocalNames::Builder names;
         names.add(cache::parse_name("f.com")->bytes(), LocalNames::Builder::exact,
                   names.alias(1, false, cache::Entry::no_info, *cache::parse_name("k.com")));
-        local.replace(names.build(), grace);
-        fetches.set_local(&local);
+        rules.replace_local(names.build(), grace);
+        fetches.set_rules(rules.current());
         say("1.1.1.1");
     }
     /// Empty: t.com fails.
@@ -30,7 +31,7 @@ class FollowersTest : public Scenarios {
             });
         }
     }
-    cache::Replaceable<LocalNames> local{LocalNames::Builder().build()};
+    test::RulesInEffect rules;
     cache::Key f = make_key("f.com", LDNS_RR_TYPE_A), k = make_key("k.com", LDNS_RR_TYPE_A),
                t = make_key("t.com", LDNS_RR_TYPE_A);
 };

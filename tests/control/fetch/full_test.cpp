@@ -1,6 +1,7 @@
 // What becomes of those who wait when every place for a Fetch is taken.
 #include "control/limits.hpp"
 #include "tests/control/fetch/scenarios_fixture.hpp"
+#include "tests/support/rules.hpp"
 
 namespace millrace::control {
 namespace {
@@ -13,8 +14,8 @@ class FullTest : public Scenarios {
         dataplane::LocalNames::Builder names;
         names.add(cache::parse_name("f.com")->bytes(), dataplane::LocalNames::Builder::exact,
                   names.alias(1, false, cache::Entry::no_info, k.name));
-        local.replace(names.build(), grace);
-        fetches.set_local(&local);
+        rules.replace_local(names.build(), grace);
+        fetches.set_rules(rules.current());
         fetches.set_ranker(&ranker);
         network.serve(server(0), [](FakeNetwork& net, const Sent& sent) {
             ReplySpec spec{.answer = {"k.com. 60 IN CNAME t.com."}};
@@ -39,7 +40,7 @@ class FullTest : public Scenarios {
             hear();
         }
     }
-    cache::Replaceable<dataplane::LocalNames> local{dataplane::LocalNames::Builder().build()};
+    test::RulesInEffect rules;
     cache::Key f = make_key("f.com", LDNS_RR_TYPE_A), k = make_key("k.com", LDNS_RR_TYPE_A);
 
   private:

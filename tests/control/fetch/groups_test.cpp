@@ -1,6 +1,7 @@
 // Several groups of upstreams: each name is asked of its own; none says anything about another's names.
 #include "control/message/entry_text.hpp"
 #include "tests/control/fetch/scenarios_fixture.hpp"
+#include "tests/support/rules.hpp"
 
 namespace millrace::control {
 namespace {
@@ -17,15 +18,15 @@ class GroupsTest : public Scenarios {
             groups[1].habits(i).heard_opt();
             groups[1].habits(i).knew_mixed_case(LetterCase::kept, clock.now);
         }
-        fetches.set_routes(&routes);
-        fetches.set_local(&local);
+        rules.replace_local(dataplane::LocalNames::Builder().build(), grace);
+        fetches.set_rules(rules.current());
         route({{"corp.example", 1}});
     }
 
     void route(const std::vector<std::pair<std::string, std::uint8_t>>& list) {
         std::vector<Routes::Route> made;
         for (const auto& [suffix, group] : list) made.push_back({*cache::parse_name(suffix), group});
-        routes.replace(std::make_unique<const Routes>(made), grace);
+        rules.replace_routes(std::make_shared<const Routes>(made), grace);
     }
     using Says = std::map<std::string, ReplySpec>;
     void serve_by_name(unsigned i, const Says& says, Time delay = 5ms) {
@@ -62,8 +63,7 @@ class GroupsTest : public Scenarios {
         return key;
     }
 
-    cache::Replaceable<Routes> routes{std::make_unique<const Routes>()};
-    cache::Replaceable<dataplane::LocalNames> local{dataplane::LocalNames::Builder().build()};
+    test::RulesInEffect rules;
     cache::Key w = make_key("w.corp.example", LDNS_RR_TYPE_A, cache::plain, 1);
     const ReplySpec a_itself{.answer = {"a.com. 60 IN A 1.1.1.1"}};
     const ReplySpec w_itself{.answer = {"w.corp.example. 60 IN A 10.0.0.1"}};
@@ -110,7 +110,7 @@ TEST_F(GroupsTest, WhoWaitsForAFetchThatIsSupersededIsAnsweredByTheNewGroup) {
     auto token = ask(in_group(w, 0));
     run(10ms);
     say(1, {{"w.corp.example.", w_itself}});
-    flush({.routes = &routes}, [&] { route({{"corp.example", 1}}); });
+    flush({.routes = true, .rules = rules.current()}, [&] { route({{"corp.example", 1}}); });
     run(1s);
     EXPECT_EQ(woken(token).addresses, Hosts{"10.0.0.1"});
 }
@@ -332,7 +332,7 @@ TEST_F(GroupsTest, NewRoutesEmptyNamesThatChangeTheirGroupAndChainsThroughThem) 
     }
     answer_to(a), answer_to(b), answer_to(in_group(w, 0));
     EXPECT_FALSE(cached(a)->crossed);
-    flush({.routes = &routes}, [&] { route({{"corp.example", 1}}); });
+    flush({.routes = true, .rules = rules.current()}, [&] { route({{"corp.example", 1}}); });
     EXPECT_FALSE(cached(a)) << "its end is another group's now";
     EXPECT_FALSE(cached(in_group(w, 0)));
     EXPECT_EQ(cached_addresses(b), Hosts{"1.1.1.2"});
@@ -352,7 +352,7 @@ TEST_F(GroupsTest, DsRecordsOfARoutedZoneAreAskedOfTheGroupOfTheNameAbove) {
     ASSERT_TRUE(cached(ds) && cached(of_a));
     EXPECT_FALSE(cached(of_a)->crossed);
     EXPECT_EQ(queries_to(3) + queries_to(4), 0u);
-    flush({.routes = &routes});
+    flush({.routes = true, .rules = rules.current()});
     EXPECT_TRUE(cached(ds) && cached(of_a)) << "they are where they belong";
 }
 
@@ -374,7 +374,7 @@ TEST_F(GroupsTest, WithoutItsRouteAGroupHasNoSayInOthersNamesAnyMore) {
     say(0, {{"a.com.", a_to_w}});
     say(1, {{"w.corp.example.", w_itself}});
     EXPECT_EQ(answer_to(a), Hosts{"10.0.0.1"});
-    flush({.routes = &routes}, [&] { route({}); });
+    flush({.routes = true, .rules = rules.current()}, [&] { route({}); });
     EXPECT_FALSE(cached(w)) << "nobody is led to this key";
     EXPECT_FALSE(cached(a)) << "all of its chain is its own group's now, and the other said where it ends";
 }

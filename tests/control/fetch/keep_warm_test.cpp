@@ -4,6 +4,7 @@
 #include "control/limits.hpp"
 #include "tests/control/fetch/scenarios_fixture.hpp"
 #include "tests/support/entries.hpp"
+#include "tests/support/rules.hpp"
 
 namespace millrace::control {
 namespace {
@@ -139,14 +140,16 @@ TEST_F(KeepWarmTest, NobodyIsAskedWhileNoUpstreamWouldReply) {
 
 TEST_F(KeepWarmTest, AGroupThatIsDownKeepsNoneOfTheOthersCold) {
     serve(0, {"1.1.1.1"}, 1ms, 3600);
-    cache::Replaceable<dataplane::Routes> routes{std::make_unique<const dataplane::Routes>(
-        std::vector<dataplane::Routes::Route>{{*cache::parse_name(name(0)), 1}})}; // which has no servers
-    fetches.set_routes(&routes);
+    test::RulesInEffect rules;
+    rules.replace_routes(std::make_shared<const dataplane::Routes>(
+                             std::vector<dataplane::Routes::Route>{{*cache::parse_name(name(0)), 1}}),
+                         grace); // which has no servers
+    fetches.set_rules(rules.current());
     keep(10, 1000);
     pass(1s);
     EXPECT_FALSE(is_fresh(0));
     for (unsigned i = 1; i < 10; ++i) EXPECT_TRUE(is_fresh(i)) << i;
-    fetches.set_routes(nullptr);
+    fetches.set_rules({});
     pass(10s);
     EXPECT_EQ(warm.fresh(), 10u) << "it is tried again";
 }
@@ -167,13 +170,14 @@ TEST_F(KeepWarmTest, WhatIsAnsweredHereIsNotAsked) {
     auto denied = names.deny(0, true, dataplane::LocalNames::Action::nodata, cache::Entry::no_info,
                              test::entry_of({1, 0}, {}, 1h, 60s));
     names.add(cache::parse_name(name(0))->bytes(), dataplane::LocalNames::Builder::exact, denied);
-    cache::Replaceable<dataplane::LocalNames> local{names.build()};
-    fetches.set_local(&local);
+    test::RulesInEffect rules;
+    rules.replace_local(names.build(), grace);
+    fetches.set_rules(rules.current());
     keep(2, 1000);
     pass(2min);
     EXPECT_EQ(queries_to(0), 1u);
     EXPECT_EQ(warm.fresh(), 1u);
-    fetches.set_local(nullptr);
+    fetches.set_rules({});
 }
 
 TEST_F(KeepWarmTest, ATickLooksAtABoundedNumber) {

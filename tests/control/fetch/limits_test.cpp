@@ -1,18 +1,19 @@
 // Limits of new Fetches: of a client's prefix, and of a key.
 #include "tests/control/fetch/fixture.hpp"
+#include "tests/support/rules.hpp"
 
 namespace millrace::control {
 namespace {
 
 class FetchLimits : public FetchTest {
   protected:
-    FetchLimits() : FetchTest(1) { fetches.set_access(&access); }
+    FetchLimits() : FetchTest(1) { fetches.set_rules(rules.current()); }
 
-    void limit(unsigned per_second) { access.replace({{}, {.fetches = per_second}}, grace); }
+    void limit(unsigned per_second) { rules.replace_clients({{}, {.fetches = per_second}}, grace); }
     static cache::Key numbered(unsigned i) {
         return make_key("n" + std::to_string(i) + ".com", LDNS_RR_TYPE_A);
     }
-    dataplane::Access access{{}};
+    test::RulesInEffect rules{dataplane::ClientPolicy{}};
 };
 
 TEST_F(FetchLimits, OfAPrefix) {

@@ -2,6 +2,7 @@
 #include <random>
 
 #include "tests/control/fetch/fixture.hpp"
+#include "tests/support/rules.hpp"
 
 namespace millrace::control {
 namespace {
@@ -9,7 +10,7 @@ namespace {
 class Overload : public FetchTest {
   protected:
     Overload() : FetchTest(1, {}, 20'000, 20'000) {
-        fetches.set_access(&access);
+        fetches.set_rules(rules.current());
         upstreams.set_policy({.outstanding = 4});
         network.serve(server(0), [](FakeNetwork& net, const Sent& sent) {
             if (question_name(sent).starts_with("s")) return; // silence
@@ -44,7 +45,7 @@ class Overload : public FetchTest {
     }
 
     static constexpr unsigned capacity = 200; ///< of ten seconds
-    dataplane::Access access{{}};
+    test::RulesInEffect rules{dataplane::ClientPolicy{}};
 
   private:
     unsigned asked_ = 0;

@@ -1,5 +1,6 @@
 // Who gives way when room is short.
 #include "tests/control/fetch/fixture.hpp"
+#include "tests/support/rules.hpp"
 
 namespace millrace::control {
 namespace {
@@ -30,7 +31,7 @@ TEST(Shares, TheOldestAndTheYoungestOfWhoHoldsMost) {
 class SharesTest : public FetchTest {
   protected:
     SharesTest() : FetchTest(1, {}, 20'000, 20'000) {
-        fetches.set_access(&access);
+        fetches.set_rules(rules.current());
         network.serve(server(0), [](FakeNetwork& net, const Sent& sent) {
             if (question_name(sent).starts_with("s")) return;
             net.reply(sent, make_reply(sent.message, {.answer = {record(sent, "1.1.1.1", 60)}}), 5ms);
@@ -48,7 +49,7 @@ class SharesTest : public FetchTest {
         }
     }
 
-    dataplane::Access access{{}};
+    test::RulesInEffect rules{dataplane::ClientPolicy{}};
 
   private:
     unsigned port_ = 0, flooded_ = 0;

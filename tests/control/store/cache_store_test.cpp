@@ -71,9 +71,9 @@ class CacheStoreTest : public FetchTest {
     Config config = *parse_config("upstreams: [{group: g, servers: [198.51.100.1]}]\n", "t");
     test::TemporaryFolder folder;
     asio::io_context io;
-    cache::Replaceable<dataplane::LocalNames> local{dataplane::LocalNames::Builder().build()};
-    cache::Replaceable<dataplane::Routes> routes{std::make_unique<dataplane::Routes>()};
-    CacheStore store{{io, table, grace, fetches, flushes, local, routes}, config.boot};
+    cache::Replaceable<dataplane::Rules> rules{std::make_unique<const dataplane::Rules>(
+        nullptr, dataplane::LocalNames::Builder().build(), std::make_shared<const dataplane::Routes>())};
+    CacheStore store{{io, table, grace, fetches, flushes, rules}, config.boot};
 };
 
 TEST_F(CacheStoreTest, WhatIsDumpedIsLoadedAgain) {
@@ -194,9 +194,11 @@ TEST_F(CacheStoreTest, RulesThatHaveChangedCountForEachAnswer) {
     EXPECT_EQ(dump(), 2u);
     empty();
     config.live.local.records = {"a.com. 60 IN CNAME b.com."};
-    auto rules = build_local_names(config.live);
-    ASSERT_TRUE(rules);
-    local.replace(std::move(rules->names), grace);
+    auto built = build_local_names(config.live);
+    ASSERT_TRUE(built);
+    rules.replace(
+        std::make_unique<const dataplane::Rules>(nullptr, std::move(built->names), rules.get().routes),
+        grace);
     EXPECT_EQ(load(), 1u);
     EXPECT_EQ(cached(a), nullptr) << "a rule leads it elsewhere now";
 }
