@@ -20,7 +20,7 @@ from conftest import LCORE, NOBODY, loopback, socket_config
 from lab import network
 from lab.children import run
 from lab.daemon import xdp_config
-from steady import AT_ONCE, Steady
+from steady import OUTSTANDING, Steady
 from support import Client, Subscriber, addresses, until
 from upstream import Script
 
@@ -202,8 +202,8 @@ def test_of_an_af_xdp_port(lab, daemon, upstreams, successor, cache):
 
 
 def test_of_an_af_xdp_port_under_load(lab, daemon, nsd, successor, cache):
-    """As the old XDP program goes, the kernel frees what lies in the veth's ring: mostly nothing, at most what was sent at once. A time
-    without service would cost all that are outstanding."""
+    """As the old XDP program goes, the kernel frees what lies in the veth's ring: mostly nothing, at most what was sent at once, a few
+    tens on a machine that is busy. A time without service would cost all that are outstanding."""
     one = daemon(xdp_config(lab.names, nsd, LCORE, cache=cache))
     with Steady(lab) as clients:
         assert until(lambda: received_by_lcore(one) > 200, 60)
@@ -211,7 +211,7 @@ def test_of_an_af_xdp_port_under_load(lab, daemon, nsd, successor, cache):
         assert one.wait(60) == 0, one.last_lines() + two.text()
         assert until(two.serves, 30) and until(lambda: received_by_lcore(one) > 50, 60), two.text()
     lost = clients.count("lost")
-    assert lost <= AT_ONCE and clients.count("NOERROR") == clients.asked - lost, clients.said
+    assert lost <= OUTSTANDING // 2 and clients.count("NOERROR") == clients.asked - lost, clients.said
     assert two.end() == 0
 
 

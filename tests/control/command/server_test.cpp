@@ -123,7 +123,7 @@ class PatientCommandSocket : public CommandSocket {
     PatientCommandSocket() : CommandSocket({.ask = 1h, .work = 1h, .send = 1h}) {}
 };
 
-TEST_F(CommandSocket, AnswersAndKeepsTheConnection) {
+TEST_F(PatientCommandSocket, AnswersAndKeepsTheConnection) {
     open();
     int fd = client();
     for (const char* request : {"echo 1", "echo 2"}) {
@@ -134,7 +134,7 @@ TEST_F(CommandSocket, AnswersAndKeepsTheConnection) {
     EXPECT_TRUE(eventually([&] { return connections() == 0; }));
 }
 
-TEST_F(CommandSocket, PipelinedRequestsAreAnsweredInOrder) {
+TEST_F(PatientCommandSocket, PipelinedRequestsAreAnsweredInOrder) {
     open();
     int fd = client();
     for (const char* request : {"later", "echo 2", "echo 3"}) send(fd, request);
@@ -150,7 +150,7 @@ TEST_F(CommandSocket, PipelinedRequestsAreAnsweredInOrder) {
     ::close(fd);
 }
 
-TEST_F(CommandSocket, LinesComeInAnyPieces) {
+TEST_F(PatientCommandSocket, LinesComeInAnyPieces) {
     open();
     int fd = client();
     for (char octet : "echo 1\n\nech"s) send_octets(fd, {&octet, 1});
@@ -193,7 +193,7 @@ TEST_F(PatientCommandSocket, WhoSendsNoMoreGetsTheReplies) {
     }
 }
 
-TEST_F(CommandSocket, LongRepliesComeWhole) {
+TEST_F(PatientCommandSocket, LongRepliesComeWhole) {
     open();
     for (std::size_t size : {65522u, 65523u, 65524u, 65525u, 1'000'000u}) {
         auto reply = request(path_, "big " + std::to_string(size), 5s);
