@@ -193,6 +193,8 @@ bool FetchTable::publish(FetchId id, Side& side, const Answer& answer, std::uint
 void FetchTable::fail(const Fetch& fetch, Cause cause, const std::optional<ExtendedError>& said, Time now) {
     ++counters_.failed;
     FetchSlot& slot = slots_[fetch.id().slot];
+    prefixes_.leave(fetch.id().slot); // it ends by itself, and gives way to nobody whom it tells
+    zones_.leave(fetch.id().slot);
     if (cause == Cause::bogus) {
         auto is_published = [](const Side& side) { return side.published.generation > 0; };
         bool revokes = std::ranges::any_of(slot.sides, is_published);

@@ -66,5 +66,46 @@ TEST_F(FullTest, WhoFollowsANameThatCannotBeAskedAgainIsToldSo) {
     EXPECT_FALSE(cached(f));
 }
 
+/// x1.com and x2.com have no AAAA records to be had, so that DNS64 asks for A records once that is known.
+class FullDns64Test : public FullTest {
+  protected:
+    FullDns64Test() {
+        dataplane::ClientPolicy policy;
+        policy.dns64 = {
+            {*dataplane::parse_prefix("64:ff9b::/96"), {*dataplane::parse_prefix("2001:db8::/32")}, {}}};
+        const dataplane::Rules& r = rules.now.get();
+        auto access = std::make_shared<const dataplane::Access>(policy);
+        rules.now.replace(std::make_unique<const dataplane::Rules>(access, r.local, r.routes), grace);
+        network.serve(server(0), [](FakeNetwork& net, const Sent& sent) {
+            bool has_none = question_name(sent).starts_with("x") && type_of(sent) == LDNS_RR_TYPE_AAAA;
+            ReplySpec spec{.answer = {record(sent, "1.1.1.1", 60), record(sent, "2.2.2.2", 60)}};
+            net.reply(sent,
+                      make_reply(sent.message, has_none ? ReplySpec{.rcode = LDNS_RCODE_SERVFAIL} : spec),
+                      1ms);
+        });
+    }
+    void ask_translated(const char* name, std::uint16_t id) {
+        cache::Key key = make_key(name, LDNS_RR_TYPE_AAAA);
+        key.set_dns64(1);
+        ask_as({*dataplane::parse_address("2001:db8::1"), id}, id, key);
+    }
+};
+
+TEST_F(FullDns64Test, AFetchThatFailsGivesWayToNobodyItTells) {
+    occupy(limits::fetches - 2);
+    ask_translated("x1.com", 1);
+    ask_translated("x2.com", 2);
+    ASSERT_EQ(fetches.live(), limits::fetches);
+    hear();
+    hear();
+    for (unsigned flavour : {cache::plain, cache::dnssec_ok}) {
+        const cache::Entry* entry = cached(make_key("x1.com", LDNS_RR_TYPE_A, flavour));
+        EXPECT_FALSE(entry && entry->failure) << "another question's failure";
+    }
+    auto client = ask(make_key("x1.com", LDNS_RR_TYPE_A, cache::dnssec_ok));
+    hear();
+    EXPECT_FALSE(clients.woken.contains(client) && woken(client).rcode != LDNS_RCODE_NOERROR);
+}
+
 } // namespace
 } // namespace millrace::control
