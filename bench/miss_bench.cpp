@@ -26,6 +26,7 @@
 #include "dataplane/ethdev_port.hpp"
 #include "dataplane/worker.hpp"
 #include "tests/support/entries.hpp"
+#include "tests/support/rules.hpp"
 
 namespace {
 
@@ -204,9 +205,12 @@ class Control final : private control::Waker {
     explicit Control(Stages& stages) : stages_(stages) {
         control::Config::Server server(*parse_endpoint("198.51.100.1", 53));
         groups_[0] = control::Upstreams(std::vector{server});
+        control::UpstreamPolicy policy;
+        policy.rate = 100'000'000; // no limit
+        groups_[0].set_policy(policy);
         groups_[0].habits(0).heard_opt();
         groups_[0].habits(0).knew_mixed_case(control::LetterCase::kept, boot_time());
-        fetches_.set_access(&access);
+        fetches_.set_rules(rules.current());
     }
     ~Control() override { fetches_.close(); }
 
@@ -235,7 +239,7 @@ class Control final : private control::Waker {
     cache::Table table{{.entries = room, .bytes = std::size_t(1) << 30}, grace, cache::Hasher(1)};
     cache::Grace::Reader& reader = *grace.add_reader();
     Handoff handoff;
-    Access access{{{*parse_prefix("127.0.0.0/8"), *parse_prefix("198.18.0.0/15")}, {}}};
+    test::RulesInEffect rules{{{*parse_prefix("198.18.0.0/15")}, {}}};
 
   private:
     void wake(const control::Waiter& waiter, const cache::Entry* entry, Wake::Kind kind) override {
@@ -261,7 +265,7 @@ void turns(benchmark::State& state) {
     Control control(stages);
     EthdevPort port({wire.id, 0, wire.ethdev->pool(0), &service, wire.ethdev->offload()});
     Counters counters;
-    Worker worker({port, control.table, control.reader, control.handoff, counters, control.access});
+    Worker worker({port, control.table, control.reader, control.handoff, counters, control.rules.now});
     std::uint64_t answers = 0;
     std::uint32_t number = 0, numbers[RingWire::burst];
     control.reader.online();

@@ -32,6 +32,12 @@ EntryPtr Entry::make(const EntryDraft& draft) {
     return EntryPtr(memory ? new (memory) Entry(draft) : nullptr);
 }
 
+EntryPtr Entry::copy(const Entry& fresh) {
+    void* memory = std::malloc(fresh.octets());
+    if (memory) std::memcpy(memory, &fresh, fresh.octets()); // plain data, and nobody writes the hints yet
+    return EntryPtr(static_cast<const Entry*>(memory));
+}
+
 void EntryDeleter::operator()(const Entry* entry) const {
     entry->~Entry();
     std::free(const_cast<Entry*>(entry));

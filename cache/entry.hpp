@@ -59,6 +59,8 @@ class Entry {
     /// One allocation for everything; a null pointer when memory is exhausted, or for more records than a
     /// message can hold.
     static EntryPtr make(const EntryDraft& draft);
+    /// The same for another key, of one that is not published yet; null as above.
+    static EntryPtr copy(const Entry& fresh);
 
     Entry(const Entry&) = delete;
     Entry& operator=(const Entry&) = delete;
@@ -133,16 +135,16 @@ class Entry {
         return generation;
     }
     /// What it occupies, for the memory bound: with malloc's header, in malloc's steps of 16.
-    std::size_t bytes() const {
-        std::size_t octets = sizeof(Entry) + ttl_count * sizeof(std::uint16_t) + records_size + info_size +
-                             (derived ? sizeof(Generation) : 0);
-        return (octets + 8 + 15) / 16 * 16;
-    }
+    std::size_t bytes() const { return (octets() + 8 + 15) / 16 * 16; }
 
     static constexpr std::uint16_t no_info = 0xffff;
 
   private:
     explicit Entry(const EntryDraft& draft);
+    std::size_t octets() const {
+        return sizeof(Entry) + ttl_count * sizeof(std::uint16_t) + records_size + info_size +
+               (derived ? sizeof(Generation) : 0);
+    }
     friend struct EntryDeleter;
     friend class Grace;
     /// One that two lcores count at the same time may be lost: the name is popular a hit later.

@@ -17,14 +17,6 @@ bool fits_udp(const cache::Key& key, const cache::Entry& entry) {
     return size <= dataplane::limits::edns_octets;
 }
 
-/// Null also when memory is exhausted: it is the answer that is lost, not the service.
-cache::EntryPtr try_to_build(const cache::Key& key, const Answer& answer, cache::Version version,
-                             const TtlPolicy& policy, std::optional<Time> latest) try {
-    return build_entry(key, answer, version, policy, latest);
-} catch (const std::bad_alloc&) {
-    return nullptr;
-}
-
 } // namespace
 
 Publisher::Publisher(cache::Table& table, cache::Grace& grace, const TtlPolicy& policy)
@@ -35,16 +27,22 @@ Publisher::Publisher(cache::Table& table, cache::Grace& grace, const TtlPolicy& 
     if (!servfail_ || !limited_) throw std::bad_alloc();
 }
 
-Published Publisher::publish(const cache::Key& key, cache::Hash hash, const Answer& answer,
-                             cache::Version version, Time latest_expiry) {
+cache::EntryPtr Publisher::build(const cache::Key& key, const Answer& answer, cache::Version version,
+                                 Time latest_expiry) const try {
     std::optional<Time> latest;
     if (latest_expiry != Time::max()) latest = latest_expiry;
-    cache::EntryPtr entry = try_to_build(key, answer, version, policies_[key.group], latest);
+    return build_entry(key, answer, version, policies_[key.group], latest);
+} catch (const std::bad_alloc&) {
+    return nullptr;
+}
+
+Published Publisher::publish(const cache::Key& key, cache::Hash hash, cache::EntryPtr entry) {
     if (!entry) {
         ++counters_.full;
         return {cache::Publication::full, servfail()};
     }
     bool storable = entry->expiry > entry->born;
+    cache::Version version = entry->version;
     if (version.revision > 0) {
         const cache::Entry* before = table_.find(key, hash);
         bool grew = !before || entry->records_size > before->records_size;
@@ -58,7 +56,7 @@ Published Publisher::publish(const cache::Key& key, cache::Hash hash, const Answ
 
 cache::Reserve::Hold Publisher::make_private(const cache::Key& key, const Answer& answer,
                                              cache::Version version, Time latest_expiry) {
-    cache::EntryPtr entry = try_to_build(key, answer, version, policies_[key.group], latest_expiry);
+    cache::EntryPtr entry = build(key, answer, version, latest_expiry);
     return entry ? reserve_.hold(entry) : cache::Reserve::Hold();
 }
 

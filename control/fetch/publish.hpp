@@ -34,11 +34,19 @@ class Publisher {
     /// `policy` is every group's at first.
     Publisher(cache::Table& table, cache::Grace& grace, const TtlPolicy& policy);
 
+    /// By the policy of the key's group. Null as build_entry() says; nothing is thrown: when memory is
+    /// exhausted it is the answer that is lost, not the service.
+    cache::EntryPtr build(const cache::Key& key, const Answer& answer, cache::Version version,
+                          Time latest_expiry) const;
+
     /// Revision 0 and later of a Fetch. A revision 0 that may not be stored (TTL 0, superseded, full) comes
-    /// back as a private Entry of the reserve; when that is exhausted, as the static SERVFAIL, and the Slot
-    /// is left as it was.
+    /// back as a private Entry of the reserve; when that is exhausted, or nothing was built, as the static
+    /// SERVFAIL, and the Slot is left as it was.
+    Published publish(const cache::Key& key, cache::Hash hash, cache::EntryPtr entry);
     Published publish(const cache::Key& key, cache::Hash hash, const Answer& answer, cache::Version version,
-                      Time latest_expiry);
+                      Time latest_expiry) {
+        return publish(key, hash, build(key, answer, version, latest_expiry));
+    }
 
     /// An Entry for those who are told of it, in no Slot. Empty: there is no room.
     cache::Reserve::Hold make_private(const cache::Key& key, const Answer& answer, cache::Version version,

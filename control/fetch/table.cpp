@@ -238,7 +238,7 @@ bool FetchTable::start_fetch(const cache::Key& key, cache::Hash hash, const std:
     prefixes_.enter(index, prefix);
     zones_.enter(index, zone);
     const cache::Key& own = slot.sides.front().key;
-    slot.fetch = std::make_unique<Fetch>(id, own, candidates(key.group), policies_[key.group], now);
+    slot.fetch.emplace(id, own, candidates(key.group), policies_[key.group], now);
     ++counters_.fetches;
     for (const Waiter& w : waiters) join(slot.side(key), w);
     slot.fetch->start(*this);
@@ -255,9 +255,8 @@ void FetchTable::tick(Time now) {
     completions_.tick();
     start_successors(now);
     back_offs_.tick(last_generation_, now);
-    for (unsigned i = 0; i < limits::timers_per_tick && !timers_.empty() && timers_.begin()->first <= now;
-         ++i) {
-        FetchSlot& slot = slots_[timers_.begin()->second];
+    for (unsigned i = 0; i < limits::timers_per_tick && timers_.next() <= now; ++i) {
+        FetchSlot& slot = slots_[timers_.first()];
         if (is_superseded(slot)) {
             supersede(slot);
             continue;
@@ -273,8 +272,7 @@ void FetchTable::tick(Time now) {
 Time FetchTable::next_timer() const {
     if (is_superseding() || aliases_.is_due() || back_offs_.is_due() || completions_.is_due()) return now_;
     if (!successors_.empty()) return now_;
-    Time own = timers_.empty() ? Time::max() : timers_.begin()->first;
-    return std::min({own, aliases_.next_timer(), exchanges_.next_timer()});
+    return std::min({timers_.next(), aliases_.next_timer(), exchanges_.next_timer()});
 }
 
 std::uint64_t FetchTable::prefix_of(const dataplane::Address& client) const {
@@ -393,14 +391,8 @@ void FetchTable::close() {
 
 /// After anything that happened to a Fetch: frees its slot when it is done, else files its timer.
 void FetchTable::settle(FetchSlot& slot) {
-    std::uint32_t index = slot.fetch->id().slot;
     bool done = slot.fetch->state() == Fetch::State::done;
-    Time timer = done ? Time::max() : std::min(slot.fetch->next_timer(), slot.due());
-    if (timer != slot.timer) {
-        timers_.erase({slot.timer, index});
-        slot.timer = timer;
-        if (!done) timers_.emplace(timer, index);
-    }
+    timers_.set(slot.fetch->id().slot, done ? Time::max() : std::min(slot.fetch->next_timer(), slot.due()));
     if (done) free(slot);
 }
 

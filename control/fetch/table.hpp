@@ -14,7 +14,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
-#include <set>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -32,6 +32,7 @@
 #include "control/fetch/waiters.hpp"
 #include "control/limits.hpp"
 #include "control/rank/ranker.hpp"
+#include "control/timers.hpp"
 #include "control/upstream/exchange.hpp"
 #include "control/upstream/upstreams.hpp"
 #include "dataplane/rules.hpp"
@@ -131,9 +132,8 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     };
     /// A live Fetch. FetchId::slot is the index in `slots_`.
     struct FetchSlot {
-        std::unique_ptr<Fetch> fetch;       ///< null: free
+        std::optional<Fetch> fetch;         ///< none: free
         std::array<Side, 2> sides;          ///< the Fetch's own key, which has DO=0; the same with DO=1
-        Time timer = Time::max();           ///< as filed in timers_
         std::uint64_t prefix = 0, zone = 0; ///< on whose account it runs: keyed hashes
         std::size_t datagrams = 0;          ///< sent to upstreams, but for those of another shape (EDNS)
         ZoneCuts::Charge charge;            ///< to the account of its zone
@@ -263,7 +263,7 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     void displace(FetchSlot& slot);
     bool relieve(const cache::Key& key, cache::Hash hash, const Waiter& waiter);
     const cache::Entry* find_stale(const cache::Key& key, cache::Hash hash) const;
-    bool publish(FetchId id, Side& side, const Answer& answer, std::uint32_t revision, Time latest_expiry);
+    bool publish(FetchId id, Side& side, const Answer& answer, cache::Version version, cache::EntryPtr entry);
     void fail(FetchId id, Side& side, Cause cause, const std::optional<ExtendedError>& said, Time now);
     bool tell_renewed(FetchId id, Side& side, const cache::Entry& stale, Time now);
     void wake_waiters(FetchId id, Side& side, const cache::Entry* entry, dataplane::Wake::Kind kind,
@@ -294,7 +294,7 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     Shares prefixes_{limits::fetches}, zones_{limits::fetches};
     std::uint32_t most_waited_ = 0; ///< the slot that had the most waiters when one was last added
     std::unordered_multimap<cache::Hash, std::uint32_t> by_hash_; ///< live ones, by either key
-    std::set<std::pair<Time, std::uint32_t>> timers_;
+    Timers timers_{limits::fetches};
     std::deque<Successor> successors_;
     std::uint64_t successors_gone_ = 0; ///< that were before those
     std::deque<Sweep> sweeps_;

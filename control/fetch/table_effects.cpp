@@ -162,16 +162,20 @@ bool FetchTable::publish(const Fetch& fetch, const Answer& answer, std::uint32_t
         zones_.leave(id.slot);
         learn(slots_[id.slot], answer);
     }
-    bool is_kept = publish(id, plain, answer, revision, latest_expiry);
+    cache::Version version{id.generation, revision};
+    cache::EntryPtr entry = publisher_.build(plain.key, answer, version, latest_expiry), other;
     // To who validates it is of no consequence what others have to say.
-    if (revision == 0) publish(id, secure, answer, revision, Time::max());
+    bool is_same = latest_expiry == Time::max() && !answer.has_dnssec_records();
+    if (revision == 0 && is_same && entry) other = cache::Entry::copy(*entry);
+    if (revision == 0 && !is_same) other = publisher_.build(secure.key, answer, version, Time::max());
+    bool is_kept = publish(id, plain, answer, version, std::move(entry));
+    if (revision == 0) publish(id, secure, answer, version, std::move(other));
     return is_kept;
 }
 
-bool FetchTable::publish(FetchId id, Side& side, const Answer& answer, std::uint32_t revision,
-                         Time latest_expiry) {
-    cache::Version version{id.generation, revision};
-    Published published = publisher_.publish(side.key, side.hash, answer, version, latest_expiry);
+bool FetchTable::publish(FetchId id, Side& side, const Answer& answer, cache::Version version,
+                         cache::EntryPtr entry) {
+    Published published = publisher_.publish(side.key, side.hash, std::move(entry));
     bool is_traced = traces_.is_traced(id) && !(side.key.flavour & cache::dnssec_ok);
     if (is_traced) traces_.note(id, now_, "published", {}, describe(version, published.verdict, answer));
     // Without memory even for those who wait, what they can have is stale.

@@ -74,6 +74,7 @@ struct Answer {
     std::vector<Record> signatures; ///< of the answer section, unless they were asked for
     std::vector<Record> proofs;     ///< of the authority section: NSEC, NSEC3, their RRSIGs and the SOA's
 
+    bool has_dnssec_records() const { return !signatures.empty() || !proofs.empty(); }
     /// SERVFAIL because the name does not validate (RFC 8914 4).
     bool is_bogus() const { return rcode == unsigned(dns::Rcode::servfail) && info && info->is_of_dnssec(); }
     /// NXDOMAIN for the very name that was asked, not for the end of its chain.

@@ -5,9 +5,12 @@
 #include "control/message/entry_build.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <chrono>
+#include <cstddef>
 #include <map>
+#include <memory_resource>
 
 #include "cache/dns.hpp"
 #include "control/message/ldns_handle.hpp"
@@ -57,12 +60,16 @@ std::uint32_t negative_life(const Answer& answer, const TtlPolicy& policy) {
 /// What goes into the Entry, and with which TTLs.
 class Plan {
   public:
-    Plan(bool is_dnssec_wanted, const Answer& answer, const TtlPolicy& policy) : policy_(policy) {
+    Plan(bool is_dnssec_wanted, const Answer& answer, const TtlPolicy& policy,
+         std::pmr::memory_resource* memory)
+        : policy_(policy), records_(memory) {
+        records_.reserve(answer.chain.size() + answer.records.size() + answer.signatures.size() +
+                         answer.authority.size() + answer.proofs.size());
         bool negative = answer.kind != Kind::positive && answer.kind != Kind::yxdomain;
         if (negative) life_ = negative_life(answer, policy);
         std::uint32_t authority_limit = life_;
         for (const Record& r : answer.chain) add(r, LDNS_SECTION_ANSWER, clamped(ldns_rr_ttl(r.get())));
-        auto lowest = lowest_by_type(answer.records);
+        auto lowest = lowest_by_type(answer.records, memory);
         for (const Record& r : answer.records)
             add(r, LDNS_SECTION_ANSWER, clamped(lowest[rrset_type(r.get())]));
         if (is_dnssec_wanted) {
@@ -74,13 +81,14 @@ class Plan {
         for (const Record& r : answer.proofs) add_authority(r, negative, authority_limit);
     }
 
-    const std::vector<Planned>& records() const { return records_; }
+    std::span<const Planned> records() const { return records_; }
     std::chrono::seconds life() const { return std::chrono::seconds(life_); }
 
   private:
     /// After a merge the members of an RRset come from several replies; all of `records` has one owner.
-    static std::map<ldns_rr_type, std::uint32_t> lowest_by_type(const std::vector<Record>& records) {
-        std::map<ldns_rr_type, std::uint32_t> lowest;
+    static std::pmr::map<ldns_rr_type, std::uint32_t> lowest_by_type(const std::vector<Record>& records,
+                                                                     std::pmr::memory_resource* memory) {
+        std::pmr::map<ldns_rr_type, std::uint32_t> lowest(memory);
         for (const Record& r : records) {
             auto [at, fresh] = lowest.emplace(rrset_type(r.get()), ldns_rr_ttl(r.get()));
             if (!fresh) at->second = std::min(at->second, ldns_rr_ttl(r.get()));
@@ -107,7 +115,7 @@ class Plan {
     }
 
     const TtlPolicy& policy_;
-    std::vector<Planned> records_;
+    std::pmr::vector<Planned> records_;
     std::uint32_t life_ = dns::most_ttl; ///< seconds, the lowest TTL
 };
 
@@ -127,9 +135,11 @@ std::uint8_t rotating(const RecordWriter& writer, std::size_t addresses, std::si
 cache::EntryPtr build_entry(const cache::Key& key, const Answer& answer, cache::Version version,
                             const TtlPolicy& policy, std::optional<Time> latest_expiry) {
     assert(answer.kind != Kind::failure);
-    Plan plan(key.flavour & cache::dnssec_ok, answer, policy);
+    std::array<std::byte, 2048> room; // of an answer of the usual size, with all that it is made of
+    std::pmr::monotonic_buffer_resource memory(room.data(), room.size());
+    Plan plan(key.flavour & cache::dnssec_ok, answer, policy, &memory);
     std::uint32_t ceiling = latest_expiry ? whole_seconds(*latest_expiry - answer.received) : dns::most_ttl;
-    RecordWriter writer(key, plan.records().size());
+    RecordWriter writer(key, plan.records().size(), &memory);
     for (const Planned& planned : plan.records()) writer.add(planned.record, std::min(planned.ttl, ceiling));
     if (!writer.ok()) return nullptr;
     auto in_answer = [](const Planned& planned) { return planned.section == LDNS_SECTION_ANSWER; };

@@ -34,11 +34,13 @@ std::vector<std::uint8_t> root_query(std::uint8_t flavour) {
 /// ldns takes 66 allocations for a query, so it writes one for the root, once. All others differ from that in
 /// ID, name and type only: nothing in a query is compressed, and the OPT record's own name is the root's.
 std::vector<std::uint8_t> build_query(const cache::Key& key, std::uint16_t id,
-                                      std::span<const std::uint8_t> qname_as_sent) {
+                                      std::span<const std::uint8_t> qname_as_sent,
+                                      std::vector<std::uint8_t> room) {
     static const auto plain = root_query(cache::plain), unchecked = root_query(cache::checking_disabled);
     const auto& pattern = key.flavour & cache::checking_disabled ? unchecked : plain;
     if (pattern.empty()) return {};
-    std::vector<std::uint8_t> query;
+    std::vector<std::uint8_t> query = std::move(room);
+    query.clear();
     query.reserve(pattern.size() + qname_as_sent.size());
     auto after_name = pattern.begin() + dns::header_octets + 1;
     query.insert(query.end(), pattern.begin(), after_name - 1);

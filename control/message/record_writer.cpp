@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <utility>
 
 #include "cache/dns.hpp"
 #include "cache/keyed_hash.hpp"
@@ -34,11 +35,13 @@ std::span<const std::uint8_t> octets_of(const ldns_rdf* field) {
 
 } // namespace
 
-RecordWriter::RecordWriter(const cache::Key& key, std::size_t records)
-    : message_(dns::header_octets),
-      labels_(std::bit_ceil(std::clamp(records * places_per_record, least_places, most_places))) {
+RecordWriter::RecordWriter(const cache::Key& key, std::size_t records, std::pmr::memory_resource* memory)
+    : message_(memory), ttl_offsets_(memory),
+      labels_(std::bit_ceil(std::clamp(records * places_per_record, least_places, most_places)), memory) {
     message_.reserve(dns::header_octets + key.name.size + 4 + records * 64);
-    write_name(key.name.bytes());
+    message_.resize(dns::header_octets);
+    ttl_offsets_.reserve(records);
+    append(key.name.bytes());
     u16(key.qtype);
     u16(key.qclass);
     question_end_ = message_.size();
@@ -70,30 +73,46 @@ void RecordWriter::add(const ldns_rr* record, std::uint32_t ttl) {
     ttl_offsets_.push_back(std::uint16_t(ttl_at - question_end_));
 }
 
+RecordWriter::Labels::Labels(std::span<const std::uint8_t> octets) : name(octets) {
+    for (std::size_t at = 0; name[at] != 0; at += 1u + name[at]) starts[count++] = std::uint8_t(at);
+}
+
 /// The longest end of the name that was written before becomes a pointer; the labels in front of it are new.
 void RecordWriter::write_name(std::span<const std::uint8_t> name) {
-    std::array<std::uint8_t, cache::limits::name_octets> starts; // of the labels, the root's not among them
-    std::size_t count = 0;
-    for (std::size_t at = 0; name[at] != 0; at += 1u + name[at]) starts[count++] = std::uint8_t(at);
-    auto label = [&](std::size_t i) { return name.subspan(starts[i], 1u + name[starts[i]]); };
-
+    if (is_qname(name)) return u16(dns::pointer | dns::header_octets);
+    if (!std::exchange(knows_question_, true)) {
+        Labels question{std::span(message_).subspan(dns::header_octets)};
+        remember(question, question.count, 0, dns::header_octets);
+    }
+    Labels labels(name);
     std::uint16_t known = 0;
-    std::size_t fresh = count; // labels from here on are in the message already
+    std::size_t fresh = labels.count; // labels from here on are in the message already
     while (fresh > 0) {
-        std::uint16_t below = find(known, label(fresh - 1));
+        std::uint16_t below = find(known, labels[fresh - 1]);
         if (below == 0) break;
         known = below;
         --fresh;
     }
     std::size_t begin = message_.size();
-    append(name.first(fresh < count ? starts[fresh] : name.size() - 1));
+    append(name.first(fresh < labels.count ? labels.starts[fresh] : name.size() - 1));
     if (known == 0) {
         message_.push_back(0);
     } else {
         u16(dns::pointer | labels_[known - 1u].offset);
     }
+    remember(labels, fresh, known, begin);
+}
+
+/// Not the root, which is shorter than a pointer.
+bool RecordWriter::is_qname(std::span<const std::uint8_t> name) const {
+    std::size_t size = question_end_ - dns::header_octets - 4;
+    return name.size() == size && size > 1 && is_at(dns::header_octets, name);
+}
+
+/// The first `fresh` labels of a name that is in the message from `begin` on; the rest of it is `known`.
+void RecordWriter::remember(const Labels& labels, std::size_t fresh, std::uint16_t known, std::size_t begin) {
     for (std::size_t i = fresh; i-- > 0;) {
-        std::uint16_t number = insert(known, label(i), begin + starts[i]);
+        std::uint16_t number = insert(known, labels[i], begin + labels.starts[i]);
         if (number == 0) return; // no place: what is in front of it cannot be found either
         known = number;
     }
@@ -132,10 +151,10 @@ std::uint16_t RecordWriter::insert(std::uint16_t parent, std::span<const std::ui
     return 0;
 }
 
-/// RFC 4343: whatever the letter case.
-bool RecordWriter::is_at(std::size_t offset, std::span<const std::uint8_t> label) const {
-    if (message_[offset] != label[0]) return false; // another length: what is there may end before this does
-    return std::ranges::equal(std::span(message_).subspan(offset, label.size()), label, {}, cache::fold,
+/// A label, or the question's whole name. RFC 4343: whatever the letter case.
+bool RecordWriter::is_at(std::size_t offset, std::span<const std::uint8_t> octets) const {
+    if (message_[offset] != octets[0]) return false; // another length: what is there may end before this does
+    return std::ranges::equal(std::span(message_).subspan(offset, octets.size()), octets, {}, cache::fold,
                               cache::fold);
 }
 

@@ -127,12 +127,11 @@ Octets standalone(const RecordView& view, std::uint32_t ttl, const Octets& rdata
 /// Types without names that ldns may take apart, for people to read. All others are opaque to us: ldns
 /// follows pointers in what it takes for a name (HIP's rendezvous servers: half a second of one record).
 bool is_plain(std::uint16_t type) {
-    static constexpr std::array<std::uint16_t, 18> types = {
-        LDNS_RR_TYPE_A,          LDNS_RR_TYPE_HINFO, LDNS_RR_TYPE_TXT,    LDNS_RR_TYPE_AAAA,
-        LDNS_RR_TYPE_DS,         LDNS_RR_TYPE_SSHFP, LDNS_RR_TYPE_DNSKEY, LDNS_RR_TYPE_NSEC3,
-        LDNS_RR_TYPE_NSEC3PARAM, LDNS_RR_TYPE_TLSA,  LDNS_RR_TYPE_CDS,    LDNS_RR_TYPE_CDNSKEY,
-        LDNS_RR_TYPE_SPF,        LDNS_RR_TYPE_EUI48, LDNS_RR_TYPE_EUI64,  LDNS_RR_TYPE_URI,
-        LDNS_RR_TYPE_CAA,        LDNS_RR_TYPE_LOC};
+    static constexpr std::array<std::uint16_t, 16> types = {
+        LDNS_RR_TYPE_HINFO,  LDNS_RR_TYPE_TXT,     LDNS_RR_TYPE_DS,         LDNS_RR_TYPE_SSHFP,
+        LDNS_RR_TYPE_DNSKEY, LDNS_RR_TYPE_NSEC3,   LDNS_RR_TYPE_NSEC3PARAM, LDNS_RR_TYPE_TLSA,
+        LDNS_RR_TYPE_CDS,    LDNS_RR_TYPE_CDNSKEY, LDNS_RR_TYPE_SPF,        LDNS_RR_TYPE_EUI48,
+        LDNS_RR_TYPE_EUI64,  LDNS_RR_TYPE_URI,     LDNS_RR_TYPE_CAA,        LDNS_RR_TYPE_LOC};
     return std::ranges::find(types, type) != types.end();
 }
 
@@ -151,8 +150,9 @@ RecordHandle parsed(const RecordView& view, std::uint32_t ttl, const Octets& rda
     return whole ? std::move(record) : nullptr;
 }
 
-/// The record with rdata that nobody looks into (RFC 3597 4).
-RecordHandle opaque(const RecordView& view, std::uint32_t ttl, const Octets& rdata) {
+/// The record with all of its rdata in one field.
+RecordHandle of_one_field(const RecordView& view, std::uint32_t ttl, ldns_rdf_type type,
+                          std::span<const std::uint8_t> rdata) {
     RecordHandle record(ldns_rr_new());
     if (!record) return nullptr;
     ldns_rr_set_owner(record.get(),
@@ -160,7 +160,7 @@ RecordHandle opaque(const RecordView& view, std::uint32_t ttl, const Octets& rda
     ldns_rr_set_type(record.get(), ldns_rr_type(view.type));
     ldns_rr_set_class(record.get(), ldns_rr_class(view.rclass));
     ldns_rr_set_ttl(record.get(), ttl);
-    auto* field = ldns_rdf_new_frm_data(LDNS_RDF_TYPE_UNKNOWN, rdata.size(), rdata.data());
+    auto* field = ldns_rdf_new_frm_data(type, rdata.size(), rdata.data());
     if (!ldns_rr_owner(record.get()) || !field || !ldns_rr_push_rdf(record.get(), field)) return nullptr;
     return record;
 }
@@ -263,13 +263,19 @@ std::optional<MessageView> read_message(std::span<const std::uint8_t> octets) {
 }
 
 Record make_record(const MessageView& message, const RecordView& view, std::uint32_t ttl) {
+    if (bool is_ipv4 = view.type == LDNS_RR_TYPE_A; is_ipv4 || view.type == LDNS_RR_TYPE_AAAA) {
+        auto address = message.octets.subspan(view.rdata_at, view.rdata_size);
+        if (address.size() != (is_ipv4 ? 4 : 16)) return nullptr;
+        return of_one_field(view, ttl, is_ipv4 ? LDNS_RDF_TYPE_A : LDNS_RDF_TYPE_AAAA, address);
+    }
     auto rdata = expand_rdata(message, view, false);
     if (!rdata) return nullptr;
-    bool strict = layout_of(view.type) || view.type == LDNS_RR_TYPE_A || view.type == LDNS_RR_TYPE_AAAA;
-    if (!strict && !is_plain(view.type)) return opaque(view, ttl, *rdata);
+    // That nobody looks into: RFC 3597 4.
+    auto opaque = [&] { return of_one_field(view, ttl, LDNS_RDF_TYPE_UNKNOWN, *rdata); };
+    bool strict = layout_of(view.type);
+    if (!strict && !is_plain(view.type)) return opaque();
     auto record = parsed(view, ttl, *rdata);
-    if (!record && !strict) record = opaque(view, ttl, *rdata);
-    return record;
+    return record || strict ? std::move(record) : opaque();
 }
 
 Record make_cname(const cache::Name& owner, const cache::Name& target, std::uint32_t ttl) {

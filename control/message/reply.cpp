@@ -305,6 +305,7 @@ class ReplyParser {
 
     std::vector<const RecordView*> distinct(const std::vector<const RecordView*>& views, std::size_t limit,
                                             bool is_optional) {
+        if (views.size() == 1 && !is_optional) return views; // whether it is malformed append() finds out
         std::set<Octets> seen;
         std::vector<const RecordView*> kept;
         for (const RecordView* view : views) {

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 
 #include "cache/capitals.hpp"
+#include "cache/dns.hpp"
 #include "cache/keyed_hash.hpp"
 #include "control/limits.hpp"
 #include "control/message/query.hpp"
@@ -23,7 +24,7 @@ bool Exchanges::is_own_bound(std::errc error) {
 
 Exchanges::Exchanges(Network& network, Random& random, std::span<Upstreams> groups, ExchangeLimits limits)
     : network_(network), random_(random), groups_(groups), limits_(limits), recent_(random.bits()),
-      admission_(groups, limits.exchanges), exchanges_(limits.exchanges) {
+      admission_(groups, limits.exchanges), exchanges_(limits.exchanges), timers_(limits.exchanges) {
     for (std::uint32_t place = 0; place < limits.exchanges; ++place) exchanges_[place].place = place;
 }
 
@@ -55,6 +56,8 @@ bool Exchanges::start(FetchId fetch, const cache::Key& key, unsigned upstream, T
     Exchange fresh;
     fresh.place = exchange.place;
     fresh.serial = exchange.serial;
+    fresh.query = std::move(exchange.query); // for its memory
+    fresh.query.clear();
     exchange = std::move(fresh);
     exchange.fetch = fetch;
     exchange.is_probe = fetch == probe_of(key.group);
@@ -74,7 +77,7 @@ bool Exchanges::start(FetchId fetch, const cache::Key& key, unsigned upstream, T
     group_of(exchange).begin(upstream);
     ++counters_.sent;
     exchange.timer = exchange.is_unreachable ? now : due(exchange);
-    timers_.insert({exchange.timer, exchange.place});
+    timers_.set(exchange.place, exchange.timer);
     counters_.tcp += exchange.over_tcp;
     note(exchange, exchange.over_tcp ? ExchangeEvent::over_tcp : ExchangeEvent::sent, now);
     return true;
@@ -137,7 +140,7 @@ bool Exchanges::send_first(Exchange& exchange, Time now) {
     exchange.opt = has_opt ? Opt::sent : Opt::known;
     bool loses_case = group.randomises_case(exchange.upstream) && habits_of(exchange).loses_case(now);
     exchange.over_tcp = loses_case || is_tcp_only(exchange);
-    if (exchange.over_tcp) exchange.query = write_query(exchange, random_.id(), exchange.key.name.bytes());
+    if (exchange.over_tcp) write_query(exchange, random_.id(), true, exchange.query);
     std::errc error = exchange.over_tcp ? connect(exchange, now) : open_socket(exchange, now);
     if (is_own_bound(error)) return false;
     if (error == std::errc{}) error = send(exchange, exchange.socket, exchange.query);
@@ -177,10 +180,16 @@ void Exchanges::schedule_try(Exchange& exchange, Time now) {
     if (at + least <= exchange.deadline) exchange.try_tcp_at = at;
 }
 
-std::vector<std::uint8_t> Exchanges::write_query(const Exchange& exchange, std::uint16_t id,
-                                                 std::span<const std::uint8_t> name) {
-    auto query = build_query(exchange.key, id, name);
-    return exchange.opt == Opt::sent || query.empty() ? query : without_opt(std::move(query));
+/// Its letters are drawn at random, unless it is to be folded, or the operator says that the server does not
+/// keep the case. Empty when memory is exhausted.
+void Exchanges::write_query(const Exchange& exchange, std::uint16_t id, bool is_folded,
+                            std::vector<std::uint8_t>& query) {
+    query = build_query(exchange.key, id, exchange.key.name.bytes(), std::move(query));
+    if (query.empty()) return;
+    bool is_mixed = !is_folded && group_of(exchange).randomises_case(exchange.upstream);
+    if (is_mixed)
+        randomise_case(std::span(query).subspan(dns::header_octets, exchange.key.name.size), random_);
+    if (exchange.opt != Opt::sent) query = without_opt(std::move(query));
 }
 
 /// A socket on a port of its own, and an ID that was not used with this port just now.
@@ -195,23 +204,14 @@ std::errc Exchanges::open_socket(Exchange& exchange, Time now) {
             return std::errc::address_in_use;
         }
     }
-    auto name = name_to_send(exchange);
-    exchange.query = write_query(exchange, id, name);
+    write_query(exchange, id, false, exchange.query);
     if (exchange.query.empty()) {
         network_.close(bound->socket);
         return std::errc::not_enough_memory;
     }
     exchange.socket = bound->socket;
-    note_spelling(exchange, name);
+    note_spelling(exchange);
     return {};
-}
-
-/// The folded name where the operator says that the server does not keep the case, else its letters are
-/// drawn at random.
-std::vector<std::uint8_t> Exchanges::name_to_send(const Exchange& exchange) {
-    auto folded = exchange.key.name.bytes();
-    if (group_of(exchange).randomises_case(exchange.upstream)) return randomise_case(folded, random_);
-    return {folded.begin(), folded.end()};
 }
 
 /// Of name and type: by which route, and with which flags, it comes back is not known. Never 0.
@@ -220,9 +220,10 @@ std::uint64_t Exchanges::spelling_of(const cache::Key& question, std::uint64_t c
 }
 
 /// Not without a capital, as clients write; and with few letters somebody else may hit upon the same.
-void Exchanges::note_spelling(Exchange& exchange, std::span<const std::uint8_t> name) {
+void Exchanges::note_spelling(Exchange& exchange) {
     constexpr int fewest = 12; // letters; one in 4,096
     forget_spelling(exchange);
+    auto name = std::span(exchange.query).subspan(dns::header_octets, exchange.key.name.size);
     std::uint64_t capitals = cache::capitals_of(name);
     if (capitals == 0 || std::ranges::count_if(name, is_letter) < fewest) return;
     exchange.spelling = spelling_of(exchange.key, capitals);
@@ -265,7 +266,7 @@ void Exchanges::collect(FetchId fetch, unsigned upstream, Time deadline) {
 
 Time Exchanges::next_timer() const {
     if (!displaced_.empty()) return Time{};
-    Time next = timers_.empty() ? Time::max() : timers_.begin()->first;
+    Time next = timers_.next();
     for (const Upstreams& group : groups_) {
         if (is_probing_) next = std::min(next, group.next_probe());
     }
@@ -278,8 +279,9 @@ void Exchanges::tick(Time now) {
     }
     // What the listener opens meanwhile is not due in this tick; what it closes is skipped by its serial.
     std::vector<std::pair<std::uint32_t, std::uint32_t>> due;
-    for (const auto& [at, place] : timers_) {
-        if (at > now || due.size() == limits::exchanges_per_tick) break;
+    while (timers_.next() <= now && due.size() < limits::exchanges_per_tick) {
+        std::uint32_t place = timers_.first();
+        timers_.set(place, Time::max()); // whoever is acted upon ends or gets another
         due.emplace_back(place, exchanges_[place].serial);
     }
     for (auto [place, serial] : due) {
@@ -360,9 +362,8 @@ void Exchanges::judge_failure(const Exchange& exchange, ExchangeFailure failure,
 }
 
 void Exchanges::set_timer(Exchange& exchange, Time at) {
-    timers_.erase({exchange.timer, exchange.place});
     exchange.timer = at;
-    timers_.insert({at, exchange.place});
+    timers_.set(exchange.place, at);
 }
 
 void Exchanges::remove(Exchange& exchange) {
@@ -371,7 +372,7 @@ void Exchanges::remove(Exchange& exchange) {
     exchange.denial.reset();
     forget_spelling(exchange);
     group_of(exchange).end(exchange.upstream);
-    timers_.erase({exchange.timer, exchange.place});
+    timers_.set(exchange.place, Time::max());
     by_owner_.erase({exchange.fetch, exchange.upstream});
     exchange.is_open = false;
     ++exchange.serial;

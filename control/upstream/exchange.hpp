@@ -28,6 +28,7 @@
 
 #include "cache/key.hpp"
 #include "control/message/answer.hpp"
+#include "control/timers.hpp"
 #include "control/upstream/admission.hpp"
 #include "control/upstream/fetch_id.hpp"
 #include "control/upstream/network.hpp"
@@ -212,7 +213,7 @@ class Exchanges final : private NetworkHandler {
         Time resend_at = Time::max();  ///< the next
         Time try_tcp_at = Time::max(); ///< on the side, while the datagrams are waited for
         Time deadline{};
-        Time timer{};                         ///< its place in timers_
+        Time timer{};                         ///< as it is in timers_
         Socket side = 0;                      ///< the connection on the side; 0: none
         std::vector<std::uint8_t> side_query; ///< in lower case while the server's case handling is unproved
         std::optional<Answer> denial;         ///< in doubt: what stands when the side does not refute it
@@ -249,11 +250,10 @@ class Exchanges final : private NetworkHandler {
     bool send_first(Exchange& exchange, Time now);
     std::errc send(const Exchange& exchange, Socket socket, std::span<const std::uint8_t> query);
     std::errc open_socket(Exchange& exchange, Time now);
-    std::vector<std::uint8_t> name_to_send(const Exchange& exchange);
-    static std::vector<std::uint8_t> write_query(const Exchange& exchange, std::uint16_t id,
-                                                 std::span<const std::uint8_t> name);
+    void write_query(const Exchange& exchange, std::uint16_t id, bool is_folded,
+                     std::vector<std::uint8_t>& query);
     static std::uint64_t spelling_of(const cache::Key& question, std::uint64_t capitals);
-    void note_spelling(Exchange& exchange, std::span<const std::uint8_t> name);
+    void note_spelling(Exchange& exchange);
     void forget_spelling(Exchange& exchange);
     bool is_unused(const Exchange& exchange, std::uint16_t port, std::uint16_t id, Time now);
     void resend(Exchange& exchange, Time now);
@@ -301,7 +301,7 @@ class Exchanges final : private NetworkHandler {
     Admission admission_;
     std::vector<Exchange> exchanges_; ///< all of them by place, made once; an Exchange never moves
     std::unordered_map<Owner, std::uint32_t, HashOwner> by_owner_; ///< to their places
-    std::set<std::pair<Time, std::uint32_t>> timers_;  ///< one per open exchange: when, and its place
+    Timers timers_;                                                ///< of the open ones, by place
     std::unordered_multiset<std::uint64_t> spellings_; ///< that were drawn for open ones: keyed hashes
     std::vector<Owner> displaced_;                     ///< to be told in the next tick
     std::set<TcpTurn> tcp_;                            ///< those with a connection, who gives way first

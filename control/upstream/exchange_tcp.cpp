@@ -89,9 +89,7 @@ bool Exchanges::open_side(Exchange& exchange) {
         return false;
     }
     bool is_folded = !habits_of(exchange).is_case_proved();
-    auto folded = exchange.key.name.bytes();
-    auto name = is_folded ? std::vector(folded.begin(), folded.end()) : name_to_send(exchange);
-    exchange.side_query = write_query(exchange, random_.id(), name);
+    write_query(exchange, random_.id(), is_folded, exchange.side_query);
     auto socket = network_.open_tcp(group_of(exchange).endpoint(exchange.upstream), *this, exchange.place);
     if (!socket) {
         counters_.tcp_tries_refused += is_own_bound(socket.error());

@@ -7,7 +7,6 @@
 #include <cstdlib>
 #include <span>
 #include <utility>
-#include <vector>
 
 #include <unistd.h>
 
@@ -43,7 +42,7 @@ class SystemRandom final : public Random {
 /// Of ASCII.
 bool is_letter(std::uint8_t octet);
 
-/// `name` (wire format) with the case of each letter drawn anew (draft-vixie-dnsext-dns0x20).
-std::vector<std::uint8_t> randomise_case(std::span<const std::uint8_t> name, Random& random);
+/// Draws the case of each letter of `name` (wire format) anew (draft-vixie-dnsext-dns0x20).
+void randomise_case(std::span<std::uint8_t> name, Random& random);
 
 } // namespace millrace::control

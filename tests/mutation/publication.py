@@ -130,9 +130,15 @@ MUTATIONS = [
 
     Mutation(
         "one-flavour-published", "control/fetch/table_effects.cpp",
-        "    if (revision == 0) publish(id, secure, answer, revision, Time::max());\n",
+        "    if (revision == 0) publish(id, secure, answer, version, std::move(other));\n",
         "    wake_all(id, secure, publisher_.servfail(), WakeKind::answer);\n",
         "a question with DO=1 costs another Fetch, and who waits for it gets SERVFAIL",
+        "control_test:FlavoursTest.*"),
+    Mutation(
+        "one-entry-for-both", "control/fetch/table_effects.cpp",
+        "    bool is_same = latest_expiry == Time::max() && !answer.has_dnssec_records();\n",
+        "    bool is_same = latest_expiry == Time::max();\n",
+        "clients that asked for DNSSEC get none",
         "control_test:FlavoursTest.*"),
     Mutation(
         "signatures-for-all", "control/message/entry_build.cpp",

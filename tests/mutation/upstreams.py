@@ -126,10 +126,16 @@ MUTATIONS = [
         "control_test:ExchangeTest.AnIcmpError*"),
     Mutation(
         "case-left-alone", "control/upstream/exchange.cpp",
-        "    if (group_of(exchange).randomises_case(exchange.upstream)) return randomise_case(folded, random_);\n",
-        "",
+        "    bool is_mixed = !is_folded && group_of(exchange).randomises_case(exchange.upstream);\n",
+        "    bool is_mixed = false;\n",
         "a forged reply has fewer bits to guess",
         "control_test:ExchangeTest.MixesTheLetterCase"),
+    Mutation(
+        "timers-forget-a-child", "control/timers.hpp",
+        "            if (child + 1 < heap_.size() && heap_[child + 1] < heap_[child]) ++child;\n",
+        "",
+        "what is due waits for what is not",
+        "control_test:Timers.*"),
     Mutation(
         "near-miss-waits-on", "control/upstream/exchange_replies.cpp",
         "    if (!exchange.over_tcp) drive_to_tcp(exchange, received);\n",

@@ -11,9 +11,12 @@ using support::FailingMemory;
 
 class MemoryTest : public FetchTest {
   protected:
+    /// So large that it is not built on the stack.
     Answer answer_of(const std::string& ttl) {
         auto query = build_query(a, 7, a.name.bytes());
-        ReplySpec spec{.answer = {"a.com. " + ttl + " IN CNAME b.com.", "b.com. " + ttl + " IN A 1.1.1.1"}};
+        ReplySpec spec{.answer = {"a.com. " + ttl + " IN CNAME b.com."}};
+        for (int i = 1; i <= 60; ++i)
+            spec.answer.push_back("b.com. " + ttl + " IN A 1.1.1." + std::to_string(i));
         return *parse_reply(make_reply(query, spec), a, 0, clock.now);
     }
 };

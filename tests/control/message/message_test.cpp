@@ -52,11 +52,18 @@ std::string rrsig(const std::string& owner, const std::string& type, int labels 
            " 60 20300101000000 20200101000000 " + std::to_string(key_tag) + " com. AAAA";
 }
 
+Octets name_in_random_case(const Key& key, Random& random) {
+    Octets name(key.name.bytes().begin(), key.name.bytes().end());
+    randomise_case(name, random);
+    return name;
+}
+
 // Queries.
 
 TEST(BuildQuery, AsksWithRecursionDnssecAndOurSize) {
     Key key = make_key("www.example.com", LDNS_RR_TYPE_AAAA, cache::checking_disabled);
-    Octets name = randomise_case(key.name.bytes(), *std::make_unique<support::FakeRandom>());
+    support::FakeRandom random;
+    Octets name = name_in_random_case(key, random);
     Octets query = build_query(key, 0xabcd, name);
     ldns_pkt* raw = nullptr;
     ASSERT_EQ(ldns_wire2pkt(&raw, query.data(), query.size()), LDNS_STATUS_OK);
@@ -96,7 +103,7 @@ TEST(RandomiseCase, ChangesLettersOnly) {
     support::FakeRandom random;
     bool upper = false, lower = false;
     for (int i = 0; i < 20; ++i) {
-        Octets drawn = randomise_case(key.name.bytes(), random);
+        Octets drawn = name_in_random_case(key, random);
         ASSERT_EQ(drawn.size(), key.name.size);
         for (std::size_t at = 0; at < drawn.size(); ++at) {
             ASSERT_EQ(cache::fold(drawn[at]), key.name.octets[at]);
@@ -238,7 +245,7 @@ TEST(ParseReply, HugeTtlIsADay) {
 TEST(ParseReply, FoldsTheRandomCaseAway) {
     Key key = make_key("www.example.com", LDNS_RR_TYPE_A);
     support::FakeRandom random;
-    Octets query = build_query(key, 7, randomise_case(key.name.bytes(), random));
+    Octets query = build_query(key, 7, name_in_random_case(key, random));
     auto answer = parse_reply(make_reply(query, {.answer = {"www.example.com. 60 IN CNAME Host.example.com.",
                                                             "host.example.com. 60 IN A 192.0.2.1"}}),
                               key, 0, received);
