@@ -6,6 +6,7 @@
 #include <string>
 
 #include <fmt/format.h>
+#include <strings.h>
 
 #include "cache/keyed_hash.hpp"
 #include "control/limits.hpp"
@@ -197,15 +198,16 @@ class MasterFile {
     int last_line() const { return last_line_; } ///< on which it ends
     bool is_open() const { return open_ > 0; }   ///< it has a parenthesis that is not closed
     std::string_view text() const { return std::string_view(entry_).substr(0, entry_.find('\n')); }
-    /// Or its lines do, joined by a parenthesis that is never closed.
-    bool has_directive() const { return is_directive() || entry_.find("\n$") != entry_.npos; }
+    bool is_directive() const { return entry_.starts_with('$'); }
 
     /// No record, and LDNS_STATUS_OK: the entry is empty, or for those that follow.
     ldns_status parse(RecordHandle& record) {
         std::size_t first = entry_.find_first_not_of(" \t\n");
         if (first == entry_.npos || entry_[first] == ';') return LDNS_STATUS_OK;
+        if (is_directive()) return obey(record);
+        if (is_lost_) return LDNS_STATUS_SYNTAX_ORIGIN;
         // An entry without an owner is the last owner's; whose was not understood has none for those behind.
-        bool has_owner = first == 0 && !is_directive();
+        bool has_owner = first == 0;
         if (first > 0 && !is_owned_) return LDNS_STATUS_SYNTAX_DNAME_ERR;
         if (has_owner) forget_owner();
         if (is_open() || !is_whole_) return LDNS_STATUS_SYNTAX_ERR;
@@ -215,7 +217,15 @@ class MasterFile {
     }
 
   private:
-    bool is_directive() const { return entry_.starts_with('$'); }
+    /// $ORIGIN and $TTL, as ldns does. Behind an $ORIGIN that it does not understand nobody knows whose the
+    /// names are, up to the next.
+    ldns_status obey(RecordHandle& none) {
+        constexpr std::string_view name = "$ORIGIN";
+        bool is_done = !is_open() && is_whole_ && parse_entry(none) == LDNS_STATUS_OK && !none;
+        bool is_origin = strncasecmp(entry_.c_str(), name.data(), name.size()) == 0;
+        if (is_origin) is_lost_ = !is_done;
+        return is_done ? LDNS_STATUS_OK : LDNS_STATUS_SYNTAX_KEYWORD_ERR;
+    }
 
     void forget_owner() {
         ldns_rdf_deep_free(previous_);
@@ -280,6 +290,7 @@ class MasterFile {
     bool is_plain_ = true;
     bool is_whole_ = true;
     bool is_owned_ = true; ///< ldns takes the origin in front of the first owner
+    bool is_lost_ = false; ///< the origin is not known
     std::uint32_t ttl_ = 3600;
     ldns_rdf* origin_;
     ldns_rdf* previous_ = nullptr;
@@ -306,12 +317,13 @@ Result read_policy_zone(const Config::BlockList& list, std::FILE* file, unsigned
         RecordHandle record;
         ldns_status status = in.parse(record);
         if (status == LDNS_STATUS_OK && !record) continue;
-        std::string wrong = in.is_open()               ? "a parenthesis that stays open"
-                            : status == LDNS_STATUS_OK ? fault_of(record.get())
-                                                       : ldns_get_errorstr_by_id(status);
+        std::string wrong = in.is_directive()                     ? "a directive that is not done here"
+                            : status == LDNS_STATUS_SYNTAX_ORIGIN ? "below an origin that is none"
+                            : in.is_open()                        ? "a parenthesis that stays open"
+                            : status == LDNS_STATUS_OK            ? fault_of(record.get())
+                                                                  : ldns_get_errorstr_by_id(status);
         if (!wrong.empty()) {
             if (!zone.has_begun()) return error("the SOA of a response policy zone", wrong);
-            if (in.has_directive()) return error("a directive that is done here", wrong);
             if (in.last_line() > in.line()) wrong += fmt::format(", up to line {}", in.last_line());
             zone.result().skip(in.line(), fmt::format("no record ({})", wrong), in.text());
             continue;

@@ -30,7 +30,7 @@ MUTATIONS = [
         "control_test:LocalBuildTest.NamesOfAZone*"),
     Mutation(
         "one-bad-record-refuses-the-list", "control/local/policy_zone.cpp",
-        "            if (in.has_directive()) return error(",
+        "            if (!zone.has_begun()) return error(",
         "            return error(",
         "one slip of a list's author, and millraced does not start",
         "control_test:LocalBuildTest.ARecordThatIsNone*"),
