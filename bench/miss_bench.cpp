@@ -340,5 +340,6 @@ int main(int argc, char** argv) {
     if (!is_counted && rte_eal_init(int(std::size(eal)), const_cast<char**>(eal)) < 0) return 1;
     benchmark::Initialize(&argc, argv);
     benchmark::RunSpecifiedBenchmarks();
+    if (is_counted) return 0;
     std::_Exit(0); // the port is static: EAL has no say at exit
 }
