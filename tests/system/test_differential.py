@@ -121,14 +121,10 @@ def single(lab, build, reference):
     assert one.wait(20) == 0
 
 
-def ask(client, question, silent):
-    """Asks again, as clients do: a datagram may be lost, and whoever has waited for long over UDP is given up (`fanout: patience`)."""
-    for _ in range(4):
-        reply = client.send(question.message().to_wire(), question.tcp, 5)
-        if reply is not None:
-            return parsed(reply)
-        silent.append(f"{client.address}: {question}")
-    raise AssertionError("no reply: " + ", ".join(silent))
+def unbound_says(unbound, question):
+    """It is silent now and then, of 2,000 questions to one in two of ten runs, for TYPE253 each time; asked again it replies."""
+    replies = (unbound.send(question.message().to_wire(), question.tcp, 5) for _ in range(4))
+    return parsed(next((reply for reply in replies if reply is not None), None))
 
 
 def parsed(wire):
@@ -152,9 +148,9 @@ def fields(message):
 
 def test_same_as_unbound(reference, single):
     unbound = Client(*reference.unbound)
-    unexplained, stale, silent = [], set(RULES), []
+    unexplained, stale = [], set(RULES)
     for question in questions():
-        ours, theirs = (ask(client, question, silent) for client in (single, unbound))
+        ours, theirs = parsed(single.send(question.message().to_wire(), question.tcp, PATIENCE)), unbound_says(unbound, question)
         mine, other = fields(ours), fields(theirs)
         for field in mine:
             if mine[field] == other[field]:
@@ -165,7 +161,6 @@ def test_same_as_unbound(reference, single):
                 unexplained.append(f"{question}: {field} {mine[field]}, unbound {other[field]}")
     assert not unexplained, f"{len(unexplained)} differences, the first ones:\n" + "\n".join(unexplained[:15])
     assert not stale, "explained, but never seen: " + ", ".join(r.reason for r in stale)
-    assert len(silent) <= 2, "of the first time asked without reply: " + ", ".join(silent)
 
 
 @pytest.mark.parametrize("tcp", [False, True], ids=["udp", "tcp"])
