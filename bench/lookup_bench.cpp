@@ -6,7 +6,6 @@
 #include <random>
 
 #include <benchmark/benchmark.h>
-#include <rte_eal.h>
 #include <rte_hash.h>
 #include <rte_hash_crc.h>
 #include <rte_prefetch.h>
@@ -14,7 +13,6 @@
 #include "bench/cycles.hpp"
 #include "bench/iterations.hpp"
 #include "bench/names.hpp"
-#include "dataplane/eal_plan.hpp"
 
 namespace millrace {
 namespace {
@@ -192,20 +190,12 @@ AT(10'000);
 AT(1'000'000);
 AT(5'000'000);
 
-/// rte_hash's memory, and this thread on the last CPU.
-bool start_eal() {
-    std::string lcores = "--lcores=0@" + std::to_string(dataplane::Machine::inspect().cpus.back());
-    const char* eal[] = {"lookup_bench",   "--no-huge",           "-m",
-                         "1500",           "--no-shconf",         "--no-pci",
-                         "--no-telemetry", "--log-level=warning", lcores.c_str()};
-    return rte_eal_init(int(std::size(eal)), const_cast<char**>(eal)) >= 0;
-}
-
 } // namespace
 } // namespace millrace
 
 int main(int argc, char** argv) {
-    if (!millrace::bench::counts_instructions() && !millrace::start_eal()) return 1;
+    // Memory for rte_hash.
+    if (!millrace::bench::counts_instructions() && !millrace::bench::start_eal(false, 1500)) return 1;
     benchmark::Initialize(&argc, argv);
     benchmark::RunSpecifiedBenchmarks();
     std::fflush(stdout);

@@ -8,11 +8,9 @@
 #include <array>
 #include <cstdlib>
 #include <iterator>
-#include <string>
 #include <vector>
 
 #include <benchmark/benchmark.h>
-#include <rte_eal.h>
 
 #include "bench/cycles.hpp"
 #include "bench/iterations.hpp"
@@ -22,7 +20,6 @@
 #include "cache/wire.hpp"
 #include "control/fetch/table.hpp"
 #include "control/limits.hpp"
-#include "dataplane/eal_plan.hpp"
 #include "dataplane/ethdev_port.hpp"
 #include "dataplane/worker.hpp"
 #include "tests/support/entries.hpp"
@@ -332,14 +329,9 @@ BENCHMARK(control_alone)->Apply(bench::iterations);
 } // namespace millrace
 
 int main(int argc, char** argv) {
-    std::string lcores = "--lcores=0@" + std::to_string(millrace::dataplane::Machine::inspect().cpus.back());
-    const char* eal[] = {
-        "miss_bench",     "--no-huge",           "-m",          "512", "--no-shconf", "--no-pci",
-        "--no-telemetry", "--log-level=warning", lcores.c_str()};
-    bool is_counted = millrace::bench::counts_instructions();
-    if (!is_counted && rte_eal_init(int(std::size(eal)), const_cast<char**>(eal)) < 0) return 1;
+    if (!millrace::bench::counts_instructions() && !millrace::bench::start_eal()) return 1;
     benchmark::Initialize(&argc, argv);
     benchmark::RunSpecifiedBenchmarks();
-    if (is_counted) return 0;
+    std::fflush(stdout);
     std::_Exit(0); // the port is static: EAL has no say at exit
 }

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <iterator>
 #include <random>
 
+#include <rte_eal.h>
 #include <rte_eth_ring.h>
 #include <rte_ip.h>
 #include <rte_lcore.h>
@@ -11,6 +13,7 @@
 #include <rte_udp.h>
 
 #include "cache/dns.hpp"
+#include "dataplane/machine.hpp"
 #include "tests/support/entries.hpp"
 #include "tests/support/messages.hpp"
 
@@ -73,6 +76,17 @@ Order::Order(Kind kind, std::uint32_t count) : drawn_(drawn) {
         auto rank = std::uint64_t(std::ranges::upper_bound(sums, point) - sums.begin());
         number = std::uint32_t(rank * 2'654'435'761u % count); // popular names lie anywhere
     }
+}
+
+bool start_eal(bool two, unsigned megabytes) {
+    auto cpus = dataplane::Machine::inspect().cpus;
+    std::string lcores = "--lcores=0@" + std::to_string(two ? cpus.front() : cpus.back()),
+                size = std::to_string(megabytes);
+    if (two) lcores += ",1@" + std::to_string(cpus.back());
+    const char* eal[] = {"bench",          "--no-huge",           "-m",
+                         size.c_str(),     "--no-shconf",         "--no-pci",
+                         "--no-telemetry", "--log-level=warning", lcores.c_str()};
+    return rte_eal_init(int(std::size(eal)), const_cast<char**>(eal)) >= 0;
 }
 
 RingWire::RingWire(const std::string& name, unsigned places) {

@@ -36,6 +36,10 @@ class Order {
     std::size_t at_ = 0;
 };
 
+/// Starts EAL for rings: without huge pages, NICs and files. Lcore 0 is the calling thread, on the last CPU;
+/// with `two` it is on the first, and lcore 1 on the last. False: it has said why.
+bool start_eal(bool two = false, unsigned megabytes = 512);
+
 /// Used by one thread. Needs EAL.
 class RingWire {
   public:

@@ -13,12 +13,10 @@
 #include <string>
 
 #include <rte_cycles.h>
-#include <rte_eal.h>
 #include <rte_lcore.h>
 
 #include "bench/names.hpp"
 #include "bench/quantile.hpp"
-#include "dataplane/eal_plan.hpp"
 #include "dataplane/ethdev_port.hpp"
 #include "dataplane/worker.hpp"
 
@@ -133,12 +131,7 @@ int main(int argc, char** argv) {
         if (argc > at) std::from_chars(argv[at], argv[at] + std::strlen(argv[at]), otherwise);
         return otherwise;
     };
-    auto cpus = millrace::dataplane::Machine::inspect().cpus;
-    std::string lcores = "--lcores=0@" + std::to_string(cpus.front()) + ",1@" + std::to_string(cpus.back());
-    const char* eal[] = {
-        "scaling_bench",  "--no-huge",           "-m",          "512", "--no-shconf", "--no-pci",
-        "--no-telemetry", "--log-level=warning", lcores.c_str()};
-    if (rte_eal_init(int(std::size(eal)), const_cast<char**>(eal)) < 0) return 1;
+    if (!millrace::bench::start_eal(true)) return 1;
     int status = millrace::run(number(1, 10'000), number(2, 15));
     std::fflush(stdout);
     std::_Exit(status); // EAL has no say at exit

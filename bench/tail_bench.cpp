@@ -11,14 +11,12 @@
 
 #include <pthread.h>
 #include <rte_cycles.h>
-#include <rte_eal.h>
 #include <rte_lcore.h>
 
 #include "bench/load/histogram.hpp"
 #include "bench/names.hpp"
 #include "bench/quantile.hpp"
 #include "control/local/special_names.hpp"
-#include "dataplane/eal_plan.hpp"
 #include "dataplane/ethdev_port.hpp"
 #include "dataplane/worker.hpp"
 
@@ -213,12 +211,7 @@ class Bench {
 } // namespace millrace
 
 int main() {
-    auto cpus = millrace::dataplane::Machine::inspect().cpus;
-    std::string lcores = "--lcores=0@" + std::to_string(cpus.front()) + ",1@" + std::to_string(cpus.back());
-    const char* eal[] = {
-        "tail_bench",     "--no-huge",           "-m",          "512", "--no-shconf", "--no-pci",
-        "--no-telemetry", "--log-level=warning", lcores.c_str()};
-    if (rte_eal_init(int(std::size(eal)), const_cast<char**>(eal)) < 0) return 1;
+    if (!millrace::bench::start_eal(true)) return 1;
     static millrace::Bench bench;
     bench.run();
     std::fflush(stdout);

@@ -9,13 +9,11 @@
 
 #include <benchmark/benchmark.h>
 #include <rte_cycles.h>
-#include <rte_eal.h>
 #include <rte_ethdev.h>
 
 #include "bench/names.hpp"
 #include "bench/quantile.hpp"
 #include "control/local/special_names.hpp"
-#include "dataplane/eal_plan.hpp"
 #include "dataplane/ethdev_port.hpp"
 #include "dataplane/logged_port.hpp"
 #include "dataplane/worker.hpp"
@@ -196,11 +194,7 @@ BENCHMARK(hits_zipf)->Arg(5'000'000);
 } // namespace millrace
 
 int main(int argc, char** argv) {
-    std::string lcores = "--lcores=0@" + std::to_string(millrace::dataplane::Machine::inspect().cpus.back());
-    const char* eal[] = {
-        "worker_bench",   "--no-huge",           "-m",          "512", "--no-shconf", "--no-pci",
-        "--no-telemetry", "--log-level=warning", lcores.c_str()};
-    if (rte_eal_init(int(std::size(eal)), const_cast<char**>(eal)) < 0) return 1;
+    if (!millrace::bench::start_eal()) return 1;
     benchmark::Initialize(&argc, argv);
     benchmark::RunSpecifiedBenchmarks();
     std::_Exit(0); // the ports are static: EAL has no say at exit

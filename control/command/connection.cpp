@@ -59,7 +59,18 @@ void CommandConnection::readable() {
     if (state_ == State::asking) return receive();
     // While a request is in work, only the client's end matters. Another request stays where it is, and the
     // socket is watched again when its turn comes.
-    if (has_hung_up()) close();
+    watch_for_end();
+}
+
+/// Which what is still to be read does not end.
+void CommandConnection::watch_for_end() {
+    if (state_ == State::asking || state_ == State::closed) return;
+    if (has_hung_up()) return close();
+    if (std::exchange(end_watched_, true)) return;
+    socket_.async_wait(socket_.wait_error, [self = shared_from_this()](asio::error_code error) {
+        self->end_watched_ = false;
+        if (!error) self->watch_for_end();
+    });
 }
 
 /// Neither reads nor sends any more, which is more than the end of what it sends: `echo status | nc -NU PATH`
@@ -87,7 +98,7 @@ void CommandConnection::next() {
     } else if (has_ended_) {
         return close();
     }
-    if (!has_ended_) watch();
+    has_ended_ ? watch_for_end() : watch();
 }
 
 /// Of one that is too long so much that this can be told.

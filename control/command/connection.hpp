@@ -32,6 +32,7 @@ class CommandConnection : public std::enable_shared_from_this<CommandConnection>
 
     void enter(State state, std::chrono::milliseconds limit);
     void watch();
+    void watch_for_end();
     void readable();
     void receive();
     bool has_hung_up();
@@ -48,7 +49,8 @@ class CommandConnection : public std::enable_shared_from_this<CommandConnection>
     asio::posix::stream_descriptor socket_;
     asio::steady_timer timer_;
     State state_ = State::asking;
-    bool watched_ = false;      ///< a wait for the socket to become readable is under way
+    bool watched_ = false;      ///< a wait for the socket to become readable is under way,
+    bool end_watched_ = false;  ///< one for the client to hang up
     bool has_ended_ = false;    ///< the client sends no more, but may read
     std::string in_;            ///< what came of requests that are not in work yet, at most `most_read`
     bool is_cut_ = false;       ///< of the line that in_ begins in the middle of, more was left out

@@ -5,6 +5,7 @@ import os
 import pathlib
 import socket
 import subprocess
+import threading
 import time
 from contextlib import contextmanager
 
@@ -35,6 +36,20 @@ def _enter(file):
 
 
 PATIENCE = 20  # seconds, for what must come: the machine may be paused meanwhile
+
+
+class Beside:
+    """Something that goes on beside a block: `beside()` has to end once `leaving` is set."""
+
+    def __enter__(self):
+        self.leaving = threading.Event()
+        self._thread = threading.Thread(target=self.beside)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.leaving.set()
+        self._thread.join()
 
 
 class Client:

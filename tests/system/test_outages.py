@@ -12,7 +12,6 @@ import itertools
 import os
 import selectors
 import signal
-import threading
 import time
 
 import dns.message
@@ -21,7 +20,7 @@ import pytest
 
 from conftest import NOBODY, loopback, socket_config
 from real import Servers
-from support import Client, addresses, until
+from support import Beside, Client, addresses, until
 
 RATE = 40  # questions a second
 PATIENCE = 1.9  # seconds: fanout's default, the documented delay over UDP
@@ -32,27 +31,17 @@ FOLDERS = itertools.count()
 Outcome = collections.namedtuple("Outcome", "name seconds reply")  # reply: None if there was none
 
 
-class Load:
+class Load(Beside):
     """Asks for the names in turn from when the block is entered; `outcomes` is whole when it has been left."""
 
     def __init__(self, client, names):
         self.outcomes = []
         self._client, self._names = client, itertools.cycle(names) if isinstance(names, list) else names
-        self._ends = threading.Event()
-        self._thread = threading.Thread(target=self._run)
 
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._ends.set()
-        self._thread.join()
-
-    def _run(self):
+    def beside(self):
         waiting, due, ends = selectors.DefaultSelector(), time.monotonic(), None
         while ends is None or (waiting.get_map() and time.monotonic() < ends):
-            if self._ends.is_set():
+            if self.leaving.is_set():
                 ends = ends or time.monotonic() + PATIENCE + SLACK
             elif time.monotonic() >= due:
                 due += 1 / RATE

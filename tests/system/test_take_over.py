@@ -202,8 +202,8 @@ def test_of_an_af_xdp_port(lab, daemon, upstreams, successor, cache):
 
 
 def test_of_an_af_xdp_port_under_load(lab, daemon, nsd, successor, cache):
-    """As the old XDP program goes, the kernel frees what lies in the veth's ring: mostly nothing, at most what was sent at once, a few
-    tens on a machine that is busy. A time without service would cost all that are outstanding."""
+    """As the old XDP program goes, the kernel frees what lies in the veth's ring: mostly nothing, more when a busy machine sends several
+    times at once. A tenth of a second without service, which a take-over must not take, would cost half of what may be outstanding."""
     one = daemon(xdp_config(lab.names, nsd, LCORE, cache=cache))
     with Steady(lab) as clients:
         assert until(lambda: received_by_lcore(one) > 200, 60)

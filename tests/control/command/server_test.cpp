@@ -229,6 +229,26 @@ TEST_F(PatientCommandSocket, ClientThatLeavesWhileItsRequestIsInWorkIsForgotten)
     control([&] { kept_.clear(); });
 }
 
+TEST_F(PatientCommandSocket, SoIsOneThatHasAskedForMoreOrSendsNoMore) {
+    open();
+    for (std::string_view sent : {"later\necho\n", "later\n", "later"}) {
+        SCOPED_TRACE(sent);
+        int fd = client();
+        send_octets(fd, sent);
+        if (!sent.ends_with("echo\n")) ::shutdown(fd, SHUT_WR);
+        bool there = false;
+        ASSERT_TRUE(eventually([&] {
+            control([&] { there = !kept_.empty(); });
+            return there;
+        }));
+        control([] {}); // it has seen what is behind the request
+        EXPECT_EQ(connections(), 1u);
+        ::close(fd);
+        EXPECT_TRUE(eventually([&] { return connections() == 0; }));
+        control([&] { kept_.clear(); });
+    }
+}
+
 TEST_F(CommandSocket, SlowReadersAndIdlersAreDropped) {
     open();
     int slow = client(), idle = client();

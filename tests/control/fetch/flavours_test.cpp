@@ -60,6 +60,19 @@ TEST_F(FlavoursTest, AMergeConcernsWhoDoesNotValidate) {
     EXPECT_EQ(cached(a)->version, (Version{1, 1}));
 }
 
+/// What one server says where a quorum is wanted lasts briefly, but for who judges by himself.
+TEST_F(FlavoursTest, AnAnswerWithoutQuorumIsShortForWhoDoesNotValidate) {
+    FetchPolicy policy;
+    policy.merge.policy = Config::MergePolicy::quorum;
+    policy.fanout.strategy = Config::Strategy::race;
+    fetches.set_policy(0, policy);
+    for (unsigned i : {0u, 1u, 2u}) serve(i, {"1.1.1.1"}, 1ms, 300);
+    ask(a);
+    run(1s);
+    EXPECT_EQ(cached(a_do)->expiry - cached(a_do)->born, 300s);
+    EXPECT_LT(cached(a)->expiry, cached(a_do)->expiry);
+}
+
 TEST_F(FlavoursTest, AnAnswerThatIsNotStoredReachesBoth) {
     for (unsigned i : {0u, 1u, 2u}) serve(i, {"1.1.1.1"}, 5ms, 0);
     auto one = ask(a), other = ask(a_do);
