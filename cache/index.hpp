@@ -27,6 +27,17 @@ class Index {
 
     void prefetch(Hash hash) const { __builtin_prefetch(&line(hash)); }
 
+    /// What a walk in the map for a hash of this line may pass: buckets and lines have the same bits.
+    void prefetch_nodes(Hash hash) const {
+        static_assert(lines == limits::shard_buckets);
+        for (const auto& place : line(hash)) {
+            std::uint64_t word = place.load(std::memory_order_relaxed);
+            if (word == 0) return;
+            // The map's link and order key stand before the Node.
+            __builtin_prefetch(reinterpret_cast<const char*>(word & address_mask) - 16);
+        }
+    }
+
     Finding find(Hash hash) const {
         for (const auto& place : line(hash)) {
             // Acquire: without it the Node's key could be read from before it was written.

@@ -43,8 +43,14 @@ struct Key {
 };
 static_assert(std::is_trivially_copyable_v<Key> && offsetof(Key, name) + 1 == Key::header_octets);
 
-/// A keyed hash of Key::bytes(). The upper bits pick the shard, the lower ones the bucket.
+/// A keyed hash of a Key. The upper bits pick the shard, the lower ones the bucket.
 using Hash = std::uint64_t;
+
+/// Of the same key with DO=1 where this is of the one with DO=0, and the reverse. One is seldom touched
+/// without the other: they lie in neighbouring lines and buckets.
+constexpr Hash sibling_of(Hash hash) {
+    return hash ^ 1;
+}
 
 /// The secret of the keyed hash, drawn once at start so that nobody outside can aim at a bucket.
 class Hasher {

@@ -73,6 +73,15 @@ struct Shard final : Retired {
         return &*at;
     }
     std::size_t slots() const { return order.size(); }
+    /// For who passes the slots in their order, and is at this one: what he will need soon.
+    void prefetch(std::size_t at) const {
+        constexpr std::size_t node_ahead = 16, rest_ahead = 8;
+        if (at + node_ahead < slots()) __builtin_prefetch(order[at + node_ahead]);
+        if (at + rest_ahead >= slots()) return;
+        const Node& node = *order[at + rest_ahead];
+        __builtin_prefetch(node.first.bytes);
+        __builtin_prefetch(node.second.entry.load(std::memory_order_relaxed));
+    }
     /// Changes a slot and keeps the count of dead ones.
     template <class Change>
     void update(Slot& slot, Change change) {

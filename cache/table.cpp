@@ -10,11 +10,16 @@ namespace millrace::cache {
 
 namespace {
 
+/// With as many dead ones as there may be.
+std::size_t slots_for(std::size_t entries) {
+    return entries + entries / (limits::dead_share - 1);
+}
+
 /// Shards for a table: as many as its entries need, or fewer if its memory cannot hold those.
 std::size_t planned_shards(const TableLimits& limits) {
     constexpr std::size_t least_octets = Shard::slot_octets + Key::header_octets + 1 + sizeof(Entry);
-    std::size_t entries = std::min(limits.entries, limits.bytes / least_octets);
-    return std::max<std::size_t>(1, (entries + limits::shard_fill - 1) / limits::shard_fill);
+    std::size_t slots = slots_for(std::min(limits.entries, limits.bytes / least_octets));
+    return std::max<std::size_t>(1, (slots + limits::shard_fill - 1) / limits::shard_fill);
 }
 
 } // namespace
@@ -26,8 +31,9 @@ Key KeyRef::key() const {
 }
 
 Table::Table(const TableLimits& limits, Grace& grace, const Hasher& hasher)
-    : limits_(limits), most_bytes_(limits.bytes - std::min(limits.bytes / 2, Shard::fixed_octets)),
-      grace_(grace), hasher_(hasher), shards_(planned_shards(limits)), words_(new ShardWord[shards_]),
+    : limits_(limits), most_slots_(slots_for(limits.entries)),
+      most_bytes_(limits.bytes - std::min(limits.bytes / 2, Shard::fixed_octets)), grace_(grace),
+      hasher_(hasher), shards_(planned_shards(limits)), words_(new ShardWord[shards_]),
       owner_(std::this_thread::get_id()) {}
 
 Table::~Table() {
@@ -97,7 +103,7 @@ Node* Table::find_or_insert(const Key& key, Hash hash) try {
     Shard& s = *shard(index(hash));
     if (Node* node = find(s, key, hash)) return node;
     std::size_t cost = Shard::slot_octets + key.bytes().size();
-    bool full = s.slots() == limits::shard_slots || slots_ == limits_.entries || bytes() + cost > most_bytes_;
+    bool full = s.slots() == limits::shard_slots || slots_ == most_slots_ || bytes() + cost > most_bytes_;
     queue_for_upkeep(index(hash), s);
     if (full) return nullptr;
     Node* node = s.insert(hash, key.bytes());
@@ -140,6 +146,7 @@ Publication Table::judge(const Node* node, unsigned group, const Entry& entry) c
     if (entry.version.generation < slot.started) return Publication::superseded;
     const Entry* before = slot.entry.load(std::memory_order_relaxed);
     if (before && entry.version <= before->version) return Publication::superseded;
+    if (!before && entries_ == limits_.entries) return Publication::full;
     // While both are alive the old and the new Entry count.
     return bytes() + entry.bytes() > most_bytes_ ? Publication::full : Publication::accepted;
 }

@@ -28,6 +28,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <ranges>
 #include <string_view>
 #include <thread>
 
@@ -51,7 +52,7 @@ constexpr std::string_view to_string(Publication publication) {
 }
 
 struct TableLimits {
-    std::size_t entries; ///< keys, live or empty
+    std::size_t entries; ///< that are kept; slots may be a third more, for dead ones
     std::size_t bytes;   ///< of slots, keys, Entries and limbo together
 };
 
@@ -104,6 +105,21 @@ class Table {
                   const std::function<void(const KeyRef&, const Entry&)>& take) const;
 
     // The owner's alone. An assertion checks the thread.
+
+    /// Ahead of start() for these hashes and their siblings, so that the cache misses of all overlap.
+    template <std::ranges::forward_range Hashes>
+    void prefetch_starts(Hashes&& hashes) const {
+        for (Hash hash : hashes) {
+            prefetch(hash);
+            prefetch(sibling_of(hash));
+        }
+        for (Hash hash : hashes) {
+            auto* index = index_of(hash);
+            if (!index) continue;
+            index->prefetch_nodes(hash);
+            index->prefetch_nodes(sibling_of(hash));
+        }
+    }
 
     /// Supersedes every generation of the key before this one. For good as long as each generation publishes
     /// only between its start and its finish: a slot that holds nothing and runs nothing is forgotten. False:
@@ -169,6 +185,7 @@ class Table {
     void swap_in(Shard& shard, Node& node, EntryPtr entry);
 
     TableLimits limits_;
+    std::size_t most_slots_;
     std::size_t most_bytes_; ///< what a rebuild takes for a grace period is set aside: an empty shard
     Grace& grace_;
     Hasher hasher_;

@@ -20,18 +20,17 @@ constexpr std::size_t part(std::size_t limit, std::size_t sixteenths) {
 
 } // namespace
 
-/// Worth a rebuild: a sixteenth of the slots are dead, and not too few of them unless slots are short.
+/// Worth a rebuild, which costs what is kept: a quarter of the slots are dead, a sixteenth where slots are
+/// short, and not too few of them otherwise.
 bool Table::has_many_dead(const Shard& s) const {
-    return s.dead * 16 >= s.slots() && (s.dead >= 64 || slots_ > part(limits_.entries, low)) && s.dead > 0;
+    bool is_short = s.slots() > part(limits::shard_slots, high) || slots_ > part(most_slots_, high);
+    bool is_worth_it = s.dead >= 64 || slots_ > part(most_slots_, low);
+    return s.dead > 0 && is_worth_it && s.dead * (is_short ? 16 : limits::dead_share) >= s.slots();
 }
 
-/// What a rebuild would allocate for the slots that it keeps; the shard itself has its room set aside.
+/// What a rebuild would allocate at most for the slots that it keeps; a shard itself has its room set aside.
 std::size_t Table::kept_bytes(const Shard& s) const {
-    std::size_t kept = 0;
-    for (const Node* node : s.order) {
-        if (!Shard::is_dead(node->second)) kept += Shard::slot_octets + node->first.size();
-    }
-    return kept;
+    return s.slot_bytes - s.dead * (Shard::slot_octets + Key::header_octets + 1);
 }
 
 void Table::queue_for_upkeep(std::size_t index, Shard& s) {
@@ -82,6 +81,7 @@ std::size_t Table::evict(Shard& s, std::size_t wanted, std::size_t& steps, Time 
     // Twice round: the first may do no more than clear marks.
     for (std::size_t passed = 0; taken < wanted && steps > 0 && passed < 2 * s.slots(); ++passed, --steps) {
         if (s.hand >= s.slots()) s.hand = 0;
+        s.prefetch(s.hand);
         Node& node = *s.order[s.hand++];
         const Entry* entry = node.second.entry.load(std::memory_order_relaxed);
         if (!entry) continue;
@@ -100,6 +100,7 @@ void Table::rebuild(std::size_t index) try {
     Shard* old = shard(index); // readers may be in it until its grace period ends
     auto fresh = std::make_unique<Shard>();
     for (std::size_t i = 0; i < old->slots(); ++i) {
+        old->prefetch(i);
         if (i == old->hand) fresh->hand = fresh->slots();
         const KeyRef& key = old->order[i]->first;
         const Slot& slot = old->order[i]->second; // not a structured binding: clang 14 does not capture those

@@ -225,7 +225,7 @@ bool FetchTable::start_fetch(const cache::Key& key, cache::Hash hash, const std:
         side.key = key;
         side.key.flavour &= std::uint8_t(~cache::dnssec_ok);
         side.key.flavour |= &side == &slot.sides[1] ? cache::dnssec_ok : 0;
-        side.hash = side.key == key ? hash : table_.hasher()(side.key);
+        side.hash = side.key.flavour == key.flavour ? hash : cache::sibling_of(hash);
         by_hash_.emplace(side.hash, index);
         table_.start(side.key, side.hash, id.generation); // false: it is full; the answer will be private
     }

@@ -18,9 +18,11 @@ bool RecentPairs::use(std::span<const std::uint8_t> question, const dataplane::E
     std::uint64_t seed = XXH3_64bits_withSeed(question.data(), question.size(), seed_);
     seed = XXH3_64bits_withSeed(address.data(), address.size(), seed);
     auto hash = XXH3_128bits_withSeed(&rest, sizeof rest, seed);
-    constexpr std::uint32_t mask = (1u << bits_log2) - 1;
-    Bits bits{std::uint32_t(hash.low64) & mask, std::uint32_t(hash.low64 >> 32) & mask,
-              std::uint32_t(hash.high64) & mask, std::uint32_t(hash.high64 >> 32) & mask};
+    // The bits of a pair lie in one cache line (blocked Bloom filter: Putze, Sanders, Singler 2007).
+    constexpr std::uint32_t line_bits = 512, mask = (1u << bits_log2) - line_bits;
+    auto line = std::uint32_t(hash.low64) & mask;
+    Bits bits;
+    for (unsigned i = 0; i < probes; ++i) bits[i] = line | (hash.high64 >> 9 * i & (line_bits - 1));
     if (holds(current_, bits) || holds(previous_, bits)) return false;
     for (std::uint32_t bit : bits) current_[bit / 64] |= std::uint64_t(1) << bit % 64;
     return true;

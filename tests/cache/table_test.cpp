@@ -179,14 +179,52 @@ TEST_F(TableTest, RefusesEntriesBeyondItsBytesAndTheCallerKeepsThem) {
 }
 
 TEST_F(TableTest, FillsToItsLimitWithoutAShardFillingFirst) {
-    constexpr std::size_t entries = 20000;
+    constexpr std::size_t entries = 20000, slots = entries + entries / 3;
     Table full({.entries = entries, .bytes = 1 << 26}, grace);
-    for (std::size_t i = 0; i < entries; ++i) {
+    Generation generation = 0;
+    auto put = [&](std::size_t i) {
         Key key = key_of("host-" + std::to_string(i) + ".example");
-        ASSERT_TRUE(full.start(key, full.hasher()(key), i + 1)) << i;
+        if (!full.start(key, full.hasher()(key), ++generation)) return false;
+        EntryPtr entry = entry_of({generation, 0}, {1}, 0s, 60s);
+        bool is_kept = full.publish(key, full.hasher()(key), entry) == Publication::accepted;
+        EXPECT_EQ(is_kept, i < entries) << i << ": Entries have their bound,";
+        return true;
+    };
+    for (std::size_t i = 0; i < slots; ++i) ASSERT_TRUE(put(i)) << i;
+    EXPECT_FALSE(put(slots)) << "and slots another";
+    EXPECT_EQ(full.entries(), entries);
+    EXPECT_EQ(full.slots(), slots);
+}
+
+/// Whatever else a key holds makes another hash of it: with the same name, no two share a bucket by design.
+TEST_F(TableTest, AHashCoversAllOfAKeyAndDoMakesItsSibling) {
+    std::set<Hash> hashes;
+    std::set<Hash> lines;
+    std::size_t keys = 0;
+    for (std::uint16_t qtype : {1, 28, 65, 256}) {
+        for (std::uint16_t qclass : {1, 3}) {
+            for (std::uint8_t group : {0, 1, 15}) {
+                for (std::uint8_t flavour : {0, 2, 1 << dns64_shift, 15 << dns64_shift}) {
+                    Key key = a;
+                    key.qtype = qtype;
+                    key.qclass = qclass;
+                    key.group = group;
+                    key.flavour = flavour;
+                    Hash plain_hash = hash(key);
+                    key.flavour |= dnssec_ok;
+                    EXPECT_EQ(hash(key), sibling_of(plain_hash));
+                    EXPECT_EQ(sibling_of(hash(key)), plain_hash);
+                    hashes.insert({plain_hash, hash(key)});
+                    lines.insert(plain_hash & (limits::shard_buckets - 1));
+                    keys += 2;
+                }
+            }
+        }
     }
-    Key one_more = key_of("one-more.example");
-    EXPECT_FALSE(full.start(one_more, full.hasher()(one_more), entries + 1));
+    EXPECT_EQ(hashes.size(), keys);
+    EXPECT_GT(lines.size(), 50u) << "96 keys of one name, spread over the lines";
+    EXPECT_EQ(Hasher(7)(a), Hasher(7)(a));
+    EXPECT_NE(Hasher(7)(a), Hasher(8)(a));
 }
 
 TEST_F(TableTest, LocatesAKeyFromItsStart) {

@@ -64,11 +64,12 @@ TEST_F(UpkeepTest, ATableThatIsNeverFullTakesEveryNewName) {
         ASSERT_EQ(put(i), Publication::accepted) << i;
         ticks(1);
         ASSERT_LE(table.entries(), 1000u);
-        ASSERT_LE(table.slots(), 1000u);
+        ASSERT_LE(table.slots(), 1333u);
     }
     EXPECT_GT(table.entries(), 700u) << "eviction stops where it should";
     EXPECT_GT(table.evicted(), 18000u);
     EXPECT_GT(table.rebuilt(), 10u);
+    EXPECT_LT(table.rebuilt(), 20000u / 250) << "each frees a good part of the slots";
 }
 
 TEST_F(UpkeepTest, NamesThatAreHitOutlastAScan) {
@@ -232,7 +233,7 @@ TEST_F(OneShard, RebuildsPassTheBoundByOneShardHoweverLongAReaderStalls) {
 TEST(UpkeepThreads, ReadersNeverSeeAnotherNamesEntry) {
     Grace grace;
     Table table({.entries = 2000, .bytes = 1 << 22}, grace);
-    constexpr unsigned names = 4000;
+    constexpr unsigned names = 6007;
     std::vector<Key> keys;
     std::vector<Hash> hashes;
     for (unsigned i = 0; i < names; ++i) {
@@ -283,7 +284,7 @@ TEST(UpkeepThreads, ReadersNeverSeeAnotherNamesEntry) {
     stop = true;
     for (auto& reader : readers) reader.join();
     EXPECT_EQ(foreign, 0u);
-    EXPECT_GT(table.rebuilt(), 10u);
+    EXPECT_GT(table.rebuilt(), 20u);
     EXPECT_GT(table.evicted(), 1000u);
 }
 

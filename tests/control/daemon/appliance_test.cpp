@@ -269,7 +269,6 @@ TEST_F(OneWorker, S24_AWorkerForgetsThePlacesOfARebuiltShard) {
     auto place = table.locate(a, table.hasher()(a));
     ASSERT_TRUE(flushes.flush_zone(make_key("com", 1).name, [](std::size_t) {}));
     run(5ms);
-    ASSERT_EQ(table.rebuilt(), 1u);
     ASSERT_NE(table.locate(a, table.hasher()(a)), place);
     serve("192.0.2.2", 1ms, 3600);
     EXPECT_EQ(ask(query("a.com"), 5ms).back(), 2) << "asked again";

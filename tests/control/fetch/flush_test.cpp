@@ -130,13 +130,15 @@ TEST_F(FlushOfNegatives, WhatWasSaidBeforeItIsNotPublishedAfterIt) {
     EXPECT_EQ(cached_addresses(a), Hosts{"2.2.2.2"});
 }
 
-
 class ManyShards : public FetchTest {
   protected:
-    ManyShards() : FetchTest(3, {}, 2 * limits::flush_shards_per_tick * cache::limits::shard_fill) {}
+    ManyShards() : FetchTest(3, {}, shards * (cache::limits::shard_fill * 3 / 4)) {} // a quarter may be dead
+
+    static constexpr std::size_t shards = 2 * limits::flush_shards_per_tick;
 };
 
 TEST_F(ManyShards, TheAcknowledgementWaitsForWhatWasSentWhileSlotsWereStillEmptied) {
+    ASSERT_EQ(table.shard_count(), shards);
     cache::Grace::Reader& worker = *grace.add_reader();
     worker.online();
     bool acknowledged = false;
