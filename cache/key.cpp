@@ -19,18 +19,17 @@ Hasher::Hasher(std::uint64_t seed) {
     XXH3_generateSecret_fromSeed(secret_.data(), seed);
 }
 
-/// The name by XXH3, and what goes before it by one multiplication (as in keyed_hash.hpp), but for DO.
+/// Of the name's, then of what goes before it, but for DO.
 Hash Hasher::operator()(const Key& key) const {
-    auto name = key.name.bytes();
-    std::uint64_t before = 0, added, multiplier;
-    std::memcpy(&before, &key, Key::header_octets - 1);
-    std::memcpy(&added, secret_.data(), sizeof added);
-    std::memcpy(&multiplier, secret_.data() + sizeof added, sizeof multiplier);
-    before &= ~(std::uint64_t(dnssec_ok) << 8 * offsetof(Key, flavour));
-    Hash hash = XXH3_64bits_withSecret(name.data(), name.size(), secret_.data(), secret_.size());
-    auto product = __uint128_t(hash ^ before ^ added) * (multiplier | 1);
-    hash = std::uint64_t(product) ^ std::uint64_t(product >> 64);
-    return key.flavour & dnssec_ok ? sibling_of(hash) : hash;
+    auto hash = [this](const void* octets, std::size_t size) {
+        return XXH3_64bits_withSecret(octets, size, secret_.data(), secret_.size());
+    };
+    std::uint64_t words[2]{};
+    std::memcpy(&words[0], &key, Key::header_octets - 1);
+    words[0] &= ~(std::uint64_t(dnssec_ok) << 8 * offsetof(Key, flavour));
+    words[1] = hash(key.name.octets.data(), key.name.size);
+    Hash plain_hash = hash(words, sizeof words);
+    return key.flavour & dnssec_ok ? sibling_of(plain_hash) : plain_hash;
 }
 
 } // namespace millrace::cache
