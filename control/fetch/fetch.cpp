@@ -35,6 +35,7 @@ Fetch::Fetch(FetchId id, const cache::Key& key, const std::vector<Candidate>& ca
              const FetchPolicy& policy, Time now)
     : id_(id), key_(key), policy_(policy), started_(now),
       next_batch_(now + pace_of(policy.fanout).first_wait) {
+    attempts_.reserve(candidates.size());
     for (const Candidate& c : candidates) attempts_.push_back({c});
     if (!attempts_.empty()) descend_to(attempts_.front().candidate.priority, now);
 }

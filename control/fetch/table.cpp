@@ -28,14 +28,14 @@ FetchTable::FetchTable(cache::Table& table, Publisher& publisher, Exchanges& exc
     : table_(table), publisher_(publisher), exchanges_(exchanges), groups_(groups),
       policies_(groups.size(), policy), waiters_(waker, publisher.servfail(), counters_), completions_(table),
       aliases_(table, publisher, waiters_, completions_, counters_, *this), back_offs_(table, groups),
-      slots_(limits::fetches) {
+      slots_(limits::fetches), by_hash_(2 * limits::fetches) {
     waiters_.set_patience(policy.fanout.patience);
     for (std::uint32_t i = limits::fetches; i-- > 0;) free_.push_back(i);
     exchanges_.set_listener(*this);
 }
 
 FetchTable::~FetchTable() {
-    assert(by_hash_.empty() && waiters_.count() == 0 && "close() drains before the end");
+    assert(by_hash_.size() == 0 && waiters_.count() == 0 && "close() drains before the end");
 }
 
 void FetchTable::set_policy(unsigned group, const FetchPolicy& policy) {
@@ -221,12 +221,13 @@ bool FetchTable::start_fetch(const cache::Key& key, cache::Hash hash, const std:
     free_.pop_back();
     FetchId id{index, ++last_generation_};
     FetchSlot& slot = slots_[index];
-    for (Side& side : slot.sides) {
+    for (std::uint8_t is_secure : {0, 1}) {
+        Side& side = slot.sides[is_secure];
         side.key = key;
         side.key.flavour &= std::uint8_t(~cache::dnssec_ok);
-        side.key.flavour |= &side == &slot.sides[1] ? cache::dnssec_ok : 0;
+        side.key.flavour |= is_secure * cache::dnssec_ok;
         side.hash = side.key.flavour == key.flavour ? hash : cache::sibling_of(hash);
-        by_hash_.emplace(side.hash, index);
+        by_hash_.add(side.hash, 2 * index + is_secure);
         table_.start(side.key, side.hash, id.generation); // false: it is full; the answer will be private
     }
     completions_.begin(id.generation);
@@ -400,8 +401,7 @@ void FetchTable::free(FetchSlot& slot) {
     assert(slot.waiting() == 0 && "a Fetch ends by answering everyone");
     FetchId id = slot.fetch->id();
     for (Side& side : slot.sides) {
-        auto [first, last] = by_hash_.equal_range(side.hash);
-        by_hash_.erase(std::find_if(first, last, [&](const auto& entry) { return entry.second == id.slot; }));
+        by_hash_.remove(std::uint32_t(2 * id.slot + (&side - slot.sides.data())));
         table_.finish(side.key, side.hash, id.generation);
         side.published = {};
         side.held = {};
@@ -424,11 +424,9 @@ FetchTable::FetchSlot* FetchTable::find(FetchId id) {
 }
 
 FetchTable::FetchSlot* FetchTable::find(const cache::Key& key, cache::Hash hash) {
-    auto [first, last] = by_hash_.equal_range(hash);
-    for (auto at = first; at != last; ++at) {
-        if (slots_[at->second].side(key).key == key) return &slots_[at->second];
-    }
-    return nullptr;
+    auto fits = [&](std::uint32_t place) { return slots_[place / 2].sides[place % 2].key == key; };
+    auto found = by_hash_.find(hash, fits);
+    return found ? &slots_[*found / 2] : nullptr;
 }
 
 std::vector<InflightFetch> FetchTable::inflight(std::size_t most) const {

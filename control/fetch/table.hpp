@@ -15,7 +15,6 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <unordered_map>
 #include <vector>
 
 #include "cache/table.hpp"
@@ -30,6 +29,7 @@
 #include "control/fetch/shares.hpp"
 #include "control/fetch/trace.hpp"
 #include "control/fetch/waiters.hpp"
+#include "control/hash_places.hpp"
 #include "control/limits.hpp"
 #include "control/rank/ranker.hpp"
 #include "control/timers.hpp"
@@ -293,7 +293,7 @@ class FetchTable final : private ExchangeListener, private FetchEffects, private
     std::vector<std::uint32_t> free_;
     Shares prefixes_{limits::fetches}, zones_{limits::fetches};
     std::uint32_t most_waited_ = 0; ///< the slot that had the most waiters when one was last added
-    std::unordered_multimap<cache::Hash, std::uint32_t> by_hash_; ///< live ones, by either key
+    HashPlaces by_hash_;            ///< live ones' sides, two to a slot
     Timers timers_{limits::fetches};
     std::deque<Successor> successors_;
     std::uint64_t successors_gone_ = 0; ///< that were before those

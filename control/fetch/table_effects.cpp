@@ -297,6 +297,7 @@ void FetchTable::wake_waiters(FetchId id, Side& side, const cache::Entry* entry,
 std::vector<Candidate> FetchTable::candidates(unsigned group) const {
     std::vector<Candidate> result;
     const Upstreams& upstreams = groups_[group];
+    result.reserve(upstreams.size());
     for (unsigned upstream : exchanges_.ranked(group)) {
         result.push_back({upstream, upstreams.srtt(upstream), upstreams.is_validator(upstream),
                           upstreams.is_trusted(upstream), upstreams.priority(upstream)});

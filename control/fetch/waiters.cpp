@@ -34,9 +34,9 @@ bool Waiters::join(WaiterList& list, const Waiter& waiter) {
 /// A client that asks again with the same port and ID is answered once: the newer question takes the place.
 bool Waiters::replace_retransmission(WaiterList& list, const Waiter& waiter) {
     if (waiter.is_tcp()) return false;
-    auto at = list.places_.find({waiter.client, waiter.id});
-    if (at == list.places_.end()) return false;
-    Waiter replaced = list.remove(at->second), again = waiter;
+    auto at = list.place_of(waiter);
+    if (!at) return false;
+    Waiter replaced = list.remove(*at), again = waiter;
     // Patience is counted from the first try, which comes second when it was waiting for a restart.
     again.arrived = std::min(replaced.arrived, waiter.arrived);
     list.add(again);
@@ -72,10 +72,11 @@ void Waiters::give_stale_or_refuse(const Waiter& waiter, const cache::Entry* sta
 }
 
 void Waiters::wake_all(WaiterList& list, const cache::Entry* entry, Kind kind, cache::Reserve::Hold* hold) {
-    for (const Waiter& w : list.take()) {
+    for (const Waiter& w : list.waiters_) {
         wake(w, entry, kind);
         if (hold && *hold && !w.is_tcp()) hold->sent_to(w.source);
     }
+    list.clear();
 }
 
 void Waiters::answer_in_time(std::span<const Waiter> waiters, const cache::Entry* entry,
@@ -88,26 +89,32 @@ void Waiters::answer_in_time(std::span<const Waiter> waiters, const cache::Entry
 }
 
 void Waiters::release_oldest(WaiterList& list, std::size_t count, const cache::Entry* stale) {
-    for (; count > 0 && !list.udp_.empty(); --count) {
-        give_stale_or_refuse(list.remove(list.udp_.begin()->second), stale, &FetchCounters::refused);
+    for (; count > 0; --count) {
+        auto place = list.oldest(false);
+        if (!place) return;
+        give_stale_or_refuse(list.remove(*place), stale, &FetchCounters::refused);
     }
 }
 
 void Waiters::expire(WaiterList& list, const cache::Entry* stale, Time now, cache::Reserve::Hold* hold) {
     list.due_ = Time::max();
-    expire(list, list.udp_, stale ? stale_after() : patience_, stale, now, hold);
-    if (stale) expire(list, list.tcp_, stale_after(), stale, now, hold);
+    expire(list, false, stale ? stale_after() : patience_, stale, now, hold);
+    if (stale) expire(list, true, stale_after(), stale, now, hold);
 }
 
 /// Of one kind, which all have the same patience.
-void Waiters::expire(WaiterList& list, WaiterList::ByArrival& arrivals, Time patience,
-                     const cache::Entry* stale, Time now, cache::Reserve::Hold* hold) {
-    while (!arrivals.empty() && now >= arrivals.begin()->first + patience) {
-        Waiter waiter = list.remove(arrivals.begin()->second);
+void Waiters::expire(WaiterList& list, bool is_tcp, Time patience, const cache::Entry* stale, Time now,
+                     cache::Reserve::Hold* hold) {
+    while (auto place = list.oldest(is_tcp)) {
+        Time due = list.waiters_[*place].arrived + patience;
+        if (now < due) {
+            list.due_ = std::min(list.due_, due);
+            return;
+        }
+        Waiter waiter = list.remove(*place);
         wake(waiter, stale, stale ? Kind::stale : Kind::abandon);
         if (hold && *hold && !waiter.is_tcp()) hold->sent_to(waiter.source);
     }
-    if (!arrivals.empty()) list.due_ = std::min(list.due_, arrivals.begin()->first + patience);
 }
 
 void Waiters::expire(std::vector<Waiter>& waiters, const cache::Entry* stale, Time now) {
@@ -118,15 +125,51 @@ void Waiters::expire(std::vector<Waiter>& waiters, const cache::Entry* stale, Ti
     });
 }
 
+/// Of the question over UDP that this one repeats, if any.
+std::optional<std::size_t> WaiterList::place_of(const Waiter& repeated) const {
+    if (has_index_) {
+        auto at = places_.find({repeated.client, repeated.id});
+        return at == places_.end() ? std::nullopt : std::optional(at->second);
+    }
+    auto is_same = [&](const Waiter& w) {
+        return !w.is_tcp() && w.id == repeated.id && w.client == repeated.client;
+    };
+    auto at = std::ranges::find_if(waiters_, is_same);
+    return at == waiters_.end() ? std::nullopt : std::optional(std::size_t(at - waiters_.begin()));
+}
+
+/// Who came first over UDP, or over TCP.
+std::optional<std::size_t> WaiterList::oldest(bool is_tcp) const {
+    if (has_index_) {
+        const ByArrival& arrivals = is_tcp ? tcp_ : udp_;
+        return arrivals.empty() ? std::nullopt : std::optional(arrivals.begin()->second);
+    }
+    std::optional<std::size_t> first;
+    for (std::size_t place = 0; place < size(); ++place) {
+        const Waiter& w = waiters_[place];
+        if (w.is_tcp() == is_tcp && (!first || w.arrived < waiters_[*first].arrived)) first = place;
+    }
+    return first;
+}
+
 void WaiterList::add(const Waiter& waiter) {
-    if (!waiter.is_tcp()) places_.emplace(Asker{waiter.client, waiter.id}, size());
-    arrivals_of(waiter).insert({waiter.arrived, size()});
     waiters_.push_back(waiter);
+    if (has_index_) return note(size() - 1);
+    has_index_ = size() > few;
+    for (std::size_t place = 0; has_index_ && place < size(); ++place) note(place);
+}
+
+/// In the index.
+void WaiterList::note(std::size_t place) {
+    const Waiter& waiter = waiters_[place];
+    if (!waiter.is_tcp()) places_.emplace(Asker{waiter.client, waiter.id}, place);
+    arrivals_of(waiter).insert({waiter.arrived, place});
 }
 
 /// The last one takes its place.
 Waiter WaiterList::remove(std::size_t place) {
     auto forget = [this](const Waiter& waiter, std::size_t at) {
+        if (!has_index_) return;
         arrivals_of(waiter).erase({waiter.arrived, at});
         if (!waiter.is_tcp()) places_.erase({waiter.client, waiter.id});
     };
@@ -135,19 +178,23 @@ Waiter WaiterList::remove(std::size_t place) {
     if (std::size_t end = size() - 1; place != end) {
         forget(last, end);
         waiters_[place] = last;
-        arrivals_of(last).insert({last.arrived, place});
-        if (!last.is_tcp()) places_.emplace(Asker{last.client, last.id}, place);
+        if (has_index_) note(place);
     }
     waiters_.pop_back();
     return removed;
 }
 
 std::vector<Waiter> WaiterList::take() {
-    places_.clear();
-    udp_.clear();
-    tcp_.clear();
+    std::vector<Waiter> all = std::move(waiters_);
+    clear();
+    return all;
+}
+
+/// A short one keeps its memory, for the next Fetch of its place.
+void WaiterList::clear() {
+    if (has_index_) *this = {};
+    waiters_.clear();
     due_ = Time::max();
-    return std::exchange(waiters_, {});
 }
 
 std::size_t WaiterList::HashAsker::operator()(const Asker& asker) const {

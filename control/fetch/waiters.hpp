@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <set>
 #include <span>
 #include <unordered_map>
@@ -48,15 +49,14 @@ class Waker {
 };
 
 /// Those who wait for one Fetch. Changed by Waiters alone. To find who has run out of patience takes
-/// logarithmic time for each of them, however many wait: thousands may, for one silent name.
+/// logarithmic time for each of them, however many wait: thousands may, for one silent name. A few, as nearly
+/// always, are looked through.
 class WaiterList {
   public:
     bool empty() const { return waiters_.empty(); }
     std::size_t size() const { return waiters_.size(); }
     std::span<const Waiter> view() const { return waiters_; }
-    bool has_retransmission(const Waiter& waiter) const {
-        return places_.contains({waiter.client, waiter.id});
-    }
+    bool has_retransmission(const Waiter& waiter) const { return place_of(waiter).has_value(); }
     Time due() const { return due_; } ///< when the first may run out of patience; Time::max() without any
 
     std::vector<Waiter> take(); ///< all of them; their waits go on
@@ -75,11 +75,18 @@ class WaiterList {
 
     using ByArrival = std::set<std::pair<Time, std::size_t>>; ///< and place in `waiters_`
 
+    static constexpr std::size_t few = 8;
+
     ByArrival& arrivals_of(const Waiter& waiter) { return waiter.is_tcp() ? tcp_ : udp_; }
+    std::optional<std::size_t> place_of(const Waiter& repeated) const;
+    std::optional<std::size_t> oldest(bool is_tcp) const;
     void add(const Waiter& waiter);
+    void note(std::size_t place);
     Waiter remove(std::size_t place);
+    void clear();
 
     std::vector<Waiter> waiters_;
+    bool has_index_ = false;                                   ///< there were more than a few:
     std::unordered_map<Asker, std::size_t, HashAsker> places_; ///< of UDP clients in `waiters_`
     ByArrival udp_, tcp_;
     Time due_ = Time::max();
@@ -139,8 +146,8 @@ class Waiters {
 
   private:
     bool replace_retransmission(WaiterList& list, const Waiter& waiter);
-    void expire(WaiterList& list, WaiterList::ByArrival& arrivals, Time patience, const cache::Entry* stale,
-                Time now, cache::Reserve::Hold* hold);
+    void expire(WaiterList& list, bool is_tcp, Time patience, const cache::Entry* stale, Time now,
+                cache::Reserve::Hold* hold);
     Time stale_after() const { return patience_ - limits::stale_before; }
     Time due(const Waiter& waiter, const cache::Entry* stale) const;
 

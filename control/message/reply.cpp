@@ -118,13 +118,14 @@ class ReplyParser {
     void follow_chain() {
         end_ = key_.name;
         if (key_.qtype == LDNS_RR_TYPE_CNAME) return take_dname_of_asked();
-        std::vector<cache::Name> visited{end_};
+        std::vector<cache::Name> visited;
         while (!error_ && key_.qtype != LDNS_RR_TYPE_ANY && !find(message_.answer, end_, key_.qtype)) {
             auto target = take_step();
             if (!target) return;
+            visited.push_back(end_);
             if (std::ranges::find(visited, *target) != visited.end()) return fail(ReplyError::chain_loop);
             if (visited.size() > limits::chain) return fail(ReplyError::chain_length);
-            visited.push_back(end_ = *target);
+            end_ = *target;
         }
     }
 
@@ -245,13 +246,13 @@ class ReplyParser {
             if (view.type == type && view.rclass == key_.qclass && view.owner == owner)
                 members.push_back(&view);
         }
-        if (!members.empty()) take(out, section, members);
+        if (!members.empty()) take(out, section, std::move(members));
     }
 
     /// Appends the RRset, and its signatures to those of the section, all with the lowest TTL among them.
     void take(std::vector<Record>& out, const Section& section, std::vector<const RecordView*> members) {
         bool is_optional = &out == &answer_.signatures || &out == &answer_.proofs;
-        members = distinct(members, std::size_t(max_rrset_) + 1, is_optional);
+        members = distinct(std::move(members), std::size_t(max_rrset_) + 1, is_optional);
         if (members.size() > max_rrset_) return fail(ReplyError::rrset_size);
         if (members.empty()) return;
         std::vector<const RecordView*> signatures;
@@ -303,7 +304,7 @@ class ReplyParser {
         return count - asterisk;
     }
 
-    std::vector<const RecordView*> distinct(const std::vector<const RecordView*>& views, std::size_t limit,
+    std::vector<const RecordView*> distinct(std::vector<const RecordView*> views, std::size_t limit,
                                             bool is_optional) {
         if (views.size() == 1 && !is_optional) return views; // whether it is malformed append() finds out
         std::set<Octets> seen;

@@ -14,14 +14,14 @@ constexpr unsigned spared_part = 4; // a collection leaves this part of the plac
 } // namespace
 
 Admission::Admission(std::span<Upstreams> groups, std::uint32_t places)
-    : groups_(groups), questions_(places) {
+    : groups_(groups), questions_(places), asked_(places) {
     for (std::uint32_t place = places; place-- > 0;) free_.push_back(place);
 }
 
 bool Admission::is_open(const cache::Key& key, unsigned upstream) const {
     const Upstreams& group = groups_[key.group];
     for (unsigned place = 0; place < group.size(); ++place) {
-        if (group.endpoint(place) == group.endpoint(upstream) && asked_.contains({&key, place})) return true;
+        if (group.endpoint(place) == group.endpoint(upstream) && is_asked(key, place)) return true;
     }
     return false;
 }
@@ -70,7 +70,7 @@ void Admission::enter(const cache::Key& key, unsigned upstream, Purpose purpose)
     std::uint32_t place = free_.back();
     free_.pop_back();
     questions_[place] = {&key, upstream};
-    asked_.insert(questions_[place]);
+    asked_.add(hash_of(key, upstream), place);
     if (purpose == Purpose::collection) mark_collecting(place);
 }
 
@@ -83,7 +83,7 @@ void Admission::mark_collecting(std::uint32_t place) {
 
 void Admission::leave(std::uint32_t place) {
     const Question& question = questions_[place];
-    asked_.erase(question);
+    asked_.remove(place);
     if (question.collection) {
         collections_.erase({question.key->group, question.upstream, question.collection, place});
     }
@@ -101,15 +101,22 @@ bool Admission::is_open_to(const dataplane::Address& address, const cache::Key& 
             for (std::uint8_t flavour :
                  {cache::plain, cache::checking_disabled}) { // DO makes no question of its own
                 key.flavour = flavour;
-                if (asked_.contains({&key, upstream})) return true;
+                if (is_asked(key, upstream)) return true;
             }
         }
     }
     return false;
 }
 
-std::size_t Admission::HashQuestion::operator()(const Question& question) const {
-    return cache::keyed_hash(question.key->bytes(), question.upstream);
+std::uint64_t Admission::hash_of(const cache::Key& key, unsigned upstream) {
+    return cache::keyed_hash(key.bytes(), upstream);
+}
+
+bool Admission::is_asked(const cache::Key& key, unsigned upstream) const {
+    auto fits = [&](std::uint32_t place) {
+        return questions_[place].upstream == upstream && *questions_[place].key == key;
+    };
+    return asked_.find(hash_of(key, upstream), fits).has_value();
 }
 
 } // namespace millrace::control

@@ -12,10 +12,10 @@
 #include <set>
 #include <span>
 #include <tuple>
-#include <unordered_set>
 #include <vector>
 
 #include "cache/key.hpp"
+#include "control/hash_places.hpp"
 #include "control/upstream/upstreams.hpp"
 
 namespace millrace::control {
@@ -57,23 +57,18 @@ class Admission {
         const cache::Key* key = nullptr;
         unsigned upstream = 0;
         std::uint64_t collection = 0; ///< its age among those that collect; 0: it does not
-
-        bool operator==(const Question& other) const {
-            return upstream == other.upstream && *key == *other.key;
-        }
-    };
-    struct HashQuestion {
-        std::size_t operator()(const Question& question) const;
     };
     /// Group, upstream, age, place of one that collects.
     using Collection = std::tuple<unsigned, unsigned, std::uint64_t, std::uint32_t>;
 
+    static std::uint64_t hash_of(const cache::Key& key, unsigned upstream);
+    bool is_asked(const cache::Key& key, unsigned upstream) const;
     std::set<Collection>::const_iterator oldest_collection(unsigned group, unsigned upstream) const;
 
     std::span<Upstreams> groups_;
     std::vector<Question> questions_; ///< by place
     std::vector<std::uint32_t> free_;
-    std::unordered_set<Question, HashQuestion> asked_;
+    HashPlaces asked_;                    ///< by key and upstream
     std::set<Collection> collections_;    ///< of each upstream the oldest first
     std::uint64_t collections_begun_ = 0; ///< ever
 };

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cassert>
-#include <functional>
 #include <limits>
 #include <utility>
 
@@ -24,7 +23,8 @@ bool Exchanges::is_own_bound(std::errc error) {
 
 Exchanges::Exchanges(Network& network, Random& random, std::span<Upstreams> groups, ExchangeLimits limits)
     : network_(network), random_(random), groups_(groups), limits_(limits), recent_(random.bits()),
-      admission_(groups, limits.exchanges), exchanges_(limits.exchanges), timers_(limits.exchanges) {
+      admission_(groups, limits.exchanges), exchanges_(limits.exchanges), by_owner_(limits.exchanges),
+      timers_(limits.exchanges), spellings_(limits.exchanges) {
     for (std::uint32_t place = 0; place < limits.exchanges; ++place) exchanges_[place].place = place;
 }
 
@@ -73,7 +73,7 @@ bool Exchanges::start(FetchId fetch, const cache::Key& key, unsigned upstream, T
         return false;
     }
     exchange.is_open = true;
-    by_owner_.emplace(Owner{fetch, upstream}, exchange.place);
+    by_owner_.add(hash_of(fetch, upstream), exchange.place);
     group_of(exchange).begin(upstream);
     ++counters_.sent;
     exchange.timer = exchange.is_unreachable ? now : due(exchange);
@@ -214,25 +214,19 @@ std::errc Exchanges::open_socket(Exchange& exchange, Time now) {
     return {};
 }
 
-/// Of name and type: by which route, and with which flags, it comes back is not known. Never 0.
+/// Of name and type: by which route, and with which flags, it comes back is not known.
 std::uint64_t Exchanges::spelling_of(const cache::Key& question, std::uint64_t capitals) {
-    return cache::keyed_hash(question.name.bytes(), cache::keyed_mix(capitals, question.qtype)) | 1;
+    return cache::keyed_hash(question.name.bytes(), cache::keyed_mix(capitals, question.qtype));
 }
 
 /// Not without a capital, as clients write; and with few letters somebody else may hit upon the same.
-void Exchanges::note_spelling(Exchange& exchange) {
+void Exchanges::note_spelling(const Exchange& exchange) {
     constexpr int fewest = 12; // letters; one in 4,096
-    forget_spelling(exchange);
+    spellings_.remove(exchange.place);
     auto name = std::span(exchange.query).subspan(dns::header_octets, exchange.key.name.size);
     std::uint64_t capitals = cache::capitals_of(name);
     if (capitals == 0 || std::ranges::count_if(name, is_letter) < fewest) return;
-    exchange.spelling = spelling_of(exchange.key, capitals);
-    spellings_.insert(exchange.spelling);
-}
-
-void Exchanges::forget_spelling(Exchange& exchange) {
-    auto noted = spellings_.find(std::exchange(exchange.spelling, 0));
-    if (noted != spellings_.end()) spellings_.erase(noted);
+    spellings_.add(spelling_of(exchange.key, capitals), exchange.place);
 }
 
 bool Exchanges::is_unused(const Exchange& exchange, std::uint16_t port, std::uint16_t id, Time now) {
@@ -370,27 +364,30 @@ void Exchanges::remove(Exchange& exchange) {
     close_side(exchange);
     close_main(exchange);
     exchange.denial.reset();
-    forget_spelling(exchange);
+    spellings_.remove(exchange.place);
     group_of(exchange).end(exchange.upstream);
     timers_.set(exchange.place, Time::max());
-    by_owner_.erase({exchange.fetch, exchange.upstream});
+    by_owner_.remove(exchange.place);
     exchange.is_open = false;
     ++exchange.serial;
     admission_.leave(exchange.place);
 }
 
 Exchanges::Exchange* Exchanges::find(FetchId fetch, unsigned upstream) {
-    auto found = by_owner_.find({fetch, upstream});
-    return found == by_owner_.end() ? nullptr : &exchanges_[found->second];
+    auto fits = [&](std::uint32_t place) {
+        return exchanges_[place].fetch == fetch && exchanges_[place].upstream == upstream;
+    };
+    auto found = by_owner_.find(hash_of(fetch, upstream), fits);
+    return found ? &exchanges_[*found] : nullptr;
 }
 
 Upstreams& Exchanges::group_of(const Exchange& exchange) const {
     return groups_[exchange.key.group];
 }
 
-std::size_t Exchanges::HashOwner::operator()(const Owner& owner) const {
-    return std::hash<std::uint64_t>()(owner.fetch.generation << 6 ^ std::uint64_t(owner.fetch.slot) << 40 ^
-                                      owner.upstream);
+/// Nobody chooses these: they are spread as they are.
+std::uint64_t Exchanges::hash_of(FetchId fetch, unsigned upstream) {
+    return (fetch.generation ^ std::uint64_t(fetch.slot) << 40) * limits::upstreams + upstream;
 }
 
 std::uint32_t exchange_capacity() {

@@ -21,12 +21,11 @@
 #include <span>
 #include <string_view>
 #include <system_error>
-#include <unordered_map>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
 #include "cache/key.hpp"
+#include "control/hash_places.hpp"
 #include "control/message/answer.hpp"
 #include "control/timers.hpp"
 #include "control/upstream/admission.hpp"
@@ -206,7 +205,6 @@ class Exchanges final : private NetworkHandler {
         unsigned upstream = 0;
         Socket socket = 0;
         std::vector<std::uint8_t> query; ///< as sent
-        std::uint64_t spelling = 0;      ///< in spellings_; 0: it is not
         unsigned resends = 0;
         Time sent_at{};                ///< the first datagram
         Time resend_after{};           ///< doubles with each
@@ -222,16 +220,13 @@ class Exchanges final : private NetworkHandler {
     struct Owner { ///< whose exchange it is
         FetchId fetch;
         unsigned upstream;
-        bool operator==(const Owner&) const = default;
-    };
-    struct HashOwner {
-        std::size_t operator()(const Owner& owner) const;
     };
 
     void on_message(Socket socket, std::uint64_t token, std::span<const std::uint8_t> message,
                     Time received) override;
     void on_network_error(Socket socket, std::uint64_t token, std::errc error, Time when) override;
 
+    static std::uint64_t hash_of(FetchId fetch, unsigned upstream);
     Exchange* find(FetchId fetch, unsigned upstream);
     static bool is_mixed_case(const Exchange& exchange);
     Habits& habits_of(const Exchange& exchange) const { return group_of(exchange).habits(exchange.upstream); }
@@ -253,8 +248,7 @@ class Exchanges final : private NetworkHandler {
     void write_query(const Exchange& exchange, std::uint16_t id, bool is_folded,
                      std::vector<std::uint8_t>& query);
     static std::uint64_t spelling_of(const cache::Key& question, std::uint64_t capitals);
-    void note_spelling(Exchange& exchange);
-    void forget_spelling(Exchange& exchange);
+    void note_spelling(const Exchange& exchange);
     bool is_unused(const Exchange& exchange, std::uint16_t port, std::uint16_t id, Time now);
     void resend(Exchange& exchange, Time now);
 
@@ -300,13 +294,13 @@ class Exchanges final : private NetworkHandler {
     RecentPairs recent_;
     Admission admission_;
     std::vector<Exchange> exchanges_; ///< all of them by place, made once; an Exchange never moves
-    std::unordered_map<Owner, std::uint32_t, HashOwner> by_owner_; ///< to their places
-    Timers timers_;                                                ///< of the open ones, by place
-    std::unordered_multiset<std::uint64_t> spellings_; ///< that were drawn for open ones: keyed hashes
-    std::vector<Owner> displaced_;                     ///< to be told in the next tick
-    std::set<TcpTurn> tcp_;                            ///< those with a connection, who gives way first
-    std::uint64_t tcp_begun_ = 0;                      ///< connections ever
-    unsigned sides_ = 0;                               ///< open
+    HashPlaces by_owner_;             ///< the open ones
+    Timers timers_;                   ///< of the open ones, by place
+    HashPlaces spellings_;            ///< that were drawn for open ones
+    std::vector<Owner> displaced_;    ///< to be told in the next tick
+    std::set<TcpTurn> tcp_;           ///< those with a connection, who gives way first
+    std::uint64_t tcp_begun_ = 0;     ///< connections ever
+    unsigned sides_ = 0;              ///< open
     bool is_probing_ = true;
     dataplane::QueryLog* log_ = nullptr;
 };

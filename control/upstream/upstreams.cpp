@@ -88,6 +88,7 @@ bool Upstreams::is_usable(const Server& server) {
 
 std::vector<unsigned> Upstreams::ranked(Random& random) const {
     std::vector<unsigned> order;
+    order.reserve(size());
     for (unsigned i = 0; i < size(); ++i) {
         if (may_be_asked(i) || is_all_down()) order.push_back(i);
     }

@@ -134,7 +134,7 @@ MUTATIONS = [
         "control_test:FetchTest.PatienceIsCounted*"),
     Mutation(
         "places-of-gone-waiters-kept", "control/fetch/waiters.cpp",
-        "        if (!last.is_tcp()) places_.emplace(Asker{last.client, last.id}, place);\n",
+        "        if (has_index_) note(place);\n",
         "",
         "a retransmission takes the place of another client's question",
         "control_test:FetchTest.ARetransmissionAfter*"),

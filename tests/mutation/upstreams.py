@@ -204,7 +204,7 @@ MUTATIONS = [
         "control_test:LoopTest.*"),
     Mutation(
         "loop-through-loopback-unnoticed", "control/upstream/exchange.cpp",
-        "    spellings_.insert(exchange.spelling);\n",
+        "    spellings_.add(spelling_of(exchange.key, capitals), exchange.place);\n",
         "",
         "a resolver at 127.0.0.1 that forwards to us lets clients wait until their deadline",
         "control_test:LoopTest.*"),

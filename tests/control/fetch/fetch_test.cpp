@@ -256,20 +256,25 @@ TEST_F(FetchTest, PatienceIsCountedFromTheFirstTry) {
     EXPECT_EQ(woken(again).at, start + Config::Fanout{}.patience);
 }
 
+/// A few who wait are looked through, many have an index.
 TEST_F(FetchTest, ARetransmissionAfterAnotherClientWasDroppedReplacesItsOwn) {
     for (unsigned i : {0u, 1u, 2u}) silence(i);
     dataplane::Endpoint one = *dataplane::parse_endpoint("10.1.1.1:4000", 0);
     dataplane::Endpoint two = *dataplane::parse_endpoint("10.1.1.2:4000", 0);
-    auto dropped = ask_as(one, 7, a);
-    run(1s);
-    auto first = ask_as(two, 7, a), other = ask_as(two, 8, a);
-    run(950ms);
-    ASSERT_EQ(woken(dropped).kind, WakeKind::abandon);
-    ask_as(two, 7, a);
-    EXPECT_TRUE(clients.woken.contains(first));
-    EXPECT_FALSE(clients.woken.contains(other));
-    ask_as(two, 8, a);
-    EXPECT_TRUE(clients.woken.contains(other));
+    for (std::uint16_t crowd : {1, 20}) {
+        cache::Key key = make_key("crowd-" + std::to_string(crowd) + ".com", LDNS_RR_TYPE_A);
+        std::vector<std::uint64_t> dropped;
+        for (std::uint16_t id = 100; id < 100 + crowd; ++id) dropped.push_back(ask_as(one, id, key));
+        run(1s);
+        auto first = ask_as(two, 7, key), other = ask_as(two, 8, key);
+        run(950ms);
+        for (auto gone : dropped) ASSERT_EQ(woken(gone).kind, WakeKind::abandon);
+        ask_as(two, 7, key);
+        EXPECT_TRUE(clients.woken.contains(first));
+        EXPECT_FALSE(clients.woken.contains(other));
+        ask_as(two, 8, key);
+        EXPECT_TRUE(clients.woken.contains(other));
+    }
 }
 
 TEST_F(FetchTest, ARefreshBesideALiveFetchIsDropped) {
