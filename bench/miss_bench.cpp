@@ -124,7 +124,7 @@ class InstantNetwork final : public control::Network {
     explicit InstantNetwork(Stages& stages) : stages_(stages) {}
 
     tl::expected<Bound, std::errc> open_udp(const Endpoint&, control::NetworkHandler& handler,
-                                            std::uint64_t token) override {
+                                            std::uint64_t token, unsigned) override {
         Stages::Scope scope(stages_, Stage::outside);
         if (free_.empty()) {
             free_.push_back(sockets_.size());

@@ -1,6 +1,5 @@
 // Which of a number of places a hash leads to: chains through arrays (Knuth, "Sorting and Searching", 6.4).
-// Constant time, no allocation once it is made. Hashes have to be keyed where others choose what is hashed
-// (cache/keyed_hash.hpp).
+// Constant time, no allocation once it is made. Where others choose what is hashed, hashes have to be keyed.
 //
 // Threads: one at a time.
 #pragma once

@@ -33,6 +33,7 @@ inline constexpr unsigned closes_per_turn = 128;        ///< sockets of cancelle
 inline constexpr unsigned idle_udp_sockets = 1024;      ///< kept for the next questions, of each family
 inline constexpr unsigned datagrams_forgotten = 256;    ///< that were waiting in a socket which is given back
 inline constexpr unsigned timers_per_tick = 1024;       ///< Fetches whose time has come
+inline constexpr unsigned replies_per_tick = 256;       ///< of upstreams, taken from each lcore in one tick
 inline constexpr unsigned misses_per_tick = 256;        ///< taken from each worker's ring in one tick
 inline constexpr unsigned restarts_per_tick = 64;       ///< successors of superseded Fetches
 inline constexpr unsigned followers_per_tick = 64;      ///< names that follow one which has ended

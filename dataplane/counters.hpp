@@ -31,6 +31,8 @@ enum class Verdict : std::uint8_t {
     drop_rate,        ///< the client's prefix asks too much, or is sent too much
     drop_kernel_rate, ///< for the kernel, but more than it is given of its class, or of its source
     drop_kernel_full, ///< for the kernel, which takes less than comes: the way there is full
+    to_control,       ///< an upstream's reply to what left by this port; on its way to control
+    drop_reply_full,  ///< such a reply, when the way there is full
     count_,
 };
 inline constexpr std::size_t verdicts = std::size_t(Verdict::count_);
@@ -55,10 +57,11 @@ enum class Event : std::uint8_t {
     wake_answered,    ///< a waiter was answered
     wake_abandoned,   ///< a waiter was given up by control
     sent,             ///< a reply that the port took
-    send_failed,      ///< a reply, or a frame of the kernel's, that the port did not take; never retried
+    send_failed,      ///< a reply, or a frame of the kernel's or control's, not taken by the port; lost
     buffer_exhausted, ///< a woken waiter that found no packet buffer
     from_kernel,      ///< a frame of the kernel interface that the port took
     unrouted,         ///< a query whose reply was to be routed goes back to its sender: no way is known
+    from_control,     ///< a query to an upstream that the port took
     count_,
 };
 inline constexpr std::size_t events = std::size_t(Event::count_);

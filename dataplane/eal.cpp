@@ -108,10 +108,12 @@ struct Eal::OpenPort final : Device {
     std::string device; ///< as DPDK was told of it
     Service service;
     Vdev vdev;
-    std::unique_ptr<KernelPort> kernel; ///< null: none
-    std::vector<Ethdev> ethdevs;        ///< of PortPlan::devices(); may hold buffers of the one above
-    std::vector<EthdevPort*> fronts;    ///< Queue::front of the lcores
-    std::optional<std::size_t> routed;  ///< its interface's place in NextHops; none: it is not routed
+    std::unique_ptr<KernelPort> kernel;      ///< null: none
+    std::vector<Ethdev> ethdevs;             ///< of PortPlan::devices(); may hold buffers of the one above
+    std::unique_ptr<UpstreamPath> upstreams; ///< null: none is asked by it
+    std::vector<Address> asked;              ///< by that
+    std::vector<EthdevPort*> fronts;         ///< Queue::front of the lcores
+    std::optional<std::size_t> routed;       ///< its interface's place in NextHops; none: it is not routed
 };
 
 Device::Wish Eal::OpenPort::wish() {
@@ -292,6 +294,7 @@ Eal::Result Eal::open(const PortPlan& port, std::size_t index, Taps& taps) {
         warnings_.push_back(far);
     if (Result connected = open.vdev.connect(); !connected) return connected;
     if (Result kernel = open_kernel(port, open, taps); !kernel) return kernel;
+    open_upstream_path(port, open);
     for (std::uint16_t i = 0; i < port.lcores.size(); ++i) {
         const Ethdev& ethdev = open.ethdev_of(i);
         std::uint16_t queue = open.ethdevs.size() > 1 ? 0 : i;
@@ -302,7 +305,8 @@ Eal::Result Eal::open(const PortPlan& port, std::size_t index, Taps& taps) {
                                 ethdev.offload(),
                                 open.kernel ? &open.kernel->queue(i) : nullptr,
                                 open.routed ? &watch_->now() : nullptr,
-                                open.routed.value_or(0)};
+                                open.routed.value_or(0),
+                                open.upstreams ? &open.upstreams->queue(i) : nullptr};
         queues_.push_back(
             {port.lcores[i], index, std::make_unique<EthdevPort>(setup), ethdev.receive_ring()});
         open.fronts.push_back(queues_.back().front.get());
@@ -366,6 +370,29 @@ Eal::Result Eal::open_kernel(const PortPlan& port, OpenPort& open, Taps& taps) {
     open.kernel = std::move(*kernel);
     kernels_.push_back({port.kernel.name, name, open.kernel.get(), descriptor});
     return {};
+}
+
+void Eal::open_upstream_path(const PortPlan& port, OpenPort& open) const {
+    if (port.sources.empty() || !open.routed) return;
+    const Ethdev& ethdev = open.ethdevs.front();
+    open.upstreams = std::make_unique<UpstreamPath>(UpstreamPath::Setup{
+        port.lcores.size(), port.sources, ethdev.mac(), ethdev.mtu(), &watch_->now(), *open.routed});
+}
+
+UpstreamPath* Eal::upstream_path(std::size_t port) {
+    return ports_[port]->upstreams.get();
+}
+
+Eal::Result Eal::set_remotes(std::size_t port, std::vector<Endpoint> remotes, cache::Grace& grace) {
+    OpenPort& open = *ports_[port];
+    open.asked.clear();
+    for (const Endpoint& remote : remotes) open.asked.push_back(remote.address);
+    std::vector<Address> hosts;
+    for (const auto& each : ports_) hosts.insert(hosts.end(), each->asked.begin(), each->asked.end());
+    watch_->set_hosts(std::move(hosts));
+    Result taken = open.vdev.take_replies(open.upstreams->sources(), remotes);
+    open.upstreams->set_remotes(std::move(remotes), grace);
+    return taken;
 }
 
 EthdevView Eal::view(std::size_t port) const {

@@ -24,6 +24,7 @@
 #include "dataplane/ethdev_view.hpp"
 #include "dataplane/lock_file.hpp"
 #include "dataplane/next_hop_watch.hpp"
+#include "dataplane/upstream_path.hpp"
 
 namespace millrace::dataplane {
 
@@ -91,6 +92,10 @@ class Eal {
     const NextHops* next_hops(std::size_t port) const;
     /// By this place, as NextHops numbers interfaces.
     std::size_t interface_of(std::size_t port) const;
+    /// The way to upstreams of a port with PortPlan::sources. Null: it has none.
+    UpstreamPath* upstream_path(std::size_t port);
+    /// Who is asked by that way, ascending, from now on.
+    Result set_remotes(std::size_t port, std::vector<Endpoint> remotes, cache::Grace& grace);
     /// What the kernel has changed of that takes effect. Once per tick.
     void update_next_hops(cache::Grace& grace) {
         if (watch_) watch_->update(grace);
@@ -114,6 +119,7 @@ class Eal {
     Result open_ethdevs(const PortPlan& port, OpenPort& open);
     Result open_kernel(const PortPlan& port, OpenPort& open, Taps& taps);
     Result watch_routes();
+    void open_upstream_path(const PortPlan& port, OpenPort& open) const;
 
     EalPlan plan_;                   ///< its device strings completed by prepare()
     std::vector<std::string> words_; ///< EAL keeps pointers to its arguments

@@ -23,7 +23,8 @@ struct PortPlan {
     std::vector<Address> addresses;             ///< DNS is served on these, UDP port 53
     std::optional<Mac> next_hop = std::nullopt; ///< see Service
     KernelInterface kernel{};                   ///< what is not answered goes there
-    bool is_routed = false; ///< replies go where the kernel would send them by routing_interface()
+    bool is_routed = false;         ///< replies go where the kernel would send them by routing_interface()
+    std::vector<Address> sources{}; ///< upstreams are asked from these; of a port that is routed
     /// Devices of the lcores but the first, of a driver that gives each device one queue (plan_xdp); else
     /// none, and `device` has the queues of all.
     std::vector<std::string> siblings{};

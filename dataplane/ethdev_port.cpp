@@ -95,15 +95,45 @@ void EthdevPort::serve_kernel(Counters& counters) const {
     if (unsigned read = setup_.kernel->take_back(mbufs)) rte_pktmbuf_free_bulk(mbufs.data(), read);
     unsigned count = setup_.kernel->take_frames(mbufs);
     if (count == 0) return;
+    send_all(std::span(mbufs).first(count), Event::from_kernel, counters);
+}
+
+void EthdevPort::send_all(std::span<rte_mbuf*> mbufs, Event event, Counters& counters) const {
+    auto count = unsigned(mbufs.size());
     unsigned sent = is_suspended() ? 0 : transmit(mbufs.data(), count);
-    counters.add(Event::from_kernel, sent);
+    counters.add(event, sent);
     if (sent == count) return;
     counters.add(Event::send_failed, count - sent);
     rte_pktmbuf_free_bulk(mbufs.data() + sent, count - sent);
 }
 
+/// What control asks upstreams. What finds no buffer waits for the next turn.
+void EthdevPort::send_queries(Counters& counters) const {
+    static_assert(UpstreamQueue::query_room <= limits::header_room + limits::payload_room);
+    std::array<rte_mbuf*, limits::burst> mbufs;
+    unsigned count = 0;
+    while (count < mbufs.size() && setup_.upstreams->has_query()) {
+        rte_mbuf* mbuf = rte_pktmbuf_alloc(setup_.pool);
+        if (mbuf == nullptr) break;
+        rte_pktmbuf_append(mbuf, std::uint16_t(setup_.upstreams->take_query(header_of(mbuf))));
+        mbufs[count++] = mbuf;
+    }
+    if (count > 0) send_all(std::span(mbufs).first(count), Event::from_control, counters);
+}
+
+/// A frame that is no query: an upstream's reply, the kernel's, or nobody's.
+Verdict EthdevPort::judge_refused(rte_mbuf* mbuf, Verdict verdict, Time now, Counters& counters) const {
+    if (setup_.upstreams && verdict == Verdict::drop_destination) {
+        std::span<const std::uint8_t> frame(header_of(mbuf), mbuf->data_len);
+        verdict = setup_.upstreams->offer(frame, *setup_.service, verified_by_nic(*mbuf));
+    }
+    if (setup_.kernel) verdict = setup_.kernel->offer(mbuf, verdict, *setup_.service, now, counters);
+    return verdict;
+}
+
 void EthdevPort::receive(Burst& burst, Counters& counters) {
     if (setup_.kernel) serve_kernel(counters);
+    if (setup_.upstreams) send_queries(counters);
     if (is_suspended()) return;
     std::array<rte_mbuf*, limits::burst> mbufs, dropped;
     auto room = std::uint16_t(burst.packets.size() - burst.count);
@@ -113,9 +143,7 @@ void EthdevPort::receive(Burst& burst, Counters& counters) {
     unsigned drops = 0;
     for (unsigned i = 0; i < received; ++i) {
         if (auto verdict = accept(mbufs[i], next_hops, burst.packets[burst.count], counters)) {
-            if (setup_.kernel) {
-                verdict = setup_.kernel->offer(mbufs[i], *verdict, *setup_.service, burst.now, counters);
-            }
+            verdict = judge_refused(mbufs[i], *verdict, burst.now, counters);
             counters.add(*verdict);
             if (*verdict != Verdict::to_kernel) dropped[drops++] = mbufs[i];
         } else {

@@ -10,20 +10,25 @@
 // A port with a kernel interface gives it what it refuses, and
 // sends what comes from there, at most a burst with each receive().
 //
+// Where upstreams are asked by the port, their replies are handed to control, and its queries sent, at most a
+// burst with each receive().
+//
 // Control may take the driver away from under it: suspend(), then a grace period, and the lcore is not in it
 // until resume(). A suspended port receives nothing, and what is to be sent is freed and counted as
-// send_failed, which goes for what the kernel sends, too.
+// send_failed, which goes for what the kernel and control send, too.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <optional>
+#include <span>
 
 #include "cache/replaceable.hpp"
 #include "dataplane/exception.hpp"
 #include "dataplane/frame.hpp"
 #include "dataplane/next_hops.hpp"
 #include "dataplane/port.hpp"
+#include "dataplane/upstream_path.hpp"
 
 struct rte_mbuf;
 struct rte_mempool;
@@ -42,7 +47,8 @@ class EthdevPort final : public Port {
         KernelQueue* kernel = nullptr;    ///< of the queue; outlives the port. Null: there is none
         /// Where replies go, each by its client's address; outlives the port. Null: where the Service says.
         const cache::Replaceable<NextHops>* next_hops = nullptr;
-        std::size_t interface = 0; ///< that the port sends by, as NextHops numbers them
+        std::size_t interface = 0;          ///< that the port sends by, as NextHops numbers them
+        UpstreamQueue* upstreams = nullptr; ///< of the queue; outlives the port. Null: none is asked by it
     };
 
     explicit EthdevPort(const Setup& setup) : setup_(setup) {}
@@ -62,6 +68,9 @@ class EthdevPort final : public Port {
     /// Acquire: what resume() has written, and the driver's setting up, come before the first use.
     bool is_suspended() const { return is_suspended_.load(std::memory_order_acquire); }
     void serve_kernel(Counters& counters) const;
+    void send_queries(Counters& counters) const;
+    Verdict judge_refused(rte_mbuf* mbuf, Verdict verdict, Time now, Counters& counters) const;
+    void send_all(std::span<rte_mbuf*> mbufs, Event event, Counters& counters) const;
     std::optional<Verdict> accept(rte_mbuf* mbuf, const NextHops* next_hops, Packet& packet,
                                   Counters& counters) const;
     void finish(rte_mbuf* mbuf, const Packet& packet) const;

@@ -72,8 +72,9 @@ class Parser {
   public:
     using Step = std::optional<Verdict>;
 
-    Parser(std::span<const std::uint8_t> bytes, const Service& service, Verified verified)
-        : bytes_(bytes), service_(service), verified_(verified), end_(bytes.size()) {}
+    Parser(std::span<const std::uint8_t> bytes, const Service& service, Verified verified,
+           const Peers* peers = nullptr)
+        : bytes_(bytes), service_(service), verified_(verified), peers_(peers), end_(bytes.size()) {}
 
     Step run();
     Frame frame;
@@ -95,6 +96,7 @@ class Parser {
     std::span<const std::uint8_t> bytes_;
     const Service& service_;
     Verified verified_;
+    const Peers* peers_; ///< null: a query is looked for
     std::size_t at_ = 0;
     std::size_t end_;
     std::uint16_t type_ = 0;
@@ -197,6 +199,10 @@ Parser::Step Parser::endpoints() const {
     // A unicast query in a group's Ethernet frame is nobody's to answer (RFC 1122 3.3.6), and its address
     // swapped into the reply would be an impossible source.
     bool to_group = bytes_[0] & 1, from_group = bytes_[mac_octets] & 1;
+    if (peers_) {
+        if (to_group || !peers_->is_reply(source, destination)) return Verdict::drop_destination;
+        return from_group ? Verdict::drop_source : Step{};
+    }
     if (to_group || destination.port != Service::port ||
         std::ranges::find(service_.addresses, destination.address) == service_.addresses.end()) {
         return Verdict::drop_destination;
@@ -273,6 +279,18 @@ tl::expected<Frame, Verdict> Frame::parse(std::span<const std::uint8_t> bytes, c
     return parser.frame;
 }
 
+tl::expected<Frame, Verdict> Frame::parse_reply(std::span<const std::uint8_t> bytes, const Peers& peers,
+                                                const Service& service, Verified verified) {
+    Parser parser(bytes, service, verified, &peers);
+    if (auto verdict = parser.run()) return tl::unexpected(*verdict);
+    return parser.frame;
+}
+
+bool Peers::is_reply(const Endpoint& from, const Endpoint& to) const {
+    return to.port >= first_source_port && std::ranges::find(sources, to.address) != sources.end() &&
+           std::ranges::binary_search(remotes, from);
+}
+
 unsigned Frame::turn_round(std::uint8_t* bytes, const std::optional<Mac>& next_hop) const {
     std::uint8_t* to = bytes + payload - udp_octets - l3 - l2;
     // Read before anything is written: the two overlap where the query had options. There are always as many
@@ -295,6 +313,30 @@ void Frame::turn_round(std::uint8_t* bytes, const NextHop& hop) const {
         std::memcpy(to + 2 * mac_octets, hop.tags.data(), hop.tags.size());
         store_u16(to + hop.l2() - 2, l3 == ipv4_octets ? type_ipv4 : type_ipv6);
     });
+}
+
+unsigned address(std::uint8_t* header, const NextHop& hop, const Mac& own, const Endpoint& from,
+                 const Endpoint& to) {
+    bool v4 = to.address.is_v4();
+    std::memcpy(header, hop.mac.octets.data(), mac_octets);
+    std::memcpy(header + mac_octets, own.octets.data(), mac_octets);
+    std::memcpy(header + 2 * mac_octets, hop.tags.data(), 4U * hop.tag_count);
+    store_u16(header + hop.l2() - 2, v4 ? type_ipv4 : type_ipv6);
+    std::uint8_t* ip = header + hop.l2();
+    if (v4) {
+        std::memcpy(ip, fixed_ipv4, sizeof fixed_ipv4);
+        std::memcpy(ip + ipv4_addresses, from.address.v4_octets(), 4);
+        std::memcpy(ip + ipv4_addresses + 4, to.address.v4_octets(), 4);
+    } else {
+        std::memcpy(ip, fixed_ipv6, sizeof fixed_ipv6);
+        std::memcpy(ip + ipv6_addresses, from.address.octets.data(), 16);
+        std::memcpy(ip + ipv6_addresses + 16, to.address.octets.data(), 16);
+    }
+    std::uint8_t* udp = ip + (v4 ? ipv4_octets : ipv6_octets);
+    store_u16(udp, from.port);
+    store_u16(udp + 2, to.port);
+    std::memset(udp + 4, 0, 4);
+    return unsigned(udp + udp_octets - header);
 }
 
 Endpoint ReplyHeader::client() const {

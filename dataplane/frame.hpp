@@ -63,6 +63,15 @@ struct ReplyHeader {
 };
 static_assert(std::is_trivially_copyable_v<ReplyHeader> && sizeof(ReplyHeader) <= limits::return_octets);
 
+/// Whose replies a port takes, and what they have to be addressed to.
+struct Peers {
+    std::vector<Address> sources;  ///< what we ask from: to a port that is not privileged
+    std::vector<Endpoint> remotes; ///< who is asked, ascending
+
+    bool is_reply(const Endpoint& from, const Endpoint& to) const;
+};
+inline constexpr std::uint16_t first_source_port = 1024; ///< those below are privileged
+
 /// A query's way through the layers. Offsets count from the start of the Ethernet header.
 struct Frame {
     Endpoint source, destination;
@@ -74,6 +83,10 @@ struct Frame {
     /// The layers of `bytes`, one whole frame, or the verdict to drop it with. The payload may be empty.
     static tl::expected<Frame, Verdict> parse(std::span<const std::uint8_t> bytes, const Service& service,
                                               Verified verified = {});
+    /// The same of a reply to one of the questions to `peers`: anything else is drop_destination. Of the
+    /// Service, partial_checksums counts alone.
+    static tl::expected<Frame, Verdict> parse_reply(std::span<const std::uint8_t> bytes, const Peers& peers,
+                                                    const Service& service, Verified verified = {});
 
     /// Writes the reply's headers (as in ReplyHeader) over those of `bytes`, from which this was
     /// parsed: right in front of the payload, never longer than the query's own. Returns the offset at
@@ -84,6 +97,14 @@ struct Frame {
     void turn_round(std::uint8_t* bytes, const NextHop& hop) const;
     int begin(const NextHop& hop) const { return int(payload) - 8 - l3 - int(hop.l2()); }
 };
+
+/// Octets of the headers that address() writes.
+inline constexpr std::size_t longest_header = 14 + 4 * limits::vlan_tags + 40 + 8;
+
+/// Writes the headers of a datagram between two addresses of one family, as a Frame's turn_round() does a
+/// reply's: seal() completes them. Returns how long they are; its layer 2 is hop.l2() of that.
+unsigned address(std::uint8_t* header, const NextHop& hop, const Mac& own, const Endpoint& from,
+                 const Endpoint& to);
 
 /// Which checksums the NIC fills in. For UDP it is given the sum over the pseudo-header.
 struct Offload {

@@ -96,6 +96,13 @@ inline constexpr std::size_t log_places = 16384;   ///< of the query log: a mebi
 inline constexpr std::size_t sample_places = 2048; ///< of samples
 inline constexpr std::size_t sampled_octets = 512; ///< of each query: its question is in them
 
+// Control's queries and their replies by way of a port (upstream_path.hpp), for each lcore of it.
+inline constexpr std::size_t query_places = 8192;  ///< half a mebibyte, 4,000 usual queries
+inline constexpr std::size_t reply_places = 16384; ///< a mebibyte, 4,000 usual replies
+inline constexpr std::size_t reply_octets = 1232;  ///< of each; what is longer is cut
+inline constexpr std::size_t query_sources = 64;   ///< addresses of a port that is asked from
+inline constexpr std::size_t asked_remotes = 2048; ///< servers that are asked by a port; so in xdp_dns.bpf.c
+
 static_assert(lcores > cache::limits::workers, "control has an lcore of its own beside every worker");
 static_assert((ring_places & (ring_places - 1)) == 0, "rte_ring sizes are powers of two");
 static_assert(edns_octets + 40 + 8 == 1280, "a reply fits the IPv6 minimum MTU (RFC 8200 5)");

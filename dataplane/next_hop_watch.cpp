@@ -24,11 +24,11 @@ tl::expected<std::unique_ptr<NextHopWatch>, std::string>
 NextHopWatch::make(std::vector<std::string> interfaces) {
     auto netlink = Netlink::open();
     if (!netlink) return tl::unexpected("the kernel's routes cannot be watched: " + netlink.error());
-    Descriptor stop(eventfd(0, EFD_CLOEXEC));
-    if (!stop)
+    Descriptor wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!wake)
         return tl::unexpected("the kernel's routes cannot be watched: " + std::string(std::strerror(errno)));
     return std::unique_ptr<NextHopWatch>(
-        new NextHopWatch(std::move(interfaces), std::move(*netlink), std::move(stop)));
+        new NextHopWatch(std::move(interfaces), std::move(*netlink), std::move(wake)));
 }
 
 NextHopWatch::Result NextHopWatch::start() {
@@ -40,16 +40,36 @@ NextHopWatch::Result NextHopWatch::start() {
     return {};
 }
 
-NextHopWatch::NextHopWatch(std::vector<std::string> interfaces, Netlink netlink, Descriptor stop)
+NextHopWatch::NextHopWatch(std::vector<std::string> interfaces, Netlink netlink, Descriptor wake)
     : interfaces_(std::move(interfaces)), now_(std::make_unique<NextHops>(KernelView{}, interfaces_)),
-      netlink_(std::move(netlink)), stop_(std::move(stop)) {}
+      netlink_(std::move(netlink)), wake_(std::move(wake)) {}
 
 NextHopWatch::~NextHopWatch() {
     if (thread_.joinable()) {
-        eventfd_write(stop_.get(), 1);
+        is_ending_.store(true, std::memory_order_relaxed);
+        wake();
         thread_.join();
     }
     delete next_.load();
+    delete next_hosts_.load();
+}
+
+void NextHopWatch::wake() const {
+    eventfd_write(wake_.get(), 1);
+}
+
+void NextHopWatch::set_hosts(std::vector<Address> hosts) {
+    auto next = std::make_unique<const std::vector<Address>>(std::move(hosts));
+    // Release: the thread reads its insides. What it has not taken yet is out of date.
+    delete next_hosts_.exchange(next.release(), std::memory_order_acq_rel);
+    wake();
+}
+
+bool NextHopWatch::take_hosts() {
+    std::unique_ptr<const std::vector<Address>> next(
+        next_hosts_.exchange(nullptr, std::memory_order_acquire));
+    if (next) hosts_ = *next;
+    return next != nullptr;
 }
 
 void NextHopWatch::update(cache::Grace& grace) {
@@ -61,12 +81,16 @@ void NextHopWatch::update(cache::Grace& grace) {
 void NextHopWatch::run() {
     setpriority(PRIO_PROCESS, 0, behind_control); // of this thread alone (sched(7))
     Time read_due{}, ask_due{};
+    bool has_new_hosts = false;
     for (Time now = boot_time();; now = boot_time()) {
-        Time due = changes_.any() ? std::min(read_due, ask_due) : ask_due;
-        if (wait(std::clamp<Time>(due - now, 0us, limits::gateway_interval))) return;
+        Time due = changes_.any() || has_new_hosts ? std::min(read_due, ask_due) : ask_due;
+        wait(std::clamp<Time>(due - now, 0us, limits::gateway_interval));
+        if (is_ending_.load(std::memory_order_relaxed)) return;
         netlink_.take_changes(changes_);
+        if (take_hosts()) has_new_hosts = true;
         now = boot_time();
-        if (changes_.any() && now >= read_due) {
+        if ((changes_.any() || has_new_hosts) && now >= read_due) {
+            has_new_hosts = false;
             try {
                 (void)read();                 // what was wrong is in what it has built
             } catch (const std::bad_alloc&) { // what was known before is in use, until there is some again
@@ -82,20 +106,21 @@ void NextHopWatch::run() {
     }
 }
 
-/// Until something has changed, or for so long. True: the thread is to end.
-bool NextHopWatch::wait(Time length) const {
+/// Until something has changed, or for so long.
+void NextHopWatch::wait(Time length) const {
     // While changes wait for their reading, more of them are no news.
-    std::array<pollfd, 2> awaited{pollfd{stop_.get(), POLLIN, 0},
+    std::array<pollfd, 2> awaited{pollfd{wake_.get(), POLLIN, 0},
                                   pollfd{changes_.any() ? -1 : netlink_.descriptor(), POLLIN, 0}};
     auto ms = std::chrono::ceil<std::chrono::milliseconds>(length).count();
     poll(awaited.data(), awaited.size(), int(ms));
-    return awaited[0].revents != 0;
+    eventfd_t woken;
+    if (awaited[0].revents != 0) eventfd_read(wake_.get(), &woken);
 }
 
 NextHopWatch::Result NextHopWatch::read() {
     Result result = netlink_.read(view_, changes_);
     if (!result) view_.fault = result.error();
-    auto next = std::make_unique<NextHops>(view_, interfaces_);
+    auto next = std::make_unique<NextHops>(view_, interfaces_, hosts_);
     gateways_.clear();
     std::ranges::copy_if(next->gateways(), std::back_inserter(gateways_),
                          [](auto& gateway) { return !gateway.is_known || !gateway.is_confirmed; });

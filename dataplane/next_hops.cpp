@@ -19,7 +19,8 @@ NextHop with_mac(NextHop tags, const Mac& mac) {
 
 } // namespace
 
-NextHops::NextHops(const KernelView& kernel, std::span<const std::string> interfaces)
+NextHops::NextHops(const KernelView& kernel, std::span<const std::string> interfaces,
+                   std::span<const Address> hosts)
     : routes_(kernel.routes), summaries_(interfaces.size()), fault_(kernel.fault) {
     for (const KernelLink& link : kernel.links) {
         auto ours = std::ranges::find(interfaces, link.name);
@@ -27,7 +28,9 @@ NextHops::NextHops(const KernelView& kernel, std::span<const std::string> interf
     }
     Places places = places_of(kernel.links, interfaces);
     add_neighbours(kernel, places);
-    add_ways(kernel, places);
+    add_ways(places);
+    add_hosts(hosts);
+    look_at_gateways(kernel, places);
 }
 
 /// Down from each link to the interface that its frames leave by, and the tags that they get on the way.
@@ -69,7 +72,7 @@ void NextHops::add_neighbours(const KernelView& kernel, const Places& places) {
     std::ranges::sort(neighbours_, {}, &Neighbour::at);
 }
 
-void NextHops::add_ways(const KernelView& kernel, const Places& places) {
+void NextHops::add_ways(const Places& places) {
     for (const auto& hops : routes_->ways()) {
         Way way{std::uint32_t(hops_.size()), 0};
         std::uint32_t weights = 0;
@@ -81,6 +84,19 @@ void NextHops::add_ways(const KernelView& kernel, const Places& places) {
         }
         ways_.push_back(way);
     }
+}
+
+void NextHops::add_hosts(std::span<const Address> hosts) {
+    for (const Address& host : hosts) {
+        const Way& way = ways_[routes_->way(host)];
+        for (const Hop& hop : std::span(hops_).subspan(way.first, way.count)) {
+            if (hop.interface == no_interface || hop.is_gateway) continue;
+            gateways_.push_back({{host, hop.link}, neighbour(hop.link, host) != nullptr, false});
+        }
+    }
+}
+
+void NextHops::look_at_gateways(const KernelView& kernel, const Places& places) {
     std::ranges::sort(gateways_, {}, &Gateway::at);
     auto is_same = [](const Gateway& a, const Gateway& b) { return a.at == b.at; };
     gateways_.erase(std::unique(gateways_.begin(), gateways_.end(), is_same), gateways_.end());

@@ -68,7 +68,7 @@ struct KernelView {
 
 class NextHops final : public cache::Retired {
   public:
-    /// A neighbour that routes lead to.
+    /// A neighbour that routes lead to, or that is one of the hosts.
     struct Gateway {
         KernelPlace at;
         bool is_known = false;     ///< its MAC address is
@@ -83,7 +83,9 @@ class NextHops final : public cache::Retired {
 
     /// `interfaces` by name: those that ports send by. VLAN interfaces on them, up to limits::vlan_tags one
     /// on the other, are theirs.
-    NextHops(const KernelView& kernel, std::span<const std::string> interfaces);
+    /// `hosts`: that are looked after as gateways are where they are neighbours.
+    NextHops(const KernelView& kernel, std::span<const std::string> interfaces,
+             std::span<const Address> hosts = {});
 
     /// For a port that sends by the interface of that place in `interfaces`. Null: there is no route to the
     /// client, it leads elsewhere, or the MAC address of the neighbour is not known.
@@ -120,7 +122,9 @@ class NextHops final : public cache::Retired {
 
     static Places places_of(std::span<const KernelLink> links, std::span<const std::string> interfaces);
     void add_neighbours(const KernelView& kernel, const Places& places);
-    void add_ways(const KernelView& kernel, const Places& places);
+    void add_ways(const Places& places);
+    void add_hosts(std::span<const Address> hosts);
+    void look_at_gateways(const KernelView& kernel, const Places& places);
     Hop hop_of(const KernelHop& hop, const Places& places);
     const NextHop* neighbour(std::uint32_t link, const Address& address) const;
     std::uint32_t pick(const Way& way, const Address& client) const;

@@ -1,9 +1,6 @@
 #include "dataplane/query_log.hpp"
 
 #include <algorithm>
-#include <cstring>
-
-#include <rte_ring_elem.h>
 
 #include "cache/dns.hpp"
 #include "cache/keyed_hash.hpp"
@@ -15,41 +12,19 @@ namespace {
 
 constexpr std::size_t longest_message = 65535;
 
-unsigned elements_of(std::size_t octets) {
-    return unsigned((sizeof(LoggedMessage) + octets + limits::log_element - 1) / limits::log_element);
-}
-
 } // namespace
 
-MessageRing::MessageRing(std::size_t places, std::size_t longest)
-    : ring_(make_ring("log", limits::log_element, unsigned(places))), longest_(longest),
-      copy_(elements_of(longest) * limits::log_element) {}
-
-void MessageRing::put(const LoggedMessage& what, std::span<const std::uint8_t> message) {
-    message = message.first(std::min(message.size(), longest_));
-    LoggedMessage head = what;
-    head.size = std::uint16_t(message.size());
-    std::memcpy(copy_.data(), &head, sizeof head);
-    std::memcpy(copy_.data() + sizeof head, message.data(), message.size());
-    unsigned elements = elements_of(message.size());
-    if (rte_ring_enqueue_bulk_elem(ring_.get(), copy_.data(), limits::log_element, elements, nullptr) == 0) {
-        dropped_.store(dropped_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-    }
+void LogRing::put(const LoggedMessage& what, std::span<const std::uint8_t> message) {
+    if (ring_.put(what, message)) return;
+    dropped_.store(dropped_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
 }
 
-bool MessageRing::take(LoggedMessage& what, std::vector<std::uint8_t>& message) {
-    std::array<std::uint8_t, limits::log_element> first;
-    if (rte_ring_dequeue_elem(ring_.get(), first.data(), limits::log_element) != 0) return false;
-    std::memcpy(static_cast<void*>(&what), first.data(), sizeof what);
-    constexpr std::size_t in_first = limits::log_element - sizeof what;
-    unsigned more = elements_of(what.size) - 1;
-    message.resize(in_first + more * limits::log_element);
-    std::memcpy(message.data(), first.data() + sizeof what, in_first);
-    // All of a message's elements were put in at once.
-    if (more > 0) {
-        rte_ring_dequeue_bulk_elem(ring_.get(), message.data() + in_first, limits::log_element, more,
-                                   nullptr);
-    }
+bool LogRing::take(LoggedMessage& what, std::vector<std::uint8_t>& message) {
+    auto place = [&](std::size_t octets) {
+        message.resize(octets);
+        return message.data();
+    };
+    if (!ring_.take(what, place)) return false;
     message.resize(what.size);
     return true;
 }

@@ -7,7 +7,6 @@
 #include <atomic>
 #include <cstdint>
 #include <span>
-#include <type_traits>
 #include <vector>
 
 #include "cache/replaceable.hpp"
@@ -17,8 +16,8 @@
 #include "dataplane/burst.hpp"
 #include "dataplane/limits.hpp"
 #include "dataplane/logged_kind.hpp"
+#include "dataplane/message_ring.hpp"
 #include "dataplane/query.hpp"
-#include "dataplane/ring.hpp"
 
 namespace millrace::dataplane {
 
@@ -32,13 +31,12 @@ struct LoggedMessage {
     Transport transport{};
     std::uint32_t stands_for = 1; ///< so many queries, of a sample
 };
-static_assert(std::is_trivially_copyable_v<LoggedMessage> && sizeof(LoggedMessage) <= limits::log_element);
 
-class MessageRing {
+class LogRing {
   public:
     /// `places` are a power of two, of limits::log_element octets
     /// each; `longest` message in octets. Throws std::bad_alloc.
-    MessageRing(std::size_t places, std::size_t longest);
+    LogRing(std::size_t places, std::size_t longest) : ring_(places, longest) {}
 
     /// The producer. `message` is cut where it is too long.
     void put(const LoggedMessage& what, std::span<const std::uint8_t> message);
@@ -48,9 +46,7 @@ class MessageRing {
     std::uint64_t dropped() const { return dropped_.load(std::memory_order_relaxed); } ///< any thread
 
   private:
-    Ring ring_;
-    std::size_t longest_;
-    std::vector<std::uint8_t> copy_; ///< the producer's: head and octets, as they go into the ring
+    MessageRing<LoggedMessage> ring_;
     std::atomic<std::uint64_t> dropped_{0};
 };
 
@@ -86,7 +82,7 @@ class QueryLog {
     void add_chosen(const LoggedMessage& what, std::span<const std::uint8_t> message) {
         if (is_wanted(what, message)) ring_.put(what, message);
     }
-    MessageRing& ring() { return ring_; } ///< the consumer's
+    LogRing& ring() { return ring_; } ///< the consumer's
 
   private:
     /// As if all were taken.
@@ -95,7 +91,7 @@ class QueryLog {
                            std::span<const std::uint8_t> message);
 
     const cache::Replaceable<LogRules>& rules_;
-    MessageRing ring_;
+    LogRing ring_;
 };
 
 /// One in so many of a worker's queries, for whoever wants to know what is asked: costs a burst a comparison.
@@ -106,13 +102,13 @@ class QuerySample {
     void look_at(const Burst& burst); ///< the producer, before the replies are written
     /// The consumer: one query in `stride` from now on, at distances that nobody can foresee; 0: none.
     void set_stride(std::uint32_t stride) { stride_.store(stride, std::memory_order_relaxed); }
-    MessageRing& ring() { return ring_; } ///< the consumer's
+    LogRing& ring() { return ring_; } ///< the consumer's
 
   private:
     std::atomic<std::uint32_t> stride_{0};
     // The producer's.
     std::uint64_t skip_ = 0, state_;
-    MessageRing ring_;
+    LogRing ring_;
 };
 
 } // namespace millrace::dataplane

@@ -221,6 +221,10 @@ Result Vdev::leave(std::span<const Address> addresses) const {
     return filter_ ? filter_->leave(addresses) : Result();
 }
 
+Result Vdev::take_replies(std::span<const Address> sources, std::span<const Endpoint> remotes) {
+    return filter_ ? filter_->take_replies(sources, remotes) : Result();
+}
+
 void Vdev::let_go() {
     filter_.reset();
     swallowing_.clear();

@@ -47,6 +47,9 @@ class Vdev {
     /// goes out. Other ports have it as long as they run.
     tl::expected<void, std::string> serve(std::span<const Address> addresses) const;
     tl::expected<void, std::string> leave(std::span<const Address> addresses) const;
+    /// Likewise replies of upstreams (XdpFilter::take_replies).
+    tl::expected<void, std::string> take_replies(std::span<const Address> sources,
+                                                 std::span<const Endpoint> remotes);
 
     /// After the end of the ethdevs: another process may prepare the same device. It takes some time.
     void let_go();

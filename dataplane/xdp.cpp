@@ -17,6 +17,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cache/wire.hpp"
+
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wpedantic"
 #pragma GCC diagnostic ignored "-Wunused-function"
@@ -29,7 +31,8 @@ namespace {
 
 constexpr const char* lock_folder = "/run/millrace";
 constexpr std::string_view program_name = "millrace_dns", map_name = "service_addrs",
-                           sockets_name = "xsks_map";
+                           sockets_name = "xsks_map", sources_name = "source_addrs",
+                           upstreams_name = "upstreams";
 
 using Result = tl::expected<void, std::string>;
 
@@ -105,6 +108,14 @@ int detach(unsigned index, const Attached& attached, int program) {
     clear(options);
     options.old_prog_fd = program;
     return -bpf_xdp_detach(int(index), attached.mode, &options);
+}
+
+/// An upstream, as the program looks it up.
+std::array<std::uint8_t, 20> key_of(const Endpoint& endpoint) {
+    std::array<std::uint8_t, 20> key{};
+    std::ranges::copy(endpoint.address.octets, key.begin());
+    cache::store_u16(&key[16], endpoint.port);
+    return key;
 }
 
 } // namespace
@@ -240,7 +251,31 @@ Result XdpFilter::connect() {
         if (Result given = give_sockets(program.get()); !given) return given;
     }
     addresses_ = open_map(program.get(), map_name);
-    if (!addresses_) return failure("cannot open the address map of the XDP program on " + interface_, errno);
+    sources_ = open_map(program.get(), sources_name);
+    upstreams_ = open_map(program.get(), upstreams_name);
+    if (!addresses_ || !sources_ || !upstreams_)
+        return failure("cannot open the address maps of the XDP program on " + interface_, errno);
+    return {};
+}
+
+Result XdpFilter::take_replies(std::span<const Address> sources, std::span<const Endpoint> remotes) {
+    auto error = [this] {
+        return failure("cannot give the upstreams to the XDP program on " + interface_, errno);
+    };
+    std::uint8_t present = 1;
+    for (const Endpoint& old : remotes_) {
+        if (std::ranges::find(remotes, old) == remotes.end())
+            bpf_map_delete_elem(upstreams_.get(), key_of(old).data());
+    }
+    remotes_.assign(remotes.begin(), remotes.end());
+    for (const Endpoint& remote : remotes) {
+        auto key = key_of(remote);
+        if (bpf_map_update_elem(upstreams_.get(), key.data(), &present, BPF_ANY) != 0) return error();
+    }
+    for (const Address& source : sources) {
+        auto* key = source.octets.data();
+        if (bpf_map_update_elem(sources_.get(), key, &present, BPF_ANY) != 0) return error();
+    }
     return {};
 }
 

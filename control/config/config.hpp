@@ -8,6 +8,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -124,6 +126,14 @@ struct Config {
         bool operator==(const Group&) const = default;
     };
 
+    /// By which port a group's servers are asked over UDP, instead of the kernel.
+    struct Way {
+        std::string port;                        ///< as DPDK calls it: ethdev_name() of its device
+        std::vector<dataplane::Address> sources; ///< that are asked from, millraced's own
+
+        bool operator==(const Way&) const = default;
+    };
+
     /// The suffix itself and all names below it are asked of the group.
     struct Route {
         std::string suffix; ///< as cache::to_string writes it
@@ -216,6 +226,7 @@ struct Config {
     struct Boot {
         std::vector<std::string> eal; ///< more EAL arguments
         std::vector<Port> ports;
+        std::map<std::string, Way, std::less<>> ways; ///< by group; the others ask through the kernel
         std::vector<dataplane::Endpoint> listen = default_listen(); ///< kernel sockets, UDP and TCP
         std::size_t cache_entries = 1'000'000;
         std::size_t cache_memory = std::size_t(1) << 30; ///< bytes
@@ -244,10 +255,10 @@ struct Config {
         Ranking ranking;
         Dnstap dnstap;
         LogLevel log_level = LogLevel::info; ///< what is less than this is not logged
-        Time min_ttl = 0s;      ///< records live at least this long,
-        Time max_ttl = 24h;     ///< and at most this long (RFC 8767 4)
-        Time negative_ttl = 1h; ///< most that a negative answer lives (RFC 2308 5)
-        Time stale = 24h;       ///< how long after its expiry an answer may still serve (RFC 8767 5)
+        Time min_ttl = 0s;                   ///< records live at least this long,
+        Time max_ttl = 24h;                  ///< and at most this long (RFC 8767 4)
+        Time negative_ttl = 1h;              ///< most that a negative answer lives (RFC 2308 5)
+        Time stale = 24h; ///< how long after its expiry an answer may still serve (RFC 8767 5)
         StaleAnswer stale_answer = StaleAnswer::client_timeout; ///< when that is
         unsigned prefetch = 1;         ///< the so-manieth hit of a life, or a later, asks ahead; 0: none
         std::string keep_warm;         ///< file of names that are asked at start and kept fresh; empty: none

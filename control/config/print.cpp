@@ -106,13 +106,18 @@ void print_merge(YAML::Emitter& out, const Config::Merge& merge) {
     out << YAML::EndMap;
 }
 
-void print_upstreams(YAML::Emitter& out, const std::vector<Config::Group>& groups) {
+void print_upstreams(YAML::Emitter& out, const std::vector<Config::Group>& groups,
+                     const decltype(Config::Boot::ways)& ways) {
     out << YAML::Key << "upstreams" << YAML::Value << YAML::BeginSeq;
     for (const auto& group : groups) {
         out << YAML::BeginMap;
         print_text(out, "group", group.name);
         print(out, "servers", group.servers);
         if (!group.bootstrap.empty()) print(out, "bootstrap", group.bootstrap);
+        if (auto way = ways.find(group.name); way != ways.end()) {
+            print_text(out, "via", way->second.port);
+            print(out, "source", way->second.sources);
+        }
         if (group.fanout) print_fanout(out, *group.fanout, Owner::group);
         if (group.merge) print_merge(out, *group.merge);
         out << YAML::EndMap;
@@ -268,7 +273,7 @@ std::string to_yaml(const Config& config) {
     print_local(out, config.live.local);
     print_block(out, config.live.block);
     print_dns64(out, config.live.dns64);
-    print_upstreams(out, config.live.upstreams);
+    print_upstreams(out, config.live.upstreams, config.boot.ways);
     print_routes(out, config.live.routes);
     print_fanout(out, config.live.fanout, Owner::file);
     print_merge(out, config.live.merge);

@@ -454,6 +454,7 @@ Config read_config(const Value& at) {
     });
     if (out.live.upstreams.empty()) at.at("upstreams").fail("a list of groups of upstream servers");
     read_policies_of_groups(at, out.live);
+    read_ways(at, out);
     check_relations(at, out);
     check_quorum(at, out.live);
     check_routes(at, out.live);

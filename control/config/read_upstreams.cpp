@@ -10,8 +10,10 @@
 
 #include "cache/dns.hpp"
 #include "cache/limits.hpp"
+#include "control/config/own_endpoints.hpp"
 #include "control/config/readers.hpp"
 #include "control/limits.hpp"
+#include "dataplane/eal_plan.hpp"
 
 namespace millrace::control {
 
@@ -133,6 +135,8 @@ Config::Group read_group(const Value& at) {
         {"group", [&](const Value& v) { out.name = v.text("the group's name"); }},
         {"servers", [&](const Value& v) { out.servers = read_servers(v); }},
         {"bootstrap", [&](const Value& v) { out.bootstrap = read_bootstrap(v); }},
+        {"via", [](const Value& v) { v.text("the name of a port"); }}, // read_ways
+        {"source", [](const Value&) {}},
         {"fanout", require_map}, // read_policies_of_groups
         {"merge", require_map},
     });
@@ -206,6 +210,75 @@ void read_policies_of_groups(const Value& at, Config::Live& live) {
             fanout.at("patience").fail("patience in the file's own fanout: clients know of no groups");
         }
         ++group;
+    });
+}
+
+namespace {
+
+/// Where a port's upstreams may be asked from.
+std::vector<dataplane::Address> read_sources(const Value& at) {
+    constexpr const char* form = "an address of millraced's own that is routed to the port";
+    return read_distinct<dataplane::Address>(
+        at, dataplane::limits::query_sources, form, [](const std::string& text) {
+            auto address = dataplane::parse_address(text);
+            bool is_fit =
+                address && address->is_unicast() && !address->is_link_local() && !is_loopback(*address);
+            return is_fit ? address : std::nullopt;
+        });
+}
+
+/// Each server's family has a source, as far as it is known.
+void check_sources(const Value& at, const Config::Group& group, const Config::Way& way) {
+    for (const Config::Server& server : group.servers) {
+        if (server.is_named()) continue;
+        if (server.endpoint.zone != 0) {
+            at.at("via").fail("servers without a zone: the kernel has no routes to link-local ones",
+                              yaml::quote(to_string(server)));
+        }
+        bool is_v4 = server.endpoint.address.is_v4();
+        bool has_source = std::ranges::any_of(way.sources, [&](auto& s) { return s.is_v4() == is_v4; });
+        if (has_source) continue;
+        at.at("source").fail(fmt::format("an IPv{} address, too, for {}", is_v4 ? 4 : 6, to_string(server)),
+                             "none");
+    }
+}
+
+void read_way(const Value& at, const Config::Group& group, Config& config) {
+    Value via = at.at("via"), source = at.at("source");
+    if (via.is_null() && source.is_null()) return;
+    if (via.is_null()) return via.fail("the name of a port, which `source` needs");
+    Config::Way way{via.text("the name of a port"), {}};
+    if (!source.is_null()) way.sources = read_sources(source);
+    auto port = std::ranges::find_if(config.boot.ports, [&](const Config::Port& one) {
+        return dataplane::ethdev_name(one.device) == dataplane::ethdev_name(way.port);
+    });
+    bool is_fit = port != config.boot.ports.end() && port->is_routed &&
+                  !dataplane::is_driver(port->device, "net_af_packet");
+    if (!is_fit) {
+        return via.fail("the name of a port with `next-hop: routed`, not of net_af_packet, whose packets the "
+                        "kernel gets as well",
+                        yaml::quote(way.port));
+    }
+    way.port = dataplane::ethdev_name(way.port);
+    if (way.sources.empty()) return source.fail("the addresses that the port's upstreams are asked from");
+    for (const auto& [other, its] : config.boot.ways) {
+        for (const auto& address : way.sources) {
+            bool is_elsewhere = its.port != way.port && std::ranges::count(its.sources, address) > 0;
+            if (is_elsewhere)
+                source.fail("addresses that no other port has", yaml::quote(dataplane::to_string(address)));
+        }
+    }
+    check_sources(at, group, way);
+    config.boot.ways.emplace(group.name, std::move(way));
+}
+
+} // namespace
+
+void read_ways(const Value& at, Config& config) {
+    if (!at.ok()) return;
+    auto group = config.live.upstreams.begin();
+    at.at("upstreams").list(cache::limits::groups, [&](const Value& item) {
+        read_way(item, *group++, config);
     });
 }
 

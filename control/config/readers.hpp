@@ -69,6 +69,8 @@ void read_ranking(const yaml::Value& at, Config::Ranking& out);
 
 /// `fanout` and `merge` of each group: what they do not say is the file's.
 void read_policies_of_groups(const yaml::Value& at, Config::Live& live);
+/// `via` and `source` of each group, and whether they can be.
+void read_ways(const yaml::Value& at, Config& config);
 /// Whether every policy that is asked for can come about.
 void check_quorum(const yaml::Value& at, const Config::Live& live);
 /// Whether each route leads to a group.

@@ -12,6 +12,7 @@
 #include "control/fetch/publish.hpp"
 #include "control/rank/prober.hpp"
 #include "control/upstream/exchange.hpp"
+#include "control/upstream/port_network.hpp"
 #include "control/upstream/upstreams.hpp"
 #include "dataplane/counters.hpp"
 
@@ -76,6 +77,8 @@ inline constexpr EventRow event_rows[] = {
      "from_kernel"},
     {dataplane::Event::unrouted, "unrouted_total",
      "Queries whose reply went back to their sender for want of a route", "unrouted"},
+    {dataplane::Event::from_control, "from_control_total", "Queries to upstreams that the port took",
+     "from_control"},
 };
 static_assert(std::size(event_rows) == dataplane::events, "every event is counted there");
 
@@ -156,6 +159,23 @@ inline constexpr CounterRow<ExchangeCounters> exchange_rows[] = {
      "malformed"},
     {&ExchangeCounters::large_rrsets, "exchanges_large_rrsets_total",
      "Replies with more records than `max-rrset`", "large_rrsets"},
+};
+
+inline constexpr CounterRow<PortNetworkCounters> port_network_rows[] = {
+    {&PortNetworkCounters::sent, "via_port_queries_total", "Queries to upstreams given to a port",
+     "via_port.sent"},
+    {&PortNetworkCounters::received, "via_port_replies_total", "Replies to them that came by it",
+     "via_port.received"},
+    {&PortNetworkCounters::fallbacks, "via_port_fallbacks_total",
+     "Questions that went through the kernel as the port had no way", "via_port.fallbacks"},
+    {&PortNetworkCounters::full, "via_port_full_total",
+     "Queries dropped as the ring to the port's lcore was full", "via_port.full"},
+    {&PortNetworkCounters::unasked, "via_port_unasked_total",
+     "Datagrams of upstreams to a source and port that did not ask them, or no longer", "via_port.unasked"},
+    {&PortNetworkCounters::oversized, "via_port_oversized_total",
+     "Replies longer than was asked for, taken as truncated", "via_port.oversized"},
+    {&PortNetworkCounters::refused, "via_port_refused_total", "Questions not asked: too many at once",
+     "via_port.refused"},
 };
 
 inline constexpr CounterRow<PublishCounters> publish_rows[] = {

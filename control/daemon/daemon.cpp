@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <exception>
+#include <set>
 
 #include <fmt/format.h>
 #include <rte_cycles.h>
@@ -38,8 +39,15 @@ std::vector<Endpoint> own_endpoints(const Config::Boot& boot) {
 
 dataplane::EalPlan eal_plan(const Config::Boot& boot) {
     dataplane::EalPlan plan;
-    for (const Config::Port& p : boot.ports)
+    for (const Config::Port& p : boot.ports) {
         plan.ports.push_back({p.device, p.lcores, p.addresses, p.next_hop, p.kernel, p.is_routed});
+        std::set<dataplane::Address> sources;
+        for (const auto& [group, way] : boot.ways) {
+            if (way.port == dataplane::ethdev_name(p.device))
+                sources.insert(way.sources.begin(), way.sources.end());
+        }
+        plan.ports.back().sources.assign(sources.begin(), sources.end());
+    }
     plan.arguments = boot.eal;
     plan.own = own_endpoints(boot);
     return plan;
@@ -65,7 +73,7 @@ Daemon::Daemon(const Config& config, const Document& document, LocalRules local)
           std::make_shared<dataplane::Access>(client_policy(config.live), packets_per_us(config.boot)),
           std::move(local.names), build_routes(config.live))),
       dnstap_(config), table_({config.boot.cache_entries, config.boot.cache_memory}, grace_),
-      publisher_(table_, grace_, {}), network_(io_, {.sockets = exchange_capacity()}),
+      publisher_(table_, grace_, {}), kernel_network_(io_, {.sockets = exchange_capacity()}),
       groups_(limits::groups, Upstreams({})),
       exchanges_(network_, random_, groups_, {.exchanges = exchange_capacity()}), probes_(io_, random_),
       prober_(probes_, config.live.ranking, probe_capacity()),
@@ -299,6 +307,7 @@ Daemon::Result Daemon::open_ports() {
     if (auto opened = eal_->open(handed_.take_taps()); !opened) return opened;
     for (const std::string& warning : eal_->warnings()) spdlog::warn("{}", warning);
     ports_.open(*eal_, config_.boot.ports);
+    ways_.open(*eal_, config_);
     clock_.emplace(rte_get_tsc_hz());
     for (auto& queue : eal_->queues()) {
         const Config::Port& port = config_.boot.ports[queue.port];

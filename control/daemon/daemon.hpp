@@ -76,7 +76,8 @@ class Daemon {
     cache::Table table_;
     Publisher publisher_;
     SystemRandom random_;
-    AsioNetwork network_;
+    AsioNetwork kernel_network_;
+    PortNetwork network_{kernel_network_, random_, exchange_capacity()};
     std::vector<Upstreams> groups_;
     Exchanges exchanges_;
     AsioProbes probes_;
@@ -89,9 +90,11 @@ class Daemon {
     TcpServer tcp_;
     Workers workers_;
     Ports ports_{grace_};
+    UpstreamWays ways_{network_, grace_};
     CacheStore store_;
-    Parts parts_{io_,  grace_,  table_, publisher_, groups_, exchanges_, fetches_, flushes_, rules_, workers_,
-                 tcp_, prober_, warm_,  names_,     eal_,    ports_,     store_,   dnstap_,  top_};
+    Parts parts_{io_,      grace_, table_,   publisher_, groups_, exchanges_, fetches_,
+                 flushes_, rules_, workers_, tcp_,       prober_, warm_,      names_,
+                 eal_,     ports_, ways_,    store_,     dnstap_, top_};
     Reload reload_;
     CommandServer commands_;
     std::unique_ptr<HttpServer> http_; ///< null: no metrics

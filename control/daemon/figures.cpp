@@ -130,7 +130,8 @@ json by_limit(const FetchCounters::ByLimit& counts) {
 Traffic traffic_of(const Parts& parts) {
     Traffic all;
     auto add = [&](const Counters& one) {
-        all.received += one.received();
+        // Of clients: upstreams' replies are no traffic of theirs.
+        all.received += one.received() - one.get(Verdict::to_control) - one.get(Verdict::drop_reply_full);
         all.hits += one.get(Event::hit) + one.get(Event::stale_hit);
         all.misses += one.get(Verdict::missed);
         all.hit_time += one.hit_time.read();
@@ -181,6 +182,7 @@ json stats(const Context& c) {
         {"misses", totals.of(Verdict::missed)},
         {"refused", totals.of(Verdict::refused)},
         {"to_kernel", totals.of(Verdict::to_kernel)},
+        {"to_control", totals.of(Verdict::to_control)},
         {"dropped", dropped},
         {"ports", c.ports.losses()},
         {"limbo", c.grace.limbo_entries()},
@@ -195,6 +197,7 @@ json stats(const Context& c) {
     count(all, totals);
     count(all, fetch_rows, fetches);
     count(all, exchange_rows, c.exchanges.counters());
+    count(all, port_network_rows, c.ways.counters());
     count(all, publish_rows, c.publisher.counters());
     count(all, ranking_rows, c.prober.counters());
     count(all, tcp_rows, c.tcp.connections());

@@ -58,6 +58,7 @@ bool Loop::tick() {
         clock_due_ = now + clock_interval;
     }
     unsigned misses = take_misses(now);
+    bool has_replies = p_.ways.tick(p_.ports);
     // Bounded: clients that pipeline over TCP always make more handlers ready, and the rings wait meanwhile.
     unsigned handlers = 0;
     while (handlers < handlers_per_tick && boot_time() - now < handler_time && p_.io.poll_one()) ++handlers;
@@ -83,7 +84,7 @@ bool Loop::tick() {
     Time took = boot_time() - now;
     longest_ = std::max(longest_, took);
     ticks_.add(took);
-    return misses || handlers || flushing_ || freeing_ || filling_;
+    return misses || has_replies || handlers || flushing_ || freeing_ || filling_;
 }
 
 unsigned Loop::take_misses(Time now) {

@@ -74,6 +74,7 @@ void Metrics::take_workers(Snapshot& out) const {
 void Metrics::take_counters(Snapshot& out) const {
     out.fetches = c_.fetches.counters();
     out.exchanges = c_.exchanges.counters();
+    out.via_port = c_.ways.counters();
     out.publications = c_.publisher.counters();
     out.ranking = c_.prober.counters();
     out.tcp = c_.tcp.connections();

@@ -143,6 +143,7 @@ void write_control(Writer& out, const Snapshot& s) {
     out.rows(fetch_rows, s.fetches);
     write_limits(out, s.fetches);
     out.rows(exchange_rows, s.exchanges);
+    out.rows(port_network_rows, s.via_port);
     out.rows(publish_rows, s.publications);
     out.rows(ranking_rows, s.ranking);
     out.rows(tcp_rows, s.tcp);
@@ -209,8 +210,8 @@ void write_queue(Writer& out, const std::string& port, std::size_t queue, const 
     out.counter("queue_received_packets_total", "Packets taken from the receive queue", double(received),
                 labels);
     out.counter("queue_sent_packets_total",
-                "Packets that the send queue took, the kernel interface's included",
-                double(event(Event::sent) + event(Event::from_kernel)), labels);
+                "Packets that the send queue took, those of the kernel interface and to upstreams included",
+                double(event(Event::sent) + event(Event::from_kernel) + event(Event::from_control)), labels);
     drop("received", dropped);
     drop("send_failed", event(Event::send_failed));
     drop("buffer_exhausted", event(Event::buffer_exhausted));

@@ -14,6 +14,7 @@
 #include "cache/table.hpp"
 #include "control/daemon/ports.hpp"
 #include "control/daemon/tcp_server.hpp"
+#include "control/daemon/upstream_ways.hpp"
 #include "control/daemon/workers.hpp"
 #include "control/fetch/flush.hpp"
 #include "control/fetch/keep_warm.hpp"
@@ -49,6 +50,7 @@ struct Parts {
     ServerNames& names;
     const std::unique_ptr<dataplane::Eal>& eal; ///< null without ports
     Ports& ports;
+    UpstreamWays& ways;
     CacheStore& store;
     Dnstap& dnstap;
     Top& top;

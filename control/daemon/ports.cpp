@@ -104,8 +104,9 @@ void Ports::open(dataplane::Eal& eal, const std::vector<Config::Port>& ports) {
     for (const Config::Port& port : ports) {
         std::size_t index = ports_.size();
         log_start(port.device, eal.view(index), port.idle);
+        bool is_up = eal.look_at_link(index);
         ports_.push_back({port.device, port.idle, next_hop_text(port),
-                          routing_interface(port.device, port.kernel), eal.look_at_link(index)});
+                          routing_interface(port.device, port.kernel), is_up, is_up});
         devices_.add(eal.device(index), port.device);
     }
 }
@@ -163,7 +164,7 @@ void Ports::tick(Time now) {
 
 void Ports::look_at_link(std::size_t index, Time now) {
     Port& port = ports_[index];
-    bool is_up = eal_->look_at_link(index);
+    bool is_up = port.is_up = eal_->look_at_link(index);
     if (is_up == port.was_up || now < port.quiet_until) return;
     port.was_up = is_up;
     port.quiet_until = now + log_interval;

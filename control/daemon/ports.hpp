@@ -30,6 +30,8 @@ class Ports {
     bool is_none_left() const { return devices_.is_none_left(); }
     bool are_lost() const { return are_lost_; } ///< given up, and nobody has them
     void note_lost() { are_lost_ = true; }
+    /// Whether it is in service and had a link when that was last looked at.
+    bool can_send(std::size_t index) const { return devices_.view(index).is_serving && ports_[index].is_up; }
 
     nlohmann::json show() const;
     nlohmann::json summary() const; ///< a row for each: what it is, its link, and what it lost
@@ -45,7 +47,8 @@ class Ports {
         dataplane::Idle idle;
         std::string next_hop;  ///< as configured
         std::string interface; ///< whose routes its replies take, if they do
-        bool was_up;           ///< as last logged
+        bool is_up;            ///< its link, as last seen,
+        bool was_up;           ///< and as last logged
         Time quiet_until{};
         std::string trouble{}, logged_trouble{}; ///< with routes: when last looked at, as last logged
         Time routes_quiet_until{};

@@ -280,6 +280,7 @@ void Reload::put_in_place() {
     if (next.upstreams != current_.live.upstreams) p_.exchanges.close_probes(boot_time());
     move_groups(p_.groups.first(cache::limits::groups), current_.live.upstreams, next.upstreams);
     put_groups_in_place(p_, next);
+    p_.ways.place(next);
     p_.tcp.set_policy(next.tcp);
     p_.prober.set_policy(next.ranking);
     p_.store.set(next, boot_time());

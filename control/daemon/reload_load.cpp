@@ -18,6 +18,7 @@ std::vector<std::string> restart_keys(const Config::Boot& now, const Config::Boo
     std::vector<std::string> keys;
     if (now.eal != next.eal) keys.push_back("eal");
     if (now.ports != next.ports) keys.push_back("ports");
+    if (now.ways != next.ways) keys.push_back("upstreams.via");
     if (now.listen != next.listen) keys.push_back("listen");
     if (now.dnstap_to != next.dnstap_to) keys.push_back("dnstap.to");
     if (now.dnstap_identity != next.dnstap_identity) keys.push_back("dnstap.identity");

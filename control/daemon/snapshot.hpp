@@ -14,6 +14,7 @@
 #include "control/rank/prober.hpp"
 #include "control/traffic/dnstap.hpp"
 #include "control/upstream/exchange.hpp"
+#include "control/upstream/port_network.hpp"
 #include "control/upstream/upstreams.hpp"
 #include "dataplane/counters.hpp"
 #include "dataplane/eal.hpp"
@@ -67,6 +68,7 @@ struct Snapshot {
     std::vector<Worker> workers;
     FetchCounters fetches;
     ExchangeCounters exchanges;
+    PortNetworkCounters via_port;
     PublishCounters publications;
     RankingCounters ranking;
     TcpCounters tcp;

@@ -233,7 +233,8 @@ AsioNetwork::~AsioNetwork() {
 }
 
 tl::expected<Network::Bound, std::errc> AsioNetwork::open_udp(const dataplane::Endpoint& remote,
-                                                              NetworkHandler& handler, std::uint64_t token) {
+                                                              NetworkHandler& handler, std::uint64_t token,
+                                                              unsigned) {
     if (free_.empty()) return refused(std::errc::too_many_files_open);
     auto link = std::make_shared<UdpLink>(*this, handler, token);
     if (auto error = link->open(remote); error != std::errc{}) return refused(error);

@@ -45,7 +45,7 @@ class AsioNetwork final : public Network {
     AsioNetwork& operator=(const AsioNetwork&) = delete;
 
     tl::expected<Bound, std::errc> open_udp(const dataplane::Endpoint& remote, NetworkHandler& handler,
-                                            std::uint64_t token) override;
+                                            std::uint64_t token, unsigned group = 0) override;
     tl::expected<Socket, std::errc> open_tcp(const dataplane::Endpoint& remote, NetworkHandler& handler,
                                              std::uint64_t token) override;
     std::errc send(Socket socket, std::span<const std::uint8_t> message) override;

@@ -195,7 +195,8 @@ void Exchanges::write_query(const Exchange& exchange, std::uint16_t id, bool is_
 /// A socket on a port of its own, and an ID that was not used with this port just now.
 std::errc Exchanges::open_socket(Exchange& exchange, Time now) {
     exchange.socket = 0;
-    auto bound = network_.open_udp(group_of(exchange).endpoint(exchange.upstream), *this, exchange.place);
+    auto bound = network_.open_udp(group_of(exchange).endpoint(exchange.upstream), *this, exchange.place,
+                                   exchange.key.group);
     if (!bound) return bound.error();
     std::uint16_t id = random_.id();
     for (unsigned draw = 1; !is_unused(exchange, bound->source_port, id, now); id = random_.id()) {

@@ -47,10 +47,11 @@ class Network {
     };
 
     /// A UDP socket on a port of any local address that nobody can foresee, connected to `remote`;
-    /// `token` comes back with every callback. address_in_use: no port is free. too_many_files_open: the
-    /// bound on sockets.
+    /// `token` comes back with every callback. `group`: of upstreams (Key::group), which may have a way of
+    /// its own. address_in_use: no port is free. too_many_files_open: the bound on sockets.
     virtual tl::expected<Bound, std::errc> open_udp(const dataplane::Endpoint& remote,
-                                                    NetworkHandler& handler, std::uint64_t token) = 0;
+                                                    NetworkHandler& handler, std::uint64_t token,
+                                                    unsigned group) = 0;
 
     /// A TCP connection, being made: what is sent meanwhile leaves when it stands.
     /// too_many_files_open as above.

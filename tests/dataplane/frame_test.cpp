@@ -2,6 +2,8 @@
 #include "dataplane/frame.hpp"
 
 #include <algorithm>
+#include <optional>
+#include <span>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -215,6 +217,28 @@ TEST(Reply, FitsAReturnPath) {
     ASSERT_TRUE(frame);
     EXPECT_EQ(frame->payload - frame->turn_round(bytes.data()), 70U);
     EXPECT_LE(sizeof(ReplyHeader), dataplane::limits::return_octets);
+}
+
+/// The layers of a reply are judged as those of a query.
+TEST(Frame, RepliesToo) {
+    for (const auto& rows : {std::span<const Row>(link_rows), std::span<const Row>(ipv4_rows),
+                             std::span<const Row>(ipv6_rows)}) {
+        for (const Row& row : rows) {
+            SCOPED_TRACE(row.name);
+            Row changed = row;
+            changed.query.destination_port = 50000;
+            Bytes bytes = build(changed.query);
+            changed.change(bytes);
+            bytes.shrink_to_fit();
+            dataplane::Peers peers{service().addresses, {}};
+            for (auto client : {client_v4, client_v6})
+                peers.remotes.push_back({address(client), std::uint16_t(row.query.source_port)});
+            std::ranges::sort(peers.remotes);
+            auto frame = Frame::parse_reply(bytes, peers, service());
+            EXPECT_EQ(frame ? std::nullopt : std::optional(frame.error()), row.verdict);
+            EXPECT_EQ(frame ? frame->payload_size : row.query.payload.size(), row.query.payload.size());
+        }
+    }
 }
 
 } // namespace

@@ -300,6 +300,28 @@ TEST(Reply, TakesTheTagsOfItsNextHopWhateverTheQuerys) {
     }
 }
 
+/// Hosts that control names are looked after as gateways are, where they are neighbours.
+TEST(NextHops, HostsThatAreNeighboursAreLookedAfter) {
+    auto kernel = view({{"198.18.0.0/24", {on_link()}},
+                        {"198.19.0.0/24", {on_link(eth0)}},
+                        {"0.0.0.0/0", {via("198.18.0.1")}}},
+                       {{dns0, address("198.18.0.7"), mac_a, false}, {dns0, address("198.18.0.8"), mac_b}});
+    std::vector<Address> hosts;
+    for (const char* host :
+         {"198.18.0.9", "198.18.0.7", "198.18.0.8", "198.19.0.9", "192.0.2.1", "2001:db8::1"})
+        hosts.push_back(address(host));
+    NextHops next_hops(kernel, interfaces, hosts);
+    std::map<std::string, std::pair<bool, bool>> seen;
+    for (const auto& one : next_hops.gateways())
+        seen[to_string(one.at.address)] = {one.is_known, one.is_confirmed};
+    std::map<std::string, std::pair<bool, bool>> expected = {{"198.18.0.1", {false, false}},
+                                                             {"198.18.0.7", {true, false}},
+                                                             {"198.18.0.8", {true, true}},
+                                                             {"198.18.0.9", {false, false}}};
+    EXPECT_EQ(seen, expected) << "not those of other interfaces, nor beyond a gateway";
+    EXPECT_EQ(NextHops(kernel, interfaces).gateways().size(), 1u);
+}
+
 } // namespace
 
 } // namespace millrace::tests

@@ -121,7 +121,8 @@ class PollingTest : public testing::Test {
         beyond = Descriptor(pair[1]);
         kernel = std::move(*KernelPort::make(Descriptor(pair[0]), {"wire", 1, 1'000'000, -1}));
         port.emplace(EthdevPort::Setup{std::uint16_t(id), 0, ethdev->pool(0), &service, ethdev->offload(),
-                                       &kernel->queue(0), &next_hops});
+                                       &kernel->queue(0), &next_hops, 0, &upstreams.queue(0)});
+        upstreams.set_remotes({{*parse_address("192.0.2.1"), 53}}, grace);
     }
 
     /// To the clients by one of two gateways, on a VLAN.
@@ -161,6 +162,20 @@ class PollingTest : public testing::Test {
         ssize_t size = ::recv(beyond.get(), room.data(), room.size(), 0);
         if (size > 0) (void)::send(beyond.get(), room.data(), std::size_t(size), 0);
     }
+    /// Control asks an upstream by the port, whose reply comes by it.
+    void visit_upstream(unsigned round) {
+        if (round % 16 != 4) return;
+        Endpoint server{*parse_address("192.0.2.1"), 53}, own{*parse_address("198.18.0.60"), 40000};
+        upstreams.send({}, own, server, tests::Bytes(40, 1), 0);
+        send(tests::build({.source = "192.0.2.1",
+                           .destination = "198.18.0.60",
+                           .source_port = 53,
+                           .destination_port = 40000}));
+        UpstreamReply reply;
+        tests::Bytes room(UpstreamQueue::reply_room);
+        while (upstreams.queue(0).take_reply(reply, room.data())) {
+        }
+    }
     /// Limits that count every query and pass it.
     static ClientPolicy policy() {
         return {{*parse_prefix("198.18.0.0/15")},
@@ -188,6 +203,7 @@ class PollingTest : public testing::Test {
     test::RulesInEffect in_effect{ClientPolicy{{*parse_prefix("198.18.0.0/15")}}};
     Routes::Route route{*cache::parse_name("corp.example"), 1};
     cache::Replaceable<NextHops> next_hops{ways()};
+    UpstreamPath upstreams{{1, {*parse_address("198.18.0.60")}, {}, 1500, &next_hops, 0}};
     TscClock clock{rte_get_tsc_hz()};
 };
 
@@ -221,6 +237,7 @@ TEST_F(PollingTest, NoAllocationAndNoSystemCallAfterStart) {
     for (unsigned i = 0; counters.get(Event::hit) <= names && boot_time() < last; ++i) {
         send_question(i % 16 == 0 ? "www.blocked.example" : name(i % names));
         visit_kernel(i);
+        visit_upstream(i);
         unsigned count = handoff.take(misses);
         for (unsigned m = 0; m < count; ++m) {
             auto entry = test::entry_of({++generation, 0}, {1}, boot_time(), 600s);
@@ -257,6 +274,7 @@ TEST_F(PollingTest, NoAllocationAndNoSystemCallAfterStart) {
     EXPECT_GT(counters.get(Event::blocked), names / 16);
     EXPECT_GT(counters.get(Verdict::to_kernel), names / 32);
     EXPECT_GT(counters.get(Event::from_kernel), names / 32);
+    EXPECT_GT(std::min(counters.get(Verdict::to_control), counters.get(Event::from_control)), names / 32);
     EXPECT_GT(replies, names);
     EXPECT_EQ(counters.get(Event::unrouted), 0u);
 }

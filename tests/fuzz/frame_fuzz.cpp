@@ -1,6 +1,7 @@
 // Any bytes as a frame: no read outside of them, and whatever is accepted can be replied to.
 //
 // The first octet chooses how much the port is trusted, so that the fuzzer is not stopped by checksums.
+#include <algorithm>
 #include <cstdlib>
 #include <vector>
 
@@ -23,6 +24,15 @@ Service make_service() {
     return service;
 }
 
+/// Clients of the seeds that are asked as well.
+Peers make_peers(const Service& service) {
+    Peers peers{service.addresses, {}};
+    for (const char* remote : {"198.18.0.1", "2001:db8::1"})
+        peers.remotes.push_back({*parse_address(remote), 40000});
+    std::sort(peers.remotes.begin(), peers.remotes.end());
+    return peers;
+}
+
 /// The reply is a well-formed frame to the client: parsed as its own port would, it comes through.
 void check_reply(std::vector<std::uint8_t> bytes, const Frame& frame) {
     unsigned at = frame.turn_round(bytes.data());
@@ -43,6 +53,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     millrace::fuzz::Work work({.for_input = 3'000, .for_octet = 20}, size);
     if (size == 0 || size > 9000) return 0;
     static Service service = make_service();
+    static const Peers peers = make_peers(service);
     service.partial_checksums = data[0] & 1;
     Verified verified{.ipv4_header = (data[0] & 2) != 0, .udp = (data[0] & 4) != 0};
     std::vector<std::uint8_t> bytes(data + 1, data + size);
@@ -51,6 +62,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     for (Verdict verdict : {Verdict::drop_protocol, Verdict::drop_destination, Verdict::drop_fragment}) {
         auto left = KernelFrame::classify(bytes, verdict, service);
         require(!left || !frame); // a query for us is none of the kernel's
+    }
+    auto reply = Frame::parse_reply(bytes, peers, service, verified);
+    require(!reply || !frame);
+    if (reply) {
+        require(reply->payload + reply->payload_size <= bytes.size());
+        require(peers.is_reply(reply->source, reply->destination));
     }
     if (!frame) {
         require(frame.error() >= Verdict::drop_frame && frame.error() < Verdict::drop_short);

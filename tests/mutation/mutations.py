@@ -22,8 +22,9 @@ import service
 import store
 import traffic
 import upstreams
+import via
 
 MUTATIONS = [*publication.MUTATIONS, *flushes.MUTATIONS, *upstreams.MUTATIONS, *servers.MUTATIONS, *memory.MUTATIONS,
              *clients.MUTATIONS, *limits.MUTATIONS, *devices.MUTATIONS, *next_hops.MUTATIONS, *store.MUTATIONS,
              *edits.MUTATIONS, *traffic.MUTATIONS, *service.MUTATIONS,
-             *metrics.MUTATIONS, *hand_over.MUTATIONS]
+             *metrics.MUTATIONS, *hand_over.MUTATIONS, *via.MUTATIONS]

@@ -5,7 +5,7 @@ from mutation import Mutation
 MUTATIONS = [
     Mutation(
         "a-full-log-is-not-counted", "dataplane/query_log.cpp",
-        "        dropped_.store(dropped_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);\n",
+        "    dropped_.store(dropped_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);\n",
         "",
         "messages are missing from the log, and nobody knows",
         "dataplane_test:QueryLog.AFull*"),

@@ -27,7 +27,7 @@ std::uint64_t question_tag(unsigned server, const Asked& asked) {
 
 tl::expected<control::Network::Bound, std::errc> SimulatedNetwork::open_udp(const dataplane::Endpoint& remote,
                                                                             control::NetworkHandler& handler,
-                                                                            std::uint64_t token) {
+                                                                            std::uint64_t token, unsigned) {
     if (scene_.has(Danger::socket_errors) && scene_.chance.is(30, Topic::socket_error, ++order_)) {
         scene_.tally.add(Seen::sockets_refused);
         return tl::make_unexpected(order_ % 2 ? std::errc::too_many_files_open

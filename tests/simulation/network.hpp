@@ -60,7 +60,8 @@ class SimulatedNetwork final : public control::Network {
     std::vector<Delivery> delivered_at(Time when) const;
 
     tl::expected<Bound, std::errc> open_udp(const dataplane::Endpoint& remote,
-                                            control::NetworkHandler& handler, std::uint64_t token) override;
+                                            control::NetworkHandler& handler, std::uint64_t token,
+                                            unsigned group) override;
     tl::expected<control::Socket, std::errc> open_tcp(const dataplane::Endpoint& remote,
                                                       control::NetworkHandler& handler,
                                                       std::uint64_t token) override;

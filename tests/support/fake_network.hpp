@@ -117,6 +117,7 @@ class FakeNetwork final : public control::Network {
     // Looking.
 
     std::vector<Sent> sent;          ///< everything that ever left
+    std::vector<unsigned> groups;    ///< of the UDP sockets ever opened
     std::uint64_t undeliverable = 0; ///< messages that found no socket
     std::size_t open_count() const { return sockets_.size(); }
     std::size_t tcp_count() const {
@@ -126,7 +127,9 @@ class FakeNetwork final : public control::Network {
     // Network.
 
     tl::expected<Bound, std::errc> open_udp(const dataplane::Endpoint& remote,
-                                            control::NetworkHandler& handler, std::uint64_t token) override {
+                                            control::NetworkHandler& handler, std::uint64_t token,
+                                            unsigned group = 0) override {
+        groups.push_back(group);
         std::uint16_t port = FakeRandom::take(ports, ++next_port_);
         auto socket = open({remote, port, false, &handler, token});
         if (!socket) return tl::make_unexpected(socket.error());
@@ -166,8 +169,7 @@ class FakeNetwork final : public control::Network {
 
     tl::expected<control::Socket, std::errc> open(const Open& open) {
         if (sockets_.size() >= socket_limit) return tl::make_unexpected(std::errc::too_many_files_open);
-        if (open.tcp && tcp_count() >= tcp_limit)
-            return tl::make_unexpected(std::errc::too_many_files_open);
+        if (open.tcp && tcp_count() >= tcp_limit) return tl::make_unexpected(std::errc::too_many_files_open);
         if (open_error != std::errc{}) return tl::make_unexpected(open_error);
         sockets_.emplace(++last_socket_, open);
         return last_socket_;

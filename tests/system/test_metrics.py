@@ -20,7 +20,8 @@ from support import Client, Frozen, Subscriber, until
 
 DEPLOY = ROOT / "deploy/metrics"
 # Shown by labels of one family; the others say in their help which key of `stats` they are.
-BY_VERDICT = {"answered": "answered", "misses": "missed", "refused": "refused", "to_kernel": "to_kernel"}
+BY_VERDICT = {"answered": "answered", "misses": "missed", "refused": "refused", "to_kernel": "to_kernel",
+              "to_control": "to_control"}
 
 
 def get(one, path="/metrics", timeout=30):

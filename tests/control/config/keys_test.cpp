@@ -35,11 +35,24 @@ std::string routed(const std::string& suffix, const std::string& group) {
            suffix + ", group: " + group + "}]\n";
 }
 
+/// A group that is asked by one of two ports.
+std::string asked_by(const std::string& name, const std::string& source) {
+    std::string ports;
+    for (const char* number : {"0", "1"}) {
+        ports += std::string(ports.empty() ? "" : ", ") + "{device: net_tap" + number + ", lcores: [1" +
+                 number + "], addresses: [192.0.2.9], next-hop: routed, kernel: {interface: dns" + number +
+                 "}}";
+    }
+    return "ports: [" + ports + "]\n" + with_own("via: " + name + ", source: [" + source + "]");
+}
+
 const std::vector<Documented>& keys_of_groups() {
     static const std::vector<Documented> keys = {
         {"upstreams[].fanout", upstreams, with_own("fanout: {}")},
         {"upstreams[].merge", upstreams, with_own("merge: {}")},
         {"upstreams[].bootstrap", upstreams, with_own("bootstrap: [192.0.2.9]")},
+        {"upstreams[].via", asked_by("net_tap0", "192.0.2.60"), asked_by("net_tap1", "192.0.2.60")},
+        {"upstreams[].source", asked_by("net_tap0", "192.0.2.60"), asked_by("net_tap0", "192.0.2.61")},
         {"routes[].suffix", routed("corp.example", "h"), routed("example", "h")},
         {"routes[].group", routed("corp.example", "h"), routed("corp.example", "g")},
     };
@@ -394,8 +407,11 @@ TEST(ConfigKeys, PrintedOnesAreTheDocumentedOnes) {
     std::multiset<std::string> expected, found;
     for (const auto& item : documented()) expected.insert(item.key);
     std::string both = "upstreams: [{group: g, servers: [192.0.2.1, {address: 192.0.2.2, trusted: true}], "
-                       "fanout: {}, merge: {}, bootstrap: [192.0.2.8]}]\nroutes: [{suffix: a, group: g}]\n";
-    collect_keys(YAML::Load(to_yaml(parsed(both + port + block + dns64))), "", found);
+                       "fanout: {}, merge: {}, bootstrap: [192.0.2.8], via: net_tap0, source: "
+                       "[192.0.2.60]}]\nroutes: [{suffix: a, group: g}]\n";
+    std::string routed = "ports: [{device: net_tap0, lcores: [1], addresses: [192.0.2.9], next-hop: routed, "
+                         "kernel: {interface: dns0}}]\n";
+    collect_keys(YAML::Load(to_yaml(parsed(both + routed + block + dns64))), "", found);
     EXPECT_EQ(found, expected);
 }
 

@@ -64,14 +64,16 @@ class ReloadTest : public FetchTest {
     ServerNames names{exchanges, groups, [](const dataplane::Endpoint& at) { return at.port == 5388; }};
     std::unique_ptr<dataplane::Eal> eal; // none
     Ports ports{grace};
+    PortNetwork by_port{network, random, 4};
+    UpstreamWays ways{by_port, grace};
     Dnstap dnstap{*parse_config(servers, "t")};
     Top top;
     CacheStore store{{io, table, grace, fetches, flushes, rules}, {}};
     Reload reload{{path, servers, servers},
                   *parse_config(servers, "t"),
                   {},
-                  {io, grace, table, publisher, groups, exchanges, fetches, flushes, rules, workers, tcp,
-                   prober, warm, names, eal, ports, store, dnstap, top}};
+                  {io,  grace,  table, publisher, groups, exchanges, fetches, flushes, rules,  workers,
+                   tcp, prober, warm,  names,     eal,    ports,     ways,    store,   dnstap, top}};
     std::optional<tl::expected<Reload::Changes, std::string>> result;
 };
 

@@ -5,61 +5,11 @@
 
 #include <filesystem>
 #include <functional>
-#include <set>
 
-#include <unistd.h>
-
-#include "dataplane/descriptor.hpp"
+#include "tests/control/upstream/peer.hpp"
 
 namespace millrace::control {
 namespace {
-
-using Octets = std::vector<std::uint8_t>;
-
-/// A plain blocking socket on a loopback address, with a timeout so that a failing test ends.
-class Peer {
-  public:
-    Peer(int type, const char* address) : fd_(::socket(address[0] == ':' ? AF_INET6 : AF_INET, type, 0)) {
-        sockaddr_storage storage{};
-        socklen_t size = dataplane::to_sockaddr({*dataplane::parse_address(address), 0}, storage);
-        EXPECT_EQ(::bind(fd_.get(), reinterpret_cast<sockaddr*>(&storage), size), 0);
-        if (type == SOCK_STREAM) ::listen(fd_.get(), 8);
-        timeval limit{5, 0};
-        ::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-        socklen_t room = sizeof storage;
-        ::getsockname(fd_.get(), reinterpret_cast<sockaddr*>(&storage), &room);
-        endpoint = dataplane::from_sockaddr(storage);
-    }
-    explicit Peer(int accepted) : fd_(accepted) {}
-
-    Octets receive(dataplane::Endpoint* from = nullptr) {
-        Octets room(65536);
-        sockaddr_storage storage{};
-        socklen_t size = sizeof storage;
-        ssize_t got =
-            ::recvfrom(fd_.get(), room.data(), room.size(), 0, reinterpret_cast<sockaddr*>(&storage), &size);
-        EXPECT_GE(got, 0);
-        if (from) *from = dataplane::from_sockaddr(storage);
-        room.resize(std::size_t(std::max<ssize_t>(got, 0)));
-        return room;
-    }
-    void send(const Octets& message, const dataplane::Endpoint& to) {
-        sockaddr_storage storage{};
-        socklen_t size = dataplane::to_sockaddr(to, storage);
-        EXPECT_EQ(::sendto(fd_.get(), message.data(), message.size(), 0,
-                           reinterpret_cast<sockaddr*>(&storage), size),
-                  ssize_t(message.size()));
-    }
-    void write(const Octets& bytes) {
-        EXPECT_EQ(::write(fd_.get(), bytes.data(), bytes.size()), ssize_t(bytes.size()));
-    }
-    int accept() { return ::accept(fd_.get(), nullptr, nullptr); }
-
-    dataplane::Endpoint endpoint;
-
-  private:
-    dataplane::Descriptor fd_;
-};
 
 class AsioNetworkTest : public testing::TestWithParam<const char*>, public NetworkHandler {
   protected:
@@ -106,93 +56,6 @@ class AsioNetworkTest : public testing::TestWithParam<const char*>, public Netwo
 INSTANTIATE_TEST_SUITE_P(Families, AsioNetworkTest, testing::Values("127.0.0.1", "::1"),
                          [](const auto& info) { return info.param[0] == ':' ? "v6" : "v4"; });
 
-TEST_P(AsioNetworkTest, DatagramsGoAndCome) {
-    Peer peer(SOCK_DGRAM, GetParam());
-    Socket socket = open_udp(peer.endpoint, 77);
-    EXPECT_EQ(network.send(socket, Octets{1, 2, 3}), std::errc{});
-    dataplane::Endpoint from;
-    EXPECT_EQ(peer.receive(&from), (Octets{1, 2, 3}));
-    EXPECT_EQ(from.port, port);
-    peer.send({4, 5}, from);
-    peer.send({6}, from);
-    run_until(2);
-    EXPECT_EQ(heard[0].socket, socket);
-    EXPECT_EQ(heard[0].token, 77u);
-    EXPECT_EQ(heard[0].message, (Octets{4, 5}));
-    EXPECT_EQ(heard[1].message, Octets{6});
-}
-
-TEST_P(AsioNetworkTest, DatagramsFromOthersAreNotHeard) {
-    Peer peer(SOCK_DGRAM, GetParam()), other(SOCK_DGRAM, GetParam());
-    Socket socket = open_udp(peer.endpoint);
-    network.send(socket, Octets{1});
-    dataplane::Endpoint from;
-    peer.receive(&from);
-    other.send({9, 9}, from);
-    peer.send({4}, from);
-    run_until(1);
-    run_a_while();
-    ASSERT_EQ(heard.size(), 1u);
-    EXPECT_EQ(heard[0].message, Octets{4});
-}
-
-TEST_P(AsioNetworkTest, OversizedDatagramsAreTruncatedOnes) {
-    Peer peer(SOCK_DGRAM, GetParam());
-    network.send(open_udp(peer.endpoint), Octets{1});
-    dataplane::Endpoint from;
-    peer.receive(&from);
-    peer.send(Octets(1233, 1), from);
-    peer.send(Octets(1232, 2), from);
-    run_until(2);
-    Octets cut(1232, 1);
-    cut[2] |= 0x02; // TC
-    EXPECT_EQ(heard[0].message, cut);
-    EXPECT_EQ(heard[1].message, Octets(1232, 2));
-    EXPECT_EQ(network.counters().oversized, 1u);
-}
-
-TEST_P(AsioNetworkTest, EachQuestionHasAPortOfItsOwnThatNobodyForesees) {
-    Peer peer(SOCK_DGRAM, GetParam());
-    std::vector<int> ports;
-    for (int i = 0; i < 400; ++i) {
-        Socket socket = open_udp(peer.endpoint);
-        ports.push_back(port);
-        network.send(socket, Octets{1});
-        dataplane::Endpoint from;
-        peer.receive(&from);
-        EXPECT_EQ(from.port, port);
-        network.close(socket);
-    }
-    std::set<int> different(ports.begin(), ports.end());
-    EXPECT_GT(different.size(), 380u); // 397 on average of 28,232
-    EXPECT_GT(*different.rbegin() - *different.begin(), int(UdpSockets::source_ports()) / 2);
-    std::set<int> steps;
-    for (std::size_t i = 1; i < ports.size(); ++i) steps.insert(ports[i] - ports[i - 1]);
-    EXPECT_GT(steps.size(), 300u) << "no pattern from one to the next";
-}
-
-TEST_P(AsioNetworkTest, APortIsGivenUpAtOnceAndTheNextQuestionHearsNothingOfTheLast) {
-    Peer peer(SOCK_DGRAM, GetParam());
-    Socket socket = open_udp(peer.endpoint);
-    std::uint16_t first = port;
-    network.send(socket, Octets{1});
-    dataplane::Endpoint from;
-    peer.receive(&from);
-    for (std::uint8_t i = 0; i < 9; ++i) peer.send({i}, from); // in its queue when it is closed
-    network.close(socket);
-    Socket next = open_udp(peer.endpoint, 2); // the same descriptor
-    peer.send({9}, from);                     // to the port it had
-    network.send(next, Octets{2});
-    peer.receive(&from);
-    EXPECT_NE(from.port, first);
-    peer.send({7}, from);
-    run_until(1);
-    run_a_while();
-    ASSERT_EQ(heard.size(), 1u);
-    EXPECT_EQ(heard[0].socket, next);
-    EXPECT_EQ(heard[0].message, Octets{7});
-}
-
 TEST_P(AsioNetworkTest, AnErrorOfTheLastQuestionIsNotTheNextOnes) {
     dataplane::Endpoint dead = Peer(SOCK_DGRAM, GetParam()).endpoint;
     Peer peer(SOCK_DGRAM, GetParam());
@@ -212,41 +75,6 @@ TEST_P(AsioNetworkTest, ADeadPortIsReported) {
     run_until(1);
     EXPECT_EQ(heard[0].error, std::errc::connection_refused);
     EXPECT_EQ(heard[0].token, 5u);
-}
-
-TEST_P(AsioNetworkTest, AClosedSocketIsSilent) {
-    Peer peer(SOCK_DGRAM, GetParam());
-    Socket socket = open_udp(peer.endpoint);
-    network.send(socket, Octets{1});
-    dataplane::Endpoint from;
-    peer.receive(&from);
-    peer.send({1}, from);
-    network.close(socket);
-    network.close(socket);
-    EXPECT_EQ(network.send(socket, Octets{1}), std::errc::not_connected);
-    Socket next = open_udp(peer.endpoint); // in the same slot
-    EXPECT_NE(next, socket);
-    network.close(socket); // must not hit it
-    EXPECT_EQ(network.send(next, Octets{2}), std::errc{});
-    run_a_while();
-    EXPECT_TRUE(heard.empty());
-}
-
-TEST_P(AsioNetworkTest, AHandlerMayCloseItsOwnSocketAndOpenAnother) {
-    Peer peer(SOCK_DGRAM, GetParam());
-    Socket socket = open_udp(peer.endpoint);
-    network.send(socket, Octets{1});
-    dataplane::Endpoint from;
-    peer.receive(&from);
-    for (std::uint8_t i = 0; i < 5; ++i) peer.send({i}, from);
-    on_event = [&](Socket from_socket) {
-        network.close(from_socket);
-        open_udp(peer.endpoint, 9);
-    };
-    run_until(1);
-    run_a_while();
-    EXPECT_EQ(heard.size(), 1u);
-    EXPECT_EQ(network.open_count(), 1u);
 }
 
 TEST_P(AsioNetworkTest, SocketsAreBounded) {

@@ -22,6 +22,15 @@ TEST_F(ExchangeTest, DeliversTheReply) {
     EXPECT_EQ(counters().accepted, 1u);
 }
 
+TEST_F(ExchangeTest, TheNetworkIsToldTheGroup) {
+    groups.push_back(groups[0]);
+    exchanges = std::make_unique<Exchanges>(network, random, groups, limits());
+    exchanges->set_listener(*this);
+    key.group = 1;
+    ASSERT_TRUE(exchanges->open(fetch, key, 0, start + 3s, start));
+    EXPECT_EQ(network.groups, std::vector<unsigned>{1});
+}
+
 TEST_F(ExchangeTest, UsesWhatItDrew) {
     random.ids = {0xbeef};
     network.ports = {4242};
