@@ -138,8 +138,8 @@ class Bench {
     void flush() {
         names_.table.raise_floor(0, names_.generation);
         for (std::size_t shard = 0; shard < names_.table.shard_count(); ++shard) {
-            names_.table.flush(shard, names_.generation,
-                               [](const cache::KeyRef&, const cache::Entry&) { return true; });
+            test::flush_shard(names_.table, shard, names_.generation,
+                              [](const cache::KeyRef&, const cache::Entry&) { return true; });
         }
         refilled_ = 0;
     }

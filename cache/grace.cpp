@@ -1,5 +1,6 @@
 #include "cache/grace.hpp"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdlib>
 #include <limits>
@@ -7,12 +8,6 @@
 #include <utility>
 
 namespace millrace::cache {
-
-namespace {
-
-constexpr unsigned frees_per_tick = 4096; // Entries: half a millisecond
-
-} // namespace
 
 void Grace::Reader::online() {
     static_assert(offsetof(Reader, id_) / 64 == offsetof(Reader, qsbr_) / 64 &&
@@ -51,7 +46,7 @@ Grace::Grace() {
 }
 
 Grace::~Grace() {
-    constexpr unsigned all = std::numeric_limits<unsigned>::max();
+    constexpr std::size_t all = std::numeric_limits<std::size_t>::max();
     for (Batch* batch : {&open_, &waiting_, &over_}) free_some(*batch, all, all);
 }
 
@@ -86,6 +81,7 @@ bool Grace::passed(const Period& period) {
 void Grace::retire(EntryPtr entry) {
     limbo_bytes_ += entry->bytes();
     ++limbo_entries_;
+    ++retired_;
     entry->limbo_next_ = open_.entries;
     open_.entries = entry.release();
 }
@@ -98,7 +94,8 @@ void Grace::retire(std::unique_ptr<Retired> thing) {
 
 bool Grace::reclaim() {
     if (!over_ && waiting_ && passed(period_)) over_ = std::exchange(waiting_, {});
-    free_some(over_, frees_per_tick, 1); // an old shard: 4,096 keys
+    free_some(over_, std::max(limits::frees_per_tick, retired_), limits::retired_per_tick);
+    retired_ = 0;
     if (!waiting_ && open_) {
         waiting_ = std::exchange(open_, {});
         period_ = begin();
@@ -106,7 +103,7 @@ bool Grace::reclaim() {
     return bool(over_);
 }
 
-void Grace::free_some(Batch& batch, unsigned entries, unsigned things) {
+void Grace::free_some(Batch& batch, std::size_t entries, std::size_t things) {
     for (; entries > 0 && batch.entries; --entries) {
         EntryPtr entry(batch.entries);
         batch.entries = entry->limbo_next_;

@@ -99,7 +99,7 @@ class Grace {
         Retired* things = nullptr;
         explicit operator bool() const { return entries || things; }
     };
-    void free_some(Batch& batch, unsigned entries, unsigned things);
+    void free_some(Batch& batch, std::size_t entries, std::size_t things);
 
     std::unique_ptr<rte_rcu_qsbr, FreeQsbr> qsbr_;
     std::array<Reader, limits::workers> readers_;
@@ -108,6 +108,7 @@ class Grace {
     Period period_;
     std::size_t limbo_bytes_ = 0;
     std::size_t limbo_entries_ = 0;
+    std::size_t retired_ = 0; ///< Entries, since the last reclaim()
 };
 
 } // namespace millrace::cache

@@ -40,7 +40,7 @@ Table::~Table() {
     for (std::size_t i = 0; i < shards_; ++i) {
         std::unique_ptr<Shard> shard(words_[i].shard.load(std::memory_order_relaxed));
         if (!shard) continue;
-        for (auto& [key, slot] : shard->map) EntryPtr(slot.entry.load(std::memory_order_relaxed)).reset();
+        for (Node* node : shard->order) EntryPtr(node->second.entry.load(std::memory_order_relaxed)).reset();
     }
 }
 
@@ -76,7 +76,7 @@ bool Table::start(const Key& key, Hash hash, Generation generation) {
     if (!node) return false;
     assert(generation > node->second.started && "generations come from one monotonic counter");
     node->second.started = generation;
-    shard(index(hash))->update(node->second, [&] { node->second.is_live = true; });
+    shard(index(hash))->update(*node, [&] { node->second.is_live = true; });
     return true;
 }
 
@@ -85,7 +85,7 @@ void Table::finish(const Key& key, Hash hash, Generation generation) {
     Shard* s = shard(index(hash));
     Node* node = s ? find(*s, key, hash) : nullptr;
     if (!node || node->second.started != generation) return; // the next one has started
-    s->update(node->second, [&] { node->second.is_live = false; });
+    s->update(*node, [&] { node->second.is_live = false; });
     queue_for_upkeep(index(hash), *s);
 }
 
@@ -102,12 +102,13 @@ Node* Table::find_or_insert(const Key& key, Hash hash) try {
     }
     Shard& s = *shard(index(hash));
     if (Node* node = find(s, key, hash)) return node;
-    std::size_t cost = Shard::slot_octets + key.bytes().size();
+    std::size_t cost = Shard::octets_of(key.bytes().size());
     bool full = s.slots() == limits::shard_slots || slots_ == most_slots_ || bytes() + cost > most_bytes_;
     queue_for_upkeep(index(hash), s);
     if (full) return nullptr;
     Node* node = s.insert(hash, key.bytes());
     ++slots_;
+    ++inserted_;
     bytes_ += cost;
     return node;
 } catch (const std::bad_alloc&) {
@@ -118,6 +119,7 @@ Node* Table::find_or_insert(const Key& key, Hash hash) try {
 void Table::install(std::size_t index, std::unique_ptr<Shard> fresh) {
     ShardWord& w = words_[index];
     bytes_ += Shard::fixed_octets;
+    built_ += w.shard.load(std::memory_order_relaxed) == nullptr;
     // Release, both: a worker that sees a pointer must see this shard, whole.
     w.index.store(&fresh->index, std::memory_order_release);
     w.shard.store(fresh.release(), std::memory_order_release);
@@ -161,7 +163,7 @@ void Table::swap_in(Shard& shard, Node& node, EntryPtr entry) {
     // Relaxed load: the owner alone stores. Release store: without it a worker could see the pointer before
     // the Entry that it points to.
     EntryPtr before(slot.entry.load(std::memory_order_relaxed));
-    shard.update(slot, [&] { slot.entry.store(next, std::memory_order_release); });
+    shard.update(node, [&] { slot.entry.store(next, std::memory_order_release); });
     if (!before) return;
     --entries_;
     --shard.entries;
@@ -178,19 +180,24 @@ void Table::withdraw(const Key& key, Hash hash) {
     queue_for_upkeep(index(hash), *s);
 }
 
-std::size_t Table::flush(std::size_t index, Generation last,
+std::size_t Table::flush(Place& at, std::size_t& steps, Generation last,
                          const std::function<bool(const KeyRef&, const Entry&)>& matches) {
     assert_owner();
-    Shard* s = shard(index);
-    if (!s) return 0;
+    steps -= std::min<std::size_t>(steps, 1); // for the shard itself
+    Shard* s = shard(at.shard);
     std::size_t emptied = 0;
-    for (Node* node : s->order) {
+    // What was made since has a newer generation, and a rebuild has moved the others towards the beginning.
+    at.left = s ? std::min(at.left, s->slots()) : 0;
+    for (; at.left > 0 && steps > 0; --at.left, --steps) {
+        Node* node = s->order[at.left - 1];
         const Entry* entry = node->second.entry.load(std::memory_order_relaxed);
         if (!entry || entry->version.generation > last || !matches(node->first, *entry)) continue;
         swap_in(*s, *node, nullptr);
         ++emptied;
     }
-    queue_for_upkeep(index, *s);
+    if (at.left > 0) return emptied;
+    if (s) queue_for_upkeep(at.shard, *s);
+    at = {.shard = at.shard + 1};
     return emptied;
 }
 

@@ -10,13 +10,15 @@
 // when the load factor is exceeded. So a shard is built with all its buckets, each touched, the load factor
 // out of the way, and inserts refuse at capacity (checked against oneTBB 2021.8,
 // _concurrent_unordered_base.h: get_bucket, adjust_table_size). Few buckets do: most lookups end in the Index
-// before them. Shards are built when their first key arrives.
+// before them. Most of what a shard costs are page faults: so upkeep builds some in each tick, from the
+// start on, until all are there; one whose first key is quicker is built for that.
 //
 // A Slot that holds nothing stays in its map, which cannot erase: it is dead. Upkeep, a bounded piece per
 // tick, evicts (SIEVE: Zhang et al., NSDI 2024; the hand passes slots in the order of their making, spares
 // those hit since, clears the mark and takes the rest, failures first) and rebuilds a shard whose dead slots
 // are too many: a new shard without them, every slot of a live Fetch kept, is stored in the old one's place,
-// which is retired.
+// which is retired. Its keys are copied in pieces, while readers and the owner go on with the old shard; what
+// the slots hold is copied in the last piece, with which the new shard takes its place.
 //
 // A lookup begins in the shard's Index (cache/index.hpp), whose lines a worker prefetches for a whole burst,
 // and goes on in the map only where the Index cannot tell. Both belong to the shard: a worker remembers
@@ -139,23 +141,34 @@ class Table {
     /// Empties the key's slot: what it held may not be served any more, and nothing can take its place.
     void withdraw(const Key& key, Hash hash);
 
-    /// Empties the slots of one shard (0 to shard_count() - 1) that hold a generation at or below `last` and
-    /// whose key `matches`; returns how many.
-    std::size_t flush(std::size_t shard, Generation last,
+    /// Where a walk over the slots, which may take many ticks, goes on: in a shard with the newest of the
+    /// slots that are left, so that neither new ones nor a rebuild between two pieces hides any.
+    struct Place {
+        std::size_t shard = 0;
+        std::size_t left = whole;
+        static constexpr std::size_t whole = limits::shard_slots;
+    };
+    /// Empties slots that hold a generation at or below `last` and whose key `matches`; returns how many.
+    /// Goes on from `at`, to the end of that shard at most; counts down `steps`, slots that may be looked at.
+    /// At the end `at` is the next shard, or shard_count().
+    std::size_t flush(Place& at, std::size_t& steps, Generation last,
                       const std::function<bool(const KeyRef&, const Entry&)>& matches);
     void raise_floor(unsigned group, Generation generation);
 
-    /// A bounded piece of eviction and at most one rebuild, where they are due. Once per tick.
-    void upkeep(Time now);
+    /// A bounded piece of eviction, of a rebuild, and of building shards ahead, where they are due. Once per
+    /// tick. Returns whether more can be done at once.
+    bool upkeep(Time now);
 
     const TableLimits& limits() const { return limits_; }
     static std::size_t shard_octets(); ///< what a shard takes before its first slot
     std::size_t shard_count() const { return shards_; }
-    std::size_t entries() const { return entries_; }   ///< slots with an Entry
-    std::size_t slots() const { return slots_; }       ///< with or without
-    std::uint64_t evicted() const { return evicted_; } ///< Entries that made room for others
-    std::uint64_t rebuilt() const { return rebuilt_; } ///< shards
-    std::size_t bytes() const { return bytes_ + grace_.limbo_bytes(); }
+    std::size_t entries() const { return entries_; }             ///< slots with an Entry
+    std::size_t slots() const { return slots_; }                 ///< with or without
+    std::uint64_t evicted() const { return evicted_; }           ///< Entries that made room for others
+    std::uint64_t rebuilt() const { return rebuilt_; }           ///< shards
+    std::size_t built() const { return built_; }                 ///< shards that there are
+    std::uint64_t upkeep_steps() const { return upkeep_steps_; } ///< slots that upkeep went through
+    std::size_t bytes() const { return bytes_ + rebuild_bytes_ + grace_.limbo_bytes(); }
 
   private:
     /// Where readers find a shard. Either pointer may be used without the other.
@@ -177,10 +190,15 @@ class Table {
     void install(std::size_t index, std::unique_ptr<Shard> fresh);
     void queue_for_upkeep(std::size_t index, Shard& shard);
     bool has_many_dead(const Shard& shard) const;
-    std::size_t kept_bytes(const Shard& shard) const;
     void look_at_limits();
+    void evict_all_round(std::size_t& steps, Time now);
+    void tend_first(std::size_t steps, Time now, bool may_rebuild);
+    void build_ahead();
     std::size_t evict(Shard& shard, std::size_t wanted, std::size_t& steps, Time now);
-    void rebuild(std::size_t index);
+    void begin_rebuild(std::size_t index);
+    void go_on_rebuilding(std::size_t steps);
+    void finish_rebuild();
+    void end_rebuild();
     Publication judge(const Node* node, unsigned group, const Entry& entry) const;
     void swap_in(Shard& shard, Node& node, EntryPtr entry);
 
@@ -202,6 +220,14 @@ class Table {
     bool over_limits_ = false;    ///< such an eviction is under way
     std::uint64_t evicted_ = 0;
     std::uint64_t rebuilt_ = 0;
+    std::size_t built_ = 0;
+    std::size_t next_built_ = 0;           ///< those before it are there
+    std::size_t inserted_ = 0;             ///< slots, since the last upkeep
+    std::unique_ptr<Shard> rebuilt_shard_; ///< yet to take the place of the one at `rebuild_index_`; or null
+    std::size_t rebuild_index_ = 0;
+    std::size_t rebuild_slot_ = 0;  ///< of the old one's order: the next to be copied
+    std::size_t rebuild_bytes_ = 0; ///< set aside for what is copied
+    std::uint64_t upkeep_steps_ = 0;
 };
 
 } // namespace millrace::cache

@@ -20,7 +20,7 @@ constexpr Time short_sleep = 1ms, long_sleep = 20ms; // asio's epoll counts in m
 constexpr Time drain_limit = 1s;
 constexpr unsigned handlers_per_tick = 256;
 constexpr Time handler_time = 3ms; // since the tick began, like the next
-constexpr Time miss_time = 2ms;    // a first key of a shard builds it, which takes 0.3 ms
+constexpr Time miss_time = 2ms;    // the last of them may cost much more than others
 
 } // namespace
 
@@ -36,7 +36,7 @@ void Loop::run() {
         bool busy = tick();
         if (polls) {
             nap(busy);
-        } else if (!flushing_ && !freeing_ && !filling_) {
+        } else if (!flushing_ && !tending_ && !freeing_ && !filling_) {
             sleep();
         }
     }
@@ -69,7 +69,7 @@ bool Loop::tick() {
     p_.tcp.tick(now);
     p_.workers.end_sleeps(); // before what takes longer
     flushing_ = p_.flushes.tick();
-    p_.table.upkeep(now);
+    tending_ = p_.table.upkeep(now);
     freeing_ = p_.grace.reclaim();
     filling_ = p_.store.tick(boot_time());
     p_.workers.end_sleeps();
@@ -84,7 +84,7 @@ bool Loop::tick() {
     Time took = boot_time() - now;
     longest_ = std::max(longest_, took);
     ticks_.add(took);
-    return misses || has_replies || handlers || flushing_ || freeing_ || filling_;
+    return misses || has_replies || handlers || flushing_ || tending_ || freeing_ || filling_;
 }
 
 unsigned Loop::take_misses(Time now) {

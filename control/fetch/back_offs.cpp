@@ -11,7 +11,8 @@ void BackOffs::tick(cache::Generation last, Time now) {
     for (unsigned group = 0; group < groups_.size(); ++group) {
         if (groups_[group].recoveries() == recoveries_[group]) continue;
         recoveries_[group] = groups_[group].recoveries();
-        left_[group] = table_.shard_count();
+        bool is_within = at_.left != cache::Table::Place::whole; // the rest of this shard is no shard
+        left_[group] = table_.shard_count() + (is_within ? 1 : 0);
         last_ = last;
     }
     auto end = [now, this](const cache::KeyRef& key, const cache::Entry& entry) {
@@ -20,9 +21,11 @@ void BackOffs::tick(cache::Generation last, Time now) {
         if (waits) entry.refresh_after.store(now.count(), std::memory_order_relaxed);
         return entry.failure && !dns::ede::is_of_dnssec(entry.info); // that a name is bogus was no outage
     };
-    for (std::size_t i = 0; i < limits::flush_shards_per_tick && has_shards_left(); ++i) {
-        table_.flush(shard_, last_, end);
-        shard_ = (shard_ + 1) % table_.shard_count();
+    for (std::size_t steps = limits::flush_slots_per_tick; steps > 0 && has_shards_left();) {
+        std::size_t before = at_.shard;
+        table_.flush(at_, steps, last_, end);
+        if (at_.shard == before) return;
+        at_.shard %= table_.shard_count();
         for (std::size_t& left : left_) left -= left > 0;
     }
 }

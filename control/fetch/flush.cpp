@@ -64,7 +64,7 @@ bool Flushes::flush_zone(const cache::Name& zone, Done done) {
 
 bool Flushes::wait(Done done) {
     if (jobs_.size() >= limits::flushes) return false;
-    jobs_.push_back({nullptr, 0, std::move(done), table_.shard_count(), 0, std::nullopt});
+    jobs_.push_back({nullptr, 0, std::move(done), {.shard = table_.shard_count()}, 0, std::nullopt});
     return true;
 }
 
@@ -90,7 +90,7 @@ bool Flushes::flush_outdated(const Outdated& what, Done done, std::function<void
                (what.local && is_ruled(*what.rules.local(), key, entry));
     };
     ++begun_;
-    jobs_.push_back({matches, fetches_.last_generation(), std::move(done), 0, 0, std::nullopt});
+    jobs_.push_back({matches, fetches_.last_generation(), std::move(done), {}, 0, std::nullopt});
     // What one group completed for another's name, some other may be about to get.
     auto is_concerned = [what](const cache::Key& key, const cache::Entry* told) {
         bool is_of_groups = what.groups >> key.group & 1 || (what.groups && told && told->crossed);
@@ -107,7 +107,7 @@ bool Flushes::flush_negative(Done done) {
         return entry.rcode != 0 || entry.authorities > 0 || entry.answers == 0;
     };
     ++begun_;
-    jobs_.push_back({matches, fetches_.last_generation(), std::move(done), 0, 0, std::nullopt});
+    jobs_.push_back({matches, fetches_.last_generation(), std::move(done), {}, 0, std::nullopt});
     fetches_.supersede([](const cache::Key&, const cache::Entry*) { return true; }, nullptr);
     return true;
 }
@@ -123,7 +123,7 @@ bool Flushes::begin(const NamePredicate& matches, Done done, std::function<void(
     auto is_made_of_it = [matches](const cache::KeyRef& key, const cache::Entry& entry) {
         return concerns(key, entry, matches);
     };
-    jobs_.push_back({is_made_of_it, last, std::move(done), 0, 0, std::nullopt});
+    jobs_.push_back({is_made_of_it, last, std::move(done), {}, 0, std::nullopt});
     return true;
 }
 
@@ -137,10 +137,11 @@ bool Flushes::tick() {
     // What a reload changes is in place then: the slots are judged by that.
     if (fetches_.is_superseding()) return true;
     Job& job = jobs_.front();
-    for (std::size_t i = 0; i < limits::flush_shards_per_tick && job.shard < table_.shard_count(); ++i) {
-        job.emptied += table_.flush(job.shard++, job.last, job.matches);
+    for (std::size_t steps = limits::flush_slots_per_tick;
+         steps > 0 && job.at.shard < table_.shard_count();) {
+        job.emptied += table_.flush(job.at, steps, job.last, job.matches);
     }
-    if (job.shard < table_.shard_count()) return true;
+    if (job.at.shard < table_.shard_count()) return true;
     if (!job.period) job.period = grace_.begin();
     if (!grace_.passed(*job.period)) return false;
     Job finished = std::move(job);

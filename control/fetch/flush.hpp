@@ -76,7 +76,7 @@ class Flushes {
         EntryPredicate matches;
         cache::Generation last;
         Done done;
-        std::size_t shard;
+        cache::Table::Place at;
         std::size_t emptied;
         std::optional<cache::Grace::Period> period;
     };

@@ -88,9 +88,11 @@ TEST_F(GraceTest, WhatHasCollectedIsFreedInPiecesAndWhatComesMeanwhileWaitsForIt
     for (int i = 0; i < 10'000; ++i) grace.retire(any_entry());
     EXPECT_FALSE(grace.reclaim());
     reader.quiescent();
-    for (std::size_t left : {10'000 - 4096, 10'000 - 2 * 4096}) {
+    constexpr std::size_t piece = limits::frees_per_tick;
+    for (std::size_t left = 10'000 - piece;; left -= piece) {
         EXPECT_TRUE(grace.reclaim());
-        EXPECT_EQ(grace.limbo_entries(), left);
+        ASSERT_EQ(grace.limbo_entries(), left);
+        if (left < piece) break;
     }
     grace.retire(any_entry());
     EXPECT_FALSE(grace.reclaim());
@@ -102,6 +104,16 @@ TEST_F(GraceTest, WhatHasCollectedIsFreedInPiecesAndWhatComesMeanwhileWaitsForIt
     ticks();
     EXPECT_EQ(grace.limbo_bytes(), 0u);
     reader.offline();
+}
+
+TEST_F(GraceTest, AsMuchIsFreedInATickAsIsRetiredInOne) {
+    constexpr std::size_t some = 3 * limits::frees_per_tick;
+    for (int tick = 0; tick < 20; ++tick) {
+        for (std::size_t i = 0; i < some; ++i) grace.retire(any_entry());
+        grace.reclaim();
+        ASSERT_LE(grace.limbo_entries(), 3 * some);
+    }
+    ticks();
 }
 
 TEST_F(GraceTest, APeriodWaitsForEveryReader) {

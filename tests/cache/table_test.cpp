@@ -126,7 +126,8 @@ TEST_F(TableTest, FlushEmptiesOnlyWhatIsOldEnoughAndMatches) {
     auto everything = [](const KeyRef&, const Entry&) { return true; };
     auto flush = [&](Generation last, auto matches) {
         std::size_t emptied = 0;
-        for (std::size_t i = 0; i < table.shard_count(); ++i) emptied += table.flush(i, last, matches);
+        for (std::size_t i = 0; i < table.shard_count(); ++i)
+            emptied += test::flush_shard(table, i, last, matches);
         return emptied;
     };
     EXPECT_EQ(flush(1, everything), 1u);
@@ -287,7 +288,7 @@ TEST(TableThreads, ReadersSeeWholeEntriesThatNeverGoBack) {
         }
         if (generation % 1000 == 0) {
             for (std::size_t s = 0; s < table.shard_count(); ++s)
-                table.flush(s, generation, [](auto&, auto&) { return true; });
+                test::flush_shard(table, s, generation, [](auto&, auto&) { return true; });
         }
         grace.reclaim();
     }

@@ -110,7 +110,7 @@ TEST_F(UpkeepTest, ARebuildKeepsEveryEntryAndEveryLiveFetch) {
     for (std::size_t i = 400; i < 410; ++i) start(i); // live, nothing published yet
     std::set<std::size_t> flushed;
     for (std::size_t i = 0; i < 200; ++i) flushed.insert(i);
-    table.flush(0, generation, [&](const KeyRef& key, const Entry&) {
+    test::flush_shard(table, 0, generation, [&](const KeyRef& key, const Entry&) {
         return std::ranges::any_of(flushed, [&](std::size_t i) { return key.key() == name(i); });
     });
     const Node* before = locate(300);
@@ -145,7 +145,7 @@ TEST_F(UpkeepTest, AnOldShardIsFreedOnlyAfterItsReaders) {
     reader.online();
     for (std::size_t i = 0; i < 300; ++i) put(i);
     const Node* place = locate(299);
-    table.flush(0, generation - 1, everything);
+    test::flush_shard(table, 0, generation - 1, everything);
     ticks(5);
     ASSERT_EQ(table.rebuilt(), 1u);
     EXPECT_EQ(place->first.key(), name(299)) << "still readable (AddressSanitizer)";
@@ -218,7 +218,7 @@ TEST_F(OneShard, RebuildsPassTheBoundByOneShardHoweverLongAReaderStalls) {
     std::size_t shard = table.slots() * 256;
     for (std::size_t i = 0; i < names; ++i) {
         auto one = [&](const KeyRef& key, const Entry&) { return key.hash == hash(name(i)); };
-        for (std::size_t s = 0; s < table.shard_count(); ++s) table.flush(s, generation, one);
+        for (std::size_t s = 0; s < table.shard_count(); ++s) test::flush_shard(table, s, generation, one);
         ticks(1);
         ASSERT_LE(table.bytes(), limit + shard) << i << " flushed, " << table.rebuilt() << " shards rebuilt";
     }
@@ -279,7 +279,7 @@ TEST(UpkeepThreads, ReadersNeverSeeAnotherNamesEntry) {
         published += table.publish(keys[i], hashes[i], entry) == Publication::accepted;
         table.finish(keys[i], hashes[i], g);
         if (published % 5000 == 0) {
-            for (std::size_t s = 0; s < table.shard_count(); ++s) table.flush(s, g, everything);
+            for (std::size_t s = 0; s < table.shard_count(); ++s) test::flush_shard(table, s, g, everything);
         }
         if (g % 8 == 0) table.upkeep(0s);
         grace.reclaim();

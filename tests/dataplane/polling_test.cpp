@@ -187,6 +187,12 @@ class PollingTest : public testing::Test {
         names.add(cache::parse_name("blocked.example")->bytes(), LocalNames::Builder::both, rule);
         return names.build();
     }
+    /// As an operator does.
+    void reload() {
+        in_effect.replace_clients(policy(), grace);
+        in_effect.replace_local(rules(), grace);
+        next_hops.replace(ways(), grace);
+    }
     static std::string name(unsigned i) { return "name-" + std::to_string(i) + ".example"; }
 
     Service service = tests::service();
@@ -250,13 +256,10 @@ TEST_F(PollingTest, NoAllocationAndNoSystemCallAfterStart) {
         }
         if (i % 4000 == 3999) { // half of the names go, so that shards are rebuilt under the worker
             auto half = [](const cache::KeyRef& key, const cache::Entry&) { return key.hash % 2 == 0; };
-            for (std::size_t s = 0; s < table.shard_count(); ++s) table.flush(s, generation, half);
+            for (std::size_t s = 0; s < table.shard_count(); ++s)
+                test::flush_shard(table, s, generation, half);
         }
-        if (i % 1000 == 999) { // an operator reloads
-            in_effect.replace_clients(policy(), grace);
-            in_effect.replace_local(rules(), grace);
-            next_hops.replace(ways(), grace);
-        }
+        if (i % 1000 == 999) reload();
         table.upkeep(boot_time());
         grace.reclaim();
         replies += drain_replies();

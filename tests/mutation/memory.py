@@ -36,7 +36,7 @@ MUTATIONS = [
         "cache_test:GraceTest.*"),
     Mutation(
         "all-freed-in-one-tick", "cache/grace.cpp",
-        "    free_some(over_, frees_per_tick, 1); // an old shard: 4,096 keys\n",
+        "    free_some(over_, std::max(limits::frees_per_tick, retired_), limits::retired_per_tick);\n",
         "    free_some(over_, ~0u, ~0u);\n",
         "after a worker has stalled control stands still for as long as freeing the whole table takes",
         "cache_test:GraceTest.WhatHasCollected*"),
@@ -76,20 +76,20 @@ MUTATIONS = [
     # The table under pressure.
     Mutation(
         "rebuild-drops-a-live-slot", "cache/upkeep.cpp",
-        "        if (!entry && !slot.is_live) continue;\n",
-        "        if (!entry) continue;\n",
+        "        if (!is_copied && Shard::is_dead(from.second)) continue;\n",
+        "        if (!from.second.entry.load(std::memory_order_relaxed)) continue;\n",
         "a query under way forgets that it superseded another",
         "cache_test:UpkeepTest.*Rebuild*"),
     Mutation(
         "rebuild-forgets-the-newest-started", "cache/upkeep.cpp",
-        "            moved.started = slot.started;\n",
+        "            node.second.started = from.second.started;\n",
         "",
         "a superseded query publishes after a rebuild",
         "cache_test:UpkeepTest.*Rebuild*"),
     Mutation(
         "old-shard-freed-at-once", "cache/upkeep.cpp",
-        "    grace_.retire(std::unique_ptr<Retired>(old));\n",
-        "    delete old;\n",
+        "    grace_.retire(std::unique_ptr<Retired>(&old));\n",
+        "    delete &old;\n",
         "a worker looks a name up in freed memory",
         "cache_test:UpkeepTest.*OldShard*"),
     Mutation(

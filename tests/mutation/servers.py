@@ -72,8 +72,8 @@ MUTATIONS = [
         "control_test:GroupsTest.WhenAGroupIsBack*"),
     Mutation(
         "walk-begins-again", "control/fetch/back_offs.cpp",
-        "        left_[group] = table_.shard_count();\n",
-        "        left_[group] = table_.shard_count(), shard_ = 0;\n",
+        "        left_[group] = table_.shard_count() + (is_within ? 1 : 0);\n",
+        "        left_[group] = table_.shard_count() + (is_within ? 1 : 0), at_ = {};\n",
         "while servers come and go, the last shards keep their failures",
         "control_test:BackOffsTest.*"),
     Mutation(

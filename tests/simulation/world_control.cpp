@@ -90,7 +90,8 @@ void World::after_control() {
               "too many");
     s.require(probes_.open() == ranker_.prober().open() && probes_.open() <= control::limits::probes,
               "probes are bounded", "too many, or some that nobody knows of");
-    s.require(table_.entries() <= s.plan.entries && table_.slots() <= s.plan.entries, "the table is bounded",
+    std::size_t most_slots = s.plan.entries + s.plan.entries / (cache::limits::dead_share - 1);
+    s.require(table_.entries() <= s.plan.entries && table_.slots() <= most_slots, "the table is bounded",
               "slots");
     s.require(table_.bytes() <= table_.limits().bytes, "the table is bounded", "bytes");
     s.require(publisher_.reserve().bytes() <= table_.limits().bytes / 64, "the reserve is bounded", "bytes");

@@ -19,8 +19,9 @@ void Flusher::tick() {
     auto matches = [&](const cache::KeyRef& key, const cache::Entry&) {
         return job.scope.covers(Names::index_of(key.key()));
     };
-    if (job.shard < table_.shard_count()) {
-        emptied_ += table_.flush(job.shard++, job.last, matches);
+    if (job.at.shard < table_.shard_count()) {
+        std::size_t steps = 128;
+        emptied_ += table_.flush(job.at, steps, job.last, matches);
         return;
     }
     if (!job.period) {

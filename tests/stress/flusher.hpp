@@ -35,7 +35,7 @@ class Flusher {
     struct Job {
         Scope scope;
         cache::Generation last;
-        std::size_t shard = 0;
+        cache::Table::Place at{};
         Time begun{}; ///< before the period
         std::optional<cache::Grace::Period> period{};
     };

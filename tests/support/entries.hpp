@@ -8,6 +8,7 @@
 
 #include "cache/entry.hpp"
 #include "cache/key.hpp"
+#include "cache/table.hpp"
 
 namespace millrace::test {
 
@@ -52,6 +53,14 @@ inline cache::EntryPtr entry_of(cache::Version version, const std::vector<std::u
                                .rotating = std::uint8_t(rotates ? hosts.size() : 0),
                                .records = records,
                                .ttl_offsets = offsets});
+}
+
+/// All slots of one shard at once.
+template <class Matches>
+std::size_t flush_shard(cache::Table& table, std::size_t shard, cache::Generation last, Matches matches) {
+    cache::Table::Place at{.shard = shard};
+    std::size_t steps = cache::limits::shard_slots + 1;
+    return table.flush(at, steps, last, matches);
 }
 
 } // namespace millrace::test

@@ -4,7 +4,7 @@
 namespace millrace::control {
 namespace {
 
-/// A table of more shards than a tick walks.
+/// A table of more slots than a tick walks.
 class BackOffsTest : public Scenarios {
   protected:
     BackOffsTest() : Scenarios(1, {}, 40'000) { groups[1] = Upstreams({server(3)}); }
@@ -16,16 +16,19 @@ class BackOffsTest : public Scenarios {
 };
 
 TEST_F(BackOffsTest, ServersThatComeAndGoDoNotKeepTheWalkFromItsEnd) {
-    ASSERT_GT(table.shard_count(), 2 * limits::flush_shards_per_tick);
     script(0, servfail, 1ms);
     std::vector<cache::Key> keys;
-    for (unsigned i = 0; i < 100; ++i)
+    for (unsigned i = 0; i < 1500; ++i)
         keys.push_back(make_key("n" + std::to_string(i) + ".com", LDNS_RR_TYPE_A));
-    for (const auto& key : keys) ask(key);
+    for (const auto& key : keys) {
+        ask(key, true);
+        if (exchanges.open_count() == 400) run(10ms);
+    }
     run(100ms);
+    ASSERT_GT(table.slots(), 2 * limits::flush_slots_per_tick);
     for (const auto& key : keys) ASSERT_TRUE(cached(key) && cached(key)->failure);
     come_back(0);
-    for (std::size_t i = 0; i < table.shard_count(); ++i) {
+    for (std::size_t i = 0; i < table.slots() / limits::flush_slots_per_tick + 1; ++i) {
         fetches.tick(clock.now);
         come_back(1);
     }

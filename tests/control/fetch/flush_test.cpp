@@ -134,7 +134,7 @@ class ManyShards : public FetchTest {
   protected:
     ManyShards() : FetchTest(3, {}, shards * (cache::limits::shard_fill * 3 / 4)) {} // a quarter may be dead
 
-    static constexpr std::size_t shards = 2 * limits::flush_shards_per_tick;
+    static constexpr std::size_t shards = limits::flush_slots_per_tick + 1;
 };
 
 TEST_F(ManyShards, TheAcknowledgementWaitsForWhatWasSentWhileSlotsWereStillEmptied) {

@@ -2,6 +2,7 @@
 // and S8 to S12. Those in which workers take part stand in appliance_test.cpp.
 #include "control/limits.hpp"
 #include "tests/control/fetch/scenarios_fixture.hpp"
+#include "tests/support/entries.hpp"
 
 namespace millrace::control {
 namespace {
@@ -195,7 +196,7 @@ TEST_F(Scenarios, S8_AnOrderIsNotPublishedOntoAnythingButItsOwnEntry) {
     run(100ms);
     ASSERT_EQ(ranker.asked.size(), 1u);
     // Evicted while it was ranked, as far as the table is concerned.
-    table.flush(0, 1, [](const cache::KeyRef&, const cache::Entry&) { return true; });
+    millrace::test::flush_shard(table, 0, 1, [](const cache::KeyRef&, const cache::Entry&) { return true; });
     fetches.on_ranked(ranker.asked[0].fetch, reversed(ranker.asked[0].addresses));
     EXPECT_EQ(cached(a), nullptr);
     EXPECT_EQ(fetches.live(), 0u);
