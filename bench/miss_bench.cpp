@@ -8,7 +8,6 @@
 #include <array>
 #include <cstdlib>
 #include <iterator>
-#include <ranges>
 #include <span>
 #include <vector>
 
@@ -220,7 +219,7 @@ class Control final : private control::Waker {
             Stages::Scope scope(stages_, Stage::start);
             std::array<Miss, control::limits::miss_batch> misses;
             for (unsigned count; (count = handoff.take(misses)) > 0;) {
-                table.prefetch_starts(std::span(misses).first(count) | std::views::transform(&Miss::hash));
+                table.prefetch_starts(std::span<const Miss>(misses).first(count));
                 for (unsigned i = 0; i < count; ++i) {
                     const Miss& m = misses[i];
                     fetches_.resolve(m.key, m.hash, {0, m.waiter, m.client, m.id, m.arrived, m.capitals},

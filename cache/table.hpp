@@ -30,7 +30,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
-#include <ranges>
+#include <span>
 #include <string_view>
 #include <thread>
 
@@ -108,18 +108,18 @@ class Table {
 
     // The owner's alone. An assertion checks the thread.
 
-    /// Ahead of start() for these hashes and their siblings, so that the cache misses of all overlap.
-    template <std::ranges::forward_range Hashes>
-    void prefetch_starts(Hashes&& hashes) const {
-        for (Hash hash : hashes) {
-            prefetch(hash);
-            prefetch(sibling_of(hash));
+    /// Ahead of start() for each one's `hash` and its sibling, so that the cache misses of all overlap.
+    template <class WithHash>
+    void prefetch_starts(std::span<const WithHash> batch) const {
+        for (const WithHash& one : batch) {
+            prefetch(one.hash);
+            prefetch(sibling_of(one.hash));
         }
-        for (Hash hash : hashes) {
-            auto* index = index_of(hash);
+        for (const WithHash& one : batch) {
+            auto* index = index_of(one.hash);
             if (!index) continue;
-            index->prefetch_nodes(hash);
-            index->prefetch_nodes(sibling_of(hash));
+            index->prefetch_nodes(one.hash);
+            index->prefetch_nodes(sibling_of(one.hash));
         }
     }
 

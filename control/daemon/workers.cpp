@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cassert>
-#include <ranges>
 #include <span>
 #include <utility>
 
@@ -76,8 +75,7 @@ unsigned Workers::drain(const std::function<void(const dataplane::Miss&, const W
         std::uint32_t index = (first_ + n) % workers;
         for (unsigned taken = 0; taken < limits::misses_per_tick && boot_time() < end;) {
             unsigned count = units_[index]->handoff.take(misses_);
-            table_.prefetch_starts(std::span(misses_).first(count) |
-                                   std::views::transform(&dataplane::Miss::hash));
+            table_.prefetch_starts(std::span<const dataplane::Miss>(misses_).first(count));
             for (unsigned m = 0; m < count; ++m) {
                 const dataplane::Miss& miss = misses_[m];
                 take(miss, Waiter{index, miss.waiter, miss.client, miss.id, miss.arrived, miss.capitals});

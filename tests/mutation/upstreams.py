@@ -131,6 +131,12 @@ MUTATIONS = [
         "a forged reply has fewer bits to guess",
         "control_test:ExchangeTest.MixesTheLetterCase"),
     Mutation(
+        "both-expire-late", "control/fetch/table_effects.cpp",
+        "    bool is_same = latest_expiry == Time::max() && !answer.has_dnssec_records();\n",
+        "    bool is_same = !answer.has_dnssec_records();\n",
+        "who validates gets an answer that one server gave for as briefly as others do",
+        "control_test:FlavoursTest.*"),
+    Mutation(
         "timers-forget-a-child", "control/timers.hpp",
         "            if (child + 1 < heap_.size() && heap_[child + 1] < heap_[child]) ++child;\n",
         "",
