@@ -8,7 +8,7 @@ constexpr std::array<std::string_view, verdicts> verdict_names = {
     "answered",      "missed",           "refused",     "to_kernel",        "drop_frame",
     "drop_protocol", "drop_destination", "drop_source", "drop_fragment",    "drop_checksum",
     "drop_short",    "drop_response",    "drop_rate",   "drop_kernel_rate", "drop_kernel_full",
-    "to_control",    "drop_reply_full"};
+    "to_control",    "drop_reply_full",  "drop_unasked"};
 constexpr std::array<std::string_view, events> event_names = {
     "hit",           "stale_hit",      "refresh_asked", "refresh_dropped", "local",
     "blocked",       "rate_queries",   "rate_errors",   "rate_responses",  "dry_queries",

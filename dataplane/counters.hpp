@@ -33,6 +33,7 @@ enum class Verdict : std::uint8_t {
     drop_kernel_full, ///< for the kernel, which takes less than comes: the way there is full
     to_control,       ///< an upstream's reply to what left by this port; on its way to control
     drop_reply_full,  ///< such a reply, when the way there is full
+    drop_unasked,     ///< what would be one, to a port from which nobody asks
     count_,
 };
 inline constexpr std::size_t verdicts = std::size_t(Verdict::count_);

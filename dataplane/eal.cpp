@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <optional>
 
 #include <rte_bus.h>
@@ -108,6 +109,7 @@ struct Eal::OpenPort final : Device {
     std::string device; ///< as DPDK was told of it
     Service service;
     Vdev vdev;
+    std::mutex filter; ///< the XDP program's maps: the device helper lets go of them while control goes on
     std::unique_ptr<KernelPort> kernel;      ///< null: none
     std::vector<Ethdev> ethdevs;             ///< of PortPlan::devices(); may hold buffers of the one above
     std::unique_ptr<UpstreamPath> upstreams; ///< null: none is asked by it
@@ -141,6 +143,7 @@ Device::Result Eal::OpenPort::remove() {
         Result one = ethdev.remove();
         if (done) done = one;
     }
+    std::lock_guard lock(filter);
     vdev.let_go();
     return done;
 }
@@ -390,7 +393,9 @@ Eal::Result Eal::set_remotes(std::size_t port, std::vector<Endpoint> remotes, ca
     std::vector<Address> hosts;
     for (const auto& each : ports_) hosts.insert(hosts.end(), each->asked.begin(), each->asked.end());
     watch_->set_hosts(std::move(hosts));
+    std::unique_lock lock(open.filter);
     Result taken = open.vdev.take_replies(open.upstreams->sources(), remotes);
+    lock.unlock();
     open.upstreams->set_remotes(std::move(remotes), grace);
     return taken;
 }

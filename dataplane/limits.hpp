@@ -100,7 +100,7 @@ inline constexpr std::size_t sampled_octets = 512; ///< of each query: its quest
 inline constexpr std::size_t query_places = 8192;  ///< half a mebibyte, 4,000 usual queries
 inline constexpr std::size_t reply_places = 16384; ///< a mebibyte, 4,000 usual replies
 inline constexpr std::size_t reply_octets = 1232;  ///< of each; what is longer is cut
-inline constexpr std::size_t query_sources = 64;   ///< addresses of a port that is asked from
+inline constexpr std::size_t query_sources = 64;   ///< addresses that a group is asked from
 inline constexpr std::size_t asked_remotes = 2048; ///< servers that are asked by a port; so in xdp_dns.bpf.c
 
 static_assert(lcores > cache::limits::workers, "control has an lcore of its own beside every worker");

@@ -59,16 +59,15 @@ void NextHopWatch::wake() const {
 }
 
 void NextHopWatch::set_hosts(std::vector<Address> hosts) {
-    auto next = std::make_unique<const std::vector<Address>>(std::move(hosts));
+    auto next = std::make_unique<std::vector<Address>>(std::move(hosts));
     // Release: the thread reads its insides. What it has not taken yet is out of date.
     delete next_hosts_.exchange(next.release(), std::memory_order_acq_rel);
     wake();
 }
 
 bool NextHopWatch::take_hosts() {
-    std::unique_ptr<const std::vector<Address>> next(
-        next_hosts_.exchange(nullptr, std::memory_order_acquire));
-    if (next) hosts_ = *next;
+    std::unique_ptr<std::vector<Address>> next(next_hosts_.exchange(nullptr, std::memory_order_acquire));
+    if (next) hosts_ = std::move(*next);
     return next != nullptr;
 }
 

@@ -56,7 +56,7 @@ class NextHopWatch {
     std::vector<std::string> interfaces_;
     cache::Replaceable<NextHops> now_;
     std::atomic<const NextHops*> next_{nullptr}; ///< on its way to control, which owns what it takes out
-    std::atomic<const std::vector<Address>*> next_hosts_{nullptr}; ///< on its way to the thread, likewise
+    std::atomic<std::vector<Address>*> next_hosts_{nullptr}; ///< on its way to the thread, likewise
     std::atomic<bool> is_ending_{false};
 
     // The thread's.

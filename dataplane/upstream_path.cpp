@@ -10,6 +10,7 @@ namespace millrace::dataplane {
 Verdict UpstreamQueue::offer(std::span<const std::uint8_t> frame, const Service& service, Verified verified) {
     auto reply = Frame::parse_reply(frame, peers_.get().peers, service, verified);
     if (!reply) return reply.error();
+    if (!open_.is_open(reply->destination.port)) return Verdict::drop_unasked;
     auto message = frame.subspan(reply->payload, reply->payload_size);
     UpstreamReply head{reply->source, reply->destination, 0, message.size() > limits::reply_octets};
     return replies_.put(head, message) ? Verdict::to_control : Verdict::drop_reply_full;
@@ -23,7 +24,7 @@ std::size_t UpstreamQueue::take_query(std::uint8_t* frame) {
 UpstreamPath::UpstreamPath(Setup setup)
     : setup_(std::move(setup)), peers_(std::make_unique<SharedPeers>(Peers{setup_.sources, {}})) {
     for (std::size_t i = 0; i < setup_.queues; ++i)
-        queues_.push_back(std::make_unique<UpstreamQueue>(peers_));
+        queues_.push_back(std::make_unique<UpstreamQueue>(peers_, open_));
 }
 
 void UpstreamPath::set_remotes(std::vector<Endpoint> remotes, cache::Grace& grace) {

@@ -12,6 +12,7 @@
 // kernel, and nothing waits.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -42,14 +43,33 @@ struct UpstreamReply {
     bool is_cut = false;    ///< it was longer
 };
 
+/// The local ports from which somebody asks: what strangers send to others, as if from an upstream, is to
+/// take no place in a ring. Control writes, lcores read, each word by itself.
+class OpenPorts {
+  public:
+    void set(std::uint16_t port, bool is_open) {
+        std::uint64_t bit = std::uint64_t(1) << port % 64;
+        std::atomic<std::uint64_t>& word = words_[port / 64];
+        std::uint64_t now = word.load(std::memory_order_relaxed);
+        word.store(is_open ? now | bit : now & ~bit, std::memory_order_relaxed);
+    }
+    /// A port that was opened before a query was put into a ring is seen by whoever has its reply.
+    bool is_open(std::uint16_t port) const {
+        return words_[port / 64].load(std::memory_order_relaxed) >> port % 64 & 1;
+    }
+
+  private:
+    std::vector<std::atomic<std::uint64_t>> words_ = std::vector<std::atomic<std::uint64_t>>(65536 / 64);
+};
+
 /// An lcore's rings.
 class UpstreamQueue {
   public:
     static constexpr std::size_t longest_frame = longest_header + limits::reply_octets;
 
-    /// `peers` outlive it. Throws std::bad_alloc.
-    explicit UpstreamQueue(const cache::Replaceable<SharedPeers>& peers)
-        : peers_(peers), queries_(limits::query_places, longest_frame),
+    /// Both outlive it. Throws std::bad_alloc.
+    UpstreamQueue(const cache::Replaceable<SharedPeers>& peers, const OpenPorts& open)
+        : peers_(peers), open_(open), queries_(limits::query_places, longest_frame),
           replies_(limits::reply_places, limits::reply_octets) {}
 
     // The lcore, online for RCU.
@@ -70,9 +90,10 @@ class UpstreamQueue {
     }
 
   private:
-    struct Query {
+    struct alignas(4) Query { // rings copy by words, from behind it
         std::uint16_t size = 0;
     };
+    static_assert(sizeof(UpstreamReply) % 4 == 0);
     using Queries = MessageRing<Query>;
     using Replies = MessageRing<UpstreamReply>;
 
@@ -82,6 +103,7 @@ class UpstreamQueue {
 
   private:
     const cache::Replaceable<SharedPeers>& peers_;
+    const OpenPorts& open_;
     Queries queries_;
     Replies replies_;
 };
@@ -107,6 +129,8 @@ class UpstreamPath {
     const std::vector<Address>& sources() const { return setup_.sources; }
     /// Whose replies are taken from now on, ascending: bursts that begin after this take effect by it.
     void set_remotes(std::vector<Endpoint> remotes, cache::Grace& grace);
+    /// Whether somebody asks from this local port, of whatever source.
+    void set_open(std::uint16_t port, bool is_open) { open_.set(port, is_open); }
     /// Whether the port can send at the moment: it is in service and has a link. At first: no.
     bool is_usable() const { return is_usable_; }
     void set_usable(bool is_usable) { is_usable_ = is_usable; }
@@ -123,6 +147,7 @@ class UpstreamPath {
     Setup setup_;
     bool is_usable_ = false;
     cache::Replaceable<SharedPeers> peers_;
+    OpenPorts open_;
     std::vector<std::unique_ptr<UpstreamQueue>> queues_;
 };
 

@@ -22,6 +22,7 @@
 #define MAX_TAGS 2 // limits::vlan_tags
 #define MAX_QUEUES 128 // limits::xdp_queues
 #define MAX_ADDRESSES 256
+#define MAX_SOURCES 1024 // limits::query_sources of each group
 #define MAX_UPSTREAMS 2048 // limits::asked_remotes
 #define FIRST_PORT 1024 // first_source_port
 #define FRAGMENT 0x3fff // more fragments, or an offset
@@ -52,7 +53,7 @@ struct {
 
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
-    __uint(max_entries, MAX_ADDRESSES);
+    __uint(max_entries, MAX_SOURCES);
     __type(key, struct address);
     __type(value, __u8);
 } source_addrs SEC(".maps");

@@ -131,7 +131,12 @@ Traffic traffic_of(const Parts& parts) {
     Traffic all;
     auto add = [&](const Counters& one) {
         // Of clients: upstreams' replies are no traffic of theirs.
-        all.received += one.received() - one.get(Verdict::to_control) - one.get(Verdict::drop_reply_full);
+        for (std::size_t v = 0; v < dataplane::verdicts; ++v) {
+            auto verdict = Verdict(v);
+            bool is_reply = verdict == Verdict::to_control || verdict == Verdict::drop_reply_full ||
+                            verdict == Verdict::drop_unasked;
+            if (!is_reply) all.received += one.get(verdict);
+        }
         all.hits += one.get(Event::hit) + one.get(Event::stale_hit);
         all.misses += one.get(Verdict::missed);
         all.hit_time += one.hit_time.read();

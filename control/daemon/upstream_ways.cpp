@@ -53,6 +53,7 @@ void UpstreamWays::open(dataplane::Eal& eal, const Config& config) {
         opened.push_back({path, [this, &eal, index](std::vector<Endpoint> remotes) {
                               auto taken = eal.set_remotes(index, std::move(remotes), grace_);
                               if (!taken) spdlog::error("{}", taken.error());
+                              return taken.has_value();
                           }});
     }
     network_.set_ports(std::move(opened));

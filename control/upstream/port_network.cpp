@@ -25,6 +25,7 @@ void PortNetwork::set_ports(std::vector<Port> ports) {
     ports_ = std::move(ports);
     remotes_.resize(ports_.size());
     if (ports_.empty()) return; // most have none, and need no memory for them
+    uses_.assign(ports_.size(), std::vector<std::uint16_t>(65536));
     seats_.resize(sockets_);
     buckets_.assign(std::bit_ceil(std::size_t(sockets_)), none);
     for (std::uint32_t index = sockets_; index-- > 0;) free_.push_back(index);
@@ -63,6 +64,7 @@ tl::expected<Network::Bound, std::errc> PortNetwork::open_udp(const Endpoint& re
     seat.kernel = 0;
     std::uint32_t& first = bucket_of(seat.local, seat.remote);
     seat.next = std::exchange(first, index);
+    count_use(seat, 1);
     return Bound{handle_of(index), seat.local.port};
 }
 
@@ -85,6 +87,13 @@ bool PortNetwork::draw(const Way& way, Seat& seat) {
     return false;
 }
 
+/// Two sockets may have the same local port, towards different remotes.
+void PortNetwork::count_use(const Seat& seat, int by) {
+    std::uint16_t& uses = uses_[seat.port][seat.local.port];
+    uses = std::uint16_t(uses + by);
+    ports_[seat.port].path->set_open(seat.local.port, uses > 0);
+}
+
 /// Null: the port cannot send there now.
 const NextHop* PortNetwork::next_hop(std::size_t port, const Endpoint& remote) const {
     const dataplane::UpstreamPath& path = *ports_[port].path;
@@ -102,8 +111,9 @@ bool PortNetwork::learn(std::size_t port, const Endpoint& remote) {
         place = std::ranges::lower_bound(known, remote);
     }
     known.insert(place, remote);
-    ports_[port].take_from(known);
-    return true;
+    if (ports_[port].take_from(known)) return true;
+    std::erase(known, remote); // its replies would not come
+    return false;
 }
 
 /// As if nobody were known but those whom an open socket asks.
@@ -142,7 +152,10 @@ std::errc PortNetwork::send_through_kernel(Seat& seat, std::uint32_t index,
                                            std::span<const std::uint8_t> message) {
     if (seat.kernel == 0) {
         auto bound = kernel_.open_udp(seat.remote, *this, handle_of(index), 0);
-        if (!bound) return bound.error();
+        if (!bound) {
+            ++counters_.full; // a bound of ours: as a datagram that is lost
+            return {};
+        }
         seat.kernel = bound->socket;
         ++counters_.fallbacks;
     }
@@ -158,6 +171,7 @@ void PortNetwork::close(Socket socket) {
     while (*link != index) link = &seats_[*link].next;
     *link = seat->next;
     seat->is_open = false;
+    count_use(*seat, -1);
     free_.push_back(index);
     if (seat->kernel != 0) kernel_.close(seat->kernel);
 }

@@ -37,7 +37,7 @@ class PortNetwork final : public Network, private NetworkHandler {
     /// A port, and whom to tell who is asked by it: endpoints, ascending.
     struct Port {
         dataplane::UpstreamPath* path;
-        std::function<void(std::vector<dataplane::Endpoint>)> take_from;
+        std::function<bool(std::vector<dataplane::Endpoint>)> take_from; ///< false: that failed
     };
     /// A group's: the place of its port, and the addresses that it asks from.
     struct Way {
@@ -94,6 +94,7 @@ class PortNetwork final : public Network, private NetworkHandler {
     const dataplane::NextHop* next_hop(std::size_t port, const dataplane::Endpoint& remote) const;
     bool learn(std::size_t port, const dataplane::Endpoint& remote);
     void relearn(std::size_t port);
+    void count_use(const Seat& seat, int by);
     std::errc send_through_kernel(Seat& seat, std::uint32_t index, std::span<const std::uint8_t> message);
     void deliver(const dataplane::UpstreamReply& reply, std::span<std::uint8_t> message, Time now);
     std::uint32_t& bucket_of(const dataplane::Endpoint& local, const dataplane::Endpoint& remote);
@@ -112,7 +113,8 @@ class PortNetwork final : public Network, private NetworkHandler {
     std::vector<const Way*> ways_;
     std::vector<Seat> seats_;
     std::vector<std::uint32_t> free_;
-    std::vector<std::uint32_t> buckets_; ///< first seats, by a keyed hash of both endpoints
+    std::vector<std::vector<std::uint16_t>> uses_; ///< of each port's local ports: sockets
+    std::vector<std::uint32_t> buckets_;           ///< first seats, by a keyed hash of both endpoints
 };
 
 } // namespace millrace::control

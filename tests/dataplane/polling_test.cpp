@@ -123,6 +123,7 @@ class PollingTest : public testing::Test {
         port.emplace(EthdevPort::Setup{std::uint16_t(id), 0, ethdev->pool(0), &service, ethdev->offload(),
                                        &kernel->queue(0), &next_hops, 0, &upstreams.queue(0)});
         upstreams.set_remotes({{*parse_address("192.0.2.1"), 53}}, grace);
+        upstreams.set_open(40000, true);
     }
 
     /// To the clients by one of two gateways, on a VLAN.

@@ -20,6 +20,7 @@ class UpstreamPortTest : public EthdevTest {
         setup.upstreams = &path_->queue(0);
         port_.emplace(setup);
         path_->set_remotes({{address(server_v4), 53}, {address(server_v6), 53}}, grace_);
+        path_->set_open(40000, true);
     }
 
     static Query reply(bool v6) {

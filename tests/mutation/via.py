@@ -53,8 +53,14 @@ MUTATIONS = [
         "control_test:*PortNetworkTest.ASocketWhoseWay*"),
     Mutation(
         "nobody-is-told-who-is-asked", "control/upstream/port_network.cpp",
-        "    known.insert(place, remote);\n    ports_[port].take_from(known);\n",
-        "    known.insert(place, remote);\n",
+        "    if (ports_[port].take_from(known)) return true;\n",
+        "    return true;\n",
         "the lcores drop every reply",
         "control_test:*PortNetworkTest.WhoIsAsked*"),
+    Mutation(
+        "closed-port-takes-places", "dataplane/upstream_path.cpp",
+        "    if (!open_.is_open(reply->destination.port)) return Verdict::drop_unasked;\n",
+        "",
+        "whoever forges an upstream's address keeps its replies out of the ring",
+        "control_test:*PortNetworkTest.Replies*"),
 ]

@@ -164,8 +164,8 @@ def reply(via, family=4, **broken):
 
 FRAMES = [
     # what, the frame, what counts it: a key of `stats`; None: the kernel has it
-    ("nobody's question", lambda via: reply(via), "via_port.unasked"),
-    ("nobody's question, IPv6", lambda via: reply(via, 6), "via_port.unasked"),
+    ("nobody's question", lambda via: reply(via), "dropped.unasked"),
+    ("nobody's question, IPv6", lambda via: reply(via, 6), "dropped.unasked"),
     ("wrong checksum", lambda via: reply(via, udp={"chksum": 0x1234}), "dropped.checksum"),
     ("wrong checksum, IPv6", lambda via: reply(via, 6, udp={"chksum": 0x1234}), "dropped.checksum"),
     ("no checksum, IPv6", lambda via: reply(via, 6, udp={"chksum": 0}), "dropped.checksum"),

@@ -102,6 +102,11 @@ TEST_P(PortNetworkTest, RepliesFromOthersAreNobodys) {
     EXPECT_EQ(wire.offer(broken), Verdict::drop_checksum);
     Endpoint next = from;
     next.port = std::uint16_t(from.port == 65535 ? 1024 : from.port + 1);
+    EXPECT_EQ(wire.offer(PortWire::reply(peer, query, next)), Verdict::drop_unasked);
+    next = from; // but from the other address
+    next.address =
+        address(GetParam() ? (from.address == address("2001:db8::60") ? "2001:db8::61" : "2001:db8::60")
+                           : (from.address == address("198.18.0.60") ? "198.18.0.61" : "198.18.0.60"));
     EXPECT_EQ(wire.offer(PortWire::reply(peer, query, next)), Verdict::to_control);
     EXPECT_TRUE(network.poll());
     EXPECT_TRUE(heard.empty());
@@ -142,7 +147,7 @@ TEST_P(PortNetworkTest, NoneIsOpenTwiceTowardsTheSameRemote) {
     } same;
     PortNetwork twice(kernel, same, 8);
     PortNetwork::Way way{0, wire.sources};
-    twice.set_ports({{&wire.path(), [](auto&&) {}}});
+    twice.set_ports({{&wire.path(), [](auto&&) { return true; }}});
     twice.set_ways({&way});
     auto first = twice.open_udp(peer, *this, 1, 0);
     ASSERT_TRUE(first);
@@ -162,7 +167,10 @@ TEST_P(PortNetworkTest, ServersThatComeAndGoAreForgotten) {
     std::vector<Endpoint> told;
     PortNetwork many(kernel, random, 4096);
     PortNetwork::Way way{0, wire.sources};
-    many.set_ports({{&wire.path(), [&](std::vector<Endpoint> remotes) { told = std::move(remotes); }}});
+    many.set_ports({{&wire.path(), [&](std::vector<Endpoint> remotes) {
+                         told = std::move(remotes);
+                         return true;
+                     }}});
     many.set_ways({&way});
     constexpr unsigned most = dataplane::limits::asked_remotes;
     ASSERT_TRUE(many.open_udp(peer, *this, 1, 0)); // and stays open
@@ -273,6 +281,24 @@ TEST_P(PortNetworkTest, AFamilyWithoutASourceIsTheKernels) {
     network.send(open(), query);
     EXPECT_EQ(kernel.sent.size(), 1u);
     EXPECT_EQ(counters().fallbacks, 1u);
+}
+
+TEST_P(PortNetworkTest, RepliesToAPortThatIsClosedTakeNoPlace) {
+    Socket socket = open();
+    network.send(socket, query);
+    ASSERT_TRUE(leaves_by_port());
+    EXPECT_EQ(wire.offer(PortWire::reply(peer, query, from)), Verdict::to_control);
+    network.close(socket);
+    EXPECT_EQ(wire.offer(PortWire::reply(peer, query, from)), Verdict::drop_unasked);
+}
+
+TEST_P(PortNetworkTest, WhoseRepliesCannotBeTakenIsAskedThroughTheKernel) {
+    wire.is_taken = false;
+    auto bound = network.open_udp(peer, *this, 1, 0);
+    EXPECT_EQ(counters().fallbacks, 1u);
+    wire.is_taken = true;
+    bound = network.open_udp(peer, *this, 1, 0);
+    EXPECT_EQ(counters().fallbacks, 1u) << "tried again";
 }
 
 TEST_P(PortNetworkTest, AFullRingDropsAndCounts) {
