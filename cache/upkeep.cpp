@@ -174,8 +174,8 @@ void Table::finish_rebuild() {
         fresh.update(node, [&] {
             node.second.started = from.second.started;
             node.second.is_live = from.second.is_live;
-            node.second.entry.store(entry,
-                                    std::memory_order_relaxed); // install() publishes it with the shard
+            // Relaxed: install() publishes it with the shard.
+            node.second.entry.store(entry, std::memory_order_relaxed);
         });
         fresh.entries += entry ? 1 : 0;
         order.push_back(&node);

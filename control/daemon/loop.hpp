@@ -58,8 +58,8 @@ class Loop {
     asio::posix::stream_descriptor wanted_; ///< readable when a worker has ended our sleep
     bool stopping_ = false;
     std::string failure_;
-    bool flushing_ = false, tending_ = false, freeing_ = false,
-         filling_ = false; ///< more of it can be done at once
+    /// More of it can be done at once.
+    bool flushing_ = false, tending_ = false, freeing_ = false, filling_ = false;
     Time longest_{};
     dataplane::Histogram ticks_;
     Time clock_due_{}, health_due_{};

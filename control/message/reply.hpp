@@ -16,10 +16,9 @@ namespace millrace::control {
 
 /// Why a reply that passed the accept filter is not an Answer.
 enum class ReplyError : std::uint8_t {
-    malformed,  ///< not a DNS message: cut short, a pointer that does not go backwards, rdata that is not its
-                ///< type's
-    not_asked,  ///< the question is not the key's
-    chain_loop, ///< a CNAME chain that comes back to itself
+    malformed,    ///< no DNS message: cut short, a pointer not backwards, rdata not as its type says
+    not_asked,    ///< the question is not the key's
+    chain_loop,   ///< a CNAME chain that comes back to itself
     chain_length, ///< more than `limits::chain` CNAMEs
     rrset_size,   ///< more records in one RRset than were allowed
 };
@@ -29,8 +28,7 @@ std::string_view to_string(ReplyError error); ///< for people: "CNAME chain in a
 /// - `chain`: the CNAMEs followed from the question's name, in order, whatever their order in the message.
 ///   A DNAME precedes the CNAME that is made of it; where the reply has that DNAME alone, the CNAME is made
 ///   here (RFC 6672 3.4).
-/// - `records`: the RRset of the asked type at the chain's end (CNAME, ANY and RRSIG questions: at the
-///   question's name).
+/// - `records`: the RRset of the asked type at the chain's end (of CNAME, ANY and RRSIG: at its start).
 /// - `authority`: of a negative answer the SOA that encloses the chain's end.
 /// - `signatures`: the RRSIGs of the first two; `proofs`: that of the third, and NSEC, NSEC3 and their
 ///   RRSIGs, which a wildcard's positive answer needs too (RFC 4035 3.1.3). They are kept whatever the

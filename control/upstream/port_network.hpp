@@ -70,8 +70,7 @@ class PortNetwork final : public Network, private NetworkHandler {
     const PortNetworkCounters& counters() const { return counters_; }
 
   private:
-    static constexpr Socket by_port = std::uint64_t(1)
-                                      << 31; ///< set in handles of ours, in no one of the kernel's
+    static constexpr Socket by_port = Socket(1) << 31; ///< set in handles of ours, in none of the kernel's
     static constexpr std::uint32_t none = 0xffffffff;
 
     /// Room for a socket; with the index, its serial number makes the handle.

@@ -32,17 +32,7 @@ void raise(std::uint16_t port, rte_eth_event_type event) {
     test::raise(name_of(port), event);
 }
 
-class DeviceTest : public EthdevTest {
-  protected:
-    void expect_service() {
-        arrive(Query{});
-        port_->receive(burst_, counters_);
-        ASSERT_EQ(burst_.count, 1U);
-        answer(burst_.packets[0], 44);
-        port_->send(burst_, counters_);
-        EXPECT_EQ(sent().size(), 1U);
-    }
-};
+using DeviceTest = EthdevTest;
 
 TEST_F(DeviceTest, ASuspendedPortLeavesTheDriverAloneAndDropsWhatItSends) {
     arrive(Query{});

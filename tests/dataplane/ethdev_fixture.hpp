@@ -82,6 +82,16 @@ class EthdevTest : public testing::Test {
         packet.reply = size;
     }
 
+    /// A query comes in, and its reply goes out.
+    void expect_service() {
+        arrive(Query{});
+        port_->receive(burst_, counters_);
+        ASSERT_EQ(burst_.count, 1u);
+        answer(burst_.packets[0], 44);
+        port_->send(burst_, counters_);
+        EXPECT_EQ(sent().size(), 1u);
+    }
+
     static void expect_reply(const Bytes& frame, std::size_t size) {
         Service client;
         client.addresses = {address(client_v4), address(client_v6)};

@@ -138,12 +138,7 @@ TEST_F(UpstreamPortTest, NobodyElsesRepliesAreTakenOnceTheServersAreOthers) {
 }
 
 TEST_F(UpstreamPortTest, AQueryIsStillAQuery) {
-    arrive(Query{});
-    port_->receive(burst_, counters_);
-    ASSERT_EQ(burst_.count, 1u);
-    answer(burst_.packets[0], 40);
-    port_->send(burst_, counters_);
-    EXPECT_EQ(sent().size(), 1u);
+    expect_service();
 }
 
 TEST_F(UpstreamPortTest, AFullRingDropsAndCounts) {

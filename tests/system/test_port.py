@@ -13,7 +13,7 @@ from scapy.layers.l2 import Ether
 from conftest import LCORE
 from lab import WWW
 from lab.children import run
-from support import Subscriber, until
+from support import Subscriber, checksums_right, until
 
 ALL = sorted(sum(WWW.values(), []))
 
@@ -162,12 +162,3 @@ def dns_reply(raw, sent):
         return None
     parsed = Ether(data)
     return parsed if data != sent and UDP in parsed and parsed[UDP].sport == 53 else None
-
-
-def checksums_right(packet):
-    """scapy computes a checksum that is not given; the same one must come out."""
-    again = packet.copy()
-    for layer in (IP, UDP):
-        if layer in again:
-            del again[layer].chksum
-    return bytes(again) == bytes(packet)

@@ -20,7 +20,7 @@ from lab.children import run
 from lab.daemon import xdp_config
 from lab.network import add_pair
 from lab.servers import DOMAIN, start_nsd, zone
-from support import Subscriber, until
+from support import Subscriber, checksums_right, until
 
 PORT = 5304  # of the servers
 
@@ -133,14 +133,6 @@ def test_queries_leave_by_the_port(via):
     assert after["via_port"]["fallbacks"] == before["via_port"]["fallbacks"]
     assert after["via_port"]["received"] - before["via_port"]["received"] >= 60
     assert after["to_control"] > before["to_control"] and after["from_control"] > before["from_control"]
-
-
-def checksums_right(packet):
-    again = packet.copy()
-    for layer in (IP, UDP):
-        if layer in again:
-            del again[layer].chksum
-    return bytes(again) == bytes(packet)
 
 
 def test_a_truncated_reply_is_asked_again_over_the_kernels_tcp(via):
