@@ -263,14 +263,17 @@ Result XdpFilter::take_replies(std::span<const Address> sources, std::span<const
         return failure("cannot give the upstreams to the XDP program on " + interface_, errno);
     };
     std::uint8_t present = 1;
-    for (const Endpoint& old : remotes_) {
-        if (std::ranges::find(remotes, old) == remotes.end())
-            bpf_map_delete_elem(upstreams_.get(), key_of(old).data());
-    }
-    remotes_.assign(remotes.begin(), remotes.end());
+    std::erase_if(remotes_, [&](const Endpoint& old) {
+        bool is_gone = !std::ranges::binary_search(remotes, old);
+        if (is_gone) bpf_map_delete_elem(upstreams_.get(), key_of(old).data());
+        return is_gone;
+    });
     for (const Endpoint& remote : remotes) {
+        auto place = std::ranges::lower_bound(remotes_, remote);
+        if (place != remotes_.end() && *place == remote) continue;
         auto key = key_of(remote);
         if (bpf_map_update_elem(upstreams_.get(), key.data(), &present, BPF_ANY) != 0) return error();
+        remotes_.insert(place, remote);
     }
     for (const Address& source : sources) {
         auto* key = source.octets.data();

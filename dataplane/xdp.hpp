@@ -55,8 +55,8 @@ class XdpFilter {
     /// begins with none. Both need no privileges.
     tl::expected<void, std::string> serve(std::span<const Address> addresses) const;
     tl::expected<void, std::string> leave(std::span<const Address> addresses) const;
-    /// From then on takes UDP from `remotes` to unprivileged ports of `sources`, and none of others' that
-    /// these have replaced.
+    /// From then on takes UDP from `remotes`, which ascend, to unprivileged ports of `sources`, and none of
+    /// others' that these have replaced.
     tl::expected<void, std::string> take_replies(std::span<const Address> sources,
                                                  std::span<const Endpoint> remotes);
 
@@ -84,7 +84,7 @@ class XdpFilter {
     Descriptor program_;             ///< memfd with the program's ELF object
     Descriptor addresses_;           ///< the attached program's map of them,
     Descriptor sources_, upstreams_; ///< and those of who is asked, and from where
-    std::vector<Endpoint> remotes_;  ///< as upstreams_ has them
+    std::vector<Endpoint> remotes_;  ///< as upstreams_ has them, ascending
     std::vector<Sockets> sockets_;
     std::vector<int> before_; ///< AF_XDP sockets that were there before the ethdev that is starting
 };

@@ -4,8 +4,8 @@
 //
 // Loaded and attached by DPDK's AF_XDP driver, which puts its sockets into xsks_map by queue. A queue without a
 // socket, and an interface whose daemon died, leave every packet with the kernel. dataplane/xdp.cpp fills
-// service_addrs, source_addrs and upstreams. Fragments and IPv6 extension headers stay with the kernel too: a first fragment alone shows its
-// ports, and DNS clients send neither.
+// service_addrs, source_addrs and upstreams. Fragments and IPv6 extension headers stay with the kernel too: a
+// first fragment alone shows its ports, and DNS clients send neither.
 #include <stdbool.h>
 #include <stddef.h>
 

@@ -153,7 +153,7 @@ std::errc PortNetwork::send_through_kernel(Seat& seat, std::uint32_t index,
     if (seat.kernel == 0) {
         auto bound = kernel_.open_udp(seat.remote, *this, handle_of(index), 0);
         if (!bound) {
-            ++counters_.full; // a bound of ours: as a datagram that is lost
+            ++counters_.refused; // a bound of ours, not the server's fault: as a datagram that is lost
             return {};
         }
         seat.kernel = bound->socket;

@@ -277,6 +277,25 @@ TEST_F(FetchTest, ARetransmissionAfterAnotherClientWasDroppedReplacesItsOwn) {
     }
 }
 
+/// Whose first question came first runs out of patience first, wherever it stands among those who wait.
+TEST_F(FetchTest, ARetransmissionWaitsNoLongerThanItsFirstQuestion) {
+    for (unsigned i : {0u, 1u, 2u}) silence(i);
+    dataplane::Endpoint one = *dataplane::parse_endpoint("10.1.1.1:4000", 0);
+    dataplane::Endpoint two = *dataplane::parse_endpoint("10.1.1.2:4000", 0);
+    for (std::uint16_t crowd : {1, 20}) {
+        cache::Key key = make_key("crowd-" + std::to_string(crowd) + ".com", LDNS_RR_TYPE_A);
+        ask_as(one, 7, key);
+        run(500ms);
+        std::uint64_t later = 0;
+        for (std::uint16_t id = 100; id < 100 + crowd; ++id) later = ask_as(two, id, key);
+        auto again = ask_as(one, 7, key);
+        run(1450ms);
+        EXPECT_TRUE(clients.woken.contains(again));
+        EXPECT_FALSE(clients.woken.contains(later));
+        run(2s);
+    }
+}
+
 TEST_F(FetchTest, ARefreshBesideALiveFetchIsDropped) {
     serve(0, {"192.0.2.1"}, 1ms);
     for (unsigned i : {1u, 2u}) silence(i);
